@@ -1,0 +1,60 @@
+/** The gRPC status codes that Memoir's own errors use. */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'UNAVAILABLE'
+  | 'DATA_LOSS'
+  | 'INTERNAL';
+
+/** What a `MemoirError` may say beside its message. */
+export type ErrorDetails = {
+  /** Request field that is wrong, in the spelling of the proto: `script_version`, `runtime_constraints.docker_image`. */
+  readonly field?: string;
+  /** Further facts for programs, such as the states of a refused transition. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** What brought it about; goes to the server's log, never to the client. */
+  readonly cause?: unknown;
+};
+
+/**
+ * An error that is meant for the caller. `reason` is a stable word in upper case, the `reason` of google.rpc.ErrorInfo; the
+ * message names the offending value.
+ */
+export class MemoirError extends Error {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  readonly field: string | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(code: ErrorCode, reason: string, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'MemoirError';
+    this.code = code;
+    this.reason = reason;
+    this.field = details.field;
+    this.metadata = details.metadata ?? {};
+  }
+}
+
+/** An INVALID_ARGUMENT for one request field. */
+export function invalid(field: string, reason: string, message: string): MemoirError {
+  return new MemoirError('INVALID_ARGUMENT', reason, message, { field });
+}
+
+/**
+ * The text in double quotes with control and format characters escaped, cut to `limit` characters, so that a hostile value can
+ * be named in a message without breaking a log line or a terminal.
+ */
+export function quote(text: string, limit = 200): string {
+  const cut = text.length > limit ? `${text.slice(0, limit)}…` : text;
+  const escaped = JSON.stringify(cut.toWellFormed()).replace(
+    /[\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return text.length > limit ? `${escaped} (${text.length} characters)` : escaped;
+}
