@@ -1,0 +1,146 @@
+/**
+ * Place of an event in the whole log. Grows from event to event, with gaps on some stores; `start` is before the first event.
+ * A safe integer: SQLite's row number, or KurrentDB's commit position.
+ */
+export type Position = number;
+
+/** The position before every event. */
+export const start: Position = 0;
+
+/** On whose behalf and in which call an event was recorded. */
+export type EventMetadata = {
+  /** Who called. */
+  readonly principal: string;
+  /** Identifier of the call. */
+  readonly requestId: string;
+  /** W3C traceparent of the call, if the client sent one. */
+  readonly traceparent?: string;
+  /** Version of the server that recorded the event. */
+  readonly serverVersion: string;
+};
+
+/** An event to append. */
+export type NewEvent = {
+  /** Identity: a UUID in lower case. */
+  readonly id: string;
+  /** Bare message name, such as `JobRequested`. */
+  readonly type: string;
+  /** ProtoJSON of the message, as text. */
+  readonly data: string;
+  /** ProtoJSON of the metadata, as text; see `metadataJson`. */
+  readonly metadata: string;
+};
+
+/** An event as the log holds it. */
+export type RecordedEvent = NewEvent & {
+  readonly stream: string;
+  /** Number in the stream, from 0. */
+  readonly revision: number;
+  readonly position: Position;
+  /** When the store recorded it, in milliseconds since 1970-01-01T00:00Z. */
+  readonly recordedAt: number;
+};
+
+/** What must be true of a stream for an append to happen: its last revision, that it has no event, or nothing. */
+export type ExpectedRevision = number | 'no_stream' | 'any';
+
+/** Where an append ended. */
+export type Appended = {
+  /** Revision of the last event appended. */
+  readonly revision: number;
+  /** Position of the last event appended. */
+  readonly position: Position;
+};
+
+/** Which part of a sequence to read. */
+export type ReadOptions = {
+  /** `forwards` unless given. */
+  readonly direction?: 'forwards' | 'backwards';
+  /** Most events to give; all unless given. */
+  readonly limit?: number;
+};
+
+/** Events that a subscription gives at once. */
+export type Batch = {
+  /** In the order of the log; empty when there is nothing new but `live` became true. */
+  readonly events: readonly RecordedEvent[];
+  /** Everything up to here has been given. */
+  readonly position: Position;
+  /** True if nothing more was in the log when the batch was read. */
+  readonly live: boolean;
+};
+
+/** Which part of the log to follow. */
+export type SubscribeOptions = {
+  /** Ends the subscription. */
+  readonly signal?: AbortSignal;
+  /** Most events in one batch; 1,000 unless given. */
+  readonly batchSize?: number;
+};
+
+/** The log as those see it who only read. */
+export type EventLog = {
+  /** The events of a stream, from revision `from` on (or down). A stream without events gives none. */
+  readStream(stream: string, from?: number, options?: ReadOptions): AsyncIterable<RecordedEvent>;
+  /** All events after position `after` (backwards: before it) in the order of the log. */
+  readAll(after?: Position, options?: ReadOptions): AsyncIterable<RecordedEvent>;
+  /** All events after `after`, then those to come, without gap or repeat, until the signal or `close`. */
+  subscribeAll(after?: Position, options?: SubscribeOptions): AsyncIterable<Batch>;
+  /** Position of the last event; `start` if there is none. */
+  end(): Promise<Position>;
+  /** Lets go of everything. Subscriptions end; pending appends are finished first. */
+  close(): Promise<void>;
+};
+
+/** The log. */
+export type EventStore = EventLog & {
+  /**
+   * Appends all events to one stream, or none. When it resolves they are on disk.
+   * @throws WrongExpectedRevision if the stream is not where it was expected to be
+   * @throws StoreUnavailable if the store cannot write now, such as on a full disk; nothing was recorded
+   */
+  append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
+};
+
+/** The stream is not where the append expected it to be; nothing was appended. */
+export class WrongExpectedRevision extends Error {
+  readonly stream: string;
+  readonly expected: ExpectedRevision;
+  /** Last revision of the stream; -1 if it has no event. */
+  readonly actual: number;
+
+  constructor(stream: string, expected: ExpectedRevision, actual: number) {
+    const found = actual < 0 ? 'it has no event' : `it is at ${actual}`;
+    super(`stream ${stream} was expected at ${expected === 'no_stream' ? 'no event' : expected}, but ${found}`);
+    this.name = 'WrongExpectedRevision';
+    this.stream = stream;
+    this.expected = expected;
+    this.actual = actual;
+  }
+}
+
+/** The store cannot write or read now. */
+export class StoreUnavailable extends Error {
+  constructor(message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'StoreUnavailable';
+  }
+}
+
+/** The store's file is no Memoir log, is damaged, or is of a version that this one cannot read. Nothing was changed. */
+export class StoreUnreadable extends Error {
+  constructor(message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'StoreUnreadable';
+  }
+}
+
+/** The metadata as ProtoJSON of memoir.history.v1.Metadata, with its members in a fixed order. */
+export function metadataJson(metadata: EventMetadata): string {
+  return JSON.stringify({
+    principal: metadata.principal,
+    requestId: metadata.requestId,
+    ...(metadata.traceparent ? { traceparent: metadata.traceparent } : {}),
+    serverVersion: metadata.serverVersion,
+  });
+}
