@@ -1,0 +1,36 @@
+import { createHash } from 'node:crypto';
+import type { JsonObject } from '@bufbuild/protobuf';
+import canonicalize from 'canonicalize';
+import { v5 } from 'uuid';
+
+/** Namespace of job uuids (RFC 9562, version 5). Fixed for ever. */
+export const memoirNamespace = '6474a05f-fc92-48bb-bbc8-600098820550';
+
+/** What a job computes. */
+export type Computation = {
+  readonly repository: string;
+  readonly script: string;
+  /** Checked by `checkCanonicalisable`. */
+  readonly scriptParameters: JsonObject;
+};
+
+/** SHA-256 of the value's RFC 8785 (JCS) form in UTF-8, in 64 lower-case hexadecimal digits. The value must have such a form. */
+export function jcsDigest(value: JsonObject): string {
+  return createHash('sha256')
+    .update(canonicalize(value) as string)
+    .digest('hex');
+}
+
+/** Identity of what is computed, in 64 hexadecimal digits: equal for equal work, whatever the order of the parameters' names. */
+export function computationDigest(computation: Computation): string {
+  return jcsDigest({
+    repository: computation.repository,
+    script: computation.script,
+    script_parameters: computation.scriptParameters,
+  });
+}
+
+/** Uuid of run `runNumber` (from 1) of a computation. */
+export function jobUuid(computationDigest: string, runNumber: number): string {
+  return v5(`${computationDigest}/${runNumber}`, memoirNamespace);
+}

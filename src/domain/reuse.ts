@@ -1,0 +1,131 @@
+import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { quote } from './errors.js';
+import { stateName } from './job.js';
+
+/** What the rules look at in a past job with the same script_parameters. */
+export type CandidateFacts = {
+  readonly uuid: string;
+  readonly owner: string;
+  readonly state: JobState;
+  readonly scriptVersion: string;
+  readonly dockerImageLocator: string;
+  readonly arvadosSdkVersion: string;
+  readonly nondeterministic: boolean;
+  readonly deleted: boolean;
+  readonly output: string;
+  readonly log: string;
+};
+
+/** What a request accepts. */
+export type ReuseTerms = {
+  /** Who asks. */
+  readonly principal: string;
+  /** Whether a commit is accepted. */
+  readonly acceptsCommit: (commit: string) => boolean;
+  /** The accepted commits, for people. */
+  readonly acceptedCommits: string;
+  /** The locator that the request's own docker_image resolves to now; empty if it has none. */
+  readonly dockerImageLocator: string;
+  /** The commit that the request's own arvados_sdk_version resolves to; empty if it has none, and then any is accepted. */
+  readonly arvadosSdkVersion: string;
+  /** Whether a finished job is reused although others of the same work have another output. */
+  readonly reuseIfOutputsDiffer: boolean;
+};
+
+/** Why a candidate is not the answer. */
+export type RuledOut = { readonly rule: Rule; readonly detail: string };
+
+/** A candidate and what the rules make of it; `ruledOut` is absent for the answer. */
+export type Verdict<C extends CandidateFacts> = { readonly candidate: C; readonly ruledOut?: RuledOut };
+
+/** What the rules conclude. */
+export type ReuseDecision<C extends CandidateFacts> = {
+  /** The answer; absent if a job must be created. */
+  readonly chosen?: C;
+  /** One for each candidate, in the order given. */
+  readonly verdicts: readonly Verdict<C>[];
+};
+
+/**
+ * Decides which of the candidates, given oldest first and all with the request's script_parameters, is the same work. The
+ * rules and their order are those of "Reuse rules" in docs/architecture.md; each candidate is ruled out by the first it meets.
+ */
+export function decideReuse<C extends CandidateFacts>(candidates: readonly C[], terms: ReuseTerms): ReuseDecision<C> {
+  const first = candidates.map((candidate) => ruleOut(candidate, terms));
+  const left = candidates.filter((_, i) => !first[i]);
+  const complete = left.filter(({ state }) => state === JobState.COMPLETE);
+  const differing = terms.reuseIfOutputsDiffer ? undefined : firstDifference(complete);
+  const chosen =
+    (differing ? undefined : complete[0]) ??
+    left.find(({ state }) => state === JobState.RUNNING) ??
+    left.find(({ state }) => state === JobState.QUEUED);
+  const verdicts = candidates.map((candidate, i): Verdict<C> => {
+    if (candidate === chosen) return { candidate };
+    const ruledOut = first[i] ?? passedOver(candidate, differing, chosen);
+    return { candidate, ruledOut };
+  });
+  return { ...(chosen && { chosen }), verdicts };
+}
+
+/** The first rule that rules a candidate out by what it is, without regard to the others. */
+function ruleOut(candidate: CandidateFacts, terms: ReuseTerms): RuledOut | undefined {
+  const { state } = candidate;
+  if (!terms.acceptsCommit(candidate.scriptVersion)) {
+    return out(
+      Rule.SCRIPT_VERSION,
+      `its script_version is ${candidate.scriptVersion}, accepted is ${terms.acceptedCommits}`,
+    );
+  }
+  if (candidate.dockerImageLocator !== terms.dockerImageLocator) {
+    const [its, ours] = [candidate.dockerImageLocator, terms.dockerImageLocator].map((text) => quote(text));
+    return out(Rule.DOCKER_IMAGE_LOCATOR, `its docker_image_locator is ${its}, accepted is ${ours}`);
+  }
+  if (terms.arvadosSdkVersion !== '' && candidate.arvadosSdkVersion !== terms.arvadosSdkVersion) {
+    const its = quote(candidate.arvadosSdkVersion);
+    return out(Rule.ARVADOS_SDK_VERSION, `its arvados_sdk_version is ${its}, accepted is ${terms.arvadosSdkVersion}`);
+  }
+  if (candidate.nondeterministic) return out(Rule.NONDETERMINISTIC, 'it was declared nondeterministic');
+  if (candidate.deleted) return out(Rule.DELETED, 'it was deleted');
+  if (state === JobState.FAILED || state === JobState.CANCELLED) return out(Rule.STATE, `it is ${stateName(state)}`);
+  if (state === JobState.COMPLETE) {
+    if (candidate.output === '') return out(Rule.NO_OUTPUT, 'it is Complete without an output');
+    if (candidate.log === '') return out(Rule.NO_LOG, 'it is Complete without a log');
+  } else if (candidate.owner !== terms.principal) {
+    return out(
+      Rule.OWNER,
+      `it is ${stateName(state)} and belongs to ${quote(candidate.owner)}, not to ${quote(terms.principal)}`,
+    );
+  }
+  return undefined;
+}
+
+function passedOver(
+  candidate: CandidateFacts,
+  differing: Difference | undefined,
+  chosen: CandidateFacts | undefined,
+): RuledOut {
+  if (differing && candidate.state === JobState.COMPLETE) {
+    return out(
+      Rule.OUTPUTS_DIFFER,
+      `complete jobs disagree: ${differing.one.uuid} gave ${quote(differing.one.output)}, ` +
+        `${differing.other.uuid} gave ${quote(differing.other.output)}`,
+    );
+  }
+  const preferred = chosen
+    ? `${chosen.uuid}, which is ${stateName(chosen.state)}, is preferred`
+    : 'another is preferred';
+  return out(Rule.NOT_PREFERRED, preferred);
+}
+
+type Difference = { readonly one: CandidateFacts; readonly other: CandidateFacts };
+
+function firstDifference(complete: readonly CandidateFacts[]): Difference | undefined {
+  const one = complete[0];
+  const other = complete.find(({ output }) => output !== one?.output);
+  return one && other && { one, other };
+}
+
+function out(rule: Rule, detail: string): RuledOut {
+  return { rule, detail };
+}

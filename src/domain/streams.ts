@@ -1,0 +1,15 @@
+/** Stream of what happens to a job. */
+export const jobStream = (uuid: string): string => `job-${uuid}`;
+
+/** Stream of the requests that were answered with a job. */
+export const reuseStream = (uuid: string): string => `reuse-${uuid}`;
+
+/** Stream of a job's live log. */
+export const jobLogStream = (uuid: string): string => `joblog-${uuid}`;
+
+/** The uuid in the name of a job's stream. */
+export const uuidOfJobStream = (stream: string): string => stream.slice('job-'.length);
+
+/** Whether a text is a UUID in lower case, of any version. */
+export const isUuid = (text: string): boolean =>
+  /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/.test(text);

@@ -1,0 +1,71 @@
+import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
+import {
+  JobCancelledSchema,
+  JobCompletedSchema,
+  JobDeletedSchema,
+  JobFailedSchema,
+  JobLogAppendedSchema,
+  JobProgressedSchema,
+  JobRequestedSchema,
+  JobReusedSchema,
+  JobStartedSchema,
+  JobUpdatedSchema,
+} from '../../gen/memoir/events/v1/events_pb.js';
+import { quote } from '../domain/errors.js';
+import type { JobEvent, MemoirEvent } from '../domain/events.js';
+import { type NewEvent, type RecordedEvent, StoreUnreadable } from './port.js';
+
+const schemas: ReadonlyMap<string, DescMessage> = new Map(
+  [
+    JobRequestedSchema,
+    JobStartedSchema,
+    JobProgressedSchema,
+    JobCompletedSchema,
+    JobFailedSchema,
+    JobCancelledSchema,
+    JobUpdatedSchema,
+    JobDeletedSchema,
+    JobReusedSchema,
+    JobLogAppendedSchema,
+  ].map((schema) => [schema.name, schema]),
+);
+
+/** Parameters may be 128 levels deep, and each level is three messages in a Struct's binary form, one in JSON. */
+export const recursionLimit = 1_000;
+
+/** Bare names of all events that this version knows. */
+export const eventTypes: readonly string[] = [...schemas.keys()];
+
+/** The event as it is stored: ProtoJSON under its bare message name. `metadata` is text that `metadataJson` gave. */
+export function encodeEvent(id: string, event: MemoirEvent, metadata: string): NewEvent {
+  const type = event.$typeName.slice(event.$typeName.lastIndexOf('.') + 1);
+  const schema = schemas.get(type) as DescMessage;
+  return { id, type, data: JSON.stringify(toJson(schema, event)), metadata };
+}
+
+/**
+ * The event that was stored. Fields that this version does not know are left out.
+ * @throws StoreUnreadable naming the event if its type is unknown, as one of a newer version is, or if it is malformed
+ */
+export function decodeEvent(recorded: Pick<RecordedEvent, 'type' | 'data' | 'stream' | 'revision'>): MemoirEvent {
+  const schema = schemas.get(recorded.type);
+  if (!schema)
+    throw new StoreUnreadable(
+      `${place(recorded)} is of type ${quote(recorded.type)}, which this version does not know`,
+    );
+  try {
+    const json = JSON.parse(recorded.data) as JsonValue;
+    return fromJson(schema, json, { ignoreUnknownFields: true, recursionLimit }) as MemoirEvent;
+  } catch (error) {
+    throw new StoreUnreadable(`${place(recorded)} is no ${recorded.type}: ${(error as Error).message}`, error);
+  }
+}
+
+/** The event of a job's own stream that was stored there. */
+export function decodeJobEvent(recorded: RecordedEvent): JobEvent {
+  return decodeEvent(recorded) as JobEvent;
+}
+
+function place({ stream, revision }: Pick<RecordedEvent, 'stream' | 'revision'>): string {
+  return `event ${revision} of stream ${quote(stream)}`;
+}
