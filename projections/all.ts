@@ -1,0 +1,7 @@
+import { jobs } from './jobs.js';
+import type { Projection } from './projection.js';
+import { queue } from './queue.js';
+import { reuseIndex } from './reuse-index.js';
+
+/** Every projection of the read model. */
+export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue];

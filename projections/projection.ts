@@ -1,0 +1,26 @@
+import type Database from 'better-sqlite3';
+import type { MemoirEvent } from '../src/domain/events.js';
+import type { RecordedEvent } from '../src/eventstore/port.js';
+
+/** The last part of a message's full name, as the event type of the log. */
+type BareName<T extends string> = T extends `memoir.events.v1.${infer Name}` ? Name : never;
+
+type EventOf<Name extends string> = Extract<MemoirEvent, { $typeName: `memoir.events.v1.${Name}` }>;
+
+/** What a projection does with each type of event; types that are left out do not concern it. */
+export type Handlers = {
+  readonly [Name in BareName<MemoirEvent['$typeName']>]?: (event: EventOf<Name>, recorded: RecordedEvent) => void;
+};
+
+/** A view of the log in tables of its own. It is a function of the events alone: a rebuild gives the same rows. */
+export type Projection = {
+  readonly name: string;
+  /** Raised when tables or handlers change; the projection is then rebuilt. */
+  readonly version: number;
+  /** Names of its tables. */
+  readonly tables: readonly string[];
+  /** SQL that creates its tables and indexes. */
+  readonly schema: string;
+  /** Makes the handlers, which write to `db` inside a transaction of the runner. */
+  readonly prepare: (db: Database.Database) => Handlers;
+};

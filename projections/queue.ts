@@ -1,0 +1,60 @@
+import type Database from 'better-sqlite3';
+import { uuidOfJobStream } from '../src/domain/streams.js';
+import type { JobRow } from './jobs.js';
+import type { Projection } from './projection.js';
+
+/** Queued jobs in the order in which workers get them. `position` is that of the job's JobRequested. */
+export const queue: Projection = {
+  name: 'queue',
+  version: 1,
+  tables: ['queued'],
+  schema: `
+    CREATE TABLE queued (
+      position INTEGER PRIMARY KEY,
+      uuid TEXT NOT NULL UNIQUE,
+      repository TEXT NOT NULL,
+      priority INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX queued_order ON queued (priority DESC, position);
+  `,
+  prepare(db) {
+    const insert = db.prepare('INSERT INTO queued (position, uuid, repository, priority) VALUES (?, ?, ?, ?)');
+    const remove = db.prepare('DELETE FROM queued WHERE uuid = ?');
+    const reorder = db.prepare('UPDATE queued SET priority = ? WHERE uuid = ?');
+    return {
+      JobRequested: (event, { position }) => void insert.run(position, event.uuid, event.repository, event.priority),
+      JobStarted: (_event, { stream }) => void remove.run(uuidOfJobStream(stream)),
+      JobCancelled: (_event, { stream }) => void remove.run(uuidOfJobStream(stream)),
+      JobUpdated(event, { stream }) {
+        if (event.priority !== undefined) reorder.run(event.priority, uuidOfJobStream(stream));
+      },
+    };
+  },
+};
+
+/** Where a page of the queue goes on. */
+export type QueueCursor = { readonly priority: number; readonly position: number };
+
+/** A place in the queue. */
+export type QueuedRow = QueueCursor & { readonly uuid: string; readonly repository: string };
+
+/** Reads of the queue. */
+export function queueQueries(db: Database.Database) {
+  const after = '(-queued.priority, queued.position) > (?, ?)';
+  const order = 'queued.priority DESC, queued.position';
+  const page = db.prepare(`
+    SELECT job.* FROM queued JOIN job ON job.position = queued.position
+    WHERE queued.priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`);
+  const places = db.prepare(`SELECT * FROM queued WHERE priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`);
+  const size = db.prepare('SELECT count(*) FROM queued').pluck();
+  const bounds = (cursor: QueueCursor | undefined): [number, number, number] =>
+    cursor ? [cursor.priority, -cursor.priority, cursor.position] : [2 ** 31, -(2 ** 31), 0];
+  return {
+    /** Up to `limit` queued jobs after the cursor. */
+    page: (cursor: QueueCursor | undefined, limit: number) => page.all(...bounds(cursor), limit) as JobRow[],
+    /** Up to `limit` places after the cursor. */
+    places: (cursor: QueueCursor | undefined, limit: number) => places.all(...bounds(cursor), limit) as QueuedRow[],
+    /** How many jobs are queued. */
+    size: () => size.get() as number,
+  };
+}

@@ -1,0 +1,51 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { openSqliteLog } from '../src/eventstore/sqlite/store.js';
+import { allProjections } from './all.js';
+import { openReadModelFile } from './database.js';
+import { type Applied, runProjections } from './runner.js';
+import type { ThreadData, ThreadMessage } from './thread-protocol.js';
+
+// The thread that keeps the read model, so that a rebuild or a burst never holds up the thread that answers calls.
+
+/** How long to wait after a failure, such as a full disk, before the batch is tried again, in milliseconds. */
+const retryAfter = 1_000;
+
+const { logPath, readModelPath } = workerData as ThreadData;
+const stop = new AbortController();
+
+function say(message: ThreadMessage): void {
+  parentPort?.postMessage(message);
+}
+
+let caughtUp = false;
+
+function report({ events, position, live }: Applied): void {
+  const streams = new Set<string>();
+  let queued = false;
+  if (caughtUp) {
+    for (const { stream, type } of events) {
+      if (type !== 'JobReused') streams.add(stream);
+      if (type === 'JobRequested') queued = true;
+    }
+  }
+  caughtUp ||= live;
+  say({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued });
+}
+
+parentPort?.once('message', () => stop.abort());
+
+const log = openSqliteLog(logPath);
+const db = openReadModelFile(readModelPath, allProjections);
+say({ kind: 'opened', end: await log.end() });
+while (!stop.signal.aborted) {
+  try {
+    await runProjections(log, db, allProjections, { signal: stop.signal, onApplied: report });
+  } catch (error) {
+    say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+    await delay(retryAfter, undefined, { signal: stop.signal }).catch(() => undefined);
+  }
+}
+db.close();
+await log.close();
+parentPort?.close();
