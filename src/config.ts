@@ -1,0 +1,39 @@
+import { z } from 'zod';
+
+/** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
+export const repositoryName = z
+  .string()
+  .regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/)
+  .max(255);
+
+/** Where a repository is. */
+export const repositoryConfig = z.strictObject({
+  /** Directory of a local repository, bare or not. */
+  path: z.string().min(1),
+});
+
+/** Everything that a server can be told. File, environment and flags all give values of this. */
+export const serverConfig = z.strictObject({
+  /** Directory of everything that the server keeps. */
+  data_dir: z.string().min(1),
+  /** Address to listen on, as host:port; port 0 takes any free one. */
+  listen: z.string().default('127.0.0.1:7420'),
+  /** URL of the event store; `sqlite:` and a path. Without it, events.sqlite in the data directory. */
+  store: z.string().optional(),
+  /** Repositories by name. */
+  repositories: z.record(repositoryName, repositoryConfig).default({}),
+  /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
+  reuse_if_outputs_differ: z.boolean().default(false),
+  /** Most bytes of one job's live log. */
+  job_log_limit: z
+    .int()
+    .min(0)
+    .default(16 * 1024 * 1024),
+  /** How long calls may go on after SIGTERM, in seconds. */
+  drain_timeout: z.number().min(0).max(3_600).default(10),
+  /** Least severe log lines to write. */
+  log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+});
+
+/** Settings of a server, with the defaults filled in. */
+export type ServerConfig = z.output<typeof serverConfig>;
