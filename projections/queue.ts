@@ -16,6 +16,7 @@ export const queue: Projection = {
       priority INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX queued_order ON queued (priority DESC, position);
+    CREATE INDEX queued_repository ON queued (repository, priority DESC, position);
   `,
   prepare(db) {
     const insert = db.prepare('INSERT INTO queued (position, uuid, repository, priority) VALUES (?, ?, ?, ?)');
@@ -46,14 +47,23 @@ export function queueQueries(db: Database.Database) {
     SELECT job.* FROM queued JOIN job ON job.position = queued.position
     WHERE queued.priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`);
   const places = db.prepare(`SELECT * FROM queued WHERE priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`);
+  const placesOf = db.prepare(
+    `SELECT * FROM queued WHERE repository = ? AND priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`,
+  );
   const size = db.prepare('SELECT count(*) FROM queued').pluck();
   const bounds = (cursor: QueueCursor | undefined): [number, number, number] =>
     cursor ? [cursor.priority, -cursor.priority, cursor.position] : [2 ** 31, -(2 ** 31), 0];
   return {
     /** Up to `limit` queued jobs after the cursor. */
     page: (cursor: QueueCursor | undefined, limit: number) => page.all(...bounds(cursor), limit) as JobRow[],
-    /** Up to `limit` places after the cursor. */
-    places: (cursor: QueueCursor | undefined, limit: number) => places.all(...bounds(cursor), limit) as QueuedRow[],
+    /** Up to `limit` places after the cursor, of these repositories alone unless there are none. */
+    places(cursor: QueueCursor | undefined, limit: number, repositories: readonly string[]): QueuedRow[] {
+      if (repositories.length === 0) return places.all(...bounds(cursor), limit) as QueuedRow[];
+      return repositories
+        .flatMap((repository) => placesOf.all(repository, ...bounds(cursor), limit) as QueuedRow[])
+        .sort((a, b) => b.priority - a.priority || a.position - b.position)
+        .slice(0, limit);
+    },
     /** How many jobs are queued. */
     size: () => size.get() as number,
   };

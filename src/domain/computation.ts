@@ -16,9 +16,7 @@ export type Computation = {
 
 /** SHA-256 of the value's RFC 8785 (JCS) form in UTF-8, in 64 lower-case hexadecimal digits. The value must have such a form. */
 export function jcsDigest(value: JsonObject): string {
-  return createHash('sha256')
-    .update(canonicalize(value) as string)
-    .digest('hex');
+  return sha256(canonicalize(value) as string);
 }
 
 /** Identity of what is computed, in 64 hexadecimal digits: equal for equal work, whatever the order of the parameters' names. */
@@ -30,7 +28,29 @@ export function computationDigest(computation: Computation): string {
   });
 }
 
+/** Digests of what a request computes, in 64 hexadecimal digits each. */
+export type ComputationDigests = {
+  /** Digest of the parameters alone. */
+  readonly parameters: string;
+  /** `computationDigest`. */
+  readonly computation: string;
+};
+
+/** Both digests for the price of one canonical form of the parameters. */
+export function computationDigests({ repository, script, scriptParameters }: Computation): ComputationDigests {
+  const parameters = canonicalize(scriptParameters) as string;
+  const [name, path] = [canonicalize(repository), canonicalize(script)];
+  return {
+    parameters: sha256(parameters),
+    computation: sha256(`{"repository":${name},"script":${path},"script_parameters":${parameters}}`),
+  };
+}
+
 /** Uuid of run `runNumber` (from 1) of a computation. */
 export function jobUuid(computationDigest: string, runNumber: number): string {
   return v5(`${computationDigest}/${runNumber}`, memoirNamespace);
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }

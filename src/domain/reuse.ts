@@ -1,7 +1,7 @@
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { quote } from './errors.js';
-import { stateName } from './job.js';
+import { type JobRecord, stateName } from './job.js';
 
 /** What the rules look at in a past job with the same script_parameters. */
 export type CandidateFacts = {
@@ -128,4 +128,25 @@ function firstDifference(complete: readonly CandidateFacts[]): Difference | unde
 
 function out(rule: Rule, detail: string): RuledOut {
   return { rule, detail };
+}
+
+/** The rule as people and filters spell it, in lower case: `script_version`, `outputs_differ`. */
+export function ruleName(rule: Rule): string {
+  return (Rule[rule] ?? String(rule)).toLowerCase();
+}
+
+/** What the rules look at in a job. */
+export function factsOf({ job, deleted }: JobRecord): CandidateFacts {
+  return {
+    uuid: job.uuid,
+    owner: job.owner,
+    state: job.state,
+    scriptVersion: job.scriptVersion,
+    dockerImageLocator: job.dockerImageLocator,
+    arvadosSdkVersion: job.arvadosSdkVersion,
+    nondeterministic: job.nondeterministic,
+    deleted,
+    output: job.output,
+    log: job.log,
+  };
 }

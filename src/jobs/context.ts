@@ -1,0 +1,33 @@
+import type { ReadModel } from '../../projections/read-model.js';
+import type { Edge } from '../edge.js';
+import type { EventStore } from '../eventstore/port.js';
+import type { Repositories } from '../git/port.js';
+import type { JobStreams } from './job-streams.js';
+
+/** What the use cases work with. */
+export type JobsContext = {
+  readonly store: EventStore;
+  readonly readModel: ReadModel;
+  readonly streams: JobStreams;
+  readonly repositories: Repositories;
+  readonly edge: Edge;
+  /** Version of this server, for the metadata of events. */
+  readonly serverVersion: string;
+  /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
+  readonly reuseIfOutputsDiffer: boolean;
+  /** Most bytes of one job's live log. */
+  readonly jobLogLimit: number;
+};
+
+/** Who calls, and in which call. */
+export type Caller = {
+  readonly principal: string;
+  readonly requestId: string;
+  /** W3C traceparent, if the client sent one. */
+  readonly traceparent?: string;
+};
+
+/** The caller of what the server does on its own, such as failing a job whose lease ran out. */
+export function serverItself(edge: Edge): Caller {
+  return { principal: 'memoir', requestId: edge.uuid() };
+}

@@ -1,0 +1,44 @@
+import type { ReadModel } from '../../projections/read-model.js';
+import type { Position } from '../eventstore/port.js';
+
+/** Longest wait for the read model, in milliseconds; it is behind by a few unless it is in trouble. */
+const longestWait = 10_000;
+
+/** What this process wrote and the read model may not have seen yet, by a key of the writer's choice. */
+export type OwnWrites = {
+  /** Notes a write under `key`. */
+  note(key: string, position: Position): void;
+  /**
+   * Resolves when the read model has what was noted under `key`.
+   * @throws MemoirError UNAVAILABLE if it does not come to that in 10 s
+   */
+  seen(key: string): Promise<void>;
+  /** Resolves when the read model has come to `position`; throws as `seen`. */
+  catchUp(position: Position): Promise<void>;
+};
+
+/** Starts without any write. */
+export function ownWrites(readModel: ReadModel): OwnWrites {
+  const last = new Map<string, Position>();
+
+  async function catchUp(position: Position): Promise<void> {
+    if (position > readModel.position()) await readModel.waitFor(position, AbortSignal.timeout(longestWait));
+  }
+
+  async function forget(key: string, position: Position): Promise<void> {
+    await readModel.waitFor(position).catch(() => undefined);
+    if (last.get(key) === position) last.delete(key);
+  }
+
+  return {
+    catchUp,
+    note(key, position) {
+      last.set(key, position);
+      void forget(key, position);
+    },
+    async seen(key) {
+      const position = last.get(key);
+      if (position !== undefined) await catchUp(position);
+    },
+  };
+}

@@ -1,0 +1,40 @@
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { evolve, isFinished } from '../domain/job.js';
+import { jobStream } from '../domain/streams.js';
+import { decodeJobEvent } from '../eventstore/codec.js';
+import type { JobsContext } from './context.js';
+import { jobNotFound } from './job-streams.js';
+import { waker } from './waker.js';
+
+/** A job after one change. */
+export type Change = {
+  readonly job: Job;
+  /** Name of the event; empty for the job as it was found. */
+  readonly eventType: string;
+};
+
+/**
+ * The job as it is now and after every change, none left out, until it has finished or the signal aborts.
+ * @throws MemoirError NOT_FOUND if there is no such job
+ */
+export async function* watchJob(context: JobsContext, uuid: string, signal: AbortSignal): AsyncGenerator<Change> {
+  const { store, readModel, streams } = context;
+  const stream = jobStream(uuid);
+  const changed = waker();
+  const unsubscribe = readModel.onChange(stream, changed.wake);
+  try {
+    const found = await streams.load(uuid);
+    if (!found || found.deleted) throw jobNotFound(uuid);
+    let record = found;
+    yield { job: record.job, eventType: '' };
+    while (!isFinished(record.job.state) && !signal.aborted) {
+      await changed.next(signal);
+      for await (const recorded of store.readStream(stream, record.job.revision + 1)) {
+        record = evolve(record, decodeJobEvent(recorded), recorded.revision);
+        yield { job: record.job, eventType: recorded.type };
+      }
+    }
+  } finally {
+    unsubscribe();
+  }
+}

@@ -1,0 +1,175 @@
+import { mkdirSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join, resolve } from 'node:path';
+import type { DescService } from '@bufbuild/protobuf';
+import type { Logger } from 'pino';
+import { HistoryService } from '../gen/memoir/history/v1/history_service_pb.js';
+import { JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { WorkerService } from '../gen/memoir/worker/v1/worker_service_pb.js';
+import { openReadModel, type ReadModel } from '../projections/read-model.js';
+import type { ServerConfig } from './config.js';
+import { MemoirError, quote } from './domain/errors.js';
+import type { Edge } from './edge.js';
+import { openSqliteStore } from './eventstore/sqlite/store.js';
+import { openRepositories } from './git/repositories.js';
+import { jobClaims } from './jobs/claim-job.js';
+import type { JobsContext } from './jobs/context.js';
+import { jobCreator } from './jobs/create-job.js';
+import { jobLogs } from './jobs/job-log.js';
+import { openJobStreams } from './jobs/job-streams.js';
+import { watchLeases } from './jobs/leases.js';
+import { openCalls, principalFromMetadata } from './rpc/call.js';
+import { historyService } from './rpc/history-service.js';
+import { jobsService } from './rpc/jobs-service.js';
+import { listen } from './rpc/server.js';
+import { type Implementation, type Served, serveService } from './rpc/service.js';
+import { workerService } from './rpc/worker-service.js';
+import { serverVersion } from './version.js';
+
+/** How long a call waits for the read model of a server that has just started, in milliseconds. */
+const longestWaitForStart = 5_000;
+
+/** How often the progress of a catch-up is logged, in milliseconds. */
+const progressInterval = 2_000;
+
+/** A server that runs. */
+export type RunningServer = {
+  /** Address that it is bound to, as host:port. */
+  readonly address: string;
+  /** Resolves when the read model has caught up with the log, so that calls are answered. */
+  ready(): Promise<void>;
+  /** Lets the calls under way end, at most for the configured time, then closes everything. */
+  stop(): Promise<void>;
+};
+
+/**
+ * Starts a server. When it resolves the server listens; until `ready`, calls wait for some seconds, then are UNAVAILABLE.
+ * @throws Error naming the setting and its value if the server cannot run with it; nothing is left open then
+ */
+export async function startServer(config: ServerConfig, edge: Edge, logger: Logger): Promise<RunningServer> {
+  const { host, port } = loopbackAddress(config.listen);
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async () => {
+    for (const close of closers.reverse()) await close();
+  };
+  try {
+    mkdirSync(config.data_dir, { recursive: true });
+    const logPath = storePath(config);
+    const repositories = await openRepositories(config.repositories);
+    closers.push(() => repositories.close());
+    const store = await openSqliteStore(logPath, edge.now);
+    closers.push(() => store.close());
+    const readModel = await openReadModel(logPath, join(config.data_dir, 'read-model.sqlite'));
+    closers.push(() => readModel.close());
+    const context: JobsContext = {
+      store,
+      readModel,
+      repositories,
+      edge,
+      serverVersion,
+      streams: openJobStreams(store, edge, serverVersion),
+      reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
+      jobLogLimit: config.job_log_limit,
+    };
+    const leases = watchLeases(context, logger);
+    closers.push(() => leases.stop());
+    const calls = openCalls(principalFromMetadata, edge);
+    const server = await listen(host, port, services(context, calls, logger));
+    void announce(readModel, server.setServing, logger);
+    logger.info({ address: server.address, repositories: repositories.names() }, 'listening');
+    return {
+      address: server.address,
+      ready: () => readModel.caughtUp(),
+      async stop() {
+        server.setServing(false);
+        calls.drain();
+        await server.stop(config.drain_timeout * 1_000);
+        await closeAll();
+        logger.info('stopped');
+      },
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+function services(
+  context: JobsContext,
+  calls: ReturnType<typeof openCalls>,
+  logger: Logger,
+): ReadonlyMap<DescService, Served> {
+  const served = new Map<DescService, Served>();
+  const logs = jobLogs(context);
+  const open = gate(context.readModel);
+  const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
+    served.set(service, serveService(service, implementation, calls, open, logger));
+  serve(JobsService, jobsService(context, jobCreator(context), logs));
+  serve(WorkerService, workerService(context, jobClaims(context), logs));
+  serve(HistoryService, historyService(context.store));
+  return served;
+}
+
+/** Keeps calls until the read model has caught up: decisions taken by half a read model would be wrong. */
+function gate(readModel: ReadModel): () => Promise<void> | undefined {
+  return () => {
+    if (readModel.progress().live) return undefined;
+    return caughtUpInTime(readModel);
+  };
+}
+
+async function caughtUpInTime(readModel: ReadModel): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<void>((_, reject) => {
+    timer = setTimeout(() => {
+      const { position, end, failure } = readModel.progress();
+      const why = failure === undefined ? '' : `; it cannot go on: ${failure}`;
+      const message = `the read model is being brought up to date: at position ${position} of about ${end}${why}`;
+      reject(new MemoirError('UNAVAILABLE', 'READ_MODEL_CATCHING_UP', message));
+    }, longestWaitForStart);
+  });
+  try {
+    await Promise.race([readModel.caughtUp(), tooLate]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function announce(readModel: ReadModel, setServing: (serving: boolean) => void, logger: Logger): Promise<void> {
+  const timer = setInterval(() => {
+    const { position, end, failure } = readModel.progress();
+    if (failure === undefined) logger.info({ position, end }, 'bringing the read model up to date');
+    else logger.error({ position, end, failure }, 'the read model cannot be brought up to date; trying again');
+  }, progressInterval);
+  timer.unref();
+  try {
+    await readModel.caughtUp();
+    setServing(true);
+    logger.info({ position: readModel.position() }, 'ready');
+  } catch {
+    // The server was stopped before.
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+function storePath({ store, data_dir: dataDir }: ServerConfig): string {
+  if (store === undefined) return join(dataDir, 'events.sqlite');
+  if (store.startsWith('sqlite:') && store.length > 'sqlite:'.length) return resolve(store.slice('sqlite:'.length));
+  throw new Error(`store ${quote(store)} is not "sqlite:" and a path`);
+}
+
+/** Callers are not authenticated yet and name themselves, so nobody but this machine may reach the server. */
+function loopbackAddress(listen: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(listen);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65_535) throw new Error(`listen ${quote(listen)} is not host:port`);
+  const loopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  if (!loopback) {
+    throw new Error(
+      `listen ${quote(listen)} is not a loopback address: callers are not authenticated yet, so only this machine may reach the server`,
+    );
+  }
+  return { host, port };
+}

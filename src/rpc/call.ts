@@ -1,0 +1,100 @@
+import type { Metadata } from '@grpc/grpc-js';
+import { MemoirError, quote } from '../domain/errors.js';
+import type { Edge } from '../edge.js';
+import type { Caller } from '../jobs/context.js';
+
+/** What a handler knows of its call beside the request. */
+export type CallContext = {
+  readonly caller: Caller;
+  /** Aborts when the client is gone or its deadline passed, or when the server shuts down; see `shutdownReason`. */
+  readonly signal: AbortSignal;
+};
+
+/** Tells who calls. @throws MemoirError if the caller cannot be told */
+export type Authenticate = (metadata: Metadata) => string;
+
+/** What is used of any kind of grpc-js server call. */
+export type ServerCall = {
+  readonly metadata: Metadata;
+  readonly cancelled: boolean;
+  on(event: 'cancelled', listener: () => void): unknown;
+};
+
+/** The calls under way. */
+export type Calls = {
+  /** What a handler may know of a call. */
+  context(call: ServerCall): CallContext;
+  /** Forgets a call that has ended. */
+  ended(context: CallContext): void;
+  /** Aborts the signal of all calls, now and to come, so that what waits or streams ends. */
+  drain(): void;
+};
+
+/** Why a signal was aborted when the server shuts down; the status of streams that end by it. */
+export const shutdownReason = new MemoirError('UNAVAILABLE', 'SHUTTING_DOWN', 'the server is shutting down');
+
+/**
+ * The principal that the metadata names, "anonymous" if none. Trusts the client, so it is for servers that only this machine
+ * can reach.
+ */
+export function principalFromMetadata(metadata: Metadata): string {
+  const [principal] = metadata.get('memoir-principal');
+  if (principal === undefined) return 'anonymous';
+  const text = String(principal);
+  if (!/^[\x21-\x7e]{1,256}$/.test(text)) {
+    throw new MemoirError(
+      'INVALID_ARGUMENT',
+      'BAD_PRINCIPAL',
+      `metadata memoir-principal ${quote(text)} is not 1 to 256 printable ASCII characters without spaces`,
+    );
+  }
+  return text;
+}
+
+/** Starts without any call. */
+export function openCalls(authenticate: Authenticate, edge: Edge): Calls {
+  const waiting = new Map<CallContext, AbortController>();
+  let draining = false;
+
+  function context(call: ServerCall): CallContext {
+    const caller = callerOf(call.metadata, authenticate, edge);
+    let controller: AbortController | undefined;
+    const made: CallContext = {
+      caller,
+      // Made only where it is used: most calls never wait.
+      get signal() {
+        if (!controller) {
+          controller = new AbortController();
+          if (draining) controller.abort(shutdownReason);
+          else if (call.cancelled) controller.abort();
+          else waiting.set(made, controller);
+          call.on('cancelled', () => controller?.abort());
+        }
+        return controller.signal;
+      },
+    };
+    return made;
+  }
+
+  return {
+    context,
+    ended: (made) => void waiting.delete(made),
+    drain() {
+      draining = true;
+      for (const controller of waiting.values()) controller.abort(shutdownReason);
+    },
+  };
+}
+
+function callerOf(metadata: Metadata, authenticate: Authenticate, edge: Edge): Caller {
+  const [requestId] = metadata.get('x-request-id');
+  const [traceparent] = metadata.get('traceparent');
+  const given = typeof requestId === 'string' && /^[\x21-\x7e]{1,128}$/.test(requestId);
+  const traced =
+    typeof traceparent === 'string' && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent);
+  return {
+    principal: authenticate(metadata),
+    requestId: given ? requestId : edge.uuid(),
+    ...(traced && { traceparent }),
+  };
+}

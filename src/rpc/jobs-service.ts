@@ -1,0 +1,140 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import {
+  CancelJobResponseSchema,
+  CreateJobResponseSchema,
+  DeleteJobResponseSchema,
+  GetJobResponseSchema,
+  GetQueueResponseSchema,
+  GetQueueSizeResponseSchema,
+  type JobsService,
+  ListJobsResponseSchema,
+  TailJobLogResponseSchema,
+  UpdateJobResponseSchema,
+  WatchJobResponseSchema,
+} from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { type JobRow, jobFromRow } from '../../projections/jobs.js';
+import { invalid, quote } from '../domain/errors.js';
+import { cancelJob } from '../jobs/cancel-job.js';
+import { checkCreateJob } from '../jobs/check-create-job.js';
+import type { JobsContext } from '../jobs/context.js';
+import type { CreateJob } from '../jobs/create-job.js';
+import type { JobLogs } from '../jobs/job-log.js';
+import { jobNotFound } from '../jobs/job-streams.js';
+import { checkUuid } from '../jobs/limits.js';
+import { watchJob } from '../jobs/watch-job.js';
+import type { CallContext } from './call.js';
+import type { Implementation } from './service.js';
+import { checkPageSize, pageTokenOf, readPageToken, seeToken, tokenOf } from './tokens.js';
+import { updateCommand } from './update-command.js';
+
+/** About how many bytes of jobs a page holds at most; a page that would be larger ends early. */
+const pageBytes = 2 * 1024 * 1024;
+
+/** memoir.jobs.v1.JobsService. */
+export function jobsService(
+  context: JobsContext,
+  createJob: CreateJob,
+  logs: JobLogs,
+): Implementation<typeof JobsService> {
+  const { store, readModel, streams, edge } = context;
+  const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
+
+  return {
+    async createJob(request, { caller }) {
+      checkCreateJob(request);
+      const { job, reused, decision, position } = await createJob(caller, request);
+      return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(position) });
+    },
+
+    async getJob({ uuid, consistencyToken }, call) {
+      const wanted = checkUuid('uuid', uuid);
+      await see(consistencyToken, call);
+      const row = readModel.jobs.get(wanted);
+      if (!row) throw jobNotFound(wanted);
+      return create(GetJobResponseSchema, { job: jobFromRow(row) });
+    },
+
+    async listJobs({ pageSize, pageToken, consistencyToken }, call) {
+      const size = checkPageSize(pageSize);
+      const [createdAt = 0, position = 0] = readPageToken(pageToken, 2) ?? [];
+      await see(consistencyToken, call);
+      const cursor = pageToken === '' ? undefined : { createdAt, position };
+      const { jobs, last } = page(readModel.jobs.page(cursor, size + 1), size);
+      const nextPageToken = last ? pageTokenOf([last.created_at, last.position]) : '';
+      return create(ListJobsResponseSchema, { jobs, nextPageToken });
+    },
+
+    async cancelJob({ uuid, cascade }, { caller }) {
+      const { record, cancelled, position } = await cancelJob(context, caller, checkUuid('uuid', uuid), cascade);
+      const { job } = record;
+      return create(CancelJobResponseSchema, {
+        job,
+        cancelledUuids: [...cancelled],
+        consistencyToken: tokenOf(position),
+      });
+    },
+
+    async updateJob(request, { caller }) {
+      if (!request.job) throw invalid('job', 'REQUIRED', 'job is required');
+      const uuid = checkUuid('job.uuid', request.job.uuid);
+      const command = updateCommand(request.job, request.updateMask?.paths ?? [], request.expectedRevision, edge.now());
+      const { record, position } = await streams.execute(caller, uuid, command);
+      return create(UpdateJobResponseSchema, { job: record.job, consistencyToken: tokenOf(position) });
+    },
+
+    async deleteJob({ uuid }, { caller }) {
+      const { position } = await streams.execute(caller, checkUuid('uuid', uuid), { kind: 'delete', now: edge.now() });
+      return create(DeleteJobResponseSchema, { consistencyToken: tokenOf(position) });
+    },
+
+    async getQueue({ pageSize, pageToken, consistencyToken }, call) {
+      const size = checkPageSize(pageSize);
+      const [priority = 0, position = 0] = readPageToken(pageToken, 2) ?? [];
+      await see(consistencyToken, call);
+      const cursor = pageToken === '' ? undefined : { priority, position };
+      const { jobs, last } = page(readModel.queue.page(cursor, size + 1), size);
+      const nextPageToken = last ? pageTokenOf([last.priority, last.position]) : '';
+      return create(GetQueueResponseSchema, { jobs, nextPageToken });
+    },
+
+    async getQueueSize({ consistencyToken }, call) {
+      await see(consistencyToken, call);
+      return create(GetQueueSizeResponseSchema, { size: BigInt(readModel.queue.size()) });
+    },
+
+    async *watchJob({ uuid, consistencyToken }, call) {
+      const wanted = checkUuid('uuid', uuid);
+      await see(consistencyToken, call);
+      for await (const change of watchJob(context, wanted, call.signal)) yield create(WatchJobResponseSchema, change);
+    },
+
+    async *tailJobLog({ uuid, offset, noFollow }, { signal }) {
+      if (offset > BigInt(Number.MAX_SAFE_INTEGER)) {
+        throw invalid('offset', 'OUT_OF_RANGE', `offset ${quote(String(offset))} is beyond any log`);
+      }
+      const pieces = logs.tail(checkUuid('uuid', uuid), Number(offset), !noFollow, signal);
+      for await (const piece of pieces) {
+        yield create(TailJobLogResponseSchema, {
+          offset: BigInt(piece.offset),
+          text: piece.text,
+          recordedAt: timestampFromMs(piece.recordedAt),
+          truncated: piece.truncated,
+        });
+      }
+    },
+  };
+}
+
+/** The jobs of a page, and the row after which the next one begins if there is more. */
+function page(rows: readonly JobRow[], size: number): { jobs: Job[]; last: JobRow | undefined } {
+  const jobs: Job[] = [];
+  let bytes = 0;
+  for (const row of rows.slice(0, size)) {
+    bytes += 1_000 + 8 * row.script_parameters.length + 2 * (row.description.length + row.components.length);
+    if (jobs.length > 0 && bytes > pageBytes) break;
+    jobs.push(jobFromRow(row));
+  }
+  return { jobs, last: jobs.length < rows.length ? rows[jobs.length - 1] : undefined };
+}

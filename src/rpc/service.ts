@@ -1,0 +1,163 @@
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescMethodClientStreaming,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import type {
+  ServerReadableStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  ServiceDefinition,
+  sendUnaryData,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { MemoirError } from '../domain/errors.js';
+import { recursionLimit } from '../eventstore/codec.js';
+import type { CallContext, Calls, ServerCall } from './call.js';
+import { statusOf } from './status.js';
+
+type Handler<M> =
+  M extends DescMethodUnary<infer I, infer O>
+    ? (request: MessageShape<I>, call: CallContext) => Promise<MessageShape<O>>
+    : M extends DescMethodServerStreaming<infer I, infer O>
+      ? (request: MessageShape<I>, call: CallContext) => AsyncIterable<MessageShape<O>>
+      : M extends DescMethodClientStreaming<infer I, infer O>
+        ? (requests: AsyncIterable<MessageShape<I>>, call: CallContext) => Promise<MessageShape<O>>
+        : never;
+
+/** An implementation of every method of a service, from message to message. Errors are thrown. */
+export type Implementation<S extends DescService> = { readonly [M in keyof S['method']]: Handler<S['method'][M]> };
+
+/** What grpc-js needs to serve a service. */
+export type Served = {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+};
+
+// Messages cross grpc-js as bytes, so that a malformed request is an INVALID_ARGUMENT and not grpc-js's INTERNAL.
+type Bytes = Buffer;
+type UnaryHandler = (request: unknown, call: CallContext) => Promise<unknown>;
+type StreamHandler = (request: unknown, call: CallContext) => AsyncIterable<unknown>;
+type UploadHandler = (requests: AsyncIterable<unknown>, call: CallContext) => Promise<unknown>;
+
+/** Binds the implementation of a service to grpc-js. `open` is awaited before every call and throws while there is no service. */
+export function serveService<S extends DescService>(
+  service: S,
+  implementation: Implementation<S>,
+  calls: Calls,
+  open: () => Promise<void> | undefined,
+  logger: Logger,
+): Served {
+  const definition: Record<string, ServiceDefinition[string]> = {};
+  const bound: UntypedServiceImplementation = {};
+  for (const method of service.methods) {
+    definition[method.localName] = {
+      path: `/${service.typeName}/${method.name}`,
+      requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
+      responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
+      requestSerialize: (bytes: Bytes) => bytes,
+      requestDeserialize: (bytes: Bytes) => bytes,
+      responseSerialize: (bytes: Bytes) => bytes,
+      responseDeserialize: (bytes: Bytes) => bytes,
+    };
+    bound[method.localName] = bind(method, implementation[method.localName as keyof S['method']]);
+  }
+  return { definition, implementation: bound };
+
+  function bind(method: DescMethod, handler: unknown): UntypedServiceImplementation[string] {
+    if (method.methodKind === 'unary') return unary(method, handler as UnaryHandler);
+    if (method.methodKind === 'server_streaming') return download(method, handler as StreamHandler);
+    if (method.methodKind === 'client_streaming') return upload(method, handler as UploadHandler);
+    throw new Error(`${service.typeName}.${method.name} is of a kind that no service here uses`);
+  }
+
+  function unary({ input, output }: DescMethod, handler: UnaryHandler) {
+    return (call: ServerUnaryCall<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
+      answer(call, callback, async (context) => encode(output, await handler(decode(input, call.request), context)));
+  }
+
+  function upload({ input, output }: DescMethod, handler: UploadHandler) {
+    return (call: ServerReadableStream<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
+      answer(call, callback, async (context) => encode(output, await handler(decodeAll(input, call), context)));
+  }
+
+  async function answer(
+    call: ServerCall,
+    callback: sendUnaryData<Bytes>,
+    work: (context: CallContext) => Promise<Bytes>,
+  ): Promise<void> {
+    let context: CallContext | undefined;
+    try {
+      context = calls.context(call);
+      await open();
+      callback(null, await work(context));
+    } catch (error) {
+      callback(statusOf(error, context?.caller.requestId ?? '', logger));
+    } finally {
+      if (context) calls.ended(context);
+    }
+  }
+
+  function download({ input, output }: DescMethod, handler: StreamHandler) {
+    return async (call: ServerWritableStream<Bytes, Bytes>) => {
+      let context: CallContext | undefined;
+      try {
+        context = calls.context(call);
+        const { signal } = context;
+        await open();
+        for await (const message of handler(decode(input, call.request), context)) {
+          if (signal.aborted) break;
+          if (!call.write(encode(output, message))) await drained(call, signal);
+        }
+        if (signal.aborted && signal.reason instanceof MemoirError) throw signal.reason;
+        call.end();
+      } catch (error) {
+        call.emit('error', statusOf(error, context?.caller.requestId ?? '', logger));
+      } finally {
+        if (context) calls.ended(context);
+      }
+    };
+  }
+}
+
+function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
+  try {
+    return fromBinary(schema, bytes, { readUnknownFields: false, recursionLimit });
+  } catch (error) {
+    throw new MemoirError(
+      'INVALID_ARGUMENT',
+      'MALFORMED_MESSAGE',
+      `the request is no ${schema.typeName}: ${(error as Error).message}`,
+    );
+  }
+}
+
+async function* decodeAll(schema: DescMessage, call: AsyncIterable<Bytes>): AsyncGenerator<MessageShape<DescMessage>> {
+  for await (const bytes of call) yield decode(schema, bytes);
+}
+
+function encode(schema: DescMessage, message: unknown): Bytes {
+  const bytes = toBinary(schema, message as MessageShape<DescMessage>);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Resolves when the client has read on, or is gone, so that a slow reader never grows memory. */
+function drained(call: ServerWritableStream<Bytes, Bytes>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      call.removeListener('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    call.once('drain', done);
+    signal.addEventListener('abort', done);
+  });
+}

@@ -1,0 +1,71 @@
+import type { ReadModel } from '../../projections/read-model.js';
+import { invalid, type MemoirError, quote } from '../domain/errors.js';
+import type { EventLog, Position } from '../eventstore/port.js';
+import type { CallContext } from './call.js';
+
+/** Longest wait for the read model to come to a token, in milliseconds, where the client set no earlier deadline. */
+const longestWait = 30_000;
+
+/** The consistency token of a write that ended at `position`. */
+export function tokenOf(position: Position): string {
+  return String(position);
+}
+
+/**
+ * Waits until the read model has what the token stands for; an empty token stands for nothing.
+ * @throws MemoirError INVALID_ARGUMENT if the log has never given such a token, UNAVAILABLE if it takes too long
+ */
+export async function seeToken(
+  token: string,
+  log: Pick<EventLog, 'end'>,
+  readModel: ReadModel,
+  call: CallContext,
+): Promise<void> {
+  if (token === '') return;
+  const position = Number(token);
+  if (!/^\d{1,16}$/.test(token) || !Number.isSafeInteger(position)) throw noToken(token);
+  if (position <= readModel.position()) return;
+  if (position > (await log.end())) throw noToken(token);
+  const timeout = AbortSignal.timeout(longestWait);
+  const stop = new AbortController();
+  const abort = () => stop.abort();
+  timeout.addEventListener('abort', abort);
+  call.signal.addEventListener('abort', abort);
+  try {
+    await readModel.waitFor(position, stop.signal);
+  } finally {
+    timeout.removeEventListener('abort', abort);
+    call.signal.removeEventListener('abort', abort);
+  }
+}
+
+function noToken(token: string): MemoirError {
+  return invalid('consistency_token', 'BAD_TOKEN', `consistency_token ${quote(token)} was not given by this log`);
+}
+
+/** A page token that holds some numbers. */
+export function pageTokenOf(numbers: readonly number[]): string {
+  return Buffer.from(numbers.join(',')).toString('base64url');
+}
+
+/**
+ * The `count` numbers that a page token holds; undefined for an empty token.
+ * @throws MemoirError INVALID_ARGUMENT if it is no such token
+ */
+export function readPageToken(token: string, count: number): number[] | undefined {
+  if (token === '') return undefined;
+  const numbers = Buffer.from(token, 'base64url').toString('latin1').split(',').map(Number);
+  if (numbers.length !== count || !numbers.every(Number.isSafeInteger) || pageTokenOf(numbers) !== token) {
+    throw invalid('page_token', 'BAD_TOKEN', `page_token ${quote(token)} was not given by this list`);
+  }
+  return numbers;
+}
+
+/**
+ * The page size that was asked for; 100 for 0.
+ * @throws MemoirError INVALID_ARGUMENT if it is more than 1,000
+ */
+export function checkPageSize(size: number): number {
+  if (size > 1_000) throw invalid('page_size', 'OUT_OF_RANGE', `page_size ${size} is more than 1000`);
+  return size || 100;
+}

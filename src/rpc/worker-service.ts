@@ -1,0 +1,167 @@
+import { create } from '@bufbuild/protobuf';
+import { type Duration, durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import {
+  type AppendJobLogRequest,
+  AppendJobLogResponseSchema,
+  ClaimJobResponseSchema,
+  CompleteJobResponseSchema,
+  FailJobResponseSchema,
+  HeartbeatResponseSchema,
+  type WorkerService,
+} from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { invalid, quote } from '../domain/errors.js';
+import type { Claimed, Claims } from '../jobs/claim-job.js';
+import type { Caller, JobsContext } from '../jobs/context.js';
+import type { JobLogs, LogSize } from '../jobs/job-log.js';
+import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
+import type { Implementation } from './service.js';
+import { tokenOf } from './tokens.js';
+
+/** Length of a lease for which the worker named none, in milliseconds. */
+const defaultLease = 60_000;
+const leaseBounds = [1_000, 3_600_000] as const;
+const longestWait = 300_000;
+
+/** Longest piece of a live log, in bytes of UTF-8. */
+const maxPiece = 1024 * 1024;
+
+const maxRepositories = 1_000;
+
+/** memoir.worker.v1.WorkerService. */
+export function workerService(
+  context: JobsContext,
+  claims: Claims,
+  logs: JobLogs,
+): Implementation<typeof WorkerService> {
+  const { streams, edge } = context;
+
+  return {
+    async claimJob(request, call) {
+      const leaseMs = leaseOf(request.lease) ?? defaultLease;
+      const waitMs = request.wait ? inBounds('wait', request.wait, 0, longestWait) : 0;
+      const { uuid, repositories } = request;
+      if (repositories.length > maxRepositories) {
+        throw invalid('repositories', 'TOO_MANY', `repositories names ${repositories.length}, the limit is 1000`);
+      }
+      const claimed: Claimed | undefined = uuid
+        ? await claims.claim(call.caller, checkUuid('uuid', uuid), leaseMs)
+        : await claims.claimNext(
+            call.caller,
+            { leaseMs, waitMs, repositories: [...new Set(repositories)] },
+            call.signal,
+          );
+      return create(ClaimJobResponseSchema, {
+        lease: durationFromMs(leaseMs),
+        ...(claimed && { job: claimed.record.job, consistencyToken: tokenOf(claimed.position) }),
+      });
+    },
+
+    async heartbeat(request, { caller }) {
+      const uuid = checkUuid('uuid', request.uuid);
+      const { progress, progressMessage, tasksSummary } = request;
+      if (progress !== undefined && !(progress >= 0 && progress <= 1)) {
+        throw invalid('progress', 'OUT_OF_RANGE', `progress ${progress} is not between 0 and 1`);
+      }
+      checkLength('progress_message', progressMessage ?? '', textLimits.progressMessage);
+      const { job } = (
+        await streams.execute(caller, uuid, {
+          kind: 'heartbeat',
+          worker: caller.principal,
+          leaseMs: leaseOf(request.lease),
+          tasksSummary,
+          progress,
+          progressMessage,
+          now: edge.now(),
+        })
+      ).record;
+      return create(HeartbeatResponseSchema, {
+        state: job.state,
+        cancelled: job.state === JobState.CANCELLED,
+        ...(job.leaseExpiresAt && { leaseExpiresAt: job.leaseExpiresAt }),
+      });
+    },
+
+    async appendJobLog(requests, { caller }) {
+      return create(AppendJobLogResponseSchema, toSize(await appendAll(logs, caller, requests)));
+    },
+
+    async completeJob(request, { caller }) {
+      const uuid = checkUuid('uuid', request.uuid);
+      const { output, log, tasksSummary } = request;
+      checkLength('output', output, textLimits.address);
+      checkLength('log', log, textLimits.address);
+      const { record, position } = await streams.execute(caller, uuid, {
+        kind: 'complete',
+        worker: caller.principal,
+        output,
+        log,
+        tasksSummary,
+        now: edge.now(),
+      });
+      return create(CompleteJobResponseSchema, { job: record.job, consistencyToken: tokenOf(position) });
+    },
+
+    async failJob(request, { caller }) {
+      const uuid = checkUuid('uuid', request.uuid);
+      const { reason, message, log, tasksSummary } = request;
+      checkReason(reason);
+      checkLength('message', message, textLimits.failureMessage);
+      checkLength('log', log, textLimits.address);
+      const { record, position } = await streams.execute(caller, uuid, {
+        kind: 'fail',
+        worker: caller.principal,
+        reason,
+        message,
+        log,
+        tasksSummary,
+        now: edge.now(),
+      });
+      return create(FailJobResponseSchema, { job: record.job, consistencyToken: tokenOf(position) });
+    },
+  };
+}
+
+async function appendAll(
+  logs: JobLogs,
+  caller: Caller,
+  requests: AsyncIterable<AppendJobLogRequest>,
+): Promise<LogSize> {
+  let uuid = '';
+  let size: LogSize = { size: 0, truncated: false };
+  for await (const request of requests) {
+    const named = request.uuid === '' && uuid !== '' ? uuid : checkUuid('uuid', request.uuid);
+    if (uuid !== '' && named !== uuid) {
+      throw invalid('uuid', 'UUID_CHANGED', `uuid ${named} is not ${uuid}, with which the stream began`);
+    }
+    uuid = named;
+    checkLength('text', request.text, maxPiece);
+    size = await logs.append(caller, uuid, request.text);
+  }
+  if (uuid === '') throw invalid('uuid', 'REQUIRED', 'uuid is required: the stream held no message');
+  return size;
+}
+
+function toSize({ size, truncated }: LogSize) {
+  return { size: BigInt(size), truncated };
+}
+
+function checkReason(reason: string): void {
+  checkRequired('reason', reason, 64);
+  if (/^[A-Z][A-Z0-9_]*$/.test(reason)) return;
+  throw invalid('reason', 'BAD_REASON', `reason ${quote(reason)} is not a word of A to Z, 0 to 9 and "_"`);
+}
+
+function leaseOf(lease: Duration | undefined): number | undefined {
+  return lease && inBounds('lease', lease, ...leaseBounds);
+}
+
+function inBounds(field: string, duration: Duration, least: number, most: number): number {
+  const ms = durationMs(duration);
+  if (ms >= least && ms <= most) return ms;
+  throw invalid(
+    field,
+    'OUT_OF_RANGE',
+    `${field} of ${ms / 1000} s is not between ${least / 1000} s and ${most / 1000} s`,
+  );
+}
