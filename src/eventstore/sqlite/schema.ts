@@ -1,7 +1,8 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { quote } from '../../domain/errors.js';
-import { StoreUnreadable } from '../port.js';
+import { StoreUnavailable, StoreUnreadable } from '../port.js';
+import { columns, type EventRow, eventFromRow } from './rows.js';
 
 /** "MEMO" in ASCII: the SQLite application_id of an event log. */
 const applicationId = 0x4d454d4f;
@@ -9,8 +10,11 @@ const applicationId = 0x4d454d4f;
 /** The version of the file format that this code writes, and the newest that it reads. */
 const format = 1;
 
-/** Up to this many bytes the whole file is checked at opening; a larger one only in its schema and its tail. */
-const fullCheckLimit = 1024 ** 3;
+/**
+ * Up to this many bytes the whole file is checked at opening, which takes about a second for each 100 MiB; of a larger one only
+ * the tail, and every event when it is read.
+ */
+const fullCheckLimit = 256 * 1024 ** 2;
 
 /** How many events at the end of a large log are checked at opening. */
 const tailLength = 1_000;
@@ -29,7 +33,9 @@ export function openLogFile(path: string): Database.Database {
     db = new Database(path);
     const empty = isEmpty(db);
     if (!empty) checkIdentity(db, path);
-    db.pragma('journal_mode = WAL');
+    if (db.pragma('journal_mode = WAL', { simple: true }) !== 'wal') {
+      throw new StoreUnavailable(`the event log ${quote(path)} is on a file system that cannot hold SQLite's WAL`);
+    }
     db.pragma('synchronous = FULL');
     db.pragma('wal_autocheckpoint = 4000');
     if (empty) create(db);
@@ -84,7 +90,8 @@ function create(db: Database.Database): void {
         type TEXT NOT NULL,
         data TEXT NOT NULL,
         metadata TEXT NOT NULL,
-        recorded_at INTEGER NOT NULL
+        recorded_at INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
       ) STRICT;
       CREATE UNIQUE INDEX event_stream ON event (stream, revision);
     `);
@@ -107,19 +114,21 @@ function checkIdentity(db: Database.Database, path: string): void {
 }
 
 function checkContent(db: Database.Database, path: string): void {
-  if (statSync(path).size <= fullCheckLimit) {
-    const found = db.pragma('quick_check(1)', { simple: true }) as string;
-    if (found !== 'ok') throw new StoreUnreadable(`the event log ${quote(path)} is damaged: ${found}`);
+  const whole = statSync(path).size <= fullCheckLimit;
+  if (whole) {
+    const found = db.pragma('integrity_check(1)', { simple: true }) as string;
+    if (found !== 'ok') throw damaged(path, found);
   }
-  const tail = db
-    .prepare('SELECT position FROM event ORDER BY position DESC LIMIT ?')
-    .pluck()
-    .all(tailLength) as number[];
-  for (let i = 1; i < tail.length; i++) {
-    if (tail[i] !== (tail[i - 1] as number) - 1) {
-      throw new StoreUnreadable(
-        `the event log ${quote(path)} is damaged: no event at position ${(tail[i - 1] as number) - 1}`,
-      );
-    }
+  const rows = db.prepare(`SELECT ${columns} FROM event ORDER BY position DESC LIMIT ?`).raw();
+  let next: number | undefined;
+  for (const row of rows.iterate(whole ? -1 : tailLength) as IterableIterator<EventRow>) {
+    const { position } = eventFromRow(row);
+    if (next !== undefined && position !== next) throw damaged(path, `no event at position ${next}`);
+    next = position - 1;
   }
+  if (whole && next !== undefined && next !== 0) throw damaged(path, `no event at position ${next}`);
+}
+
+function damaged(path: string, found: string): StoreUnreadable {
+  return new StoreUnreadable(`the event log ${quote(path)} is damaged: ${found}`);
 }

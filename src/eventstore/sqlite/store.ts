@@ -1,26 +1,28 @@
-import { mkdirSync, realpathSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import type { EventLog, EventStore } from '../port.js';
+import { closeSync, mkdirSync, openSync, realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { quote } from '../../domain/errors.js';
+import { checkAppend } from '../check-append.js';
+import { type EventLog, type EventStore, StoreUnavailable } from '../port.js';
 import { lockLog } from './lock.js';
 import { openReader } from './reader.js';
-import { startWriter } from './writer.js';
+import { startWriter, type Writer } from './writer.js';
 
 /**
  * Opens the embedded event store: one SQLite file in WAL mode with synchronous=FULL, written by a thread of its own.
  * Appends that arrive while a commit is under way share the next one, and so its fsync (group commit).
- * @throws StoreUnreadable if the file is no log, damaged or newer; StoreUnavailable if another process has it
+ * @throws StoreUnreadable if the file is no log, damaged or newer; StoreUnavailable if another process has it or it cannot be
+ * written
  */
 export async function openSqliteStore(path: string, now: () => number): Promise<EventStore> {
-  mkdirSync(dirname(path), { recursive: true });
-  const file = canonical(path);
+  const file = claim(path);
   const unlock = lockLog(file);
   try {
     const writer = await startWriter(file, now);
-    const log = openReader(file);
+    const log = await readerOrClose(file, writer);
     return {
       ...log,
-      append(stream, expected, events) {
-        if (events.length === 0) return Promise.reject(new Error(`an append to ${stream} without events`));
+      async append(stream, expected, events) {
+        checkAppend(stream, expected, events);
         return writer.append(stream, expected, events);
       },
       async close() {
@@ -35,11 +37,30 @@ export async function openSqliteStore(path: string, now: () => number): Promise<
   }
 }
 
-/** Opens the embedded store's log for reading only, in a thread of the process that has it open as a store. */
-export function openSqliteLog(path: string): EventLog {
-  return openReader(canonical(path));
+async function readerOrClose(file: string, writer: Writer): Promise<EventLog> {
+  try {
+    return openReader(file);
+  } catch (error) {
+    await writer.close();
+    throw error;
+  }
 }
 
-function canonical(path: string): string {
-  return join(realpathSync(dirname(path)), basename(path));
+/** Opens the embedded store's log for reading only, in a thread of the process that has it open as a store. */
+export function openSqliteLog(path: string): EventLog {
+  return openReader(realpathSync(path));
+}
+
+/**
+ * The file itself, made if there is none, whatever links lead to it: its lock stands beside it, and two paths to one log must
+ * lead to one lock.
+ */
+function claim(path: string): string {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    closeSync(openSync(path, 'a'));
+    return realpathSync(path);
+  } catch (error) {
+    throw new StoreUnavailable(`the event log ${quote(path)} cannot be opened: ${(error as Error).message}`, error);
+  }
 }

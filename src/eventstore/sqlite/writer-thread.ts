@@ -1,5 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { StoreUnreadable } from '../port.js';
+import { checksum } from './checksum.js';
+import { columns } from './rows.js';
 import { openLogFile } from './schema.js';
 import {
   type AppendOutcome,
@@ -22,10 +24,9 @@ function serve(): void {
   const db = openLogFile(path);
   const grown = new BroadcastChannel(commitChannel(path));
   const lastRevision = db.prepare('SELECT max(revision) FROM event WHERE stream = ?').pluck();
-  const insert = db.prepare(
-    'INSERT INTO event (position, stream, revision, id, type, data, metadata, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-  );
-  let position = (db.prepare('SELECT max(position) FROM event').pluck().get() as number | null) ?? 0;
+  const lastPosition = db.prepare('SELECT max(position) FROM event').pluck();
+  const insert = db.prepare(`INSERT INTO event (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+  let position = (lastPosition.get() as number | null) ?? 0;
 
   function append(request: AppendRequest, recordedAt: number, last: number): AppendOutcome {
     const { stream, expected, events } = request;
@@ -33,8 +34,11 @@ function serve(): void {
     if (expected !== 'any' && actual !== (expected === 'no_stream' ? -1 : expected)) return { actual };
     let revision = actual;
     let at = last;
-    for (const event of events) {
-      insert.run(++at, stream, ++revision, event.id, event.type, event.data, event.metadata, recordedAt);
+    for (const { id, type, data, metadata } of events) {
+      at++;
+      revision++;
+      const sum = checksum({ position: at, stream, revision, id, type, data, metadata, recordedAt });
+      insert.run(at, stream, revision, id, type, data, metadata, recordedAt, sum);
     }
     return { revision, position: at };
   }
@@ -48,23 +52,40 @@ function serve(): void {
     });
   });
 
+  function write(batch: BatchRequest): void {
+    const outcomes = commit.immediate(batch);
+    const before = position;
+    for (const outcome of outcomes) if ('position' in outcome) position = outcome.position;
+    say({ kind: 'done', outcomes });
+    if (position !== before) grown.postMessage(position);
+  }
+
   parentPort?.on('message', (message: BatchRequest | 'close') => {
     if (message === 'close') {
       grown.close();
+      // So that after an orderly end the one file is the whole log.
+      ignoringErrors(() => db.pragma('wal_checkpoint(TRUNCATE)'));
       db.close();
       parentPort?.close();
       return;
     }
     try {
-      const outcomes = commit.immediate(message);
-      const before = position;
-      for (const outcome of outcomes) if ('position' in outcome) position = outcome.position;
-      say({ kind: 'done', outcomes });
-      if (position !== before) grown.postMessage(position);
+      write(message);
     } catch (error) {
+      ignoringErrors(() => {
+        position = (lastPosition.get() as number | null) ?? 0;
+      });
       say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
     }
   });
+}
+
+function ignoringErrors(action: () => void): void {
+  try {
+    action();
+  } catch {
+    // What follows does without it.
+  }
 }
 
 try {

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { quote } from '../../domain/errors.js';
 import {
   type Appended,
   type ExpectedRevision,
@@ -7,10 +8,13 @@ import {
   StoreUnreadable,
   WrongExpectedRevision,
 } from '../port.js';
-import type { AppendOutcome, AppendRequest, WriterMessage } from './writer-protocol.js';
+import type { AppendOutcome, AppendRequest, BatchRequest, WriterMessage } from './writer-protocol.js';
 
 /** Most appends in one transaction, so that no caller waits for more than some milliseconds of others' work. */
 const maxBatch = 1_000;
+
+/** Characters of data after which a transaction takes no further append. */
+const maxBatchCharacters = 8 * 1024 * 1024;
 
 type Pending = AppendRequest & {
   readonly resolve: (appended: Appended) => void;
@@ -24,15 +28,20 @@ export type Writer = {
   close(): Promise<void>;
 };
 
+/** What the writer talks to: a worker thread, or what a test puts in its place. */
+export type WriterThread = Pick<Worker, 'on' | 'postMessage' | 'terminate'>;
+
 /**
  * Starts the writer of the log at `path`.
- * @throws StoreUnreadable if the file cannot be used
+ * @throws StoreUnreadable if the file cannot be used; StoreUnavailable if the thread cannot be started
  */
-export async function startWriter(path: string, now: () => number): Promise<Writer> {
+export function startWriter(path: string, now: () => number): Promise<Writer> {
   const thread = new Worker(new URL('./writer-thread.js', import.meta.url), { workerData: { path } });
-  const exited = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
-  await ready(thread);
+  return runWriter(thread, path, now);
+}
 
+/** The writer that sends its batches to `thread`, once that says that it is ready. */
+export function runWriter(thread: WriterThread, path: string, now: () => number): Promise<Writer> {
   let waiting: Pending[] = [];
   let committing: Pending[] = [];
   let scheduled = false;
@@ -44,11 +53,16 @@ export async function startWriter(path: string, now: () => number): Promise<Writ
     scheduled = true;
     setImmediate(() => {
       scheduled = false;
-      committing = waiting.splice(0, maxBatch);
-      thread.postMessage({
-        recordedAt: now(),
-        appends: committing.map(({ stream, expected, events }) => ({ stream, expected, events })),
-      });
+      committing = waiting.splice(0, batchLength(waiting));
+      if (committing.length === 0) return;
+      try {
+        thread.postMessage({
+          recordedAt: now(),
+          appends: committing.map(({ stream, expected, events }) => ({ stream, expected, events })),
+        } satisfies BatchRequest);
+      } catch (error) {
+        settle({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+      }
     });
   }
 
@@ -58,25 +72,34 @@ export async function startWriter(path: string, now: () => number): Promise<Writ
     if (message.kind === 'done') {
       for (const [i, pending] of batch.entries()) answer(pending, message.outcomes[i] as AppendOutcome);
     } else if (message.kind === 'failed') {
-      const error = new StoreUnavailable(`the event log cannot be written: ${message.message}`);
+      const error = new StoreUnavailable(`the event log ${quote(path)} cannot be written: ${message.message}`);
       for (const pending of batch) pending.reject(error);
     }
     schedule();
-    if (waiting.length === 0 && committing.length === 0 && !scheduled) idle?.();
+    if (waiting.length === 0 && committing.length === 0) idle?.();
   }
 
-  function abandon(error: StoreUnavailable): void {
-    closed = error;
-    for (const pending of [...committing, ...waiting]) pending.reject(error);
+  function abandon(cause?: unknown): void {
+    const why = cause instanceof Error ? `: ${cause.message}` : '';
+    const ended = `the writer of the event log ${quote(path)} has ended unexpectedly${why}`;
+    closed = new StoreUnavailable(`${ended}; the server must be started again`, cause);
+    const unsure = new StoreUnavailable(`${ended}; the append at hand may or may not have been recorded`, cause);
+    for (const pending of committing) pending.reject(unsure);
+    for (const pending of waiting) pending.reject(closed);
     committing = [];
     waiting = [];
     idle?.();
   }
 
-  thread.on('message', settle);
-  thread.on('error', (error) => abandon(new StoreUnavailable('the writer of the event log has ended', error)));
+  const exited = new Promise<void>((resolve) => {
+    thread.on('exit', () => {
+      if (!closed || committing.length + waiting.length > 0) abandon();
+      resolve();
+    });
+  });
+  thread.on('error', abandon);
 
-  return {
+  const writer: Writer = {
     append(stream, expected, events) {
       if (closed) return Promise.reject(closed);
       return new Promise((resolve, reject) => {
@@ -87,12 +110,41 @@ export async function startWriter(path: string, now: () => number): Promise<Writ
     async close() {
       if (!closed) {
         closed = new StoreUnavailable('the event log is closed');
-        if (waiting.length + committing.length > 0) await new Promise<void>((resolve) => (idle = resolve));
+        if (waiting.length + committing.length > 0) {
+          await new Promise<void>((resolve) => {
+            idle = resolve;
+          });
+        }
         thread.postMessage('close');
       }
       await exited;
     },
   };
+
+  return new Promise((resolve, reject) => {
+    thread.on('message', (message: WriterMessage) => {
+      if (message.kind === 'ready') return resolve(writer);
+      if (message.kind !== 'unreadable') return settle(message);
+      void thread.terminate();
+      reject(new StoreUnreadable(message.message));
+    });
+    const failed = (cause?: unknown) => {
+      const why = cause instanceof Error ? cause.message : 'its writer ended at once';
+      reject(new StoreUnavailable(`the event log ${quote(path)} cannot be opened: ${why}`, cause));
+    };
+    thread.on('error', failed);
+    thread.on('exit', () => failed());
+  });
+}
+
+/** How many of the appends that wait go into the next transaction: at least one, if any waits. */
+function batchLength(waiting: readonly Pending[]): number {
+  let characters = 0;
+  for (const [i, { events }] of waiting.entries()) {
+    if (i === maxBatch || characters >= maxBatchCharacters) return i;
+    for (const { data } of events) characters += data.length;
+  }
+  return waiting.length;
 }
 
 function answer(pending: Pending, outcome: AppendOutcome): void {
@@ -101,16 +153,4 @@ function answer(pending: Pending, outcome: AppendOutcome): void {
   } else {
     pending.resolve(outcome);
   }
-}
-
-function ready(thread: Worker): Promise<void> {
-  return new Promise((resolve, reject) => {
-    thread.once('error', reject);
-    thread.once('message', (message: WriterMessage) => {
-      thread.off('error', reject);
-      if (message.kind === 'ready') return resolve();
-      void thread.terminate();
-      reject(new StoreUnreadable(message.kind === 'unreadable' ? message.message : 'the event log cannot be opened'));
-    });
-  });
 }
