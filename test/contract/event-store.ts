@@ -5,12 +5,12 @@ import {
   type Batch,
   type EventStore,
   type ExpectedRevision,
-  type NewEvent,
   type ReadOptions,
   type RecordedEvent,
   StoreUnavailable,
   WrongExpectedRevision,
 } from '../../src/eventstore/port.js';
+import { collect, newEvent, numbered } from './events.js';
 
 /** A place for one log. Other tests' events may stand in it before those of a test, never among them. */
 export type LogPlace = {
@@ -19,23 +19,6 @@ export type LogPlace = {
   /** Removes the log. Its store is closed. */
   dispose(): Promise<void>;
 };
-
-/** A new event with the given content, under a random id. */
-export function newEvent(content: unknown = {}, type = 'JobLogAppended'): NewEvent {
-  return { id: randomUUID(), type, data: JSON.stringify(content), metadata: '{"principal":"alice"}' };
-}
-
-/** New events whose contents are the numbers from `first` on. */
-export function numbered(count: number, first = 0): NewEvent[] {
-  return Array.from({ length: count }, (_, i) => newEvent(first + i));
-}
-
-/** Everything that an iteration gives. */
-export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-}
 
 type Scene = {
   readonly store: EventStore;

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
+import { quote } from '../../domain/errors.js';
 import {
   type Batch,
   type EventLog,
@@ -43,12 +44,12 @@ export function openReader(path: string): EventLog {
   (grown as unknown as { unref(): void }).unref();
 
   function read(statement: Database.Statement, parameters: readonly unknown[], size: number): Page {
-    if (closed.signal.aborted) throw new StoreUnavailable('the event log is closed');
-    return readable(() => {
+    if (closed.signal.aborted) throw new StoreUnavailable(`the event log ${quote(path)} is closed`);
+    return readable(path, () => {
       const events: RecordedEvent[] = [];
       let characters = 0;
       for (const row of statement.iterate(...parameters, size) as IterableIterator<EventRow>) {
-        const event = eventFromRow(row);
+        const event = eventFromRow(path, row);
         events.push(event);
         characters += event.data.length;
         if (characters >= pageCharacters) return { events, end: false };
@@ -115,8 +116,8 @@ export function openReader(path: string): EventLog {
     readAll,
     subscribeAll,
     async end() {
-      if (closed.signal.aborted) throw new StoreUnavailable('the event log is closed');
-      return readable(() => (select.end.get() as number | null) ?? start);
+      if (closed.signal.aborted) throw new StoreUnavailable(`the event log ${quote(path)} is closed`);
+      return readable(path, () => (select.end.get() as number | null) ?? start);
     },
     async close() {
       if (closed.signal.aborted) return;
@@ -150,14 +151,14 @@ async function* pages(limit: number | undefined, read: (size: number) => Page): 
   }
 }
 
-function readable<T>(read: () => T): T {
+function readable<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof Database.SqliteError)) throw error;
     if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
-      throw new StoreUnreadable(`the event log is damaged: ${error.message}`, error);
+      throw new StoreUnreadable(`the event log ${quote(path)} is damaged: ${error.message}`, error);
     }
-    throw new StoreUnavailable(`the event log cannot be read: ${error.message}`, error);
+    throw new StoreUnavailable(`the event log ${quote(path)} cannot be read: ${error.message}`, error);
   }
 }

@@ -9,15 +9,16 @@ export const columns = 'position, stream, revision, id, type, data, metadata, re
 export type EventRow = [number, string, number, string, string, string, string, number, number];
 
 /**
- * The event that a row holds.
+ * The event that a row of the log at `path` holds.
  * @throws StoreUnreadable naming the event if the row is not what was written
  */
-export function eventFromRow(row: EventRow): RecordedEvent {
+export function eventFromRow(path: string, row: EventRow): RecordedEvent {
   const [position, stream, revision, id, type, data, metadata, recordedAt, written] = row;
   const event: RecordedEvent = { id, type, data, metadata, stream, revision, position, recordedAt };
   if (checksum(event) !== written) {
     throw new StoreUnreadable(
-      `the event log is damaged: event ${revision} of stream ${quote(stream)}, at position ${position}, is not what was recorded`,
+      `the event log ${quote(path)} is damaged: event ${revision} of stream ${quote(stream)}, at position ${position}, is not ` +
+        'what was recorded',
     );
   }
   return event;

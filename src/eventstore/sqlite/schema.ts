@@ -122,7 +122,7 @@ function checkContent(db: Database.Database, path: string): void {
   const rows = db.prepare(`SELECT ${columns} FROM event ORDER BY position DESC LIMIT ?`).raw();
   let next: number | undefined;
   for (const row of rows.iterate(whole ? -1 : tailLength) as IterableIterator<EventRow>) {
-    const { position } = eventFromRow(row);
+    const { position } = eventFromRow(path, row);
     if (next !== undefined && position !== next) throw damaged(path, `no event at position ${next}`);
     next = position - 1;
   }

@@ -29,7 +29,13 @@ export type Writer = {
 };
 
 /** What the writer talks to: a worker thread, or what a test puts in its place. */
-export type WriterThread = Pick<Worker, 'on' | 'postMessage' | 'terminate'>;
+export type WriterThread = {
+  on(event: 'message', listener: (message: WriterMessage) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'exit', listener: () => void): unknown;
+  postMessage(message: BatchRequest | 'close'): void;
+  terminate(): Promise<number>;
+};
 
 /**
  * Starts the writer of the log at `path`.
@@ -109,7 +115,7 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
     },
     async close() {
       if (!closed) {
-        closed = new StoreUnavailable('the event log is closed');
+        closed = new StoreUnavailable(`the event log ${quote(path)} is closed`);
         if (waiting.length + committing.length > 0) {
           await new Promise<void>((resolve) => {
             idle = resolve;
@@ -125,8 +131,8 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
     thread.on('message', (message: WriterMessage) => {
       if (message.kind === 'ready') return resolve(writer);
       if (message.kind !== 'unreadable') return settle(message);
-      void thread.terminate();
       reject(new StoreUnreadable(message.message));
+      void thread.terminate();
     });
     const failed = (cause?: unknown) => {
       const why = cause instanceof Error ? cause.message : 'its writer ended at once';
