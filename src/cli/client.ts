@@ -1,0 +1,72 @@
+import { userInfo } from 'node:os';
+import { status } from '@grpc/grpc-js';
+import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { MemoirError, quote } from '../domain/errors.js';
+import { CallError } from '../rpc/call-error.js';
+import { type CallSettings, type Connection, connect, type ServiceClient } from '../rpc/client.js';
+import type { RemoteOptions } from './options.js';
+
+type Methods<Service> = Service extends { method: infer M } ? M : never;
+
+/** The services that commands call, and how. */
+export type Clients = {
+  readonly jobs: ServiceClient<Methods<typeof JobsService>>;
+  readonly history: ServiceClient<Methods<typeof HistoryService>>;
+  /** For calls with one answer. */
+  readonly unary: CallSettings;
+};
+
+/**
+ * Calls a server by `work` and lets go of the connection.
+ * @throws CallError, its message naming the address where the server could not be reached
+ */
+export async function withClients<T>(options: RemoteOptions, work: (clients: Clients) => Promise<T>): Promise<T> {
+  const connection = connectTo(options);
+  try {
+    return await work({
+      jobs: connection.service(JobsService),
+      history: connection.service(HistoryService),
+      unary: { timeoutMs: options.timeout * 1_000 },
+    });
+  } catch (error) {
+    throw located(error, options.server);
+  } finally {
+    connection.close();
+  }
+}
+
+/**
+ * A connection as the options say.
+ * @throws MemoirError INVALID_ARGUMENT naming an address or a principal that cannot be one
+ */
+export function connectTo(options: Pick<RemoteOptions, 'server' | 'principal'>): Connection {
+  const principal = options.principal ?? userInfo().username;
+  if (!/^(\[[0-9a-fA-F:.%]+\]|[^\s:/[\]]+):[0-9]{1,5}$/.test(options.server)) {
+    throw new MemoirError(
+      'INVALID_ARGUMENT',
+      'BAD_ADDRESS',
+      `--server (MEMOIR_SERVER) ${quote(options.server)}: give it as host:port`,
+    );
+  }
+  if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(principal)) {
+    throw new MemoirError(
+      'INVALID_ARGUMENT',
+      'BAD_PRINCIPAL',
+      `--principal (MEMOIR_PRINCIPAL) ${quote(principal)}: give it in printable ASCII`,
+    );
+  }
+  return connect(options.server, principal);
+}
+
+/** The error with the server's address, where it came of not reaching one. */
+function located(error: unknown, server: string): unknown {
+  if (!(error instanceof CallError) || error.reason !== '') return error;
+  if (error.code === status.UNAVAILABLE) {
+    return new CallError(error.code, `cannot reach the server at ${server}: ${error.message}`);
+  }
+  if (error.code === status.DEADLINE_EXCEEDED) {
+    return new CallError(error.code, `the server at ${server} did not answer in time: ${error.message}`);
+  }
+  return error;
+}

@@ -1,0 +1,67 @@
+import { status } from '@grpc/grpc-js';
+import { CommanderError } from 'commander';
+import { MemoirError } from '../domain/errors.js';
+import { CallError } from '../rpc/call-error.js';
+
+/** Exit codes of `memoir`. Documented in its help; scripts depend on them. */
+export const exitCodes = {
+  ok: 0,
+  /** The job that was waited for failed or was cancelled. */
+  jobFailed: 1,
+  /** The command line, a file or the request is wrong. */
+  usage: 2,
+  /** There is no such job. */
+  notFound: 3,
+  /** The job is not in the state for it, or was changed meanwhile, or exists already. */
+  precondition: 4,
+  /** The caller may not. */
+  permission: 5,
+  /** The server cannot be reached, or cannot answer now. */
+  unavailable: 6,
+  /** A mistake in Memoir. */
+  internal: 70,
+} as const;
+
+/** The exit codes as the help shows them. */
+export const exitCodeHelp = `
+Exit codes:
+  0   success; when waiting for a job: it completed
+  1   the job that was waited for failed or was cancelled
+  2   the command line, a file or the request is wrong
+  3   there is no such job
+  4   the job is in the wrong state, was changed meanwhile, or exists already
+  5   permission denied
+  6   the server cannot be reached or cannot answer now
+  70  internal error`;
+
+/** The exit code that tells of an error. */
+export function exitCode(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  if (error instanceof CallError) return ofStatus(status[error.code] ?? '');
+  if (error instanceof MemoirError) return ofStatus(error.code);
+  return exitCodes.internal;
+}
+
+function ofStatus(name: string): number {
+  switch (name) {
+    case 'INVALID_ARGUMENT':
+    case 'OUT_OF_RANGE':
+      return exitCodes.usage;
+    case 'NOT_FOUND':
+      return exitCodes.notFound;
+    case 'FAILED_PRECONDITION':
+    case 'ABORTED':
+    case 'ALREADY_EXISTS':
+      return exitCodes.precondition;
+    case 'PERMISSION_DENIED':
+    case 'UNAUTHENTICATED':
+      return exitCodes.permission;
+    case 'UNAVAILABLE':
+    case 'DEADLINE_EXCEEDED':
+    case 'RESOURCE_EXHAUSTED':
+    case 'CANCELLED':
+      return exitCodes.unavailable;
+    default:
+      return exitCodes.internal;
+  }
+}

@@ -1,0 +1,120 @@
+import { durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import canonicalize from 'canonicalize';
+import { Command } from 'commander';
+import { type RecordedEvent, RecordedEventSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
+import type { Decision } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import { withClients } from './client.js';
+import { candidateLines, decisionLine } from './decision-text.js';
+import { constraintsText, progressText, tasksText, versionText } from './job-view.js';
+import { type RemoteOptions, remote, withJson } from './options.js';
+import { printLine, printMessage } from './output.js';
+import { printable, printableLines } from './printable.js';
+import { styled } from './style.js';
+import { instant, span } from './time-text.js';
+
+/** `memoir history`. */
+export function historyCommand(): Command {
+  const command = new Command('history')
+    .description('tell everything that was recorded of a job: when, who, what and why')
+    .argument('<uuid>', 'uuid of the job');
+  return remote(withJson(command)).action((uuid: string, options: RemoteOptions & { readonly json?: boolean }) =>
+    withClients(options, async (clients) => {
+      let before: RecordedEvent | undefined;
+      for await (const { event } of clients.history.readHistory({ uuid })) {
+        if (!event) continue;
+        if (options.json) await printMessage(RecordedEventSchema, event);
+        else for (const line of storyLines(event, before)) await printLine(line);
+        before = event;
+      }
+    }),
+  );
+}
+
+/** One event as people read it: a line that says when, who and what, and under it why. */
+export function storyLines(event: RecordedEvent, before: RecordedEvent | undefined): readonly string[] {
+  const [what, details] = story(event.event, event.eventType);
+  const since =
+    before?.recordedAt && event.recordedAt
+      ? ` (+${span(Math.max(0, timestampMs(event.recordedAt) - timestampMs(before.recordedAt)))})`
+      : '';
+  const who = printable(event.metadata?.principal ?? '') || 'unknown';
+  return [
+    `${styled('dim', `${instant(event.recordedAt)}${since}`)} ${styled('bold', who)} ${what}`,
+    ...details.filter((line) => line !== '').map((line) => `    ${line}`),
+  ];
+}
+
+type Story = readonly [what: string, details: readonly string[]];
+
+function story({ case: name, value }: RecordedEvent['event'], eventType: string): Story {
+  switch (name) {
+    case 'jobRequested':
+      return [
+        `requested ${printable(value.script)} of ${printable(value.repository)}: run ${value.runNumber}, queued`,
+        [
+          `version: ${versionText(value)}`,
+          `parameters: ${printable(canonicalize(value.scriptParameters ?? {}) ?? '')}`,
+          value.runtimeConstraints ? `constraints: ${constraintsText(value.runtimeConstraints)}` : '',
+          value.dockerImageLocator && `docker image: ${printable(value.dockerImageLocator)}`,
+          value.arvadosSdkVersion && `arvados sdk: ${printable(value.arvadosSdkVersion)}`,
+          value.priority === 0 ? '' : `priority: ${value.priority}`,
+          value.nondeterministic ? 'nondeterministic: it will not be reused' : '',
+          value.submitId && `submit id: ${printable(value.submitId)}`,
+          value.description && `description: ${printable(value.description)}`,
+          ...why(value.decision),
+        ],
+      ];
+    case 'jobStarted':
+      return [
+        `started it as worker ${printable(value.worker)}`,
+        [value.lease ? `lease: ${span(durationMs(value.lease))}` : ''],
+      ];
+    case 'jobProgressed':
+      return [
+        `was at work: ${progressText({ ...value, progressMessage: value.progressMessage ?? '' }) || 'alive'}`,
+        [value.tasksSummary ? `tasks: ${tasksText(value)}` : ''],
+      ];
+    case 'jobCompleted':
+      return [
+        'completed it',
+        [
+          value.output ? `output: ${printable(value.output)}` : 'without an output: it will not be reused',
+          value.log ? `log: ${printable(value.log)}` : 'without a log: it will not be reused',
+          value.tasksSummary ? `tasks: ${tasksText(value)}` : '',
+        ],
+      ];
+    case 'jobFailed':
+      return [
+        `recorded its failure: ${printable(value.reason)}`,
+        [...printableLines(value.message).split('\n'), value.log && `log: ${printable(value.log)}`],
+      ];
+    case 'jobCancelled':
+      return ['cancelled it', [value.cascadeFrom && `with job ${printable(value.cascadeFrom)}, which started it`]];
+    case 'jobUpdated':
+      return [
+        'changed it',
+        [
+          value.priority === undefined ? '' : `priority: ${value.priority}`,
+          value.description === undefined ? '' : `description: ${printable(value.description)}`,
+          value.components ? `components: ${printable(canonicalize(value.components.uuids) ?? '')}` : '',
+        ],
+      ];
+    case 'jobDeleted':
+      return ['deleted it', ['it is out of every read and out of reuse; this history stays']];
+    case 'jobReused':
+      return [
+        `was answered with it`,
+        [
+          `version: ${versionText(value)}`,
+          value.submitId && `submit id: ${printable(value.submitId)}`,
+          ...why(value.decision),
+        ],
+      ];
+    default:
+      return [`recorded ${printable(eventType)}, which this version of memoir does not know`, []];
+  }
+}
+
+function why(decision: Decision | undefined): readonly string[] {
+  return [`why: ${decisionLine(decision)}`, ...candidateLines(decision).map((line) => `  candidate ${line}`)];
+}

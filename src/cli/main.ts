@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { MemoirError } from '../domain/errors.js';
+import { CallError } from '../rpc/call-error.js';
+import { exitCode, exitCodeHelp } from './exit-code.js';
+import { historyCommand } from './history.js';
+import { logCommand } from './log.js';
+import { endWithReader, note } from './output.js';
+import { printable, printableLines } from './printable.js';
+import { getCommand, listCommand, queueCommand, watchCommand } from './read.js';
+import { cancelCommand, deleteCommand, updateCommand } from './steer.js';
+import { submitCommand } from './submit.js';
+
+const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+
+function program(): Command {
+  const memoir = new Command('memoir')
+    .description('A job service that never runs the same computation twice and can show why.')
+    .version(version)
+    .showSuggestionAfterError()
+    .addHelpText('after', exitCodeHelp);
+  const commands = [
+    submitCommand(),
+    getCommand(),
+    listCommand(),
+    queueCommand(),
+    watchCommand(),
+    logCommand(),
+    historyCommand(),
+    cancelCommand(),
+    updateCommand(),
+    deleteCommand(),
+  ];
+  for (const command of [memoir, ...commands]) command.exitOverride();
+  for (const command of commands) memoir.addCommand(command);
+  return memoir;
+}
+
+function report(error: unknown): void {
+  if (error instanceof CommanderError) return;
+  if (error instanceof CallError || error instanceof MemoirError) {
+    note(`error: ${printableLines(error.message)}`);
+    if (error.reason !== '') note(`  reason: ${printable(error.reason)}`);
+    const fields = error instanceof CallError ? error.fields : error.field ? [error.field] : [];
+    for (const field of fields) note(`  field: ${printable(field)}`);
+    return;
+  }
+  note(`internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+}
+
+endWithReader();
+try {
+  await program().parseAsync();
+} catch (error) {
+  report(error);
+  process.exitCode = exitCode(error);
+}

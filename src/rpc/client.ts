@@ -1,0 +1,159 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
+import { type CallOptions, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { recursionLimit } from '../eventstore/codec.js';
+import { callError } from './call-error.js';
+
+/** What a call may be given beside its request. */
+export type CallSettings = {
+  /** Ends the call when it aborts; the call then fails with CANCELLED. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until the call fails with DEADLINE_EXCEEDED; absent for never. */
+  readonly timeoutMs?: number | undefined;
+};
+
+/** A service's methods as functions. All fail with a `CallError`. Bidirectional streams are not among Memoir's methods. */
+export type ServiceClient<Methods extends GenServiceMethods> = {
+  [Name in keyof Methods]: Methods[Name]['methodKind'] extends 'unary'
+    ? (
+        request: MessageInitShape<Methods[Name]['input']>,
+        settings?: CallSettings,
+      ) => Promise<MessageShape<Methods[Name]['output']>>
+    : Methods[Name]['methodKind'] extends 'server_streaming'
+      ? (
+          request: MessageInitShape<Methods[Name]['input']>,
+          settings?: CallSettings,
+        ) => AsyncIterableIterator<MessageShape<Methods[Name]['output']>>
+      : (
+          requests: Iterable<MessageInitShape<Methods[Name]['input']>>,
+          settings?: CallSettings,
+        ) => Promise<MessageShape<Methods[Name]['output']>>;
+};
+
+/** One connection to a server. */
+export type Connection = {
+  /** The methods of a service over this connection. */
+  service<Methods extends GenServiceMethods>(service: GenService<Methods>): ServiceClient<Methods>;
+  /** Lets go of the socket; calls under way fail. */
+  close(): void;
+};
+
+/**
+ * A connection, opened at the first call.
+ * @param address of the server, as host:port
+ * @param principal on whose behalf to call: printable ASCII
+ */
+export function connect(address: string, principal: string): Connection {
+  const client = new Client(address, credentials.createInsecure(), {
+    // An answer of a thousand jobs is larger than grpc-js allows by default, and the server is the one asked for.
+    'grpc.max_receive_message_length': -1,
+    'grpc.max_send_message_length': -1,
+    'grpc.keepalive_time_ms': 60_000,
+    'grpc.keepalive_timeout_ms': 20_000,
+    'grpc.max_reconnect_backoff_ms': 5_000,
+  });
+  const metadata = new Metadata();
+  metadata.set('memoir-principal', principal);
+  return {
+    service<Methods extends GenServiceMethods>(service: GenService<Methods>) {
+      const functions: Record<string, unknown> = {};
+      for (const [name, method] of Object.entries<DescMethod>(service.method)) {
+        functions[name] = callable(client, metadata, method);
+      }
+      return functions as ServiceClient<Methods>;
+    },
+    close: () => client.close(),
+  };
+}
+
+function callable(client: Client, metadata: Metadata, method: DescMethod): unknown {
+  const { path, encode, decode } = wire(method);
+  switch (method.methodKind) {
+    case 'unary':
+      return (request: MessageInitShape<DescMessage>, settings: CallSettings = {}) =>
+        new Promise((resolve, reject) => {
+          const call = client.makeUnaryRequest(
+            path,
+            encode,
+            decode,
+            create(method.input, request),
+            metadata,
+            options(settings),
+            settle(resolve, reject),
+          );
+          cancelBy(settings.signal, call);
+        });
+    case 'server_streaming':
+      return async function* (request: MessageInitShape<DescMessage>, settings: CallSettings = {}) {
+        const message = create(method.input, request);
+        const call = client.makeServerStreamRequest(path, encode, decode, message, metadata, options(settings));
+        const release = cancelBy(settings.signal, call);
+        try {
+          yield* call;
+        } catch (error) {
+          throw callError(error as ServiceError);
+        } finally {
+          release();
+          call.cancel();
+        }
+      };
+    case 'client_streaming':
+      return (requests: Iterable<MessageInitShape<DescMessage>>, settings: CallSettings = {}) =>
+        new Promise((resolve, reject) => {
+          const call = client.makeClientStreamRequest(
+            path,
+            encode,
+            decode,
+            metadata,
+            options(settings),
+            settle(resolve, reject),
+          );
+          cancelBy(settings.signal, call);
+          for (const request of requests) call.write(create(method.input, request));
+          call.end();
+        });
+    default:
+      throw new Error(`${method.name} is bidirectional, which this client does not offer`);
+  }
+}
+
+/** How a method's messages cross the wire. */
+function wire(method: DescMethod) {
+  return {
+    path: `/${method.parent.typeName}/${method.name}`,
+    encode: (message: MessageShape<DescMessage>) => Buffer.from(toBinary(method.input, message)),
+    decode: (bytes: Buffer) => fromBinary(method.output, bytes, { recursionLimit }),
+  };
+}
+
+function options({ timeoutMs }: CallSettings): CallOptions {
+  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+}
+
+function settle<T>(resolve: (value: T) => void, reject: (error: Error) => void) {
+  return (error: ServiceError | null, value?: T) => (error ? reject(callError(error)) : resolve(value as T));
+}
+
+/** Cancels the call when the signal aborts; the answer lets go of the signal, which the end of the call does by itself. */
+function cancelBy(
+  signal: AbortSignal | undefined,
+  call: { cancel(): void; on(event: 'status', f: () => void): unknown },
+) {
+  if (!signal) return () => {};
+  const cancel = () => call.cancel();
+  const release = () => signal.removeEventListener('abort', cancel);
+  if (signal.aborted) cancel();
+  else {
+    signal.addEventListener('abort', cancel, { once: true });
+    call.on('status', release);
+  }
+  return release;
+}
