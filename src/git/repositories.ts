@@ -1,54 +1,48 @@
-import * as fs from 'node:fs';
-import git from 'isomorphic-git';
-import { invalid, MemoirError, quote } from '../domain/errors.js';
+import { invalid, quote } from '../domain/errors.js';
+import { type Edge, systemEdge } from '../edge.js';
 import type { Repositories } from './port.js';
+import { openRepository, type Repository } from './repository.js';
+
+/** What repositories take from the world around. */
+export type RepositoriesOptions = {
+  readonly edge?: Pick<Edge, 'now'>;
+};
 
 /**
  * Opens the configured local repositories, bare or not.
- * @throws Error naming the repository and its path if there is none
+ * @param config - path of each repository by its name
+ * @throws MemoirError FAILED_PRECONDITION naming name and path, if one is not a git repository (NOT_A_REPOSITORY) or is of a
+ * form that Memoir cannot read (UNSUPPORTED_REPOSITORY)
  */
 export async function openRepositories(
   config: Readonly<Record<string, { readonly path: string }>>,
+  { edge = systemEdge }: RepositoriesOptions = {},
 ): Promise<Repositories> {
-  const gitdirs = new Map<string, string>();
-  for (const [name, { path }] of Object.entries(config)) {
-    const gitdir = [`${path}/.git`, path].find((dir) => fs.existsSync(`${dir}/objects`));
-    if (gitdir === undefined) throw new Error(`repository ${quote(name)}: ${quote(path)} is not a git repository`);
-    gitdirs.set(name, gitdir);
-  }
-  return {
-    names: () => [...gitdirs.keys()].sort(),
-    async resolve(repository, refspec, { field = 'script_version' } = {}) {
-      const gitdir = gitdirs.get(repository);
-      if (gitdir === undefined) {
-        throw invalid('repository', 'UNKNOWN_REPOSITORY', `repository ${quote(repository)} is not configured`);
-      }
-      if (!/^[A-Za-z0-9_][A-Za-z0-9._/-]*$|^@$/.test(refspec) || refspec.includes('..')) {
-        throw invalid(field, 'BAD_REFSPEC', `${field} ${quote(refspec)} does not name a commit`);
-      }
-      try {
-        const oid = await oidOf(gitdir, refspec === '@' ? 'HEAD' : refspec);
-        return (await git.readCommit({ fs, gitdir, oid })).oid;
-      } catch (error) {
-        if (!(error instanceof Error)) throw error;
-        throw new MemoirError(
-          'INVALID_ARGUMENT',
-          'UNRESOLVABLE_REFSPEC',
-          `${field} ${quote(refspec)} names no commit in repository ${quote(repository)}`,
-          { field, cause: error },
-        );
-      }
-    },
-    async close() {},
+  const repositories = new Map<string, Repository>();
+  const close = async () => {
+    await Promise.all([...repositories.values()].map((repository) => repository.close()));
   };
-}
-
-async function oidOf(gitdir: string, refspec: string): Promise<string> {
-  if (/^[0-9a-f]{40}$/.test(refspec)) return refspec;
   try {
-    return await git.resolveRef({ fs, gitdir, ref: refspec });
+    for (const [name, { path }] of Object.entries(config)) {
+      repositories.set(
+        name,
+        openRepository(name, path, () => edge.now()),
+      );
+    }
   } catch (error) {
-    if (!/^[0-9a-f]{4,39}$/.test(refspec)) throw error;
-    return git.expandOid({ fs, gitdir, oid: refspec });
+    await close();
+    throw error;
   }
+  const names = [...repositories.keys()].sort();
+
+  return {
+    names: () => names,
+    async resolve(repository, refspec, { field = 'script_version' } = {}) {
+      const found = repositories.get(repository);
+      if (!found)
+        throw invalid('repository', 'UNKNOWN_REPOSITORY', `repository ${quote(repository)} is not configured`);
+      return found.resolve(refspec, field);
+    },
+    close,
+  };
 }

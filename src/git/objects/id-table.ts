@@ -1,0 +1,58 @@
+import type { HashAlgorithm } from '../hash.js';
+import type { PagedFile } from './paged-file.js';
+
+/** Object ids in ascending order inside a file, with a fan-out table by the first byte; the form that git's indexes share. */
+export type IdTable = {
+  readonly count: number;
+  /** Place of an id (raw bytes) in the table, or -1. */
+  find(id: Buffer): number;
+  /** The first place whose id is not below the given bytes, which may be fewer than an id has. */
+  lowerBound(prefix: Buffer): number;
+  /** The id at a place. */
+  at(place: number): Buffer;
+};
+
+/**
+ * The table of ids at `idsAt`, with its fan-out table at `fanoutAt`.
+ * @param fail - makes the error to throw if the fan-out does not ascend
+ */
+export function openIdTable(
+  file: PagedFile,
+  { bytes }: HashAlgorithm,
+  { fanoutAt, idsAt }: { fanoutAt: number; idsAt: number },
+  fail: (what: string) => Error,
+): IdTable {
+  const raw = file.read(fanoutAt, 1024);
+  if (raw.length < 1024) throw fail('it ends within its fan-out table');
+  const fanout = new Uint32Array(257);
+  for (let i = 0; i < 256; i++) {
+    const end = raw.readUInt32BE(i * 4);
+    if (end < (fanout[i] ?? 0)) throw fail('its fan-out table does not ascend');
+    fanout[i + 1] = end;
+  }
+  const count = fanout[256] ?? 0;
+
+  const at = (place: number) => file.read(idsAt + place * bytes, bytes);
+
+  function lowerBound(prefix: Buffer): number {
+    const first = prefix[0] ?? 0;
+    let low = fanout[first] ?? 0;
+    let high = fanout[first + 1] ?? 0;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (Buffer.compare(at(middle), prefix) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  return {
+    count,
+    at,
+    lowerBound,
+    find(id) {
+      const place = lowerBound(id);
+      return place < count && at(place).equals(id) ? place : -1;
+    },
+  };
+}

@@ -1,0 +1,13 @@
+/** Kinds of objects that git keeps. */
+export type ObjectType = 'commit' | 'tree' | 'blob' | 'tag';
+
+/** An object's kind and content. */
+export type GitObject = { readonly type: ObjectType; readonly data: Buffer };
+
+/** Most bytes of a commit or tag that is read; no honest one comes near it. */
+export const largestObject = 32 * 1024 * 1024;
+
+/** Whether a word is a kind of object. */
+export function isObjectType(word: string): word is ObjectType {
+  return word === 'commit' || word === 'tree' || word === 'blob' || word === 'tag';
+}

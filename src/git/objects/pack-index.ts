@@ -1,0 +1,55 @@
+import type { HashAlgorithm } from '../hash.js';
+import { type IdTable, openIdTable } from './id-table.js';
+import { openPagedFile, type PageCache } from './paged-file.js';
+
+/** The index of one pack: where in the pack each object begins. */
+export type PackIndex = {
+  readonly ids: IdTable;
+  /** Offset in the pack of the object at a place of `ids`. */
+  offset(place: number): number;
+  close(): void;
+};
+
+const signature = 0xff744f63;
+const headerBytes = 8;
+const fanoutBytes = 1024;
+const isLarge = 0x80000000;
+
+/**
+ * Opens a pack index of version 2 (gitformat-pack(5)).
+ * @param fail - makes the error to throw for a malformed or truncated file
+ */
+export function openPackIndex(
+  path: string,
+  hash: HashAlgorithm,
+  cache: PageCache,
+  fail: (what: string) => Error,
+): PackIndex {
+  const file = openPagedFile(path, cache);
+  try {
+    const header = file.read(0, headerBytes);
+    if (header.length < headerBytes || header.readUInt32BE(0) !== signature)
+      throw fail('it is not an index of version 2');
+    if (header.readUInt32BE(4) !== 2) throw fail(`it has version ${header.readUInt32BE(4)}`);
+    const idsAt = headerBytes + fanoutBytes;
+    const ids = openIdTable(file, hash, { fanoutAt: headerBytes, idsAt }, fail);
+    const offsetsAt = idsAt + ids.count * (hash.bytes + 4);
+    const largeAt = offsetsAt + ids.count * 4;
+    const end = file.size - 2 * hash.bytes;
+    if (largeAt > end) throw fail('it is truncated');
+    return {
+      ids,
+      offset(place) {
+        const small = file.read(offsetsAt + place * 4, 4).readUInt32BE(0);
+        if (small < isLarge) return small;
+        const position = largeAt + (small - isLarge) * 8;
+        if (position + 8 > end) throw fail('an offset is outside of its table');
+        return Number(file.read(position, 8).readBigUInt64BE(0));
+      },
+      close: () => file.close(),
+    };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}

@@ -1,0 +1,161 @@
+import { inflateSync } from 'node:zlib';
+import { applyDelta } from './delta.js';
+import { type GitObject, largestObject, type ObjectType } from './object.js';
+import { openPagedFile, type PageCache } from './paged-file.js';
+
+/** One pack file, read at positions. */
+export type Pack = {
+  /** Kind of the object at an offset, found by the headers of its delta chain alone. */
+  typeAt(offset: number): ObjectType;
+  /** The object at an offset. */
+  readAt(offset: number): GitObject;
+  close(): void;
+};
+
+/** What a pack needs from the objects around it: bases of deltas that name them by id. */
+export type PackSurroundings = {
+  /** Offset in the same pack of an object. */
+  offsetOf(id: Buffer): number | undefined;
+  /** An object from anywhere. */
+  read(id: Buffer): GitObject | undefined;
+  typeOf(id: Buffer): ObjectType | undefined;
+};
+
+type Entry = {
+  readonly kind: number;
+  /** Bytes of the inflated content. */
+  readonly size: number;
+  readonly dataAt: number;
+  /** Offset of the base in this pack, or the id of a base elsewhere. */
+  readonly base: number | Buffer | undefined;
+};
+
+const types: readonly (ObjectType | undefined)[] = [undefined, 'commit', 'tree', 'blob', 'tag'];
+const offsetDelta = 6;
+const idDelta = 7;
+const headerBytes = 12;
+/** git makes chains of at most 4,095; a longer one is a loop. */
+const longestChain = 10_000;
+/** More than an entry's header can take: size, and offset or id of the base. */
+const longestEntryHeader = 64;
+
+/**
+ * Opens a pack of version 2 or 3 (gitformat-pack(5)).
+ * @param fail - makes the error to throw for a malformed or truncated file
+ */
+export function openPack(
+  path: string,
+  hashBytes: number,
+  cache: PageCache,
+  around: PackSurroundings,
+  fail: (what: string) => Error,
+): Pack {
+  const file = openPagedFile(path, cache);
+  const end = file.size - hashBytes;
+  const header = file.read(0, headerBytes);
+  const version = header.length < headerBytes ? 0 : header.readUInt32BE(4);
+  if (header.toString('latin1', 0, 4) !== 'PACK' || (version !== 2 && version !== 3)) {
+    file.close();
+    throw fail('it is not a pack of version 2 or 3');
+  }
+
+  function entryAt(offset: number): Entry {
+    if (offset < headerBytes || offset >= end) throw fail(`no object can begin at ${offset} of ${file.size} bytes`);
+    const bytes = file.read(offset, Math.min(longestEntryHeader, end - offset));
+    let at = 0;
+    const next = (): number => {
+      const byte = bytes[at++];
+      if (byte === undefined) throw fail(`it ends within the object at ${offset}`);
+      return byte;
+    };
+    let byte = next();
+    const kind = (byte >> 4) & 7;
+    let size = byte & 15;
+    for (let scale = 16; byte & 0x80; scale *= 128) {
+      byte = next();
+      size += (byte & 0x7f) * scale;
+    }
+    let base: number | Buffer | undefined;
+    if (kind === offsetDelta) {
+      byte = next();
+      let distance = byte & 0x7f;
+      while (byte & 0x80) {
+        byte = next();
+        distance = (distance + 1) * 128 + (byte & 0x7f);
+      }
+      if (distance === 0 || distance > offset) throw fail(`the object at ${offset} has a base before the pack`);
+      base = offset - distance;
+    } else if (kind === idDelta) {
+      const id = Buffer.from(bytes.subarray(at, at + hashBytes));
+      at += hashBytes;
+      base = around.offsetOf(id) ?? id;
+    } else if (!types[kind]) throw fail(`the object at ${offset} is of the unknown kind ${kind}`);
+    return { kind, size, dataAt: offset + at, base };
+  }
+
+  function inflate({ size, dataAt }: Entry, offset: number): Buffer {
+    if (size > largestObject) throw fail(`the object at ${offset} has ${size} bytes`);
+    // zlib's own bound for what it makes of so many bytes, and some more for other deflaters; then all that is left.
+    for (const length of [size + (size >>> 8) + 64, end - dataAt]) {
+      const input = file.read(dataAt, Math.min(length, end - dataAt));
+      try {
+        const data = inflateSync(input, { maxOutputLength: Math.max(1, size) });
+        if (data.length === size) return data;
+      } catch (error) {
+        const ranOut = error instanceof Error && 'code' in error && error.code === 'Z_BUF_ERROR';
+        if (!ranOut || length >= end - dataAt || end - dataAt > 2 * largestObject) {
+          throw fail(`the object at ${offset} cannot be inflated: ${String(error)}`);
+        }
+        continue;
+      }
+      break;
+    }
+    throw fail(`the object at ${offset} is not of the ${size} bytes that it says`);
+  }
+
+  function walk(offset: number, visit: (entry: Entry, offset: number) => void): Entry {
+    let at = offset;
+    for (let depth = 0; depth < longestChain; depth++) {
+      const entry = entryAt(at);
+      visit(entry, at);
+      if (typeof entry.base !== 'number') return entry;
+      at = entry.base;
+    }
+    throw fail(`the object at ${offset} is a delta without end`);
+  }
+
+  const missingBase = (offset: number, base: Buffer) =>
+    fail(`the object at ${offset} is a delta against ${base.toString('hex')}, which is missing`);
+
+  return {
+    typeAt(offset) {
+      const { kind, base } = walk(offset, () => undefined);
+      const type = base instanceof Buffer ? around.typeOf(base) : types[kind];
+      if (!type) throw base instanceof Buffer ? missingBase(offset, base) : fail(`no kind at ${offset}`);
+      return type;
+    },
+    readAt(offset) {
+      const deltas: Buffer[] = [];
+      let content: Buffer | undefined;
+      let kept = 0;
+      const last = walk(offset, (entry, at) => {
+        const data = inflate(entry, at);
+        if (entry.base === undefined) content = data;
+        else deltas.push(data);
+        kept += data.length;
+        if (kept > 2 * largestObject) throw fail(`the object at ${offset} needs more than ${2 * largestObject} bytes`);
+      });
+      let type = types[last.kind];
+      if (last.base instanceof Buffer) {
+        const base = around.read(last.base);
+        if (!base) throw missingBase(offset, last.base);
+        content = base.data;
+        type = base.type;
+      }
+      if (!content || !type) throw fail(`no object at ${offset}`);
+      for (const delta of deltas.reverse()) content = applyDelta(content, delta, largestObject, fail);
+      return { type, data: content };
+    },
+    close: () => file.close(),
+  };
+}

@@ -1,0 +1,83 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { LRUCache } from 'lru-cache';
+
+const pageBits = 15;
+const pageSize = 1 << pageBits;
+
+/** Pages of files that are too large to be kept in memory; the least recently read ones make room. */
+export type PageCache = { get(key: number): Buffer | undefined; set(key: number, page: Buffer): unknown };
+
+/** A cache of pages that together take at most the given number of bytes. */
+export function createPageCache(bytes: number): PageCache {
+  return new LRUCache<number, Buffer>({ max: Math.max(1, bytes >>> pageBits) });
+}
+
+/** A file that is read piece by piece, at positions. */
+export type PagedFile = {
+  /** Bytes of the file when it was opened. */
+  readonly size: number;
+  /**
+   * Bytes from a position on; not to be written to. Fewer than asked for only where the file ends.
+   */
+  read(position: number, length: number): Buffer;
+  close(): void;
+};
+
+let opened = 0;
+
+/** Opens a file for reading. Throws what the system says if that is not possible. */
+export function openPagedFile(path: string, cache: PageCache): PagedFile {
+  const file = openSync(path, 'r');
+  const { size } = fstatSync(file);
+  const firstKey = ++opened * 2 ** 28;
+  let closed = false;
+  let recent: Buffer = Buffer.alloc(0);
+  let recentNumber = -1;
+
+  function page(number: number): Buffer {
+    if (number === recentNumber) return recent;
+    let found = cache.get(firstKey + number);
+    if (!found) {
+      const start = number * pageSize;
+      const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(pageSize, size - start)));
+      found = bytes.subarray(0, fill(bytes, start));
+      cache.set(firstKey + number, found);
+    }
+    recent = found;
+    recentNumber = number;
+    return found;
+  }
+
+  function fill(bytes: Buffer, start: number): number {
+    if (closed) throw new Error(`${path} is closed`);
+    let at = 0;
+    while (at < bytes.length) {
+      const got = readSync(file, bytes, at, bytes.length - at, start + at);
+      if (got === 0) break;
+      at += got;
+    }
+    return at;
+  }
+
+  return {
+    size,
+    read(position, length) {
+      const first = Math.floor(position / pageSize);
+      const within = position - first * pageSize;
+      if (within + length <= pageSize) return page(first).subarray(within, within + length);
+      const out = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - position)));
+      let at = 0;
+      for (let number = first; at < out.length; number++) {
+        const from = number === first ? within : 0;
+        const got = page(number).copy(out, at, from);
+        at += got;
+        if (got === 0) break;
+      }
+      return out.subarray(0, at);
+    },
+    close() {
+      if (!closed) closeSync(file);
+      closed = true;
+    },
+  };
+}
