@@ -47,14 +47,18 @@ export function invalid(field: string, reason: string, message: string): MemoirE
 }
 
 /**
- * The text in double quotes with control and format characters escaped, cut to `limit` characters, so that a hostile value can
- * be named in a message without breaking a log line or a terminal.
+ * The text in double quotes with control, format and other invisible characters escaped, cut to `limit` characters, so that a
+ * hostile value can be named in a message without breaking a log line or a terminal.
  */
 export function quote(text: string, limit = 200): string {
   const cut = text.length > limit ? `${text.slice(0, limit)}…` : text;
-  const escaped = JSON.stringify(cut.toWellFormed()).replace(
-    /[\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const escaped = JSON.stringify(cut.toWellFormed()).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escapeUnits);
   return text.length > limit ? `${escaped} (${text.length} characters)` : escaped;
+}
+
+/** The UTF-16 code units of a text as JSON escapes. */
+function escapeUnits(text: string): string {
+  return Array.from({ length: text.length }, (_, i) => `\\u${text.charCodeAt(i).toString(16).padStart(4, '0')}`).join(
+    '',
+  );
 }

@@ -1,0 +1,211 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { type CandidateFacts, decideReuse, type ReuseTerms } from '../../src/domain/reuse.js';
+
+const terms: ReuseTerms = {
+  principal: 'alice',
+  acceptsCommit: (commit) => commit === 'c1',
+  acceptedCommits: 'c1',
+  dockerImageLocator: '',
+  arvadosSdkVersion: '',
+  reuseIfOutputsDiffer: false,
+};
+
+const sound: CandidateFacts = {
+  uuid: 'u',
+  owner: 'bob',
+  state: JobState.COMPLETE,
+  scriptVersion: 'c1',
+  dockerImageLocator: '',
+  arvadosSdkVersion: '',
+  nondeterministic: false,
+  deleted: false,
+  output: 'o1',
+  log: 'l1',
+};
+
+const complete = (output = 'o1'): CandidateFacts => ({ ...sound, output });
+const running = (owner = 'alice'): CandidateFacts => ({
+  ...sound,
+  state: JobState.RUNNING,
+  owner,
+  output: '',
+  log: '',
+});
+const queued = (owner = 'alice'): CandidateFacts => ({ ...running(owner), state: JobState.QUEUED });
+const failed: CandidateFacts = { ...sound, state: JobState.FAILED };
+
+/** What is concluded of candidates that are named by their places: the answer, and the rule for each of the others. */
+function conclude(candidates: readonly CandidateFacts[], changed: Partial<ReuseTerms> = {}) {
+  const named = candidates.map((candidate, i) => ({ ...candidate, uuid: `u${i}` }));
+  const { chosen, verdicts } = decideReuse(named, { ...terms, ...changed });
+  return { chosen: chosen?.uuid, rules: verdicts.map(({ ruledOut }) => ruledOut && Rule[ruledOut.rule]), verdicts };
+}
+
+test('each rule rules out, and says the values', (t) => {
+  const cases: [fact: Partial<CandidateFacts>, changed: Partial<ReuseTerms>, rule: string, detail: RegExp][] = [
+    [{ scriptVersion: 'c2' }, {}, 'SCRIPT_VERSION', /is c2, accepted is c1/],
+    [{ dockerImageLocator: 'd1' }, {}, 'DOCKER_IMAGE_LOCATOR', /is "d1", accepted is ""/],
+    [{}, { dockerImageLocator: 'd1' }, 'DOCKER_IMAGE_LOCATOR', /is "", accepted is "d1"/],
+    [{ arvadosSdkVersion: 'a1' }, { arvadosSdkVersion: 'a2' }, 'ARVADOS_SDK_VERSION', /is "a1", accepted is a2/],
+    [{}, { arvadosSdkVersion: 'a2' }, 'ARVADOS_SDK_VERSION', /is "", accepted is a2/],
+    [{ nondeterministic: true }, {}, 'NONDETERMINISTIC', /nondeterministic/],
+    [{ deleted: true }, {}, 'DELETED', /deleted/],
+    [{ state: JobState.FAILED }, {}, 'STATE', /is Failed/],
+    [{ state: JobState.CANCELLED }, {}, 'STATE', /is Cancelled/],
+    [{ state: JobState.RUNNING }, {}, 'OWNER', /is Running and belongs to "bob", not to "alice"/],
+    [{ state: JobState.QUEUED, owner: 'a\n' }, {}, 'OWNER', /is Queued and belongs to "a\\n", not to "alice"/],
+    [{ output: '' }, {}, 'NO_OUTPUT', /without an output/],
+    [{ log: '' }, {}, 'NO_LOG', /without a log/],
+  ];
+  for (const [fact, changed, rule, detail] of cases) {
+    const { chosen, rules, verdicts } = conclude([{ ...sound, ...fact }], changed);
+    t.is(chosen, undefined, rule);
+    t.deepEqual(rules, [rule]);
+    t.regex(verdicts[0]?.ruledOut?.detail ?? '', detail);
+  }
+});
+
+test('the first rule that applies is the one that is told', (t) => {
+  // All wrong at once; then each in turn is put right, and the next shows.
+  const wrong: CandidateFacts = {
+    ...sound,
+    scriptVersion: 'c2',
+    dockerImageLocator: 'd1',
+    arvadosSdkVersion: 'a1',
+    nondeterministic: true,
+    deleted: true,
+    state: JobState.FAILED,
+    output: '',
+    log: '',
+  };
+  const repairs: [rule: string, repair: Partial<CandidateFacts>][] = [
+    ['SCRIPT_VERSION', { scriptVersion: 'c1' }],
+    ['DOCKER_IMAGE_LOCATOR', { dockerImageLocator: '' }],
+    ['ARVADOS_SDK_VERSION', { arvadosSdkVersion: 'a2' }],
+    ['NONDETERMINISTIC', { nondeterministic: false }],
+    ['DELETED', { deleted: false }],
+    ['STATE', { state: JobState.RUNNING }],
+    ['OWNER', { state: JobState.COMPLETE }],
+    ['NO_OUTPUT', { output: 'o' }],
+    ['NO_LOG', { log: 'l' }],
+  ];
+  let candidate = wrong;
+  for (const [rule, repair] of repairs) {
+    t.deepEqual(conclude([candidate], { arvadosSdkVersion: 'a2' }).rules, [rule]);
+    candidate = { ...candidate, ...repair };
+  }
+  t.is(conclude([candidate], { arvadosSdkVersion: 'a2' }).chosen, 'u0');
+});
+
+test('what does not matter does not matter', (t) => {
+  t.is(conclude([{ ...sound, owner: 'eve' }]).chosen, 'u0', 'the owner of a complete job');
+  t.is(conclude([{ ...sound, arvadosSdkVersion: 'a9' }]).chosen, 'u0', 'an SDK where none is asked for');
+  t.is(conclude([]).chosen, undefined);
+});
+
+test('preference goes from the oldest complete job over running to queued ones', (t) => {
+  const cases: [candidates: CandidateFacts[], chosen: number | undefined, rules: string][] = [
+    [[complete(), complete()], 0, '- NOT_PREFERRED'],
+    [[queued(), running(), complete()], 2, 'NOT_PREFERRED NOT_PREFERRED -'],
+    [[queued(), running(), running()], 1, 'NOT_PREFERRED - NOT_PREFERRED'],
+    [[queued(), queued()], 0, '- NOT_PREFERRED'],
+    [[failed, { ...sound, output: '' }, complete('o2'), complete('o2')], 2, 'STATE NO_OUTPUT - NOT_PREFERRED'],
+    [[complete('o1'), complete('o2')], undefined, 'OUTPUTS_DIFFER OUTPUTS_DIFFER'],
+    [[complete('o1'), complete('o2'), queued()], 2, 'OUTPUTS_DIFFER OUTPUTS_DIFFER -'],
+    [[complete('o1'), queued(), complete('o2'), running()], 3, 'OUTPUTS_DIFFER NOT_PREFERRED OUTPUTS_DIFFER -'],
+    [[{ ...complete('o1'), deleted: true }, complete('o2')], 1, 'DELETED -'],
+    [[{ ...complete('o1'), log: '' }, complete('o2'), complete('o2')], 1, 'NO_LOG - NOT_PREFERRED'],
+    [[queued('bob'), running('bob')], undefined, 'OWNER OWNER'],
+  ];
+  for (const [candidates, chosen, rules] of cases) {
+    const found = conclude(candidates);
+    t.is(found.chosen, chosen === undefined ? undefined : `u${chosen}`, rules);
+    t.is(found.rules.map((rule) => rule ?? '-').join(' '), rules);
+  }
+});
+
+test('a server may be told to reuse although outputs differ', (t) => {
+  const found = conclude([failed, complete('o1'), complete('o2'), running()], { reuseIfOutputsDiffer: true });
+  t.is(found.chosen, 'u1');
+  t.deepEqual(found.rules, ['STATE', undefined, 'NOT_PREFERRED', 'NOT_PREFERRED']);
+});
+
+test('differing outputs are named, with the jobs that gave them', (t) => {
+  const { verdicts } = conclude([complete('o1'), complete('o1'), complete('o2')]);
+  for (const { ruledOut } of verdicts) t.regex(ruledOut?.detail ?? '', /u0 gave "o1", u2 gave "o2"/);
+});
+
+/** The rules as the design's page says them, in its order and with no regard to cost. */
+function reference(candidates: readonly CandidateFacts[], asked: ReuseTerms): CandidateFacts | undefined {
+  // 1 and 2: what may be a candidate at all.
+  const eligible = candidates.filter(
+    (c) =>
+      asked.acceptsCommit(c.scriptVersion) &&
+      c.dockerImageLocator === asked.dockerImageLocator &&
+      (asked.arvadosSdkVersion === '' || c.arvadosSdkVersion === asked.arvadosSdkVersion) &&
+      !c.nondeterministic &&
+      !c.deleted &&
+      (c.state === JobState.COMPLETE ||
+        ((c.state === JobState.RUNNING || c.state === JobState.QUEUED) && c.owner === asked.principal)),
+  );
+  // 3: among the complete ones, oldest first, those with output and log.
+  const finished = eligible.filter((c) => c.state === JobState.COMPLETE && c.output !== '' && c.log !== '');
+  const outputs = new Set(finished.map((c) => c.output));
+  if (finished.length > 0 && (outputs.size === 1 || asked.reuseIfOutputsDiffer)) return finished[0];
+  // 4: otherwise a running one, then a queued one.
+  const oldest = (state: JobState) => eligible.filter((c) => c.state === state)[0];
+  return oldest(JobState.RUNNING) ?? oldest(JobState.QUEUED);
+}
+
+test('the decision is that of the rules written plainly', (t) => {
+  const often = <T>(usual: T, ...rare: T[]) =>
+    fc.oneof({ weight: 5, arbitrary: fc.constant(usual) }, ...rare.map((v) => fc.constant(v)));
+  const candidate: fc.Arbitrary<CandidateFacts> = fc.record({
+    uuid: fc.uuid(),
+    owner: fc.constantFrom('alice', 'bob'),
+    state: fc.constantFrom(
+      JobState.QUEUED,
+      JobState.RUNNING,
+      JobState.COMPLETE,
+      JobState.COMPLETE,
+      JobState.FAILED,
+      JobState.CANCELLED,
+    ),
+    scriptVersion: often('c1', 'c2'),
+    dockerImageLocator: often('', 'd1'),
+    arvadosSdkVersion: often('', 'a1'),
+    nondeterministic: often(false, true),
+    deleted: often(false, true),
+    output: often('o1', 'o2', ''),
+    log: often('l', ''),
+  });
+  const asked = fc.record({
+    principal: fc.constantFrom('alice', 'bob', ''),
+    acceptsCommit: fc.constantFrom(terms.acceptsCommit, () => true),
+    acceptedCommits: fc.constant('some'),
+    dockerImageLocator: often('', 'd1'),
+    arvadosSdkVersion: often('', 'a1'),
+    reuseIfOutputsDiffer: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(candidate, { maxLength: 8 }), asked, (candidates, given) => {
+      const { chosen, verdicts } = decideReuse(candidates, given);
+      t.is(chosen, reference(candidates, given));
+      t.deepEqual(
+        verdicts.map((verdict) => verdict.candidate),
+        candidates,
+      );
+      for (const { candidate: one, ruledOut } of verdicts) t.is(ruledOut === undefined, one === chosen);
+      // Who is ruled out alone is ruled out by the same rule among others.
+      for (const { candidate: one, ruledOut } of verdicts) {
+        const alone = decideReuse([one], given).verdicts[0]?.ruledOut;
+        if (alone) t.deepEqual(ruledOut, alone);
+        else if (ruledOut) t.true(ruledOut.rule >= Rule.OUTPUTS_DIFFER);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});
