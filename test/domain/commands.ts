@@ -1,0 +1,128 @@
+import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import fc from 'fast-check';
+import { type JobRequested, JobRequestedSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import { RuntimeConstraintsSchema, TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { Command } from '../../src/domain/commands.js';
+import { computationDigest, jcsDigest, jobUuid } from '../../src/domain/computation.js';
+
+/** A moment for tests, in milliseconds since 1970-01-01T00:00Z. */
+export const noon = Date.UTC(2026, 0, 2, 12);
+
+/** The event of a job that was requested, with the facts that matter to a test. */
+export function requestOf(facts: MessageInitShape<typeof JobRequestedSchema> = {}, runNumber = 1): JobRequested {
+  const scriptParameters: JsonObject = facts.scriptParameters ?? { n: 1 };
+  const [repository, script] = [facts.repository ?? 'weather', facts.script ?? 'forecast.py'];
+  const digest = computationDigest({ repository, script, scriptParameters });
+  return create(JobRequestedSchema, {
+    uuid: jobUuid(digest, runNumber),
+    owner: 'alice',
+    repository,
+    script,
+    scriptVersion: 'c0ffee0000000000000000000000000000000001',
+    suppliedScriptVersion: 'main',
+    scriptParameters,
+    parametersDigest: jcsDigest(scriptParameters),
+    computationDigest: digest,
+    runNumber,
+    requestedAt: timestampFromMs(noon),
+    ...facts,
+  });
+}
+
+const text = fc.oneof(fc.constantFrom('', 'sha256:aa', '日本\n"'), fc.string({ unit: 'grapheme', maxLength: 12 }));
+const worker = fc.constantFrom('w1', 'w1', 'w1', 'w2');
+const now = fc.integer({ min: noon, max: noon + 10_000_000 });
+const leaseMs = fc.integer({ min: 1_000, max: 3_600_000 });
+const count = fc.nat(2 ** 32 - 1);
+const tasksSummary = fc
+  .record({ todo: count, running: count, done: count, failed: count })
+  .map((counts) => create(TasksSummarySchema, counts));
+const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
+const names = fc.dictionary(fc.oneof(fc.constant('__proto__'), fc.string({ maxLength: 5 })), fc.uuid(), { maxKeys: 3 });
+
+/** Requests of jobs of few computations. */
+export const anyRequest: fc.Arbitrary<JobRequested> = fc
+  .record({
+    owner: fc.constantFrom('alice', 'bob'),
+    repository: fc.constantFrom('weather', 'climate/long-term'),
+    scriptParameters: fc.oneof(
+      fc.constantFrom({}, { n: 1 }, { n: '1' }),
+      fc.dictionary(text, fc.jsonValue(), { maxKeys: 3 }),
+    ),
+    priority: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+    submitId: fc.constantFrom('', '', 'again'),
+    nondeterministic: fc.boolean(),
+    description: text,
+    dockerImageLocator: fc.constantFrom('', 'image:1'),
+    requestedAt: now.map(timestampFromMs),
+    components: names,
+    constraints: maybe(fc.record({ dockerImage: text, minNodes: fc.nat(9), maxNodes: maybe(count) })),
+  })
+  .map(({ constraints, scriptParameters, ...facts }) =>
+    requestOf({
+      ...facts,
+      scriptParameters: scriptParameters as JsonObject,
+      ...(constraints && {
+        runtimeConstraints: create(RuntimeConstraintsSchema, {
+          dockerImage: constraints.dockerImage,
+          minNodes: constraints.minNodes,
+          ...(constraints.maxNodes !== undefined && { maxNodes: constraints.maxNodes }),
+        }),
+      }),
+    }),
+  );
+
+/** What can be asked of a job that is there. The first kinds come more often, so that sequences reach every state. */
+export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('start' as const), worker, leaseMs, now }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('heartbeat' as const),
+      worker,
+      leaseMs: maybe(leaseMs),
+      tasksSummary: maybe(tasksSummary),
+      progress: maybe(fc.constantFrom(0, 0.25, 1)),
+      progressMessage: maybe(text),
+      now,
+    }),
+  },
+  fc.record({
+    kind: fc.constant('complete' as const),
+    worker,
+    output: text,
+    log: text,
+    tasksSummary: maybe(tasksSummary),
+    now,
+  }),
+  fc.record({
+    kind: fc.constant('fail' as const),
+    worker,
+    reason: fc.constantFrom('SCRIPT_FAILED', 'X'),
+    message: text,
+    log: text,
+    tasksSummary: maybe(tasksSummary),
+    now,
+  }),
+  fc.record({ kind: fc.constant('expire_lease' as const), leaseRevision: fc.integer({ min: -1, max: 6 }), now }),
+  fc.record({
+    kind: fc.constant('cancel' as const),
+    principal: fc.constantFrom('alice', 'bob'),
+    cascadeFrom: fc.constant(''),
+    now,
+  }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('update' as const),
+      expectedRevision: maybe(fc.nat(5)),
+      priority: maybe(fc.integer({ min: -9, max: 9 })),
+      description: maybe(text),
+      components: maybe(names),
+      now,
+    }),
+  },
+  fc.record({ kind: fc.constant('delete' as const), now }),
+  fc.constant({ kind: 'request' as const, requested: requestOf() }),
+);
