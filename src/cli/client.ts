@@ -4,15 +4,13 @@ import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.j
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
-import { type CallSettings, type Connection, connect, type ServiceClient } from '../rpc/client.js';
+import { type CallSettings, type ClientOf, type Connection, connect } from '../rpc/client.js';
 import type { RemoteOptions } from './options.js';
-
-type Methods<Service> = Service extends { method: infer M } ? M : never;
 
 /** The services that commands call, and how. */
 export type Clients = {
-  readonly jobs: ServiceClient<Methods<typeof JobsService>>;
-  readonly history: ServiceClient<Methods<typeof HistoryService>>;
+  readonly jobs: ClientOf<typeof JobsService>;
+  readonly history: ClientOf<typeof HistoryService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
 };
@@ -49,11 +47,11 @@ export function connectTo(options: Pick<RemoteOptions, 'server' | 'principal'>):
       `--server (MEMOIR_SERVER) ${quote(options.server)}: give it as host:port`,
     );
   }
-  if (!/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(principal)) {
+  if (!/^[\x21-\x7e]{1,256}$/.test(principal)) {
     throw new MemoirError(
       'INVALID_ARGUMENT',
       'BAD_PRINCIPAL',
-      `--principal (MEMOIR_PRINCIPAL) ${quote(principal)}: give it in printable ASCII`,
+      `--principal (MEMOIR_PRINCIPAL) ${quote(principal)}: give 1 to 256 printable ASCII characters without spaces`,
     );
   }
   return connect(options.server, principal);
@@ -63,7 +61,10 @@ export function connectTo(options: Pick<RemoteOptions, 'server' | 'principal'>):
 function located(error: unknown, server: string): unknown {
   if (!(error instanceof CallError) || error.reason !== '') return error;
   if (error.code === status.UNAVAILABLE) {
-    return new CallError(error.code, `cannot reach the server at ${server}: ${error.message}`);
+    return new CallError(
+      error.code,
+      `cannot reach the server at ${server}: ${error.message.replace(/ Resolution note: $/, '')}`,
+    );
   }
   if (error.code === status.DEADLINE_EXCEEDED) {
     return new CallError(error.code, `the server at ${server} did not answer in time: ${error.message}`);

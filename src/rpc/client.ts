@@ -38,6 +38,11 @@ export type ServiceClient<Methods extends GenServiceMethods> = {
         ) => Promise<MessageShape<Methods[Name]['output']>>;
 };
 
+/** The client of a generated service. */
+export type ClientOf<Service> = Service extends { method: infer Methods extends GenServiceMethods }
+  ? ServiceClient<Methods>
+  : never;
+
 /** One connection to a server. */
 export type Connection = {
   /** The methods of a service over this connection. */

@@ -1,0 +1,122 @@
+import { readFile } from 'node:fs/promises';
+import { parse, TomlDate } from 'smol-toml';
+import { invalid, quote } from '../domain/errors.js';
+
+/** Settings that one source gives, in the shape of the config file. */
+export type Layer = {
+  readonly values: Readonly<Record<string, unknown>>;
+  /** What to call the place of a value in an error: a file, a variable, a flag. */
+  origin(path: readonly string[]): string;
+};
+
+type Kind = 'text' | 'number' | 'boolean' | 'repositories';
+
+/** Settings that variables and flags can give, and how their text is read. A file can give all. */
+const settings: Readonly<Record<string, Kind>> = {
+  data_dir: 'text',
+  listen: 'text',
+  store: 'text',
+  repositories: 'repositories',
+  reuse_if_outputs_differ: 'boolean',
+  job_log_limit: 'number',
+  drain_timeout: 'number',
+  log_level: 'text',
+};
+
+/** Variables of other commands and of the scripts that workers run. */
+const otherVariables = new Set(
+  ['CONFIG', 'SERVER', 'PRINCIPAL', 'PARAMETERS', 'OUTPUT', 'JOB_UUID', 'SCRIPT_VERSION', 'TMP', 'PROGRESS'].map(
+    (name) => `MEMOIR_${name}`,
+  ),
+);
+
+/** A TOML file. @throws MemoirError INVALID_ARGUMENT naming the file: unreadable, or not TOML, with the line */
+export async function fromFile(file: string): Promise<Layer> {
+  const origin = `config file ${quote(file)}`;
+  try {
+    const values = parse(await readFile(file, 'utf8'));
+    return { values: withoutDates(values), origin: () => origin };
+  } catch (error) {
+    throw invalid('config', 'BAD_CONFIG', `${origin}: ${(error as Error).message.trim()}`);
+  }
+}
+
+/**
+ * The variables that begin with MEMOIR_.
+ * @throws MemoirError INVALID_ARGUMENT naming a variable that means nothing, or whose value cannot be read
+ */
+export function fromEnvironment(environment: Readonly<Record<string, string | undefined>>): Layer {
+  const values: Record<string, unknown> = {};
+  for (const [variable, text] of Object.entries(environment)) {
+    // A container platform sets MEMOIR_SERVICE_… and MEMOIR_PORT_… by itself where a service is called memoir.
+    if (!variable.startsWith('MEMOIR_') || text === undefined || /^MEMOIR_(SERVICE_|PORT)/.test(variable)) continue;
+    const key = variable.slice('MEMOIR_'.length).toLowerCase();
+    const kind = Object.hasOwn(settings, key) ? settings[key] : undefined;
+    if (kind) values[key] = read(kind, text, variable, key);
+    else if (!otherVariables.has(variable)) {
+      throw invalid(key, 'BAD_CONFIG', `environment variable ${quote(variable)} (${quote(text)}) is no setting`);
+    }
+  }
+  return { values, origin: ([key = '']) => `environment variable MEMOIR_${key.toUpperCase()}` };
+}
+
+/** Flags by the key of their setting; text of `--repository` is already split. */
+export function fromFlags(flags: Readonly<Record<string, unknown>>): Layer {
+  const values: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(flags)) {
+    if (value === undefined) continue;
+    const kind = settings[key] ?? 'text';
+    const name = flagName(key);
+    if (kind === 'repositories') values[key] = repositoryTable(Object.entries(value as Record<string, string>));
+    else values[key] = typeof value === 'string' ? read(kind, value, name, key) : value;
+  }
+  return { values, origin: ([key = '']) => flagName(key) };
+}
+
+function flagName(key: string): string {
+  return key === 'repositories' ? '--repository' : `--${key.replaceAll('_', '-')}`;
+}
+
+function read(kind: Kind, text: string, origin: string, key: string): unknown {
+  switch (kind) {
+    case 'text':
+      return text;
+    case 'number':
+      return text.trim() === '' || !Number.isFinite(Number(text)) ? text : Number(text);
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text;
+    case 'repositories': {
+      const pairs = text.split(',').filter((pair) => pair !== '');
+      return repositoryTable(
+        pairs.map((pair) => {
+          const at = pair.indexOf('=');
+          if (at < 1 || at === pair.length - 1) {
+            throw invalid(key, 'BAD_CONFIG', `${origin}: ${quote(pair)} is not name=path`);
+          }
+          return [pair.slice(0, at), pair.slice(at + 1)] as const;
+        }),
+        origin,
+      );
+    }
+  }
+}
+
+function repositoryTable(pairs: readonly (readonly [string, string])[], origin = '--repository') {
+  const names = pairs.map(([name]) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw invalid('repositories', 'BAD_CONFIG', `${origin}: the repository ${quote(twice)} is given twice`);
+  }
+  return Object.fromEntries(pairs.map(([name, path]) => [name, { path }]));
+}
+
+/** TOML's dates as their text, so that a date where text or a number belongs is shown as it was written. */
+function withoutDates(value: unknown): Record<string, unknown> {
+  const plain = (one: unknown): unknown => {
+    if (one instanceof TomlDate) return one.toISOString();
+    if (Array.isArray(one)) return one.map(plain);
+    if (one === null || typeof one !== 'object') return one;
+    return Object.fromEntries(Object.entries(one).map(([key, member]) => [key, plain(member)]));
+  };
+  return plain(value) as Record<string, unknown>;
+}

@@ -1,0 +1,113 @@
+import { dirname, resolve } from 'node:path';
+import type { z } from 'zod';
+import { type ServerConfig, serverConfig } from '../config.js';
+import { invalid, quote } from '../domain/errors.js';
+import { fromEnvironment, fromFile, fromFlags, type Layer } from './layers.js';
+
+/** Where settings come from. */
+export type Sources = {
+  /** Path of a TOML file; absent for none. */
+  readonly file?: string | undefined;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Values of command line options by the key of the setting; what is absent was not given. */
+  readonly flags: Readonly<Record<string, unknown>>;
+  /** Directory that relative paths of environment and flags begin at. */
+  readonly directory: string;
+};
+
+/**
+ * The settings of a server: flags before environment before file before defaults; repositories of all three together, by name.
+ * Relative paths in the file begin at the file's directory. An sqlite URL is made absolute in the same way.
+ * @throws MemoirError INVALID_ARGUMENT naming the file, variable or flag, the key and the value
+ */
+export async function serverSettings(sources: Sources): Promise<ServerConfig> {
+  return parsed(serverConfig, await layersOf(sources));
+}
+
+/** The repositories alone of such settings, for a worker. What else the file holds is checked too, but need not be whole. */
+export async function repositorySettings(sources: Sources): Promise<ServerConfig['repositories']> {
+  const settings = parsed(serverConfig.partial({ data_dir: true }), await layersOf(sources));
+  return settings.repositories;
+}
+
+/** From the strongest to the weakest. */
+async function layersOf({ file, environment, flags, directory }: Sources): Promise<readonly Layer[]> {
+  return [
+    absolute(fromFlags(flags), directory),
+    absolute(fromEnvironment(environment), directory),
+    ...(file === undefined ? [] : [absolute(await fromFile(file), dirname(resolve(directory, file)))]),
+  ];
+}
+
+function parsed<Schema extends z.ZodType>(schema: Schema, layers: readonly Layer[]): z.output<Schema> {
+  const values: Record<string, unknown> = {};
+  for (const layer of [...layers].reverse()) {
+    for (const [key, value] of Object.entries(layer.values)) {
+      values[key] = isTable(value) && isTable(values[key]) ? { ...values[key], ...value } : value;
+    }
+  }
+  const result = schema.safeParse(values);
+  if (result.success) return result.data;
+  throw firstError(result.error, layers);
+}
+
+function firstError(error: z.ZodError, layers: readonly Layer[]): Error {
+  const [issue] = error.issues;
+  if (!issue) throw error;
+  const path = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : issue.path;
+  const layer = layers.find((one) => valueAt(one.values, path) !== undefined);
+  const key = path.map(String).join('.');
+  if (!layer) {
+    if (key === 'data_dir') {
+      return invalid(
+        key,
+        'BAD_CONFIG',
+        'no data directory is given: --data-dir, MEMOIR_DATA_DIR, or data_dir in a file',
+      );
+    }
+    return invalid(key, 'BAD_CONFIG', `${quote(key)}: ${issue.message}`);
+  }
+  const origin = layer.origin(path.map(String));
+  if (issue.code === 'unrecognized_keys') {
+    return invalid(key, 'BAD_CONFIG', `${origin}: unknown key ${quote(key)}`);
+  }
+  const value = valueAt(layer.values, path);
+  const shown = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
+  // A record's bad key is reported at that key, whose value is not what is wrong.
+  const what = issue.code === 'invalid_key' ? `the name ${quote(String(path.at(-1)))}` : quote(shown);
+  const why = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+  return invalid(key, 'BAD_CONFIG', `${origin}: ${what} is no value of ${quote(key)}: ${why}`);
+}
+
+function absolute(layer: Layer, directory: string): Layer {
+  const values = { ...layer.values };
+  if (typeof values.data_dir === 'string' && values.data_dir !== '')
+    values.data_dir = resolve(directory, values.data_dir);
+  if (typeof values.store === 'string' && /^sqlite:(?!\/).+/.test(values.store)) {
+    values.store = `sqlite:${resolve(directory, values.store.slice('sqlite:'.length))}`;
+  }
+  if (isTable(values.repositories)) {
+    values.repositories = Object.fromEntries(
+      Object.entries(values.repositories).map(([name, repository]) => [
+        name,
+        isTable(repository) && typeof repository.path === 'string' && repository.path !== ''
+          ? { ...repository, path: resolve(directory, repository.path) }
+          : repository,
+      ]),
+    );
+  }
+  return { ...layer, values };
+}
+
+function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {
+  let at = values;
+  for (const key of path) {
+    if (at === null || typeof at !== 'object' || !Object.hasOwn(at, key)) return undefined;
+    at = (at as Record<PropertyKey, unknown>)[key];
+  }
+  return at;
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date);
+}

@@ -1,0 +1,66 @@
+import { MemoirError, quote } from '../domain/errors.js';
+
+/** What a tree says of one of its entries. */
+export type TreeEntry = {
+  readonly kind: 'tree' | 'file' | 'executable' | 'symlink' | 'submodule';
+  /** Name in the tree: bytes, usually UTF-8, without "/" or NUL. */
+  readonly name: Buffer;
+  /** Object id, in hexadecimal digits. */
+  readonly oid: string;
+};
+
+/** Modes as git writes them and as old versions wrote them. */
+const kinds: Readonly<Record<string, TreeEntry['kind']>> = {
+  '40000': 'tree',
+  '040000': 'tree',
+  '100644': 'file',
+  '100664': 'file',
+  '100755': 'executable',
+  '120000': 'symlink',
+  '160000': 'submodule',
+};
+
+/**
+ * The entries of a tree object, whose names are safe to create in a directory. `where` names the tree in errors.
+ * @throws MemoirError DATA_LOSS MALFORMED_TREE; FAILED_PRECONDITION UNSAFE_TREE naming the entry: a name that is empty, ".", "..",
+ * ".git" in any case or with a "/", or that comes twice
+ */
+export function treeEntries(content: Uint8Array, oidBytes: number, where: string): readonly TreeEntry[] {
+  const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  const entries: TreeEntry[] = [];
+  const names = new Set<string>();
+  for (let at = 0; at < bytes.length; ) {
+    const space = bytes.indexOf(0x20, at);
+    const nul = space < 0 ? -1 : bytes.indexOf(0, space + 1);
+    if (nul < 0 || nul + 1 + oidBytes > bytes.length) throw malformed(where, `it ends within an entry at byte ${at}`);
+    const mode = bytes.toString('latin1', at, space);
+    const kind = Object.hasOwn(kinds, mode) ? kinds[mode] : undefined;
+    const name = bytes.subarray(space + 1, nul);
+    if (!kind) throw malformed(where, `${quote(name.toString())} has the unknown mode ${quote(mode, 12)}`);
+    const key = name.toString('latin1');
+    checkName(key, name, where);
+    if (names.has(key)) throw unsafe(where, name, 'comes twice');
+    names.add(key);
+    at = nul + 1 + oidBytes;
+    entries.push({ kind, name, oid: bytes.toString('hex', nul + 1, at) });
+  }
+  return entries;
+}
+
+function checkName(key: string, name: Buffer, where: string): void {
+  if (key === '' || key === '.' || key === '..') throw unsafe(where, name, 'is no name of a file');
+  if (key.toLowerCase() === '.git') throw unsafe(where, name, "is the name of git's own directory");
+  if (key.includes('/')) throw unsafe(where, name, 'holds a "/"');
+}
+
+function malformed(where: string, what: string): MemoirError {
+  return new MemoirError('DATA_LOSS', 'MALFORMED_TREE', `${where} is malformed: ${what}`);
+}
+
+function unsafe(where: string, name: Buffer, what: string): MemoirError {
+  return new MemoirError(
+    'FAILED_PRECONDITION',
+    'UNSAFE_TREE',
+    `${where} cannot be checked out: the name ${quote(name.toString())} in it ${what}`,
+  );
+}

@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { quote } from '../domain/errors.js';
+import { RunFailure } from './run-failure.js';
+
+/** What to run. */
+export type Program = {
+  readonly path: string;
+  readonly directory: string;
+  readonly environment: Readonly<Record<string, string>>;
+  /** File descriptor of standard input. */
+  readonly stdin: number;
+  /** File descriptor of standard output and standard error, opened for appending. */
+  readonly output: number;
+};
+
+/** How a program ended: one of the two is null. */
+export type Ended = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
+
+/**
+ * Runs a program as the leader of a process group of its own, without a shell, until it ends. When the signal aborts, the group
+ * gets SIGTERM, and SIGKILL after `graceMs` milliseconds. Whatever of the group outlives the leader gets SIGKILL.
+ * @throws RunFailure SCRIPT_NOT_EXECUTABLE if the system refuses to run it
+ */
+export function runInGroup(program: Program, signal: AbortSignal, graceMs: number): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    let child: ChildProcess;
+    try {
+      child = spawn(program.path, [], {
+        cwd: program.directory,
+        env: program.environment,
+        detached: true,
+        shell: false,
+        stdio: [program.stdin, program.output, program.output],
+      });
+    } catch (error) {
+      reject(refusal(program.path, error as NodeJS.ErrnoException));
+      return;
+    }
+    let killer: NodeJS.Timeout | undefined;
+    const terminate = () => {
+      signalGroup(child.pid, 'SIGTERM');
+      killer = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceMs);
+    };
+    const ended = () => {
+      signal.removeEventListener('abort', terminate);
+      clearTimeout(killer);
+      signalGroup(child.pid, 'SIGKILL');
+    };
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      ended();
+      reject(refusal(program.path, error));
+    });
+    child.once('exit', (code, killedBy) => {
+      ended();
+      resolve({ code, signal: killedBy });
+    });
+    if (signal.aborted) terminate();
+    else signal.addEventListener('abort', terminate, { once: true });
+  });
+}
+
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    // The group is empty, or all that is left of it may not be signalled.
+    if (!['ESRCH', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
+}
+
+function refusal(path: string, error: NodeJS.ErrnoException): RunFailure {
+  const why =
+    error.code === 'ENOEXEC'
+      ? 'it begins neither with "#!" and an interpreter nor is it a program for this machine'
+      : error.code === 'ENOENT'
+        ? 'the interpreter that its first line names does not exist here'
+        : `the system refuses: ${error.message}`;
+  return new RunFailure(
+    'SCRIPT_NOT_EXECUTABLE',
+    `${quote(path.slice(path.lastIndexOf('/') + 1))} cannot be run: ${why}`,
+  );
+}
