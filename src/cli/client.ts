@@ -28,7 +28,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       unary: { timeoutMs: options.timeout * 1_000 },
     });
   } catch (error) {
-    throw located(error, options.server);
+    throw withAddress(error, options.server);
   } finally {
     connection.close();
   }
@@ -58,7 +58,7 @@ export function connectTo(options: Pick<RemoteOptions, 'server' | 'principal'>):
 }
 
 /** The error with the server's address, where it came of not reaching one. */
-function located(error: unknown, server: string): unknown {
+export function withAddress(error: unknown, server: string): unknown {
   if (!(error instanceof CallError) || error.reason !== '') return error;
   if (error.code === status.UNAVAILABLE) {
     return new CallError(

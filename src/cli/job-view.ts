@@ -1,5 +1,5 @@
 import canonicalize from 'canonicalize';
-import type { Job, RuntimeConstraints } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { type Job, JobState, type RuntimeConstraints } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { printable, printableLines } from './printable.js';
 import { stateText } from './style.js';
 import { sheet, table } from './table.js';
@@ -11,7 +11,7 @@ export function jobTable(jobs: readonly Job[], nowMs: number): string {
     ['UUID', 'STATE', 'PRIO', 'CREATED', 'OWNER', 'REPOSITORY', 'SCRIPT', 'VERSION', 'PARAMETERS'],
     jobs.map((job) => [
       job.uuid,
-      stateText(job.state) + (job.progress === undefined ? '' : ` ${percent(job.progress)}`),
+      stateText(job.state) + (running(job) && job.progress !== undefined ? ` ${percent(job.progress)}` : ''),
       String(job.priority),
       age(job.createdAt, nowMs),
       cell(job.owner, 24),
@@ -21,6 +21,10 @@ export function jobTable(jobs: readonly Job[], nowMs: number): string {
       cell(canonicalize(job.scriptParameters ?? {}) ?? '', 48),
     ]),
   );
+}
+
+function running(job: Job): boolean {
+  return job.state === JobState.RUNNING;
 }
 
 /** Everything about one job, one fact a line. */

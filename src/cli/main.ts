@@ -1,23 +1,24 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module';
+
 import { Command, CommanderError } from 'commander';
 import { MemoirError } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
+import { serverVersion } from '../version.js';
 import { exitCode, exitCodeHelp } from './exit-code.js';
 import { historyCommand } from './history.js';
 import { logCommand } from './log.js';
 import { endWithReader, note } from './output.js';
 import { printable, printableLines } from './printable.js';
 import { getCommand, listCommand, queueCommand, watchCommand } from './read.js';
+import { serveCommand } from './serve.js';
 import { cancelCommand, deleteCommand, updateCommand } from './steer.js';
 import { submitCommand } from './submit.js';
-
-const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+import { workerCommand } from './worker.js';
 
 function program(): Command {
   const memoir = new Command('memoir')
     .description('A job service that never runs the same computation twice and can show why.')
-    .version(version)
+    .version(serverVersion)
     .showSuggestionAfterError()
     .addHelpText('after', exitCodeHelp);
   const commands = [
@@ -31,6 +32,8 @@ function program(): Command {
     cancelCommand(),
     updateCommand(),
     deleteCommand(),
+    serveCommand(),
+    workerCommand(),
   ];
   for (const command of [memoir, ...commands]) command.exitOverride();
   for (const command of commands) memoir.addCommand(command);

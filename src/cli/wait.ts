@@ -1,4 +1,3 @@
-import ora from 'ora';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { WatchJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { isFinished, stateName } from '../domain/job.js';
@@ -33,7 +32,7 @@ export async function* changes(
 export async function waitUntilFinished(clients: Clients, job: Job, consistencyToken: string): Promise<Job> {
   let last = job;
   if (isFinished(job.state)) return job;
-  const spinner = process.stderr.isTTY ? ora({ stream: process.stderr, text: statusText(job) }).start() : undefined;
+  const spinner = process.stderr.isTTY ? await startSpinner(statusText(job)) : undefined;
   let said = '';
   try {
     for await (const { job: now } of changes(clients, job.uuid, consistencyToken)) {
@@ -50,6 +49,11 @@ export async function waitUntilFinished(clients: Clients, job: Job, consistencyT
   return last;
 }
 
+async function startSpinner(text: string) {
+  const { default: ora } = await import('ora');
+  return ora({ stream: process.stderr, text }).start();
+}
+
 /** The exit code that tells how a job ended. */
 export function resultCode(job: Job): number {
   return job.state === JobState.COMPLETE ? exitCodes.ok : exitCodes.jobFailed;
@@ -57,6 +61,8 @@ export function resultCode(job: Job): number {
 
 /** State and progress in one line. */
 export function statusText(job: Job): string {
-  const parts = [stateName(job.state), progressText(job), job.tasksSummary ? `(${tasksText(job)})` : ''];
+  const tasks = job.tasksSummary ? `(${tasksText(job)})` : '';
+  const running = job.state === JobState.RUNNING ? [progressText(job), tasks] : [];
+  const parts = [stateName(job.state), ...running];
   return `${job.uuid} ${parts.filter((part) => part !== '').join(' ')}`;
 }

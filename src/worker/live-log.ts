@@ -1,10 +1,7 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
-import type { ClientOf } from '../rpc/client.js';
 import { retrying } from './retry.js';
-
-type Worker = ClientOf<typeof WorkerService>;
+import type { WorkerClient } from './worker-client.js';
 
 /** Most bytes of the file in one call. */
 const batchBytes = 256 * 1024;
@@ -20,7 +17,7 @@ const pauseMs = 200;
  * @throws CallError if the server refuses a piece
  */
 export async function sendLiveLog(
-  worker: Pick<Worker, 'appendJobLog'>,
+  worker: Pick<WorkerClient, 'appendJobLog'>,
   uuid: string,
   path: string,
   finished: AbortSignal,
@@ -57,7 +54,7 @@ export async function sendLiveLog(
  * of the log tells what of the piece is missing.
  */
 async function append(
-  worker: Pick<Worker, 'appendJobLog'>,
+  worker: Pick<WorkerClient, 'appendJobLog'>,
   uuid: string,
   text: string,
   before: bigint,

@@ -10,9 +10,7 @@ export class RunFailure extends Error {
   }
 }
 
-/** Why a worker gives a run up in the middle; the reason of its AbortSignal. */
-export type Stop =
-  /** Nothing more of the run is accepted: it was cancelled, or another holds it, or its lease ran out. */
-  | { readonly kind: 'lost'; readonly why: string }
-  /** The worker itself ends. */
-  | { readonly kind: 'worker_stopped' };
+/** Why a run is given up although the server accepts nothing more of it: it was cancelled, or its lease ran out. */
+export class RunLost extends Error {
+  override readonly name = 'RunLost';
+}

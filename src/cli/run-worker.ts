@@ -1,0 +1,83 @@
+import { hostname, userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { repositorySettings } from '../config/settings.js';
+import { invalid } from '../domain/errors.js';
+import { systemEdge } from '../edge.js';
+import { openContentStore } from '../worker/content-store.js';
+import { scriptEnvironment } from '../worker/run-script.js';
+import { openWorkDirectory } from '../worker/work-directory.js';
+import { work } from '../worker/worker.js';
+import { connectTo, withAddress } from './client.js';
+import { openLogger } from './logger.js';
+import { stopSignal } from './stop-signals.js';
+
+/** Options of `memoir worker`. */
+export type WorkerOptions = {
+  readonly server: string;
+  readonly principal?: string;
+  readonly config?: string;
+  readonly repository?: Readonly<Record<string, string>>;
+  readonly storeDir: string;
+  readonly workDir: string;
+  readonly jobs: number;
+  readonly once?: boolean;
+  readonly lease: number;
+  readonly drainTimeout: number;
+  readonly grace: number;
+  readonly passEnv?: readonly string[];
+  readonly logLevel: string;
+};
+
+/**
+ * Runs a worker until a signal ends it or, with `once`, the queue is empty.
+ * @throws MemoirError INVALID_ARGUMENT if an option is wrong; CallError if the server refuses claims
+ */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const repositories = await repositorySettings({
+    file: options.config,
+    environment: process.env,
+    flags: { repositories: options.repository },
+    directory: process.cwd(),
+  });
+  if (Object.keys(repositories).length === 0) {
+    throw invalid(
+      'repositories',
+      'BAD_OPTIONS',
+      'no repository is given: --repository, MEMOIR_REPOSITORIES or --config',
+    );
+  }
+  const environment = scriptEnvironment(process.env, options.passEnv ?? []);
+  const logger = openLogger(options.logLevel);
+  const connection = connectTo({
+    server: options.server,
+    principal: options.principal ?? `${userInfo().username}@${hostname()}`,
+  });
+  const store = await openContentStore(resolve(options.storeDir), systemEdge);
+  const directory = await openWorkDirectory(resolve(options.workDir), process.pid);
+  const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
+  try {
+    await work(
+      {
+        worker: connection.service(WorkerService),
+        repositories,
+        environment,
+        store,
+        workDirectory: directory.path,
+        jobs: options.jobs,
+        once: options.once ?? false,
+        leaseMs: options.lease * 1_000,
+        drainMs: options.drainTimeout * 1_000,
+        graceMs: options.grace * 1_000,
+        edge: systemEdge,
+        logger,
+      },
+      draining,
+    );
+  } catch (error) {
+    throw withAddress(error, options.server);
+  } finally {
+    connection.close();
+    await directory.remove();
+  }
+}

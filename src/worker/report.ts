@@ -1,0 +1,49 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
+import type { TasksSummary } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { CompleteJobRequestSchema, FailJobRequestSchema } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { CallError } from '../rpc/call-error.js';
+import { retrying } from './retry.js';
+import { RunLost } from './run-failure.js';
+import type { WorkerClient } from './worker-client.js';
+
+/** How long a worker that has to end tries to report a failure, in milliseconds. */
+const lastTryMs = 10_000;
+
+const timeoutMs = 30_000;
+
+type Tasks = { readonly tasksSummary: TasksSummary | undefined };
+type Completion = Required<Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'uuid' | 'output' | 'log'>> & Tasks;
+type Failure = Required<Pick<MessageInitShape<typeof FailJobRequestSchema>, 'uuid' | 'reason' | 'message' | 'log'>> &
+  Tasks;
+
+/**
+ * Completes a job, trying again while the server is away.
+ * @throws RunLost if the job is no longer held; otherwise CallError, or the signal's reason
+ */
+export async function reportCompletion(worker: WorkerClient, end: Completion, signal: AbortSignal): Promise<void> {
+  await report('Complete', signal, () => worker.completeJob(withTasks(end), { timeoutMs }));
+}
+
+/** Fails a job, as `reportCompletion` completes one. A signal that is aborted already leaves it some seconds. */
+export async function reportFailure(worker: WorkerClient, end: Failure, signal: AbortSignal): Promise<void> {
+  const until = signal.aborted ? AbortSignal.timeout(lastTryMs) : signal;
+  await report('Failed', until, () => worker.failJob(withTasks(end), { timeoutMs }));
+}
+
+function withTasks<T extends Tasks>({ tasksSummary, ...rest }: T) {
+  return { ...rest, ...(tasksSummary && { tasksSummary }) };
+}
+
+async function report(wanted: string, signal: AbortSignal, call: () => Promise<unknown>): Promise<void> {
+  await retrying(signal, async (before) => {
+    try {
+      await call();
+    } catch (error) {
+      if (!(error instanceof CallError) || error.code !== status.FAILED_PRECONDITION) throw error;
+      // A call whose answer got lost may have ended the job already.
+      if (before > 0 && error.metadata.state === wanted) return;
+      throw new RunLost(error.message);
+    }
+  });
+}
