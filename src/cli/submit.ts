@@ -14,7 +14,7 @@ import { note, printLine, printMessage } from './output.js';
 import { parseParameter, parseParameters } from './parameters.js';
 import { printable, printableLines } from './printable.js';
 import { stateText, styled } from './style.js';
-import { resultCode, waitUntilFinished } from './wait.js';
+import { resultCode, waitWithProgress } from './wait.js';
 
 type SubmitOptions = RemoteOptions & {
   readonly repository: string;
@@ -111,7 +111,7 @@ async function submit(clients: Clients, options: SubmitOptions, scriptParameters
   if (!options.json) await printAnswer(answer, job, options.verbose === true);
   if (waits) {
     if (options.follow) await streamLog(clients, { uuid: job.uuid });
-    answer.job = await waitUntilFinished(clients, job, answer.consistencyToken);
+    answer.job = await waitWithProgress(clients, job, answer.consistencyToken);
     process.exitCode = resultCode(answer.job);
     if (!options.json) await printResult(answer.job);
   }

@@ -12,7 +12,7 @@ import { resumed } from './resume.js';
  * @throws CallError
  */
 export async function* changes(
-  clients: Clients,
+  clients: Pick<Clients, 'jobs'>,
   uuid: string,
   consistencyToken = '',
 ): AsyncGenerator<WatchJobResponse> {
@@ -26,27 +26,39 @@ export async function* changes(
 }
 
 /**
- * The job when it has finished. Progress goes to standard error meanwhile: a spinner on a terminal, otherwise a line a change.
+ * The job when it has finished. `onChange` is told of every change until then.
  * @throws CallError
  */
-export async function waitUntilFinished(clients: Clients, job: Job, consistencyToken: string): Promise<Job> {
-  let last = job;
+export async function waitUntilFinished(
+  clients: Pick<Clients, 'jobs'>,
+  job: Job,
+  consistencyToken: string,
+  onChange: (job: Job) => void,
+): Promise<Job> {
   if (isFinished(job.state)) return job;
+  let last = job;
+  for await (const { job: now } of changes(clients, job.uuid, consistencyToken)) {
+    if (!now) continue;
+    last = now;
+    onChange(now);
+  }
+  return last;
+}
+
+/** As `waitUntilFinished`, with progress on standard error: a spinner on a terminal, otherwise a line a change. */
+export async function waitWithProgress(clients: Clients, job: Job, consistencyToken: string): Promise<Job> {
   const spinner = process.stderr.isTTY ? await startSpinner(statusText(job)) : undefined;
   let said = '';
   try {
-    for await (const { job: now } of changes(clients, job.uuid, consistencyToken)) {
-      if (!now) continue;
-      last = now;
+    return await waitUntilFinished(clients, job, consistencyToken, (now) => {
       const text = statusText(now);
       if (spinner) spinner.text = text;
       else if (text !== said) note(text);
       said = text;
-    }
+    });
   } finally {
     spinner?.stop();
   }
-  return last;
 }
 
 async function startSpinner(text: string) {
