@@ -125,12 +125,12 @@ export function jobCreator(context: JobsContext): CreateJob {
   }
 
   /**
-   * Decides by the reuse index. It may be behind the log, so a chosen job is looked up in its stream, and if it is not as the
-   * index has it, the decision is taken again with what the stream says.
+   * Decides by the reuse index and by what this process did since. Both may be behind what other servers did, so a chosen job is
+   * looked up in its stream, and if it is not as it was seen, the decision is taken again with what the stream says.
    */
   async function look(wanted: Wanted): Promise<Found> {
     await written.seen(wanted.digests.computation);
-    let candidates = readModel.candidates.candidates(wanted.digests.computation);
+    let candidates = readModel.candidates.candidates(wanted.digests.computation).map(asLastSeen);
     for (;;) {
       const decision = decideReuse(candidates, wanted.terms);
       const { chosen } = decision;
@@ -142,6 +142,15 @@ export function jobCreator(context: JobsContext): CreateJob {
       if (fresh.state === chosen.state && fresh.deleted === chosen.deleted) return { decision, record };
       candidates = candidates.map((candidate) => (candidate === chosen ? fresh : candidate));
     }
+  }
+
+  /** The index learns of a change some milliseconds later than the one who made it, who may be the one who asks now. */
+  function asLastSeen(candidate: CandidateFacts): CandidateFacts {
+    const record = streams.recall(candidate.uuid);
+    if (!record) return candidate;
+    // States only ever move up in the order of their numbers.
+    const newer = record.job.state > candidate.state || (record.deleted && !candidate.deleted);
+    return newer ? factsOf(record) : candidate;
   }
 
   async function createRun(wanted: Wanted, found: ReuseDecision<CandidateFacts> | undefined): Promise<Answer> {

@@ -35,6 +35,11 @@ export type JobStreams = {
   execute(caller: Caller, uuid: string, command: Command): Promise<Executed>;
   /** Takes note of a job that was just recorded. */
   remember(record: JobRecord): void;
+  /**
+   * The job as this process last saw it, without reading: never older than what this process wrote, unless it was forgotten,
+   * and maybe older than what others wrote. Undefined if it is not remembered.
+   */
+  recall(uuid: string): JobRecord | undefined;
 };
 
 /** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
@@ -82,6 +87,7 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
   return {
     load,
     remember,
+    recall: (uuid) => known.peek(uuid),
     async execute(caller, uuid, command) {
       for (let i = 0; i < maxAttempts; i++) {
         try {

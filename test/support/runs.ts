@@ -1,0 +1,35 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { CreateJobRequestSchema, CreateJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import type { Clients } from './server.js';
+
+type Request = MessageInitShape<typeof CreateJobRequestSchema>;
+
+/** Requests a job of `project`'s `run.sh`; what is given replaces the defaults. */
+export function request(clients: Clients, more: Request = {}): Promise<CreateJobResponse> {
+  return clients.jobs.createJob({ repository: 'project', script: 'run.sh', scriptVersion: 'main', ...more });
+}
+
+/** Requests the same with find_or_create. */
+export function find(clients: Clients, more: Request = {}): Promise<CreateJobResponse> {
+  return request(clients, { findOrCreate: true, ...more });
+}
+
+/** The uuid of the job that the request was answered with. */
+export function uuidOf({ job }: Pick<CreateJobResponse, 'job'>): string {
+  if (!job) throw new Error('the answer holds no job');
+  return job.uuid;
+}
+
+/** Claims a job and completes it, and waits until reads see it. */
+export async function complete(worker: Clients, uuid: string, output = 'sha256:out', log = 'sha256:log') {
+  await worker.worker.claimJob({ uuid });
+  const { consistencyToken } = await worker.worker.completeJob({ uuid, output, log });
+  await worker.jobs.getJob({ uuid, consistencyToken });
+}
+
+/** Claims a job and fails it, and waits until reads see it. */
+export async function fail(worker: Clients, uuid: string) {
+  await worker.worker.claimJob({ uuid });
+  const { consistencyToken } = await worker.worker.failJob({ uuid, reason: 'SCRIPT_FAILED', message: 'exit status 1' });
+  await worker.jobs.getJob({ uuid, consistencyToken });
+}
