@@ -18,6 +18,7 @@ import { jobCreator } from './jobs/create-job.js';
 import { jobLogs } from './jobs/job-log.js';
 import { openJobStreams } from './jobs/job-streams.js';
 import { watchLeases } from './jobs/leases.js';
+import { ownWrites } from './jobs/own-writes.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { historyService } from './rpc/history-service.js';
 import { jobsService } from './rpc/jobs-service.js';
@@ -61,13 +62,15 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     closers.push(() => store.close());
     const readModel = await openReadModel(logPath, join(config.data_dir, 'read-model.sqlite'));
     closers.push(() => readModel.close());
+    const written = ownWrites(readModel);
     const context: JobsContext = {
       store,
       readModel,
       repositories,
       edge,
       serverVersion,
-      streams: openJobStreams(store, edge, serverVersion),
+      written,
+      streams: openJobStreams(store, edge, serverVersion, written),
       reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
       jobLogLimit: config.job_log_limit,
     };

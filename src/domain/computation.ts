@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { JsonObject } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
 import { v5 } from 'uuid';
@@ -52,5 +52,5 @@ export function jobUuid(computationDigest: string, runNumber: number): string {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text);
 }

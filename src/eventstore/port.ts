@@ -94,6 +94,8 @@ export type EventLog = {
 
 /** The log. */
 export type EventStore = EventLog & {
+  /** True if nobody but this process can append while it is open. */
+  readonly exclusive: boolean;
   /**
    * Appends all events to one stream, or none. When it resolves they are on disk.
    * @throws WrongExpectedRevision if the stream is not where it was expected to be

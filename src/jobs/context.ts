@@ -3,12 +3,15 @@ import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
 import type { JobStreams } from './job-streams.js';
+import type { OwnWrites } from './own-writes.js';
 
 /** What the use cases work with. */
 export type JobsContext = {
   readonly store: EventStore;
   readonly readModel: ReadModel;
   readonly streams: JobStreams;
+  /** What this process wrote of each computation, and of each submit_id. */
+  readonly written: OwnWrites;
   readonly repositories: Repositories;
   readonly edge: Edge;
   /** Version of this server, for the metadata of events. */

@@ -6,15 +6,15 @@ import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobRequest, CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { type ComputationDigests, computationDigests, jcsDigest, jobUuid } from '../domain/computation.js';
 import { MemoirError, quote } from '../domain/errors.js';
-import { evolve, type JobRecord } from '../domain/job.js';
+import type { JobRecord } from '../domain/job.js';
 import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../domain/reuse.js';
-import { jobStream, reuseStream } from '../domain/streams.js';
+import { reuseStream } from '../domain/streams.js';
 import { encodeEvent } from '../eventstore/codec.js';
 import { metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import { cachedCandidates } from './cached-candidates.js';
 import type { Caller, JobsContext } from './context.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
 import { keyedLock } from './keyed-lock.js';
-import { ownWrites } from './own-writes.js';
 
 /** How often a decision is taken again after another server made the run that this one wanted to make. */
 const maxAttempts = 20;
@@ -48,9 +48,9 @@ type Found = { readonly decision: ReuseDecision<CandidateFacts>; readonly record
  * stream that must not exist, so that of two servers that decide the same one collides, catches up and decides again.
  */
 export function jobCreator(context: JobsContext): CreateJob {
-  const { store, readModel, streams, edge } = context;
+  const { store, readModel, streams, written, edge } = context;
   const serially = keyedLock();
-  const written = ownWrites(readModel);
+  const candidatesOf = cachedCandidates(context);
 
   async function createJob(caller: Caller, request: CreateJobRequest): Promise<Answer> {
     if (request.submitId === '') return answer(caller, request, '');
@@ -125,12 +125,12 @@ export function jobCreator(context: JobsContext): CreateJob {
   }
 
   /**
-   * Decides by the reuse index and by what this process did since. Both may be behind what other servers did, so a chosen job is
-   * looked up in its stream, and if it is not as it was seen, the decision is taken again with what the stream says.
+   * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
+   * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
    */
   async function look(wanted: Wanted): Promise<Found> {
     await written.seen(wanted.digests.computation);
-    let candidates = readModel.candidates.candidates(wanted.digests.computation).map(asLastSeen);
+    let candidates = candidatesOf(wanted.digests.computation);
     for (;;) {
       const decision = decideReuse(candidates, wanted.terms);
       const { chosen } = decision;
@@ -144,25 +144,13 @@ export function jobCreator(context: JobsContext): CreateJob {
     }
   }
 
-  /** The index learns of a change some milliseconds later than the one who made it, who may be the one who asks now. */
-  function asLastSeen(candidate: CandidateFacts): CandidateFacts {
-    const record = streams.recall(candidate.uuid);
-    if (!record) return candidate;
-    // States only ever move up in the order of their numbers.
-    const newer = record.job.state > candidate.state || (record.deleted && !candidate.deleted);
-    return newer ? factsOf(record) : candidate;
-  }
-
   async function createRun(wanted: Wanted, found: ReuseDecision<CandidateFacts> | undefined): Promise<Answer> {
     const { computation } = wanted.digests;
     const runNumber = readModel.candidates.lastRun(computation) + 1;
     const uuid = jobUuid(computation, runNumber);
     const decision = found ? createdNoMatch(uuid, found) : createdAsAsked(uuid);
     const event = requested(wanted, uuid, runNumber, decision, edge.now());
-    const { position } = await store.append(jobStream(uuid), 'no_stream', [encode(wanted.caller, event)]);
-    const record = evolve(undefined, event, 0);
-    streams.remember(record);
-    written.note(computation, position);
+    const { record, position } = await streams.request(wanted.caller, event);
     if (wanted.requestDigest) written.note(submitKey(wanted.caller.principal, wanted.request.submitId), position);
     return { job: record.job, reused: false, decision, position };
   }

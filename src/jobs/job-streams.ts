@@ -1,18 +1,21 @@
 import { LRUCache } from 'lru-cache';
+import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Command } from '../domain/commands.js';
 import { MemoirError, quote } from '../domain/errors.js';
+import type { JobEvent } from '../domain/events.js';
 import { decide, evolve, type JobRecord } from '../domain/job.js';
 import { jobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import { decodeJobEvent, encodeEvent } from '../eventstore/codec.js';
 import { type EventStore, metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from './context.js';
+import type { OwnWrites } from './own-writes.js';
 
 /** How often a command is decided again after others changed the job meanwhile. */
 const maxAttempts = 20;
 
-/** How many jobs are remembered, so that only what is new of their streams is read. */
-const remembered = 20_000;
+/** How many bytes of jobs are remembered, counted as their events are stored. */
+const rememberedBytes = 64 * 1024 * 1024;
 
 /** What a command did. */
 export type Executed = {
@@ -33,13 +36,11 @@ export type JobStreams = {
    * @throws MemoirError NOT_FOUND if there is no such job, or what `decide` refuses it with
    */
   execute(caller: Caller, uuid: string, command: Command): Promise<Executed>;
-  /** Takes note of a job that was just recorded. */
-  remember(record: JobRecord): void;
   /**
-   * The job as this process last saw it, without reading: never older than what this process wrote, unless it was forgotten,
-   * and maybe older than what others wrote. Undefined if it is not remembered.
+   * Records a new job.
+   * @throws WrongExpectedRevision if the job exists already
    */
-  recall(uuid: string): JobRecord | undefined;
+  request(caller: Caller, requested: JobRequested): Promise<Executed>;
 };
 
 /** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
@@ -47,24 +48,60 @@ export function jobNotFound(uuid: string): MemoirError {
   return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', `there is no job ${quote(uuid)}`, { field: 'uuid' });
 }
 
-/** Reads and writes the streams of jobs. */
-export function openJobStreams(store: EventStore, edge: Edge, serverVersion: string): JobStreams {
-  const known = new LRUCache<string, JobRecord>({ max: remembered });
+type Known = { readonly record: JobRecord; readonly bytes: number };
+
+/**
+ * Reads and writes the streams of jobs. `written` is told of every write, under the job's computation digest. Where nobody else
+ * writes the store, a job that is remembered is not read again.
+ */
+export function openJobStreams(store: EventStore, edge: Edge, serverVersion: string, written: OwnWrites): JobStreams {
+  const known = new LRUCache<string, Known>({
+    maxSize: rememberedBytes,
+    sizeCalculation: ({ bytes }) => bytes + 1_000,
+  });
 
   async function load(uuid: string): Promise<JobRecord | undefined> {
-    let record = known.get(uuid);
-    let fresh = false;
+    const before = known.get(uuid);
+    if (before && store.exclusive) return before.record;
+    let record = before?.record;
+    let bytes = before?.bytes ?? 0;
     for await (const recorded of store.readStream(jobStream(uuid), record ? record.job.revision + 1 : 0)) {
       record = evolve(record, decodeJobEvent(recorded), recorded.revision);
-      fresh = true;
+      bytes += recorded.data.length;
     }
-    if (record && fresh) remember(record);
+    if (record) remember(record, bytes);
     return record;
   }
 
-  function remember(record: JobRecord): void {
-    const older = known.peek(record.job.uuid);
-    if (!older || older.job.revision <= record.job.revision) known.set(record.job.uuid, record);
+  function remember(record: JobRecord, bytes: number): void {
+    const older = known.peek(record.job.uuid)?.record;
+    if (!older || older.job.revision < record.job.revision) known.set(record.job.uuid, { record, bytes });
+  }
+
+  async function append(
+    caller: Caller,
+    uuid: string,
+    record: JobRecord | undefined,
+    events: readonly JobEvent[],
+  ): Promise<Executed> {
+    const metadata = metadataJson({ ...caller, serverVersion });
+    const encoded = events.map((event) => encodeEvent(edge.uuid(), event, metadata));
+    let bytes = known.peek(uuid)?.bytes ?? 0;
+    for (const { data } of encoded) bytes += data.length;
+    const expected = record ? record.job.revision : 'no_stream';
+    try {
+      const { position } = await store.append(jobStream(uuid), expected, encoded);
+      let after = record;
+      for (const event of events) after = evolve(after, event, after ? after.job.revision + 1 : 0);
+      const now = after as JobRecord;
+      remember(now, bytes);
+      written.note(now.job.computationDigest, position);
+      return { record: now, position, changed: true };
+    } catch (error) {
+      // What is remembered may be out of date, or what was appended may be there although the answer was lost.
+      known.delete(uuid);
+      throw error;
+    }
   }
 
   async function attempt(caller: Caller, uuid: string, command: Command): Promise<Executed> {
@@ -73,21 +110,12 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
     const events = decide(record, command);
     if (events instanceof MemoirError) throw events;
     if (events.length === 0) return { record, position: await store.end(), changed: false };
-    const metadata = metadataJson({ ...caller, serverVersion });
-    const { position } = await store.append(
-      jobStream(uuid),
-      record.job.revision,
-      events.map((event) => encodeEvent(edge.uuid(), event, metadata)),
-    );
-    const after = events.reduce((at: JobRecord, event) => evolve(at, event, at.job.revision + 1), record);
-    remember(after);
-    return { record: after, position, changed: true };
+    return append(caller, uuid, record, events);
   }
 
   return {
     load,
-    remember,
-    recall: (uuid) => known.peek(uuid),
+    request: (caller, requested) => append(caller, requested.uuid, undefined, [requested]),
     async execute(caller, uuid, command) {
       for (let i = 0; i < maxAttempts; i++) {
         try {

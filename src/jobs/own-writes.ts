@@ -13,6 +13,10 @@ export type OwnWrites = {
    * @throws MemoirError UNAVAILABLE if it does not come to that in 10 s
    */
   seen(key: string): Promise<void>;
+  /** Whether the read model may not have what was noted under `key`. */
+  pending(key: string): boolean;
+  /** Calls `listener` with the key of every note to come. */
+  onNote(listener: (key: string) => void): void;
   /** Resolves when the read model has come to `position`; throws as `seen`. */
   catchUp(position: Position): Promise<void>;
 };
@@ -20,6 +24,7 @@ export type OwnWrites = {
 /** Starts without any write. */
 export function ownWrites(readModel: ReadModel): OwnWrites {
   const last = new Map<string, Position>();
+  const listeners: ((key: string) => void)[] = [];
 
   async function catchUp(position: Position): Promise<void> {
     if (position > readModel.position()) await readModel.waitFor(position, AbortSignal.timeout(longestWait));
@@ -34,8 +39,14 @@ export function ownWrites(readModel: ReadModel): OwnWrites {
     catchUp,
     note(key, position) {
       last.set(key, position);
+      for (const listener of listeners) listener(key);
       void forget(key, position);
     },
+    pending(key) {
+      const position = last.get(key);
+      return position !== undefined && position > readModel.position();
+    },
+    onNote: (listener) => void listeners.push(listener),
     async seen(key) {
       const position = last.get(key);
       if (position !== undefined) await catchUp(position);

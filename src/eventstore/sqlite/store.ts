@@ -21,6 +21,7 @@ export async function openSqliteStore(path: string, now: () => number): Promise<
     const log = await readerOrClose(file, writer);
     return {
       ...log,
+      exclusive: true,
       async append(stream, expected, events) {
         checkAppend(stream, expected, events);
         return writer.append(stream, expected, events);

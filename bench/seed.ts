@@ -1,0 +1,71 @@
+import { create, type JsonObject } from '@bufbuild/protobuf';
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { JobCompletedSchema, JobRequestedSchema, JobStartedSchema } from '../gen/memoir/events/v1/events_pb.js';
+import { computationDigests, jobUuid } from '../src/domain/computation.js';
+import { jobStream } from '../src/domain/streams.js';
+import { encodeEvent } from '../src/eventstore/codec.js';
+import type { EventStore } from '../src/eventstore/port.js';
+
+/** What all seeded jobs have in common. */
+export type Seed = {
+  readonly repository: string;
+  readonly script: string;
+  readonly commit: string;
+  readonly owner: string;
+};
+
+/** Time at which the seeded history begins, in milliseconds since 1970-01-01T00:00Z. */
+const epoch = Date.UTC(2026, 0, 1);
+
+const metadata = JSON.stringify({ principal: 'bench', requestId: 'seed', serverVersion: '0' });
+
+/** Parameters of seeded job `n`. */
+export function seedParameters(n: number): JsonObject {
+  return { sample: n, mode: 'paired' };
+}
+
+/**
+ * Appends the histories of `count` complete jobs, three events each, as a server would have recorded them. Job n has the
+ * parameters `seedParameters(n)`; ids are made of n, so that the same seed gives the same bytes.
+ */
+export async function seedJobs(store: EventStore, seed: Seed, from: number, count: number): Promise<void> {
+  const pending = new Set<Promise<unknown>>();
+  for (let n = from; n < from + count; n++) {
+    const append = seedJob(store, seed, n);
+    pending.add(append);
+    void append.then(() => pending.delete(append));
+    if (pending.size >= 2_000) await Promise.race(pending);
+  }
+  await Promise.all(pending);
+}
+
+function seedJob(store: EventStore, seed: Seed, n: number): Promise<unknown> {
+  const scriptParameters = seedParameters(n);
+  const digests = computationDigests({ repository: seed.repository, script: seed.script, scriptParameters });
+  const uuid = jobUuid(digests.computation, 1);
+  const at = (ms: number) => timestampFromMs(epoch + n * 10 + ms);
+  const output = `sha256:${digests.computation}`;
+  const events = [
+    create(JobRequestedSchema, {
+      uuid,
+      owner: seed.owner,
+      repository: seed.repository,
+      script: seed.script,
+      scriptVersion: seed.commit,
+      suppliedScriptVersion: 'main',
+      scriptParameters,
+      parametersDigest: digests.parameters,
+      computationDigest: digests.computation,
+      runNumber: 1,
+      requestedAt: at(0),
+    }),
+    create(JobStartedSchema, { worker: seed.owner, lease: durationFromMs(60_000), startedAt: at(1) }),
+    create(JobCompletedSchema, { output, log: `sha256:${digests.parameters}`, completedAt: at(2) }),
+  ];
+  const encoded = events.map((event, i) => encodeEvent(eventId(n, i), event, metadata));
+  return store.append(jobStream(uuid), 'no_stream', encoded);
+}
+
+function eventId(n: number, i: number): string {
+  return `00000000-0000-4000-8000-${(n * 4 + i).toString(16).padStart(12, '0')}`;
+}
