@@ -6,20 +6,35 @@ const memoir = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
 
 /** A `memoir` process. */
 export type Program = {
+  readonly pid: number;
   /** Standard output so far. */
   output(): string;
+  /** Standard error so far. */
+  errors(): string;
   /** Resolves with the match when standard output matches. Rejects if the process ends before, with what it said. */
   says(pattern: RegExp): Promise<RegExpExecArray>;
   /** Resolves with the exit code, 128 for a process that was killed. */
   ended(): Promise<number>;
-  /** Asks the process to end and waits for it, unless it has ended. */
-  stop(): Promise<number>;
+  /** Sends a signal to the process, SIGTERM unless told, and waits for its end, unless it has ended. */
+  stop(signal?: NodeJS.Signals): Promise<number>;
+};
+
+/** What a process gets beside its arguments. */
+export type Surroundings = {
+  /** Variables beside those of this process that are not Memoir's. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** All of standard input; nothing unless given. */
+  readonly input?: string;
 };
 
 /** Starts `memoir` with arguments and without any MEMOIR_ variable of this process. */
-export function startMemoir(args: readonly string[]): Program {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MEMOIR_')));
-  const child: ChildProcess = spawn(process.execPath, [memoir, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+export function startMemoir(args: readonly string[], { env = {}, input }: Surroundings = {}): Program {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('MEMOIR_'));
+  const child: ChildProcess = spawn(process.execPath, [memoir, ...args], {
+    env: { ...Object.fromEntries(own), ...env },
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+  });
+  child.stdin?.end(input);
   let output = '';
   let errors = '';
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -43,11 +58,13 @@ export function startMemoir(args: readonly string[]): Program {
   }
 
   return {
+    pid: child.pid ?? 0,
     output: () => output,
+    errors: () => errors,
     says,
     ended: () => end,
-    async stop() {
-      child.kill('SIGTERM');
+    async stop(signal = 'SIGTERM') {
+      child.kill(signal);
       return end;
     },
   };
