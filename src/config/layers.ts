@@ -33,12 +33,14 @@ const otherVariables = new Set(
 /** A TOML file. @throws MemoirError INVALID_ARGUMENT naming the file: unreadable, or not TOML, with the line */
 export async function fromFile(file: string): Promise<Layer> {
   const origin = `config file ${quote(file)}`;
+  let values: Record<string, unknown>;
   try {
-    const values = parse(await readFile(file, 'utf8'));
-    return { values: withoutDates(values), origin: () => origin };
+    values = parse(await readFile(file, 'utf8'));
   } catch (error) {
     throw invalid('config', 'BAD_CONFIG', `${origin}: ${(error as Error).message.trim()}`);
   }
+  checkNoDates(values, [], origin);
+  return { values, origin: () => origin };
 }
 
 /**
@@ -110,13 +112,11 @@ function repositoryTable(pairs: readonly (readonly [string, string])[], origin =
   return Object.fromEntries(pairs.map(([name, path]) => [name, { path }]));
 }
 
-/** TOML's dates as their text, so that a date where text or a number belongs is shown as it was written. */
-function withoutDates(value: unknown): Record<string, unknown> {
-  const plain = (one: unknown): unknown => {
-    if (one instanceof TomlDate) return one.toISOString();
-    if (Array.isArray(one)) return one.map(plain);
-    if (one === null || typeof one !== 'object') return one;
-    return Object.fromEntries(Object.entries(one).map(([key, member]) => [key, plain(member)]));
-  };
-  return plain(value) as Record<string, unknown>;
+/** No setting is a date, and a date would pass for its text. */
+function checkNoDates(value: unknown, path: readonly string[], origin: string): void {
+  if (value instanceof TomlDate) {
+    throw invalid(path.join('.'), 'BAD_CONFIG', `${origin}: ${quote(path.join('.'))} is a date; give text in quotes`);
+  }
+  if (value === null || typeof value !== 'object') return;
+  for (const [key, member] of Object.entries(value)) checkNoDates(member, [...path, key], origin);
 }

@@ -1,0 +1,148 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { repositorySettings, type Sources, serverSettings } from '../../src/config/settings.js';
+import { MemoirError } from '../../src/domain/errors.js';
+
+function fileOf(t: ExecutionContext, toml: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-config-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'memoir.toml');
+  writeFileSync(file, toml);
+  return file;
+}
+
+function settings(sources: Partial<Sources>) {
+  return serverSettings({ environment: {}, flags: {}, directory: '/base', ...sources });
+}
+
+test('a data directory is all that is needed', async (t) => {
+  t.deepEqual(await settings({ flags: { data_dir: '/data' } }), {
+    data_dir: '/data',
+    listen: '127.0.0.1:7420',
+    repositories: {},
+    reuse_if_outputs_differ: false,
+    job_log_limit: 16 * 1024 * 1024,
+    drain_timeout: 10,
+    log_level: 'info',
+  });
+  await t.throwsAsync(settings({}), { instanceOf: MemoirError, message: /--data-dir, MEMOIR_DATA_DIR, or data_dir/ });
+});
+
+test('flags go before the environment, that before the file, that before defaults', async (t) => {
+  const file = fileOf(t, 'data_dir = "/file"\nlisten = "file:1"\ndrain_timeout = 1\nlog_level = "warn"\n');
+  const environment = {
+    MEMOIR_LISTEN: 'environment:2',
+    MEMOIR_DRAIN_TIMEOUT: '2',
+    MEMOIR_LOG_LEVEL: 'error',
+    HOME: '/x',
+  };
+  const flags = { log_level: 'debug', listen: undefined, drain_timeout: '3.5' };
+  const found = await settings({ file, environment, flags });
+  t.is(found.data_dir, '/file');
+  t.is(found.listen, 'environment:2');
+  t.is(found.drain_timeout, 3.5);
+  t.is(found.log_level, 'debug');
+  t.is(found.job_log_limit, 16 * 1024 * 1024);
+});
+
+test('repositories of all sources are there, and the stronger source wins a name', async (t) => {
+  const file = fileOf(t, 'data_dir = "d"\n[repositories]\na = { path = "rel/a" }\nb = { path = "/file/b" }\n');
+  const found = await settings({
+    file,
+    environment: { MEMOIR_REPOSITORIES: 'b=/env/b,c=env/c,' },
+    flags: { repositories: { c: '/flag/c', 'team/d': 'flag/d' } },
+  });
+  const directory = file.slice(0, -'/memoir.toml'.length);
+  t.deepEqual(found.repositories, {
+    a: { path: join(directory, 'rel/a') },
+    b: { path: '/env/b' },
+    c: { path: '/flag/c' },
+    'team/d': { path: '/base/flag/d' },
+  });
+  t.is(found.data_dir, join(directory, 'd'));
+});
+
+test('relative sqlite paths begin where they are given', async (t) => {
+  const file = fileOf(t, 'data_dir = "/d"\nstore = "sqlite:s/events"\n');
+  t.is((await settings({ file })).store, `sqlite:${file.replace('memoir.toml', 's/events')}`);
+  t.is((await settings({ file, flags: { store: 'sqlite:x' } })).store, 'sqlite:/base/x');
+  t.is((await settings({ file, flags: { store: 'sqlite:/x' } })).store, 'sqlite:/x');
+});
+
+for (const [what, sources, message] of [
+  [
+    'a key of a file that means nothing',
+    { toml: 'data_dir="/d"\nlisen = "x"' },
+    /config file ".*memoir.toml": unknown key "lisen"/,
+  ],
+  [
+    'a key inside that means nothing',
+    { toml: '[repositories.a]\npath="/p"\nurl="x"' },
+    /unknown key "repositories.a.url"/,
+  ],
+  ['a value of the wrong type', { toml: 'listen = 7420' }, /memoir.toml": "7420" is no value of "listen": .*string/],
+  ['a value out of range', { toml: 'drain_timeout = -1' }, /"-1" is no value of "drain_timeout"/],
+  ['a date', { toml: 'listen = 2020-01-01' }, /memoir.toml": "listen" is a date/],
+  [
+    'a name that no repository may have',
+    { toml: '[repositories]\n"../x" = {path="/p"}' },
+    /name "..\/x" is no value of "repositories/,
+  ],
+  ['no TOML', { toml: 'listen = \n' }, /memoir.toml": Invalid TOML/],
+  [
+    'a variable that means nothing',
+    { environment: { MEMOIR_LISTN: 'x' } },
+    /variable "MEMOIR_LISTN" \("x"\) is no setting/,
+  ],
+  [
+    'a variable of the wrong type',
+    { environment: { MEMOIR_JOB_LOG_LIMIT: '1k' } },
+    /variable MEMOIR_JOB_LOG_LIMIT: "1k" is no value/,
+  ],
+  ['an empty number', { environment: { MEMOIR_DRAIN_TIMEOUT: ' ' } }, /variable MEMOIR_DRAIN_TIMEOUT: " " is no value/],
+  [
+    'a variable that is neither true nor false',
+    { environment: { MEMOIR_REUSE_IF_OUTPUTS_DIFFER: 'yes' } },
+    /: "yes" is no value/,
+  ],
+  [
+    'a pair without a path',
+    { environment: { MEMOIR_REPOSITORIES: 'a=/p,b' } },
+    /MEMOIR_REPOSITORIES: "b" is not name=path/,
+  ],
+  ['a name twice', { environment: { MEMOIR_REPOSITORIES: 'a=/p,a=/q' } }, /repository "a" is given twice/],
+  [
+    'a flag out of the list',
+    { flags: { log_level: 'loud' } },
+    /--log-level: "loud" is no value of "log_level": .*"trace"/,
+  ],
+  ['a flag with a hostile value', { flags: { log_level: '\u001b[2J' } }, /--log-level: "\\u001b\[2J"/],
+  ['an empty path', { flags: { data_dir: '' } }, /--data-dir: "" is no value of "data_dir"/],
+] as const) {
+  test(`refused: ${what}`, async (t) => {
+    const { toml, ...rest } = { toml: undefined, ...sources };
+    const file = toml === undefined ? undefined : fileOf(t, toml);
+    const flags = { data_dir: '/d', ...('flags' in rest ? rest.flags : {}) };
+    const error = await t.throwsAsync(settings({ file, ...rest, flags }), { instanceOf: MemoirError });
+    t.is(error?.code, 'INVALID_ARGUMENT');
+    t.regex(error?.message ?? '', message);
+  });
+}
+
+test('a file that cannot be read is named', async (t) => {
+  await t.throwsAsync(settings({ file: '/nowhere/memoir.toml' }), { message: /"\/nowhere\/memoir.toml": ENOENT/ });
+});
+
+test('variables of other commands and of a container platform are no mistake', async (t) => {
+  const environment = { MEMOIR_SERVER: 'x:1', MEMOIR_PORT_7420_TCP_ADDR: '10.0.0.1', MEMOIR_SERVICE_HOST: '10.0.0.1' };
+  t.is((await settings({ environment, flags: { data_dir: '/d' } })).listen, '127.0.0.1:7420');
+});
+
+test('a worker takes the repositories of a server file that is otherwise right', async (t) => {
+  const sources = { environment: {}, flags: {}, directory: '/base' };
+  const file = fileOf(t, 'listen = "x:1"\n[repositories.a]\npath = "/a"\n');
+  t.deepEqual(await repositorySettings({ ...sources, file }), { a: { path: '/a' } });
+  await t.throwsAsync(repositorySettings({ ...sources, file: fileOf(t, 'lisen = 1') }), { message: /unknown key/ });
+});
