@@ -18,12 +18,15 @@ export const textLimits = {
 /** Most components of a job. */
 export const maxComponents = 1_000;
 
-/** @throws MemoirError INVALID_ARGUMENT if the text is longer than `limit` bytes of UTF-8 */
-export function checkLength(field: string, text: string, limit: number): void {
+/**
+ * @param what of the field the text is, for the message; the field itself unless given
+ * @throws MemoirError INVALID_ARGUMENT if the text is longer than `limit` bytes of UTF-8
+ */
+export function checkLength(field: string, text: string, limit: number, what = field): void {
   if (text.length * 3 <= limit) return;
   const length = Buffer.byteLength(text);
   if (length <= limit) return;
-  throw invalid(field, 'TOO_LONG', `${field} ${quote(text, 60)} has ${length} bytes, and ${limit} is the limit`);
+  throw invalid(field, 'TOO_LONG', `${what} ${quote(text, 60)} has ${length} bytes, and ${limit} is the limit`);
 }
 
 /** @throws MemoirError INVALID_ARGUMENT if the text is empty or longer than `limit` bytes of UTF-8 */
@@ -51,7 +54,7 @@ export function checkComponents(field: string, components: Readonly<Record<strin
   }
   for (const name of names) {
     if (name === '') throw invalid(field, 'REQUIRED', `${field} has a member without a name`);
-    checkLength(`${field} name`, name, textLimits.componentName);
+    checkLength(field, name, textLimits.componentName, `${field}: the name`);
     const uuid = components[name] as string;
     if (!isUuid(uuid)) {
       throw invalid(field, 'BAD_UUID', `${field}: ${quote(uuid)} of ${quote(name)} is not a UUID in lower case`);
