@@ -1,6 +1,7 @@
 import { invalid, quote } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
 import type { Repositories } from './port.js';
+import { createReader } from './reader/reader.js';
 import { openRepository, type Repository } from './repository.js';
 
 /** What repositories take from the world around. */
@@ -19,18 +20,16 @@ export async function openRepositories(
   { edge = systemEdge }: RepositoriesOptions = {},
 ): Promise<Repositories> {
   const repositories = new Map<string, Repository>();
-  const close = async () => {
-    await Promise.all([...repositories.values()].map((repository) => repository.close()));
-  };
+  const reader = createReader();
   try {
     for (const [name, { path }] of Object.entries(config)) {
       repositories.set(
         name,
-        openRepository(name, path, () => edge.now()),
+        openRepository(name, path, reader, () => edge.now()),
       );
     }
   } catch (error) {
-    await close();
+    await reader.close();
     throw error;
   }
   const names = [...repositories.keys()].sort();
@@ -43,6 +42,6 @@ export async function openRepositories(
         throw invalid('repository', 'UNKNOWN_REPOSITORY', `repository ${quote(repository)} is not configured`);
       return found.resolve(refspec, field);
     },
-    close,
+    close: () => reader.close(),
   };
 }

@@ -1,13 +1,7 @@
 import { isHex } from '../hash.js';
 import { isRefName } from '../ref-name.js';
-
-/** A search for text in the messages of commits. */
-export type TextSearch = {
-  /** POSIX extended regular expression, as git takes it. */
-  readonly pattern: string;
-  /** Whether the commit is wanted whose message does not match. */
-  readonly negated: boolean;
-};
+import { compileSearch } from './message-pattern.js';
+import type { NoRefspec, TextSearch } from './text-search.js';
 
 /** One suffix of a refspec. */
 export type Step =
@@ -28,9 +22,6 @@ export type Base =
 
 /** A refspec taken apart. */
 export type Refspec = { readonly base: Base; readonly steps: readonly Step[] };
-
-/** Why a text is no refspec that can name one commit; a phrase that follows "is" or the quoted text. */
-export type NoRefspec = { readonly problem: string };
 
 /** Most characters of a refspec. */
 export const longestRefspec = 1024;
@@ -104,6 +95,13 @@ function lastSuffix(text: string): Suffix {
 }
 
 function parseSearch(text: string): TextSearch | NoRefspec {
+  const search = parseNegation(text);
+  if ('problem' in search) return search;
+  const compiled = compileSearch(search);
+  return 'problem' in compiled ? compiled : search;
+}
+
+function parseNegation(text: string): TextSearch | NoRefspec {
   if (!text.startsWith('!')) return { pattern: text, negated: false };
   if (text.startsWith('!!')) return { pattern: text.slice(1), negated: false };
   if (text.startsWith('!-')) return { pattern: text.slice(2), negated: true };

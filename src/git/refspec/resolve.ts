@@ -2,11 +2,10 @@ import { MemoirError, quote } from '../../domain/errors.js';
 import { type HashAlgorithm, isHex } from '../hash.js';
 import type { ObjectType } from '../objects/object.js';
 import { damaged } from '../problem.js';
+import type { Peeled } from '../reader/object-reader.js';
 import type { Ref } from '../refs.js';
-import { type Base, parseRefspec, type Step, type TextSearch } from './grammar.js';
-
-/** What an object comes to when annotated tags are followed; undefined for an object that the repository does not have. */
-export type Peeled = { readonly id: string; readonly type: Exclude<ObjectType, 'tag'> };
+import { type Base, parseRefspec, type Step } from './grammar.js';
+import type { TextSearch } from './text-search.js';
 
 /** What the resolver asks of a repository. */
 export type RefspecSource = {

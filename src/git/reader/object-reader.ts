@@ -1,0 +1,83 @@
+import { LRUCache } from 'lru-cache';
+import type { Layout } from '../layout.js';
+import { type Commit, parseCommit, parseTag } from '../objects/commit.js';
+import type { ObjectType } from '../objects/object.js';
+import { openObjectStore } from '../objects/object-store.js';
+import type { PageCache } from '../objects/paged-file.js';
+import { damaged } from '../problem.js';
+import { readShallow } from './shallow.js';
+
+/** What an object comes to when annotated tags are followed. */
+export type Peeled = { readonly id: string; readonly type: Exclude<ObjectType, 'tag'> };
+
+/** Commits and tags of one repository, read synchronously. Everything throws MemoirError DATA_LOSS for a damaged repository. */
+export type ObjectReader = {
+  /** What an object comes to; undefined if the repository does not have it. */
+  peel(id: string): Peeled | undefined;
+  typeOf(id: string): ObjectType | undefined;
+  /** A commit that the repository must have, and its content. Parents behind the cut of a shallow repository are left out. */
+  commit(id: string): Commit & { readonly data: Buffer };
+  /** Ids of commits, and of tags of commits, that begin with the digits; not all if there are more than a thousand. */
+  abbreviated(prefix: string): string[];
+  close(): void;
+};
+
+/** Peeled objects that are remembered. An object never changes, so neither does what it comes to. */
+const remembered = 8_192;
+
+/** Most abbreviations that are looked at to tell which of them is a commit. */
+const mostAbbreviated = 1_000;
+
+/** Longest chain of annotated tags that is followed. */
+const longestTagChain = 1_000;
+
+/** Opens the objects of a repository for reading. */
+export function openObjectReader(layout: Layout, pages: PageCache): ObjectReader {
+  const { name, hash, objectDir } = layout;
+  const objects = openObjectStore({ repository: name, directory: objectDir, hash, pages });
+  const peeled = new LRUCache<string, Peeled>({ max: remembered });
+  const failFor = (id: string) => (what: string) => damaged(name, `object ${id}: ${what}`);
+
+  function peel(id: string): Peeled | undefined {
+    const known = peeled.get(id);
+    if (known) return known;
+    const type = objects.typeOf(id);
+    if (type === undefined) return undefined;
+    const found = follow(id, type);
+    peeled.set(id, found);
+    return found;
+  }
+
+  function follow(id: string, firstType: ObjectType): Peeled {
+    let at = id;
+    let type: ObjectType | undefined = firstType;
+    for (let depth = 0; depth < longestTagChain; depth++) {
+      if (type === 'tree' || type === 'blob') return { id: at, type };
+      const object = objects.read(at);
+      if (!object) throw damaged(name, `object ${at} is missing`);
+      if (object.type === 'commit') {
+        parseCommit(object.data, hash.hex, failFor(at));
+        return { id: at, type: object.type };
+      }
+      at = parseTag(object.data, hash.hex, failFor(at));
+      type = objects.typeOf(at);
+      if (type === undefined) throw damaged(name, `object ${at}, which a tag names, is missing`);
+    }
+    throw damaged(name, `object ${id} is a tag of a tag without end`);
+  }
+
+  return {
+    peel,
+    typeOf: objects.typeOf,
+    commit(id) {
+      const object = objects.read(id);
+      if (!object) throw damaged(name, `commit ${id} is missing`);
+      if (object.type !== 'commit') throw damaged(name, `object ${id} is a ${object.type}, where a commit was meant`);
+      const { data } = object;
+      const commit = parseCommit(data, hash.hex, failFor(id));
+      return { ...commit, data, ...(readShallow(layout).has(id) ? { parents: [] } : {}) };
+    },
+    abbreviated: (prefix) => objects.withPrefix(prefix, mostAbbreviated).filter((id) => peel(id)?.type === 'commit'),
+    close: objects.close,
+  };
+}
