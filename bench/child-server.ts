@@ -10,7 +10,7 @@ export type ChildServer = {
 
 /** Starts the module `name` of this folder as a server; it sends its port and ends when its parent lets go of it. */
 export async function startChild(name: string, ...args: string[]): Promise<ChildServer> {
-  const execArgv = process.env['BENCH_NODE_OPTIONS']?.split(' ') ?? [];
+  const execArgv = process.env.BENCH_NODE_OPTIONS?.split(' ') ?? [];
   const child = fork(new URL(`./${name}.js`, import.meta.url), args, { execArgv });
   const port = await new Promise<number>((resolve, reject) => {
     child.once('message', (message) => resolve(message as number));
