@@ -132,9 +132,18 @@ function page(rows: readonly JobRow[], size: number): { jobs: Job[]; last: JobRo
   const jobs: Job[] = [];
   let bytes = 0;
   for (const row of rows.slice(0, size)) {
-    bytes += 1_000 + 8 * row.script_parameters.length + 2 * (row.description.length + row.components.length);
+    bytes += sizeOnWire(row);
     if (jobs.length > 0 && bytes > pageBytes) break;
     jobs.push(jobFromRow(row));
   }
   return { jobs, last: jobs.length < rows.length ? rows[jobs.length - 1] : undefined };
+}
+
+/** At least the bytes that a row's job takes in a message, without the price of encoding it. */
+function sizeOnWire(row: JobRow): number {
+  // A character is at most 3 bytes, a member of an array such as `[1,1]` 11 bytes for 2 characters, and what a field costs
+  // beside its text is in the thousand.
+  let characters = 0;
+  for (const value of Object.values(row)) if (typeof value === 'string') characters += value.length;
+  return 1_000 + 3 * characters + 5 * row.script_parameters.length;
 }

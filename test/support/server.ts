@@ -120,3 +120,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
   };
 }
+
+/** Removes the read model of a server that is stopped. */
+export function loseReadModel({ data_dir }: Pick<ServerConfig, 'data_dir'>): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(join(data_dir, `read-model.sqlite${suffix}`), { force: true });
+}
