@@ -214,7 +214,8 @@ function requested(wanted: Wanted, uuid: string, runNumber: number, decision: De
 }
 
 function digestOfRequest(request: CreateJobRequest): string {
-  return jcsDigest(toJson(CreateJobRequestSchema, { ...request, submitId: '' }) as JsonObject);
+  const { scriptParameters = {} } = request;
+  return jcsDigest(toJson(CreateJobRequestSchema, { ...request, scriptParameters, submitId: '' }) as JsonObject);
 }
 
 function submitKey(principal: string, submitId: string): string {

@@ -268,6 +268,7 @@ test('with reuse_if_outputs_differ the oldest of the complete jobs is the answer
     repositories: { project: project.repository.path },
     settings: { reuse_if_outputs_differ: true },
   });
+  t.teardown(() => lenient.dispose());
   const [cleo, dan] = [lenient.as('cleo'), lenient.as('dan')];
   const one = uuidOf(await request(cleo, own('differ')));
   const other = uuidOf(await request(cleo, own('differ')));
@@ -279,7 +280,6 @@ test('with reuse_if_outputs_differ the oldest of the complete jobs is the answer
     [one, 'UNSPECIFIED'],
     [other, 'NOT_PREFERRED'],
   ]);
-  await lenient.dispose();
 });
 
 test('the answer of a reuse and the log tell the same decision, for the one who was answered', async (t) => {
