@@ -4,6 +4,38 @@ export type ResolveOptions = {
   readonly field?: string;
 };
 
+/** A refspec and the request field that holds it. */
+export type NamedRefspec = { readonly refspec: string; readonly field: string };
+
+/**
+ * Which commits are meant: with a minimum R those that are reachable from the end and not from R, plus R itself, parallel
+ * branches included; without one, the end alone. Of them, the excluded commits are taken out.
+ */
+export type RangeQuery = {
+  /** The end; `HEAD` for filters that have no job's own `script_version`. */
+  readonly end: NamedRefspec;
+  readonly minimum?: NamedRefspec;
+  /** Each names one commit, which is taken out; its ancestors and descendants are not. */
+  readonly exclude?: readonly NamedRefspec[];
+};
+
+/** The commits that a query meant at the moment it was asked. It stays as it is when refs move. */
+export type CommitRange = {
+  /** The commits that the refspecs named. */
+  readonly end: string;
+  readonly minimum: string | undefined;
+  readonly excluded: readonly string[];
+  /** Commits in the range. */
+  readonly size: number;
+  /** Whether a commit, in lower-case hexadecimal digits, is in the range; takes less than a microsecond. */
+  has(commit: string): boolean;
+  /**
+   * The commits of the range, every one before its parents and otherwise the youngest first; a minimum that the end does not
+   * reach comes last. Gives way to other work now and then.
+   */
+  commits(): AsyncIterable<string>;
+};
+
 /** The configured git repositories as the rest of Memoir sees them. */
 export type Repositories = {
   /** Names of the configured repositories, sorted. */
@@ -11,10 +43,17 @@ export type Repositories = {
   /**
    * The commit, in lower-case hexadecimal digits, that a refspec names in a repository now. Nothing is cached that a moved ref
    * would make wrong.
-   * @throws MemoirError INVALID_ARGUMENT: UNKNOWN_REPOSITORY, BAD_REFSPEC (no refspec that names one commit), or
-   * UNRESOLVABLE_REFSPEC, each naming the value; UNAVAILABLE REPOSITORY_UNAVAILABLE if the repository cannot be read now
+   * @throws MemoirError INVALID_ARGUMENT: UNKNOWN_REPOSITORY, BAD_REFSPEC (no refspec that can name one commit), or
+   * UNRESOLVABLE_REFSPEC, each naming the value; UNAVAILABLE REPOSITORY_UNAVAILABLE if the repository cannot be read now;
+   * DATA_LOSS REPOSITORY_DAMAGED naming repository and object; RESOURCE_EXHAUSTED SEARCH_TOO_LONG for a search in messages
    */
   resolve(repository: string, refspec: string, options?: ResolveOptions): Promise<string>;
+  /**
+   * The commits that a query means in a repository now. The first query of a repository loads its history.
+   * @throws MemoirError as `resolve` does; UNAVAILABLE HISTORY_LOADING, with the progress, while the history takes long to load;
+   * FAILED_PRECONDITION SHALLOW_REPOSITORY if the history is cut off and the query has another minimum than its end
+   */
+  range(repository: string, query: RangeQuery): Promise<CommitRange>;
   /** Lets go of open files and threads. */
   close(): Promise<void>;
 };

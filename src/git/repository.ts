@@ -1,11 +1,16 @@
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import { MemoirError } from '../domain/errors.js';
+import { MemoirError, quote } from '../domain/errors.js';
 import { fileKind } from './file-kind.js';
+import { createHistory, type HistoryLog } from './graph/history.js';
 import { type Layout, readLayout } from './layout.js';
+import type { CommitRange, NamedRefspec, RangeQuery } from './port.js';
 import { unavailable } from './problem.js';
+import { createRanges, type RangeEnds } from './ranges.js';
 import type { Peeled } from './reader/object-reader.js';
 import type { Reader } from './reader/reader.js';
+import { readShallow } from './reader/shallow.js';
 import { openRefs } from './refs.js';
 import { type RefspecSource, resolveRefspec } from './refspec/resolve.js';
 
@@ -14,21 +19,41 @@ export type Repository = {
   readonly layout: Layout;
   /** See `Repositories.resolve`. */
   resolve(refspec: string, field: string): Promise<string>;
+  /** See `Repositories.range`. */
+  range(query: RangeQuery): Promise<CommitRange>;
+  close(): void;
+};
+
+/** What a repository takes from what is around it. */
+export type RepositoryOptions = {
+  readonly reader: Reader;
+  /** Wall-clock time in milliseconds. */
+  readonly now: () => number;
+  /** Object directory where a commit-graph of Memoir's own is kept, if it may be. */
+  readonly keptIn: string | undefined;
+  readonly log: HistoryLog;
+  /** How long a range waits for the history to be loaded, in milliseconds. */
+  readonly patience: number;
 };
 
 /** Commits that are remembered as such, so that a full hash costs no look at the disk. */
 const rememberedCommits = 65_536;
+
+/** Generations that are gone back between two chances for other work. */
+const ancestorStride = 65_536;
 
 /** Most commits whose messages one search looks at. */
 const longestSearch = 200_000;
 
 /**
  * Opens the repository at a path.
- * @param now - wall-clock time in milliseconds
  * @throws MemoirError as `readLayout` does
  */
-export function openRepository(name: string, path: string, reader: Reader, now: () => number): Repository {
+export function openRepository(name: string, path: string, options: RepositoryOptions): Repository {
+  const { reader, now } = options;
   const layout = readLayout(name, path);
+  const history = createHistory({ ...options, layout });
+  const ranges = createRanges(history);
   const refs = openRefs(layout, now);
   /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */
   const commits = new LRUCache<string, string>({ max: rememberedCommits });
@@ -44,13 +69,24 @@ export function openRepository(name: string, path: string, reader: Reader, now: 
     return peeled;
   }
 
+  async function ancestor(id: string, generations: number): Promise<string | undefined> {
+    const graph = readShallow(layout).size > 0 ? undefined : history.loaded();
+    let number = graph?.numberOf(id) ?? -1;
+    if (!graph || number < 0) return reader.ask(layout, 'ancestor', { id, generations });
+    for (let i = 0; i < generations && number >= 0; i++) {
+      number = graph.firstParent(number);
+      if (i % ancestorStride === ancestorStride - 1) await turn();
+    }
+    return number < 0 ? undefined : graph.idOf(number);
+  }
+
   const source: RefspecSource = {
     hash: layout.hash,
     findRef: refs.find,
     peel,
     typeOf: (id) => reader.ask(layout, 'typeOf', { id }),
     parents: (id) => reader.ask(layout, 'parents', { id }),
-    ancestor: (id, generations) => reader.ask(layout, 'ancestor', { id, generations }),
+    ancestor,
     abbreviated: (prefix) => reader.ask(layout, 'abbreviated', { prefix }),
     async search(search, from) {
       const starts = from === undefined ? refs.list().map(({ id }) => id) : [from];
@@ -65,16 +101,36 @@ export function openRepository(name: string, path: string, reader: Reader, now: 
     },
   };
 
+  async function resolve(refspec: string, field: string): Promise<string> {
+    if (refspec.length === layout.hash.hex && commits.get(refspec) === refspec) return refspec;
+    try {
+      return await resolveRefspec(source, name, refspec, field);
+    } catch (error) {
+      if (fileKind(join(layout.gitDir, 'HEAD'))) throw error;
+      throw unavailable(name, `${JSON.stringify(layout.gitDir)} is not there any more`, error);
+    }
+  }
+
   return {
     layout,
-    async resolve(refspec, field) {
-      if (refspec.length === layout.hash.hex && commits.get(refspec) === refspec) return refspec;
-      try {
-        return await resolveRefspec(source, name, refspec, field);
-      } catch (error) {
-        if (fileKind(join(layout.gitDir, 'HEAD'))) throw error;
-        throw unavailable(name, `${JSON.stringify(layout.gitDir)} is not there any more`, error);
+    resolve,
+    async range({ end, minimum, exclude = [] }) {
+      const resolved = (named: NamedRefspec) => resolve(named.refspec, named.field);
+      const ends: RangeEnds = {
+        end: await resolved(end),
+        minimum: minimum && (await resolved(minimum)),
+        excluded: await Promise.all(exclude.map(resolved)),
+      };
+      if (ends.minimum !== undefined && ends.minimum !== ends.end && readShallow(layout).size > 0) {
+        throw new MemoirError(
+          'FAILED_PRECONDITION',
+          'SHALLOW_REPOSITORY',
+          `repository ${quote(name)} is shallow, so that which commits lie between ${ends.minimum} and ${ends.end} cannot be told`,
+          { metadata: { repository: name } },
+        );
       }
+      return ranges.between(ends);
     },
+    close: () => history.close(),
   };
 }

@@ -13,6 +13,8 @@ export type ObjectStore = {
   typeOf(id: string): ObjectType | undefined;
   /** An object, its hash verified; undefined if the repository does not have it. For commits and tags: at most 32 MiB. */
   read(id: string): GitObject | undefined;
+  /** Like `read`, by the raw id and without a check of the hash: for walks over a whole history. */
+  readUnverified(id: Buffer): GitObject | undefined;
   /** Ids of the objects that begin with these four or more digits, in order, at most `limit` of them. */
   withPrefix(prefix: string, limit: number): string[];
   /** Forgets nothing that is right, but looks at once for packs that came or went. */
@@ -94,6 +96,7 @@ export function openObjectStore({ repository, directory, hash, pages }: ObjectSt
       if (object && objectId(hash, object) !== id) throw damaged(repository, `object ${id} has another hash`);
       return object;
     },
+    readUnverified: readRaw,
     withPrefix(prefix, limit) {
       rescan();
       const ids = new Set<string>();

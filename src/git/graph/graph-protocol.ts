@@ -1,0 +1,30 @@
+import type { Layout } from '../layout.js';
+import type { SentError } from '../reader/reader-protocol.js';
+import type { ResidentGraph } from './resident-graph.js';
+
+/** What a loading thread is told. */
+export type GraphThreadData = {
+  readonly layout: Layout;
+  /** Commits that must be in the graph, with everything that they reach. */
+  readonly starts: readonly string[];
+  /** Directory where Memoir keeps a commit-graph of its own, if it may. */
+  readonly keptIn: string | undefined;
+};
+
+/** What became of a load. */
+export type GraphLoaded = {
+  readonly graph: ResidentGraph;
+  /** Where the history was taken from, beside the objects. */
+  readonly source: 'repository' | 'kept' | 'objects';
+  /** Commits that had to be read as objects. */
+  readonly imported: number;
+  /** Whether the commit-graph in `keptIn` was written. */
+  readonly written: boolean;
+};
+
+/** What a loading thread says. */
+export type GraphThreadMessage =
+  | { readonly kind: 'progress'; readonly imported: number }
+  | { readonly kind: 'warning'; readonly text: string }
+  | ({ readonly kind: 'loaded' } & GraphLoaded)
+  | { readonly kind: 'failed'; readonly error: SentError };

@@ -1,0 +1,175 @@
+import { MemoirError, quote } from '../../domain/errors.js';
+import type { Layout } from '../layout.js';
+import type { Reader } from '../reader/reader.js';
+import type { WalkedCommit } from '../reader/reader-protocol.js';
+import { type CommitGraph, createCommitGraph } from './commit-graph.js';
+import { type GraphLoad, loadGraph } from './load-graph.js';
+import { inSlices } from './slices.js';
+
+/** Where to write what operators should see; a pino logger will do. */
+export type HistoryLog = {
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+};
+
+/** The history of one repository, loaded when it is first needed. */
+export type History = {
+  /**
+   * A graph that has the given commits, which the repository must have, with everything that they reach.
+   * @throws MemoirError UNAVAILABLE HISTORY_LOADING, with the progress, if that takes longer than the configured time;
+   * DATA_LOSS if the repository is damaged
+   */
+  graphWith(ids: readonly string[]): Promise<CommitGraph>;
+  /** The graph if it is loaded. */
+  loaded(): CommitGraph | undefined;
+  close(): void;
+};
+
+/** What a history needs to know. */
+export type HistoryOptions = {
+  readonly layout: Layout;
+  readonly reader: Reader;
+  /** Object directory where a commit-graph of Memoir's own is kept, if it may be. */
+  readonly keptIn: string | undefined;
+  readonly log: HistoryLog;
+  /** How long a call waits for a load before it is UNAVAILABLE, in milliseconds. */
+  readonly patience: number;
+};
+
+/** Commits asked of the reader in one message; more would hold up this thread while they are unpacked. */
+const walkLimits = { first: 64, factor: 4, most: 2_048 };
+
+/** So many commits added one by one make it worth to load the graph afresh. */
+const mostAdded = 100_000;
+
+/** A history, of which nothing is loaded yet. */
+export function createHistory({ layout, reader, keptIn, log, patience }: HistoryOptions): History {
+  const { name } = layout;
+  let graph: CommitGraph | undefined;
+  let load: GraphLoad | undefined;
+  let loading: Promise<CommitGraph> | undefined;
+  let imported = 0;
+  let extending: Promise<unknown> = Promise.resolve();
+  let closed = false;
+
+  function startLoad(starts: readonly string[]): Promise<CommitGraph> {
+    if (closed) throw new MemoirError('UNAVAILABLE', 'REPOSITORY_UNAVAILABLE', `repository ${quote(name)} is closed`);
+    imported = 0;
+    const begun = performance.now();
+    load = loadGraph(
+      { layout, starts, keptIn },
+      {
+        progress(count) {
+          imported = count;
+          log.info({ repository: name, imported }, 'importing history');
+        },
+        warning: (text) => log.warn({ repository: name, problem: text }, 'commit-graph not used'),
+      },
+    );
+    const result = load.result.then(({ graph: resident, source, imported: read, written }) => {
+      graph = createCommitGraph(resident);
+      const milliseconds = Math.round(performance.now() - begun);
+      log.info(
+        { repository: name, commits: resident.count, source, imported: read, written, milliseconds },
+        'history loaded',
+      );
+      return graph;
+    });
+    loading = result.finally(() => {
+      loading = undefined;
+      load = undefined;
+    });
+    loading.catch(() => undefined);
+    return loading;
+  }
+
+  async function firstGraph(starts: readonly string[]): Promise<CommitGraph> {
+    return graph ?? (await inTime(loading ?? startLoad(starts)));
+  }
+
+  async function inTime<T>(work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () =>
+          reject(
+            new MemoirError(
+              'UNAVAILABLE',
+              'HISTORY_LOADING',
+              `the history of repository ${quote(name)} is being imported: ${imported} commits so far; try again later`,
+              { metadata: { repository: name, imported: String(imported) } },
+            ),
+          ),
+        patience,
+      );
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Reads what is missing in growing batches until everything leads to commits that are there, then adds it. */
+  async function extend(to: CommitGraph, ids: readonly string[]): Promise<void> {
+    const read = new Map<string, WalkedCommit>();
+    let limit = walkLimits.first;
+    let frontier = ids.filter((id) => to.numberOf(id) < 0);
+    while (frontier.length > 0) {
+      const walked = await reader.ask(layout, 'walk', { starts: frontier.slice(0, walkLimits.most), limit });
+      limit = Math.min(limit * walkLimits.factor, walkLimits.most);
+      const left = new Set(frontier);
+      for (const commit of walked) {
+        left.delete(commit.id);
+        if (to.numberOf(commit.id) < 0) read.set(commit.id, commit);
+      }
+      for (const { parents } of walked) {
+        for (const parent of parents) if (to.numberOf(parent) < 0 && !read.has(parent)) left.add(parent);
+      }
+      frontier = [...left].filter((id) => !read.has(id));
+    }
+    await inSlices(addAll(to, read, ids));
+  }
+
+  function serially<T>(work: () => Promise<T>): Promise<T> {
+    const result = extending.then(work);
+    extending = result.catch(() => undefined);
+    return result;
+  }
+
+  async function graphWith(ids: readonly string[]): Promise<CommitGraph> {
+    const current = await firstGraph(ids);
+    if (ids.every((id) => current.numberOf(id) >= 0)) return current;
+    await inTime(serially(() => extend(current, ids)));
+    if (current.added() > mostAdded && current === graph && !loading) startLoad(ids);
+    return current;
+  }
+
+  return {
+    graphWith,
+    loaded: () => graph,
+    close() {
+      closed = true;
+      load?.cancel();
+    },
+  };
+}
+
+/** Adds commits to a graph, parents first: a depth-first search without recursion. */
+function* addAll(
+  graph: CommitGraph,
+  read: ReadonlyMap<string, WalkedCommit>,
+  ids: readonly string[],
+): Generator<undefined, undefined> {
+  const stack = [...ids];
+  for (let id = stack.at(-1); id !== undefined; id = stack.at(-1)) {
+    const commit = graph.numberOf(id) < 0 ? read.get(id) : undefined;
+    const waiting = commit?.parents.filter((parent) => graph.numberOf(parent) < 0) ?? [];
+    if (waiting.length > 0) stack.push(...waiting);
+    else {
+      stack.pop();
+      if (commit) graph.add(id, commit.parents.map(graph.numberOf));
+    }
+    yield;
+  }
+}

@@ -1,0 +1,79 @@
+import { type CommitTable, parentsOf } from './commit-table.js';
+import { sortIds } from './sort-ids.js';
+
+/**
+ * A history in typed arrays: 36 bytes a commit with SHA-1. Commits are numbered by ascending corrected commit date (generation
+ * number v2), so that every commit has a higher number than its parents: the number itself is the generation cut-off.
+ */
+export type ResidentGraph = {
+  readonly count: number;
+  /** Bytes of an id. */
+  readonly idBytes: number;
+  /** Raw ids in ascending order. */
+  readonly ids: Uint8Array;
+  /** For each two first bytes of an id, the first place in `ids`; one more at the end. */
+  readonly fanout: Uint32Array;
+  /** Number of the commit whose id is at a place of `ids`. */
+  readonly numberAt: Uint32Array;
+  /** Place in `ids` of the id of a commit. */
+  readonly placeOf: Uint32Array;
+  /** Number of the first parent, or -1. */
+  readonly firstParent: Int32Array;
+  /** Number of the second parent, or -1, or -2 - i where `moreParents[i]` begins a list of the second and further ones. */
+  readonly secondParent: Int32Array;
+  /** Numbers of parents from the second on, the last of a list as -1 - number. */
+  readonly moreParents: Int32Array;
+};
+
+/** The resident form of a table, of whose rows `order` gives the new numbers. */
+export function makeResident(table: CommitTable, order: Uint32Array): ResidentGraph {
+  const { count } = table;
+  const width = table.hash.bytes;
+  const numberOf = new Uint32Array(count);
+  for (let number = 0; number < count; number++) numberOf[order[number] ?? 0] = number;
+
+  const sorted = sortIds(table.ids, count, width);
+  const ids = new Uint8Array(count * width);
+  const fanout = new Uint32Array(65_537);
+  const numberAt = new Uint32Array(count);
+  const placeOf = new Uint32Array(count);
+  for (let place = 0; place < count; place++) {
+    const row = sorted[place] ?? 0;
+    const number = numberOf[row] ?? 0;
+    const start = row * width;
+    for (let i = 0; i < width; i++) ids[place * width + i] = table.ids[start + i] ?? 0;
+    const next = table.ids.readUInt16BE(start) + 1;
+    fanout[next] = (fanout[next] ?? 0) + 1;
+    numberAt[place] = number;
+    placeOf[number] = place;
+  }
+  for (let i = 0; i < 65_536; i++) fanout[i + 1] = (fanout[i + 1] ?? 0) + (fanout[i] ?? 0);
+
+  const firstParent = new Int32Array(count);
+  const secondParent = new Int32Array(count);
+  const more: number[] = [];
+  for (let number = 0; number < count; number++) {
+    const row = order[number] ?? 0;
+    const first = table.firstParent[row] ?? -1;
+    const second = table.secondParent[row] ?? -1;
+    firstParent[number] = first < 0 ? -1 : (numberOf[first] ?? 0);
+    secondParent[number] = second < 0 ? second : (numberOf[second] ?? 0);
+    if (second >= -1) continue;
+    secondParent[number] = -2 - more.length;
+    const rest = parentsOf(table, row).slice(1);
+    for (const [i, parent] of rest.entries()) {
+      const to = numberOf[parent] ?? 0;
+      more.push(i === rest.length - 1 ? -1 - to : to);
+    }
+  }
+  const moreParents = Int32Array.from(more);
+  return { count, idBytes: width, ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents };
+}
+
+/** The graph's memory, to be handed to another thread without a copy. */
+export function buffersOf(graph: ResidentGraph): ArrayBuffer[] {
+  const { ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents } = graph;
+  return [ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents].map(
+    ({ buffer }) => buffer as ArrayBuffer,
+  );
+}
