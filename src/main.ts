@@ -12,9 +12,11 @@ import { MemoirError, quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
 import { openSqliteStore } from './eventstore/sqlite/store.js';
 import { openRepositories } from './git/repositories.js';
+import { noImages } from './images/none.js';
 import { jobClaims } from './jobs/claim-job.js';
 import type { JobsContext } from './jobs/context.js';
 import { jobCreator } from './jobs/create-job.js';
+import { reusableFinder } from './jobs/find-reusable.js';
 import { jobLogs } from './jobs/job-log.js';
 import { openJobStreams } from './jobs/job-streams.js';
 import { watchLeases } from './jobs/leases.js';
@@ -67,6 +69,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
       store,
       readModel,
       repositories,
+      images: noImages,
       edge,
       serverVersion,
       written,
@@ -107,7 +110,8 @@ function services(
   const open = gate(context.readModel);
   const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
     served.set(service, serveService(service, implementation, calls, open, logger));
-  serve(JobsService, jobsService(context, jobCreator(context), logs));
+  const find = reusableFinder(context);
+  serve(JobsService, jobsService(context, jobCreator(context, find), find, logs));
   serve(WorkerService, workerService(context, jobClaims(context), logs));
   serve(HistoryService, historyService(context.store));
   return served;

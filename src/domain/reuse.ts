@@ -1,3 +1,4 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { quote } from './errors.js';
@@ -15,12 +16,23 @@ export type CandidateFacts = {
   readonly deleted: boolean;
   readonly output: string;
   readonly log: string;
+  /** When its worker last showed a sign of life, in milliseconds since 1970-01-01T00:00Z; absent unless known and running. */
+  readonly lastHeartbeat?: number;
 };
 
 /** What a request accepts. */
-export type ReuseTerms = {
+export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
   /** Who asks. */
   readonly principal: string;
+  /**
+   * With filters: the first that a candidate does not match, for people. They stand in the place of the rules on commit, image
+   * and SDK.
+   */
+  readonly failedFilter?: (candidate: C) => string | undefined;
+  /** The standing exclusion that a candidate is under, for people. */
+  readonly exclusion?: (candidate: C) => string | undefined;
+  /** The oldest last heartbeat that is accepted of a running candidate, in milliseconds since 1970-01-01T00:00Z. */
+  readonly oldestHeartbeat?: number;
   /** Whether a commit is accepted. */
   readonly acceptsCommit: (commit: string) => boolean;
   /** The accepted commits, for people. */
@@ -51,7 +63,10 @@ export type ReuseDecision<C extends CandidateFacts> = {
  * Decides which of the candidates, given oldest first and all with the request's script_parameters, is the same work. The
  * rules and their order are those of "Reuse rules" in docs/architecture.md; each candidate is ruled out by the first it meets.
  */
-export function decideReuse<C extends CandidateFacts>(candidates: readonly C[], terms: ReuseTerms): ReuseDecision<C> {
+export function decideReuse<C extends CandidateFacts>(
+  candidates: readonly C[],
+  terms: ReuseTerms<C>,
+): ReuseDecision<C> {
   const first = candidates.map((candidate) => ruleOut(candidate, terms));
   const left = candidates.filter((_, i) => !first[i]);
   const complete = left.filter(({ state }) => state === JobState.COMPLETE);
@@ -69,8 +84,24 @@ export function decideReuse<C extends CandidateFacts>(candidates: readonly C[], 
 }
 
 /** The first rule that rules a candidate out by what it is, without regard to the others. */
-function ruleOut(candidate: CandidateFacts, terms: ReuseTerms): RuledOut | undefined {
+function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>): RuledOut | undefined {
   const { state } = candidate;
+  const unasked = terms.failedFilter ? byFilter(candidate, terms.failedFilter) : byVersions(candidate, terms);
+  if (unasked) return unasked;
+  if (candidate.nondeterministic) return out(Rule.NONDETERMINISTIC, 'it was declared nondeterministic');
+  if (candidate.deleted) return out(Rule.DELETED, 'it was deleted');
+  const exclusion = terms.exclusion?.(candidate);
+  if (exclusion !== undefined) return out(Rule.EXCLUDED, exclusion);
+  if (state === JobState.FAILED || state === JobState.CANCELLED) return out(Rule.STATE, `it is ${stateName(state)}`);
+  return state === JobState.COMPLETE ? byResult(candidate) : byRun(candidate, terms);
+}
+
+function byFilter<C>(candidate: C, failed: (candidate: C) => string | undefined): RuledOut | undefined {
+  const detail = failed(candidate);
+  return detail === undefined ? undefined : out(Rule.FILTER, detail);
+}
+
+function byVersions(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
   if (!terms.acceptsCommit(candidate.scriptVersion)) {
     return out(
       Rule.SCRIPT_VERSION,
@@ -85,17 +116,27 @@ function ruleOut(candidate: CandidateFacts, terms: ReuseTerms): RuledOut | undef
     const its = quote(candidate.arvadosSdkVersion);
     return out(Rule.ARVADOS_SDK_VERSION, `its arvados_sdk_version is ${its}, accepted is ${terms.arvadosSdkVersion}`);
   }
-  if (candidate.nondeterministic) return out(Rule.NONDETERMINISTIC, 'it was declared nondeterministic');
-  if (candidate.deleted) return out(Rule.DELETED, 'it was deleted');
-  if (state === JobState.FAILED || state === JobState.CANCELLED) return out(Rule.STATE, `it is ${stateName(state)}`);
-  if (state === JobState.COMPLETE) {
-    if (candidate.output === '') return out(Rule.NO_OUTPUT, 'it is Complete without an output');
-    if (candidate.log === '') return out(Rule.NO_LOG, 'it is Complete without a log');
-  } else if (candidate.owner !== terms.principal) {
+  return undefined;
+}
+
+function byResult(candidate: CandidateFacts): RuledOut | undefined {
+  if (candidate.output === '') return out(Rule.NO_OUTPUT, 'it is Complete without an output');
+  if (candidate.log === '') return out(Rule.NO_LOG, 'it is Complete without a log');
+  return undefined;
+}
+
+function byRun(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
+  if (candidate.owner !== terms.principal) {
     return out(
       Rule.OWNER,
-      `it is ${stateName(state)} and belongs to ${quote(candidate.owner)}, not to ${quote(terms.principal)}`,
+      `it is ${stateName(candidate.state)} and belongs to ${quote(candidate.owner)}, not to ${quote(terms.principal)}`,
     );
+  }
+  const { lastHeartbeat } = candidate;
+  const { oldestHeartbeat } = terms;
+  if (lastHeartbeat !== undefined && oldestHeartbeat !== undefined && lastHeartbeat < oldestHeartbeat) {
+    const [last, oldest] = [lastHeartbeat, oldestHeartbeat].map((time) => new Date(time).toISOString());
+    return out(Rule.HEARTBEAT, `its last heartbeat was at ${last}, accepted is ${oldest} or later`);
   }
   return undefined;
 }
@@ -130,14 +171,52 @@ function out(rule: Rule, detail: string): RuledOut {
   return { rule, detail };
 }
 
+/** The rules in the order in which they are tried. */
+const ruleOrder: readonly Rule[] = [
+  Rule.FILTER,
+  Rule.SCRIPT_VERSION,
+  Rule.DOCKER_IMAGE_LOCATOR,
+  Rule.ARVADOS_SDK_VERSION,
+  Rule.NONDETERMINISTIC,
+  Rule.DELETED,
+  Rule.EXCLUDED,
+  Rule.STATE,
+  Rule.OWNER,
+  Rule.NO_OUTPUT,
+  Rule.NO_LOG,
+  Rule.HEARTBEAT,
+  Rule.OUTPUTS_DIFFER,
+  Rule.NOT_PREFERRED,
+];
+
+/** How many candidates one rule ruled out, and how many were left after it. */
+export type FunnelStep = { readonly rule: Rule; readonly ruledOut: number; readonly left: number };
+
+/** The rules that ruled any candidate out, in their order. */
+export function funnelOf({ verdicts }: ReuseDecision<CandidateFacts>): FunnelStep[] {
+  const counts = new Map<Rule, number>();
+  for (const { ruledOut } of verdicts) {
+    if (ruledOut) counts.set(ruledOut.rule, (counts.get(ruledOut.rule) ?? 0) + 1);
+  }
+  let left = verdicts.length;
+  const steps: FunnelStep[] = [];
+  for (const rule of ruleOrder) {
+    const ruledOut = counts.get(rule) ?? 0;
+    left -= ruledOut;
+    if (ruledOut > 0) steps.push({ rule, ruledOut, left });
+  }
+  return steps;
+}
+
 /** The rule as people and filters spell it, in lower case: `script_version`, `outputs_differ`. */
 export function ruleName(rule: Rule): string {
   return (Rule[rule] ?? String(rule)).toLowerCase();
 }
 
 /** What the rules look at in a job. */
-export function factsOf({ job, deleted }: JobRecord): CandidateFacts {
+export function factsOf({ job, deleted, leaseMs }: JobRecord): CandidateFacts {
   return {
+    ...(job.leaseExpiresAt && { lastHeartbeat: timestampMs(job.leaseExpiresAt) - leaseMs }),
     uuid: job.uuid,
     owner: job.owner,
     state: job.state,

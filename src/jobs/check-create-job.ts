@@ -1,8 +1,12 @@
+import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { RuntimeConstraints } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequest } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
 import { checkCanonicalisable } from '../domain/json.js';
 import { checkComponents, checkLength, checkRequired, textLimits } from './limits.js';
+
+/** Most exclude_script_versions of a request. */
+const maxExcludes = 1_000;
 
 /**
  * Checks what can be checked of a request by itself.
@@ -15,8 +19,34 @@ export function checkCreateJob(request: CreateJobRequest): void {
   checkLength('submit_id', request.submitId, textLimits.submitId);
   checkLength('description', request.description, textLimits.description);
   checkComponents('components', request.components);
+  checkAcceptance(request);
   if (request.scriptParameters) checkCanonicalisable('script_parameters', request.scriptParameters);
   if (request.runtimeConstraints) checkConstraints(request.runtimeConstraints);
+}
+
+function checkAcceptance(request: CreateJobRequest): void {
+  const { minimumScriptVersion, excludeScriptVersions, filters, maxHeartbeatAge } = request;
+  checkLength('minimum_script_version', minimumScriptVersion, textLimits.refspec);
+  if (excludeScriptVersions.length > maxExcludes) {
+    const count = excludeScriptVersions.length;
+    throw invalid(
+      'exclude_script_versions',
+      'TOO_MANY',
+      `exclude_script_versions names ${count}, and ${maxExcludes} is the limit`,
+    );
+  }
+  for (const [i, refspec] of excludeScriptVersions.entries()) {
+    checkRequired(`exclude_script_versions[${i}]`, refspec, textLimits.refspec);
+  }
+  if (filters.length > 0) throw invalid('filters', 'NOT_SUPPORTED', 'filters are not supported yet');
+  const other = minimumScriptVersion !== '' ? 'minimum_script_version' : 'exclude_script_versions';
+  if (filters.length > 0 && (minimumScriptVersion !== '' || excludeScriptVersions.length > 0)) {
+    throw invalid('filters', 'FILTERS_WITH_RANGE', `filters and ${other} cannot be given together`);
+  }
+  if (maxHeartbeatAge && !(durationMs(maxHeartbeatAge) >= 0)) {
+    const seconds = durationMs(maxHeartbeatAge) / 1_000;
+    throw invalid('max_heartbeat_age', 'OUT_OF_RANGE', `max_heartbeat_age of ${seconds} s is negative`);
+  }
 }
 
 function checkScript(script: string): void {

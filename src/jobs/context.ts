@@ -2,6 +2,7 @@ import type { ReadModel } from '../../projections/read-model.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
+import type { Images } from '../images/port.js';
 import type { JobStreams } from './job-streams.js';
 import type { OwnWrites } from './own-writes.js';
 
@@ -13,6 +14,7 @@ export type JobsContext = {
   /** What this process wrote of each computation, and of each submit_id. */
   readonly written: OwnWrites;
   readonly repositories: Repositories;
+  readonly images: Images;
   readonly edge: Edge;
   /** Version of this server, for the metadata of events. */
   readonly serverVersion: string;

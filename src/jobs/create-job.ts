@@ -4,17 +4,18 @@ import { type JobRequested, JobRequestedSchema, JobReusedSchema } from '../../ge
 import type { Decision } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobRequest, CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { type ComputationDigests, computationDigests, jcsDigest, jobUuid } from '../domain/computation.js';
+import { jcsDigest, jobUuid } from '../domain/computation.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { JobRecord } from '../domain/job.js';
-import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../domain/reuse.js';
+import type { CandidateFacts, ReuseDecision } from '../domain/reuse.js';
 import { reuseStream } from '../domain/streams.js';
 import { encodeEvent } from '../eventstore/codec.js';
 import { metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
-import { cachedCandidates } from './cached-candidates.js';
 import type { Caller, JobsContext } from './context.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
+import type { FindReusable, Found } from './find-reusable.js';
 import { keyedLock } from './keyed-lock.js';
+import { resolveRequest, type Wanted } from './wanted.js';
 
 /** How often a decision is taken again after another server made the run that this one wanted to make. */
 const maxAttempts = 20;
@@ -31,39 +32,29 @@ export type Answer = {
 /** Answers a request that `checkCreateJob` let through with a job that is the same work, or records a new one. */
 export type CreateJob = (caller: Caller, request: CreateJobRequest) => Promise<Answer>;
 
-/** What of a request does not change while its decision is taken. */
-type Wanted = {
-  readonly caller: Caller;
-  readonly request: CreateJobRequest;
-  readonly commit: string;
-  readonly digests: ComputationDigests;
-  readonly requestDigest: string;
-  readonly terms: ReuseTerms;
-};
-
-type Found = { readonly decision: ReuseDecision<CandidateFacts>; readonly record?: JobRecord };
+/** A request and, if it has a submit_id, the digest of the rest of it; empty otherwise. */
+type Request = { readonly caller: Caller; readonly request: CreateJobRequest; readonly digest: string };
 
 /**
  * Makes the use case CreateJob. It is exactly-once without a lock that others share: run n of a computation is appended to a
  * stream that must not exist, so that of two servers that decide the same one collides, catches up and decides again.
  */
-export function jobCreator(context: JobsContext): CreateJob {
+export function jobCreator(context: JobsContext, find: FindReusable): CreateJob {
   const { store, readModel, streams, written, edge } = context;
   const serially = keyedLock();
-  const candidatesOf = cachedCandidates(context);
 
   async function createJob(caller: Caller, request: CreateJobRequest): Promise<Answer> {
-    if (request.submitId === '') return answer(caller, request, '');
-    const requestDigest = digestOfRequest(request);
+    if (request.submitId === '') return answer({ caller, request, digest: '' });
+    const asked: Request = { caller, request, digest: digestOfRequest(request) };
     const key = submitKey(caller.principal, request.submitId);
     return serially(key, async () => {
       await written.seen(key);
-      return (await retry(caller, request, requestDigest)) ?? answer(caller, request, requestDigest);
+      return (await retry(asked)) ?? answer(asked);
     });
   }
 
   /** The answer to the first request with this submit_id, if this is not the first. */
-  async function retry(caller: Caller, request: CreateJobRequest, digest: string): Promise<Answer | undefined> {
+  async function retry({ caller, request, digest }: Request): Promise<Answer | undefined> {
     const row = readModel.jobs.bySubmitId(caller.principal, request.submitId);
     if (!row) return undefined;
     if (row.request_digest !== digest) {
@@ -87,78 +78,50 @@ export function jobCreator(context: JobsContext): CreateJob {
     return { job: record.job, reused: true, decision, position: await store.end() };
   }
 
-  async function answer(caller: Caller, request: CreateJobRequest, requestDigest: string): Promise<Answer> {
-    const { repository, script, scriptParameters = {} } = request;
-    const commit = await context.repositories.resolve(repository, request.scriptVersion);
-    refuseImage(request);
-    const digests = computationDigests({ repository, script, scriptParameters });
-    const terms: ReuseTerms = {
-      principal: caller.principal,
-      acceptsCommit: (candidate) => candidate === commit,
-      acceptedCommits: commit,
-      dockerImageLocator: '',
-      arvadosSdkVersion: '',
-      reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
-    };
-    const wanted: Wanted = { caller, request, commit, digests, requestDigest, terms };
-    const found = request.findOrCreate ? await look(wanted) : undefined;
+  async function answer(asked: Request): Promise<Answer> {
+    const wanted = await resolveRequest(context, asked.caller, asked.request);
+    const found = asked.request.findOrCreate ? await find(wanted) : undefined;
     if (found?.record) return recordReuse(wanted, found.decision, found.record);
-    const made = await serially(digests.computation, () => lookOrCreate(wanted));
+    const made = await serially(wanted.digests.computation, () => findOrCreate(asked, wanted));
     return 'job' in made ? made : recordReuse(wanted, made.decision, made.record);
   }
 
-  async function lookOrCreate(wanted: Wanted): Promise<Answer | Required<Found>> {
+  async function findOrCreate(asked: Request, wanted: Wanted): Promise<Answer | Required<Found>> {
     for (let i = 0; i < maxAttempts; i++) {
-      const found = wanted.request.findOrCreate ? await look(wanted) : undefined;
+      const found = asked.request.findOrCreate ? await find(wanted) : undefined;
       if (found?.record) return { decision: found.decision, record: found.record };
       await written.seen(wanted.digests.computation);
       try {
-        return await createRun(wanted, found?.decision);
+        return await createRun(asked, wanted, found?.decision);
       } catch (error) {
         if (!(error instanceof WrongExpectedRevision)) throw error;
       }
       await written.catchUp(await store.end());
-      const first = wanted.requestDigest && (await retry(wanted.caller, wanted.request, wanted.requestDigest));
+      const first = asked.digest === '' ? undefined : await retry(asked);
       if (first) return first;
     }
     throw new MemoirError('ABORTED', 'CONTENTION', 'others request the same computation all the time; try again');
   }
 
-  /**
-   * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
-   * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
-   */
-  async function look(wanted: Wanted): Promise<Found> {
-    await written.seen(wanted.digests.computation);
-    let candidates = candidatesOf(wanted.digests.computation);
-    for (;;) {
-      const decision = decideReuse(candidates, wanted.terms);
-      const { chosen } = decision;
-      if (!chosen) return { decision };
-      const record = await streams.load(chosen.uuid);
-      if (!record)
-        throw new MemoirError('INTERNAL', 'INDEX_WRONG', `job ${chosen.uuid} of the index is not in the log`);
-      const fresh = factsOf(record);
-      if (fresh.state === chosen.state && fresh.deleted === chosen.deleted) return { decision, record };
-      candidates = candidates.map((candidate) => (candidate === chosen ? fresh : candidate));
-    }
-  }
-
-  async function createRun(wanted: Wanted, found: ReuseDecision<CandidateFacts> | undefined): Promise<Answer> {
+  async function createRun(
+    asked: Request,
+    wanted: Wanted,
+    found: ReuseDecision<CandidateFacts> | undefined,
+  ): Promise<Answer> {
     const { computation } = wanted.digests;
     const runNumber = readModel.candidates.lastRun(computation) + 1;
     const uuid = jobUuid(computation, runNumber);
-    const decision = found ? createdNoMatch(uuid, found) : createdAsAsked(uuid);
-    const event = requested(wanted, uuid, runNumber, decision, edge.now());
-    const { record, position } = await streams.request(wanted.caller, event);
-    if (wanted.requestDigest) written.note(submitKey(wanted.caller.principal, wanted.request.submitId), position);
+    const decision = found ? createdNoMatch(uuid, found, wanted.resolutions) : createdAsAsked(uuid, wanted.resolutions);
+    const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
+    const { record, position } = await streams.request(asked.caller, event);
+    if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
     return { job: record.job, reused: false, decision, position };
   }
 
   async function recordReuse(wanted: Wanted, found: ReuseDecision<CandidateFacts>, record: JobRecord): Promise<Answer> {
     const { caller, request, commit } = wanted;
     const { job } = record;
-    const decision = reused(factsOf(record), found);
+    const decision = reused(record.job, found, wanted.resolutions);
     const event = create(JobReusedSchema, {
       uuid: job.uuid,
       requestedBy: caller.principal,
@@ -179,17 +142,15 @@ export function jobCreator(context: JobsContext): CreateJob {
   return createJob;
 }
 
-/** Images are not registered yet, so that every image is an unknown one. */
-function refuseImage({ runtimeConstraints }: CreateJobRequest): void {
-  const image = runtimeConstraints?.dockerImage;
-  if (!image) return;
-  throw new MemoirError('INVALID_ARGUMENT', 'UNKNOWN_IMAGE', `docker_image ${quote(image)} is not a registered image`, {
-    field: 'runtime_constraints.docker_image',
-  });
-}
-
-function requested(wanted: Wanted, uuid: string, runNumber: number, decision: Decision, now: number): JobRequested {
-  const { caller, request, commit, digests, requestDigest } = wanted;
+function requested(
+  { caller, request, digest }: Request,
+  wanted: Wanted,
+  uuid: string,
+  runNumber: number,
+  decision: Decision,
+  now: number,
+): JobRequested {
+  const { commit, digests, dockerImageLocator, arvadosSdkVersion } = wanted;
   return create(JobRequestedSchema, {
     uuid,
     owner: caller.principal,
@@ -203,7 +164,9 @@ function requested(wanted: Wanted, uuid: string, runNumber: number, decision: De
     runNumber,
     priority: request.priority,
     submitId: request.submitId,
-    requestDigest,
+    requestDigest: digest,
+    dockerImageLocator,
+    arvadosSdkVersion,
     nondeterministic: request.nondeterministic,
     description: request.description,
     components: request.components,

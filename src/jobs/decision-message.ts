@@ -1,14 +1,23 @@
 import { create } from '@bufbuild/protobuf';
-import { CandidateSchema, type Decision, DecisionSchema, Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import {
+  CandidateSchema,
+  type Decision,
+  DecisionSchema,
+  FunnelStepSchema,
+  Outcome,
+  ResolutionSchema,
+} from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { type CandidateFacts, type ReuseDecision, ruleName, type Verdict } from '../domain/reuse.js';
+import { type CandidateFacts, funnelOf, type ReuseDecision, ruleName, type Verdict } from '../domain/reuse.js';
+import type { ResolvedName } from './wanted.js';
 
 /** Most candidates that a decision in short holds. */
 const maxCandidates = 20;
 
 /** The decision that a job was made because the request wanted a new one. */
-export function createdAsAsked(uuid: string): Decision {
+export function createdAsAsked(uuid: string, names: readonly ResolvedName[]): Decision {
   return create(DecisionSchema, {
+    resolutions: resolutions(names),
     outcome: Outcome.CREATED_AS_ASKED,
     summary: 'a new job, since the request did not ask for find_or_create',
     uuid,
@@ -16,18 +25,29 @@ export function createdAsAsked(uuid: string): Decision {
 }
 
 /** The decision that a job was made because none could be reused. */
-export function createdNoMatch(uuid: string, decision: ReuseDecision<CandidateFacts>): Decision {
+export function createdNoMatch(
+  uuid: string,
+  decision: ReuseDecision<CandidateFacts>,
+  names: readonly ResolvedName[],
+  limit = maxCandidates,
+): Decision {
   const count = decision.verdicts.length;
   return create(DecisionSchema, {
     outcome: Outcome.CREATED_NO_MATCH,
     summary: count === 0 ? 'a new job, since no job computes the same' : `a new job, since ${noneOf(decision)}`,
     uuid,
-    ...short(decision),
+    ...short(decision, limit),
+    resolutions: resolutions(names),
   });
 }
 
 /** The decision that a past job is the answer. */
-export function reused(chosen: CandidateFacts, decision: ReuseDecision<CandidateFacts>): Decision {
+export function reused(
+  chosen: Pick<CandidateFacts, 'uuid' | 'state'>,
+  decision: ReuseDecision<CandidateFacts>,
+  names: readonly ResolvedName[],
+  limit = maxCandidates,
+): Decision {
   const complete = chosen.state === JobState.COMPLETE;
   const running = chosen.state === JobState.RUNNING;
   const how = complete ? 'complete' : running ? 'running' : 'queued';
@@ -35,7 +55,8 @@ export function reused(chosen: CandidateFacts, decision: ReuseDecision<Candidate
     outcome: complete ? Outcome.REUSED_COMPLETE : running ? Outcome.REUSED_RUNNING : Outcome.REUSED_QUEUED,
     summary: `job ${chosen.uuid}, which is ${how}, is the same work`,
     uuid: chosen.uuid,
-    ...short(decision),
+    ...short(decision, limit),
+    resolutions: resolutions(names),
   });
 }
 
@@ -60,8 +81,13 @@ function noneOf({ verdicts }: ReuseDecision<CandidateFacts>): string {
   return `${one} of the same computation ${was} ruled out: ${list}`;
 }
 
-function short({ chosen, verdicts }: ReuseDecision<CandidateFacts>) {
-  const first = verdicts.length > maxCandidates ? firstAndChosen(verdicts, chosen) : verdicts;
+function resolutions(names: readonly ResolvedName[]) {
+  return names.map((name) => create(ResolutionSchema, name));
+}
+
+function short(decision: ReuseDecision<CandidateFacts>, limit: number) {
+  const { chosen, verdicts } = decision;
+  const first = verdicts.length > limit ? firstAndChosen(verdicts, chosen, limit) : verdicts;
   return {
     candidates: first.map(({ candidate, ruledOut }) =>
       create(CandidateSchema, {
@@ -71,15 +97,17 @@ function short({ chosen, verdicts }: ReuseDecision<CandidateFacts>) {
       }),
     ),
     candidateCount: verdicts.length,
+    funnel: funnelOf(decision).map((step) => create(FunnelStepSchema, step)),
   };
 }
 
 function firstAndChosen(
   verdicts: readonly Verdict<CandidateFacts>[],
   chosen: CandidateFacts | undefined,
+  limit: number,
 ): readonly Verdict<CandidateFacts>[] {
-  const first = verdicts.slice(0, maxCandidates);
+  const first = verdicts.slice(0, limit);
   const answer = verdicts.find(({ candidate }) => candidate === chosen);
   if (!answer || first.includes(answer)) return first;
-  return [...first.slice(0, maxCandidates - 1), answer];
+  return [...first.slice(0, limit - 1), answer];
 }

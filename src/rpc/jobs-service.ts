@@ -5,6 +5,7 @@ import {
   CancelJobResponseSchema,
   CreateJobResponseSchema,
   DeleteJobResponseSchema,
+  ExplainReuseResponseSchema,
   GetJobResponseSchema,
   GetQueueResponseSchema,
   GetQueueSizeResponseSchema,
@@ -20,6 +21,8 @@ import { cancelJob } from '../jobs/cancel-job.js';
 import { checkCreateJob } from '../jobs/check-create-job.js';
 import type { JobsContext } from '../jobs/context.js';
 import type { CreateJob } from '../jobs/create-job.js';
+import { explainReuse } from '../jobs/explain-reuse.js';
+import type { FindReusable } from '../jobs/find-reusable.js';
 import type { JobLogs } from '../jobs/job-log.js';
 import { jobNotFound } from '../jobs/job-streams.js';
 import { checkUuid } from '../jobs/limits.js';
@@ -36,6 +39,7 @@ const pageBytes = 2 * 1024 * 1024;
 export function jobsService(
   context: JobsContext,
   createJob: CreateJob,
+  find: FindReusable,
   logs: JobLogs,
 ): Implementation<typeof JobsService> {
   const { store, readModel, streams, edge } = context;
@@ -46,6 +50,16 @@ export function jobsService(
       checkCreateJob(request);
       const { job, reused, decision, position } = await createJob(caller, request);
       return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(position) });
+    },
+
+    async explainReuse({ request, maxCandidates }, { caller }) {
+      if (!request) throw invalid('request', 'REQUIRED', 'request is required');
+      if (maxCandidates > 10_000) {
+        throw invalid('max_candidates', 'OUT_OF_RANGE', `max_candidates ${maxCandidates} is more than 10000`);
+      }
+      checkCreateJob(request);
+      const explanation = await explainReuse(context, find, caller, request, maxCandidates || 100);
+      return create(ExplainReuseResponseSchema, explanation);
     },
 
     async getJob({ uuid, consistencyToken }, call) {

@@ -65,8 +65,6 @@ test('a number is the same as its own spelling, and as others of the same value'
       t.is(sameNumber(String(n), String(Number(n))), String(Number(n)) === String(n));
     }),
   );
-    }),
-  );
 });
 
 for (const [text, name, value] of [

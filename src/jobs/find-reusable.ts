@@ -1,0 +1,53 @@
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { MemoirError } from '../domain/errors.js';
+import type { JobRecord } from '../domain/job.js';
+import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision } from '../domain/reuse.js';
+import { cachedCandidates } from './cached-candidates.js';
+import type { JobsContext } from './context.js';
+import type { Wanted } from './wanted.js';
+
+/** A decision, and the chosen job as its stream tells it. */
+export type Found = { readonly decision: ReuseDecision<CandidateFacts>; readonly record?: JobRecord };
+
+/** Decides whether a past job is the answer to a request. */
+export type FindReusable = (wanted: Wanted) => Promise<Found>;
+
+/**
+ * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
+ * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
+ */
+export function reusableFinder(context: JobsContext): FindReusable {
+  const { streams, written } = context;
+  const candidatesOf = cachedCandidates(context);
+
+  async function fresh(uuid: string): Promise<JobRecord> {
+    const record = await streams.load(uuid);
+    if (record) return record;
+    throw new MemoirError('INTERNAL', 'INDEX_WRONG', `job ${uuid} of the index is not in the log`);
+  }
+
+  /** Heartbeats are not in the index: they would make every one of them a write there. */
+  async function withHeartbeats(candidates: readonly CandidateFacts[]): Promise<readonly CandidateFacts[]> {
+    return Promise.all(
+      candidates.map(async (candidate) =>
+        candidate.state === JobState.RUNNING ? factsOf(await fresh(candidate.uuid)) : candidate,
+      ),
+    );
+  }
+
+  return async (wanted) => {
+    const { computation } = wanted.digests;
+    await written.seen(computation);
+    let candidates = candidatesOf(computation);
+    if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(candidates);
+    for (;;) {
+      const decision = decideReuse(candidates, wanted.terms);
+      const { chosen } = decision;
+      if (!chosen) return { decision };
+      const record = await fresh(chosen.uuid);
+      const facts = factsOf(record);
+      if (facts.state === chosen.state && facts.deleted === chosen.deleted) return { decision, record };
+      candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
+    }
+  };
+}
