@@ -18,8 +18,8 @@ export async function runServer(sources: Sources): Promise<void> {
   try {
     server = await startServer(config, systemEdge, logger);
   } catch (error) {
-    if (error instanceof MemoirError) throw error;
-    throw new MemoirError('INVALID_ARGUMENT', 'CANNOT_START', `the server cannot start: ${(error as Error).message}`, {
+    const reason = error instanceof MemoirError ? error.reason : 'CANNOT_START';
+    throw new MemoirError('INVALID_ARGUMENT', reason, `the server cannot start: ${(error as Error).message}`, {
       cause: error,
     });
   }

@@ -1,0 +1,210 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import anyTest, { type TestFn } from 'ava';
+import { startMemoir } from '../../demo/program.js';
+import { type Memoir, startTestServer } from '../support/memoir.js';
+
+// One server for all: the tests use parameters of their own.
+const test = anyTest as TestFn<{ memoir: Memoir; end: () => Promise<void> }>;
+const shared: { memoir?: Memoir; ends: (() => unknown)[] } = { ends: [] };
+const absent = '00000000-0000-5000-8000-000000000000';
+
+test.before(async () => {
+  const memoir = await startTestServer({ teardown: (end) => void shared.ends.push(end) });
+  shared.memoir = memoir;
+  writeFileSync(join(memoir.repository.path, 'run.sh'), '#!/bin/sh\ncat > "$MEMOIR_OUTPUT/out"\n');
+  chmodSync(join(memoir.repository.path, 'run.sh'), 0o755);
+  memoir.repository.commit({ 'fail.txt': 'not executable' });
+});
+
+test.after.always(async () => {
+  for (const end of shared.ends) await end();
+});
+
+test.beforeEach((t) => {
+  if (!shared.memoir) throw new Error('there is no server');
+  t.context.memoir = shared.memoir;
+});
+
+const submit = (...args: string[]) => ['submit', '--repository', 'demo', '--script', 'run.sh', ...args];
+
+test('submit says whether the job is new and why; the same again is reused', async (t) => {
+  const { run } = t.context.memoir;
+  const first = await run(submit('-p', 'case=submit', '-p', 'n=[1,2]'));
+  t.is(first.code, 0, first.err);
+  t.regex(first.out, /^new [0-9a-f-]{36} Queued\n {2}version: [0-9a-f]{40} \(given as HEAD\)\n {2}why: a new job/);
+  const uuid = first.out.split(' ')[1];
+  const again = await run(submit('--script-version', 'main', '--parameters', '-'), {
+    input: '{"n": [1.0, 2], "case": "submit"}',
+  });
+  t.true(again.out.startsWith(`reused ${uuid} Queued\n`), again.out + again.err);
+  const another = await run(submit('-p', 'case=submit', '-p', 'n=[1,2]', '--always-new', '--json'));
+  const answer = JSON.parse(another.out);
+  t.false(answer.reused);
+  t.is(answer.job.run_number, 2);
+  t.deepEqual(answer.job.script_parameters, { case: 'submit', n: [1, 2] });
+  t.is(answer.decision.outcome, 'OUTCOME_CREATED_AS_ASKED');
+  const other = await run(submit('-p', 'case=submit', '-p', 'n=[1,2]', '--verbose'), {
+    env: { MEMOIR_PRINCIPAL: 'bob' },
+  });
+  t.regex(other.out, new RegExp(`candidate ${uuid} Queued: ruled out by owner`));
+});
+
+test('every request field of a job can be given', async (t) => {
+  const { run } = t.context.memoir;
+  const args = [
+    '-p',
+    'case=fields',
+    '--nondeterministic',
+    '--priority',
+    '-7',
+    '--submit-id',
+    'my id',
+    '--description',
+    'd\ne',
+  ];
+  const { out, err } = await run(submit(...args, '--component', `part=${absent}`, '--min-nodes', '2', '--json'));
+  const { job } = JSON.parse(out || err);
+  t.true(job.nondeterministic);
+  t.is(job.priority, -7);
+  t.is(job.submit_id, 'my id');
+  t.is(job.description, 'd\ne');
+  t.deepEqual(job.components, { part: absent });
+  t.is(job.runtime_constraints.min_nodes, 2);
+  t.is(job.owner, 'ada');
+});
+
+test('the exit codes tell what happened', async (t) => {
+  const { run } = t.context.memoir;
+  const uuid = JSON.parse((await run(submit('-p', 'case=codes', '--json'))).out).job.uuid;
+  const cases: [args: string[], code: number, err: RegExp][] = [
+    [['get', uuid], 0, /^$/],
+    [['--help'], 0, /^$/],
+    [[], 2, /Usage/],
+    [['frobnicate'], 2, /unknown command/],
+    [['get'], 2, /missing required argument/],
+    [['get', uuid, '--frob'], 2, /unknown option/],
+    [['list', '--limit', '0'], 2, /whole number/],
+    [['get', 'no-uuid'], 2, /"no-uuid"[\s\S]*field: uuid/],
+    [
+      submit('--script-version', 'no-such-branch'),
+      2,
+      /"no-such-branch"[\s\S]*reason: UNRESOLVABLE_REFSPEC[\s\S]*field: script_version/,
+    ],
+    [['submit', '--repository', 'none', '--script', 'x'], 2, /"none"[\s\S]*reason: UNKNOWN_REPOSITORY/],
+    [submit('--parameters', '/no/such/file'), 2, /"\/no\/such\/file": ENOENT/],
+    [submit('-p', 'x=12345678901234567890'), 2, /INEXACT_NUMBER/],
+    [submit('--always-new', '--find-or-create'), 2, /exclude each other/],
+    [['update', uuid], 2, /nothing to change/],
+    [['get', absent], 3, /no job[\s\S]*reason: JOB_NOT_FOUND/],
+    [['history', absent], 3, /NOT_FOUND/],
+    [['log', absent], 3, /NOT_FOUND/],
+    [['watch', absent], 3, /NOT_FOUND/],
+    [['delete', uuid], 4, /JOB_NOT_FINISHED/],
+    [['update', uuid, '--priority', '1', '--expected-revision', '99'], 4, /REVISION_MISMATCH/],
+    [['get', uuid, '--server', '127.0.0.1:1'], 6, /cannot reach the server at 127.0.0.1:1/],
+    [['get', uuid, '--server', 'nonsense'], 2, /host:port/],
+    [['get', uuid, '--principal', 'two words'], 2, /"two words"/],
+    [['watch', uuid, '--server', '127.0.0.1:1'], 6, /cannot reach/],
+  ];
+  for (const [args, code, err] of cases) {
+    const said = await run(args);
+    t.is(said.code, code, `${args.join(' ')}: ${said.err}`);
+    t.regex(said.err, err, args.join(' '));
+    if (code !== 0) t.is(said.out, '', args.join(' '));
+  }
+});
+
+test('cancel, update and delete do what they say, and history tells it', async (t) => {
+  const { run } = t.context.memoir;
+  const part = JSON.parse((await run(submit('-p', 'case=part', '--json'))).out).job.uuid;
+  const uuid = JSON.parse((await run(submit('-p', 'case=whole', '--json'))).out).job.uuid;
+  const updated = await run(['update', uuid, '--component', `part=${part}`, '--priority', '5', '--json']);
+  t.is(JSON.parse(updated.out).job.priority, 5);
+  t.is((await run(['cancel', uuid, '--cascade'])).out, `cancelled ${uuid}\ncancelled ${part}\n`);
+  t.is((await run(['cancel', uuid])).out, `${uuid} was cancelled before\n`);
+  t.is((await run(['watch', uuid])).code, 1);
+  const history = await run(['history', uuid]);
+  t.regex(history.out, /^\S+ ada requested run.sh of demo: run 1, queued$/m);
+  t.regex(history.out, /^\S+ \(\+.*\) ada changed it\n {4}priority: 5\n {4}components: \{"part":/m);
+  t.regex(history.out, /ada cancelled it$/m);
+  t.regex((await run(['history', part])).out, new RegExp(`cancelled it\\n {4}with job ${uuid}, which started it`));
+  const events = (await run(['history', uuid, '--json'])).out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  t.deepEqual(
+    events.map(({ event_type }) => event_type),
+    ['JobRequested', 'JobUpdated', 'JobCancelled'],
+  );
+  t.is((await run(['delete', uuid])).out, `deleted ${uuid}\n`);
+  t.is((await run(['get', uuid])).code, 3);
+  t.regex((await run(['history', uuid])).out, /ada deleted it/);
+});
+
+test.serial('lists follow as many pages as they need', async (t) => {
+  const { run } = t.context.memoir;
+  for (const i of [1, 2, 3]) await run(submit('-p', 'case=list', '-p', `i=${i}`));
+  const all = (await run(['list', '--all', '--json'])).out.trimEnd().split('\n');
+  t.true(all.length >= 3);
+  for (const line of all) t.is(JSON.parse(line).repository, 'demo');
+  const two = await run(['list', '--limit', '2']);
+  t.is(two.out.trimEnd().split('\n').length, 3);
+  t.regex(two.err, /more than these 2/);
+  const size = Number((await run(['queue', '--size'])).out);
+  t.is((await run(['queue', '--json'])).out.trimEnd().split('\n').length, size);
+  t.notRegex((await run(['list'])).out.replaceAll('\n', ''), /\p{Cc}/u);
+});
+
+test('a reader that goes away ends a list quietly', (t) => {
+  const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+  const command = `'${process.execPath}' '${main}' list --all --json | true; echo "\${PIPESTATUS[0]}"`;
+  const { address } = t.context.memoir;
+  const { stdout, stderr } = spawnSync('bash', ['-c', command], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env.PATH, MEMOIR_SERVER: address },
+  });
+  t.is(stdout, '0\n');
+  t.is(stderr, '');
+});
+
+test('a wrong configuration names its place, and a server that cannot start says why', async (t) => {
+  const { directory, address, repository } = t.context.memoir;
+  const file = join(directory, 'bad.toml');
+  writeFileSync(file, 'data_dir = "x"\nfrobnicate = 1\n');
+  const other = join(directory, 'other-data');
+  mkdirSync(other);
+  const cases: [args: string[], env: Record<string, string>, err: RegExp][] = [
+    [['serve'], {}, /no data directory/],
+    [['serve', '--config', file], {}, /bad.toml": unknown key "frobnicate"/],
+    [['serve'], { MEMOIR_CONFIG: file }, /bad.toml": unknown key "frobnicate"/],
+    [['serve', '--data-dir', other], { MEMOIR_LOG_LEVEL: 'loud' }, /MEMOIR_LOG_LEVEL: "loud"/],
+    [['serve', '--data-dir', other, '--listen', address], {}, /cannot start.*(in use|EADDRINUSE)/],
+    [['serve', '--data-dir', other, '--repository', 'r=/no/where'], {}, /no\/where/],
+    [['worker', '--store-dir', other, '--server', address], {}, /no repository is given/],
+    [
+      [
+        'worker',
+        '--store-dir',
+        other,
+        '--server',
+        address,
+        '--repository',
+        `r=${repository.path}`,
+        '--pass-env',
+        'NOPE',
+      ],
+      {},
+      /--pass-env "NOPE": the variable is not set/,
+    ],
+  ];
+  for (const [args, env, err] of cases) {
+    const program = startMemoir(args, { env });
+    t.is(await program.ended(), 2, `${args.join(' ')}: ${program.errors()}`);
+    t.regex(program.errors(), err);
+    t.notRegex(program.errors(), /internal error/);
+  }
+});

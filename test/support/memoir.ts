@@ -1,0 +1,119 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { type Program, type Surroundings, startMemoir } from '../../demo/program.js';
+import { makeRepository, type TestRepository } from './git-repository.js';
+
+/** What a finished command said. */
+export type Said = { readonly code: number; readonly out: string; readonly err: string };
+
+/** A real server process with a real repository, and real commands against it. */
+export type Memoir = {
+  readonly repository: TestRepository;
+  /** Directory that is removed after the test. */
+  readonly directory: string;
+  readonly storeDirectory: string;
+  readonly address: string;
+  /** The server's process; `restart` exchanges it. */
+  server(): Program;
+  /** Starts a server again on the same data and the same address. */
+  restart(): Promise<void>;
+  /** Runs a command to its end as principal `ada`. */
+  run(args: readonly string[], surroundings?: Surroundings): Promise<Said>;
+  /** Starts a command that goes on. */
+  start(args: readonly string[], surroundings?: Surroundings): Program;
+  /** Starts a worker as principal `worker-1`. */
+  worker(...args: readonly string[]): Program;
+  /** Submits and gives the job's uuid. */
+  submit(...args: readonly string[]): Promise<string>;
+  /** The job as `get --json` has it. */
+  get(uuid: string): Promise<Record<string, unknown>>;
+};
+
+/** Starts a server on a repository `demo`. Everything ends and goes with the test. */
+export async function startTestServer(t: Pick<ExecutionContext, 'teardown'>): Promise<Memoir> {
+  const repository = makeRepository();
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-cli-'));
+  const programs: Program[] = [];
+  t.teardown(async () => {
+    await Promise.all(programs.map((program) => program.stop('SIGKILL')));
+    repository.dispose();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  function start(args: readonly string[], surroundings: Surroundings = {}): Program {
+    const program = startMemoir(args, surroundings);
+    programs.push(program);
+    return program;
+  }
+  async function serve(listen: string): Promise<[Program, string]> {
+    const args = ['serve', '--data-dir', join(directory, 'data'), '--repository', `demo=${repository.path}`];
+    const program = start([...args, '--listen', listen]);
+    return [program, (await program.says(/^ready on (\S+)$/m))[1] ?? ''];
+  }
+  let [server, address] = await serve('127.0.0.1:0');
+  const as = (principal: string, surroundings: Surroundings = {}): Surroundings => ({
+    ...surroundings,
+    env: { MEMOIR_SERVER: address, MEMOIR_PRINCIPAL: principal, ...surroundings.env },
+  });
+  const storeDirectory = join(directory, 'store');
+
+  async function run(args: readonly string[], surroundings?: Surroundings): Promise<Said> {
+    const program = start(args, as('ada', surroundings));
+    const code = await program.ended();
+    return { code, out: program.output(), err: program.errors() };
+  }
+
+  return {
+    repository,
+    directory,
+    storeDirectory,
+    address,
+    server: () => server,
+    async restart() {
+      [server, address] = await serve(address);
+    },
+    run,
+    start: (args, surroundings) => start(args, as('ada', surroundings)),
+    worker: (...args) =>
+      start(
+        [
+          'worker',
+          '--repository',
+          `demo=${repository.path}`,
+          '--store-dir',
+          storeDirectory,
+          '--work-dir',
+          directory,
+          ...args,
+        ],
+        as('worker-1'),
+      ),
+    async submit(...args) {
+      const { code, out, err } = await run(['submit', '--json', '--repository', 'demo', ...args]);
+      if (code !== 0) throw new Error(`submit ended with ${code}: ${err}`);
+      return JSON.parse(out).job.uuid;
+    },
+    async get(uuid) {
+      const { out, err } = await run(['get', '--json', uuid]);
+      if (out === '') throw new Error(err);
+      return JSON.parse(out);
+    },
+  };
+}
+
+/** Waits until the condition gives something, looking often; fails after the time. */
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  what: string,
+  timeoutMs = 30_000,
+): Promise<NonNullable<T>> {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`in ${timeoutMs} ms it did not happen that ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
