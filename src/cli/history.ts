@@ -20,14 +20,28 @@ export function historyCommand(): Command {
   return remote(withJson(command)).action((uuid: string, options: RemoteOptions & { readonly json?: boolean }) =>
     withClients(options, async (clients) => {
       let before: RecordedEvent | undefined;
+      let quiet = 0;
       for await (const { event } of clients.history.readHistory({ uuid })) {
         if (!event) continue;
         if (options.json) await printMessage(RecordedEventSchema, event);
-        else for (const line of storyLines(event, before)) await printLine(line);
-        before = event;
+        else if (isBareHeartbeat(event)) quiet += 1;
+        else {
+          if (quiet > 0) await printLine(styled('dim', `    (${quiet} heartbeats without news)`));
+          for (const line of storyLines(event, before)) await printLine(line);
+          before = event;
+          quiet = 0;
+        }
       }
+      if (quiet > 0) await printLine(styled('dim', `    (${quiet} heartbeats without news)`));
     }),
   );
+}
+
+/** Whether the event only extends a lease, as thousands of a long run do. */
+function isBareHeartbeat({ event }: RecordedEvent): boolean {
+  if (event.case !== 'jobProgressed') return false;
+  const { progress, progressMessage, tasksSummary } = event.value;
+  return progress === undefined && progressMessage === undefined && tasksSummary === undefined;
 }
 
 /** One event as people read it: a line that says when, who and what, and under it why. */
@@ -71,7 +85,7 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
       ];
     case 'jobProgressed':
       return [
-        `was at work: ${progressText({ ...value, progressMessage: value.progressMessage ?? '' }) || 'alive'}`,
+        `reported progress: ${progressText({ ...value, progressMessage: value.progressMessage ?? '' }) || 'tasks'}`,
         [value.tasksSummary ? `tasks: ${tasksText(value)}` : ''],
       ];
     case 'jobCompleted':

@@ -58,11 +58,14 @@ export function watchCommand(): Command {
     .argument('<uuid>', 'uuid of the job');
   return remote(withJson(command)).action((uuid: string, options: ReadOptions) =>
     withClients(options, async (clients) => {
+      let said = '';
       for await (const answer of changes(clients, uuid)) {
         if (!answer.job) continue;
         process.exitCode = resultCode(answer.job);
+        const text = statusText(answer.job);
         if (options.json) await printMessage(WatchJobResponseSchema, answer);
-        else await printLine(`${statusText(answer.job)} ${styled('dim', printable(answer.eventType))}`.trimEnd());
+        else if (text !== said) await printLine(`${text} ${styled('dim', printable(answer.eventType))}`.trimEnd());
+        said = text;
       }
     }),
   );

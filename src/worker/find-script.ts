@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, realpath, stat } from 'node:fs/promises';
+import { access, open, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { quote } from '../domain/errors.js';
 import { RunFailure } from './run-failure.js';
@@ -41,5 +41,26 @@ export async function findScript(tree: string, script: string, commit: string): 
       `${named} is not marked as executable; run "git update-index --chmod=+x -- PATH" on it and commit that`,
     );
   }
+  if (!(await isProgram(real))) {
+    throw new RunFailure(
+      'SCRIPT_NOT_EXECUTABLE',
+      `${named} begins neither with "#!" and an interpreter nor is it a compiled program`,
+    );
+  }
   return path;
+}
+
+/** Begins of files that the system itself can run: of interpreters, ELF, and Mach-O in its three forms. */
+const begins = ['2321', '7f454c46', 'cffaedfe', 'cefaedfe', 'cafebabe'].map((hex) => Buffer.from(hex, 'hex'));
+
+/** Whether the system runs it itself. Starting anything else would hand it to a shell, as execvp(3) does. */
+async function isProgram(path: string): Promise<boolean> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    const head = buffer.subarray(0, bytesRead);
+    return begins.some((begin) => head.subarray(0, begin.length).equals(begin));
+  } finally {
+    await file.close();
+  }
 }

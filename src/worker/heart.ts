@@ -15,8 +15,8 @@ const progressIntervalMs = 1_000;
 
 /** What holds a job while it runs. */
 export type Heart = {
-  /** The tasks that the script last reported; undefined if none. */
-  tasks(): TasksSummary | undefined;
+  /** The tasks that the script has reported up to now; undefined if none. */
+  tasks(): Promise<TasksSummary | undefined>;
   /** Ends the heartbeats. Resolves when none is under way. */
   stop(): Promise<void>;
 };
@@ -86,7 +86,7 @@ export function startHeart({ worker, uuid, leaseMs, progressPath, edge, onLost }
   }
 
   return {
-    tasks: () => tasksOf(progress),
+    tasks: async () => tasksOf((await readProgress(progressPath)) ?? progress),
     async stop() {
       stopped.abort();
       await beating;

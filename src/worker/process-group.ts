@@ -71,11 +71,9 @@ function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
 
 function refusal(path: string, error: NodeJS.ErrnoException): RunFailure {
   const why =
-    error.code === 'ENOEXEC'
-      ? 'it begins neither with "#!" and an interpreter nor is it a program for this machine'
-      : error.code === 'ENOENT'
-        ? 'the interpreter that its first line names does not exist here'
-        : `the system refuses: ${error.message}`;
+    error.code === 'ENOENT'
+      ? 'the interpreter that its first line names does not exist here'
+      : `the system refuses: ${error.message}`;
   return new RunFailure(
     'SCRIPT_NOT_EXECUTABLE',
     `${quote(path.slice(path.lastIndexOf('/') + 1))} cannot be run: ${why}`,

@@ -87,12 +87,12 @@ async function perform(
     signal.throwIfAborted();
     if (ended.code !== 0) throw new RunFailure('SCRIPT_FAILED', `${quote(job.script)} ${endText(ended)}`);
     const output = await store.putDirectory(places.output, signal);
-    await reportCompletion(worker, { uuid: job.uuid, output, log, tasksSummary: heart.tasks() }, signal);
+    await reportCompletion(worker, { uuid: job.uuid, output, log, tasksSummary: await heart.tasks() }, signal);
     return { state: 'Complete', output, log };
   } catch (error) {
     if (error instanceof RunLost) throw error;
     const { reason, message } = failureOf(error, logger);
-    await reportFailure(worker, { uuid: job.uuid, reason, message, log, tasksSummary: heart.tasks() }, signal);
+    await reportFailure(worker, { uuid: job.uuid, reason, message, log, tasksSummary: await heart.tasks() }, signal);
     return { state: 'Failed', reason, message };
   }
 }

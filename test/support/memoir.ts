@@ -1,8 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { JsonObject } from '@bufbuild/protobuf';
 import type { ExecutionContext } from 'ava';
 import { type Program, type Surroundings, startMemoir } from '../../demo/program.js';
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { connect } from '../../src/rpc/client.js';
 import { makeRepository, type TestRepository } from './git-repository.js';
 
 /** What a finished command said. */
@@ -25,10 +29,10 @@ export type Memoir = {
   start(args: readonly string[], surroundings?: Surroundings): Program;
   /** Starts a worker as principal `worker-1`. */
   worker(...args: readonly string[]): Program;
-  /** Submits and gives the job's uuid. */
-  submit(...args: readonly string[]): Promise<string>;
-  /** The job as `get --json` has it. */
-  get(uuid: string): Promise<Record<string, unknown>>;
+  /** Submits the script at HEAD as `ada` and gives the job's uuid. */
+  submit(script: string, parameters?: JsonObject): Promise<string>;
+  /** The job now. */
+  get(uuid: string): Promise<Job>;
 };
 
 /** Starts a server on a repository `demo`. Everything ends and goes with the test. */
@@ -36,7 +40,9 @@ export async function startTestServer(t: Pick<ExecutionContext, 'teardown'>): Pr
   const repository = makeRepository();
   const directory = mkdtempSync(join(tmpdir(), 'memoir-cli-'));
   const programs: Program[] = [];
+  let closeConnection = () => {};
   t.teardown(async () => {
+    closeConnection();
     await Promise.all(programs.map((program) => program.stop('SIGKILL')));
     repository.dispose();
     rmSync(directory, { recursive: true, force: true });
@@ -57,6 +63,9 @@ export async function startTestServer(t: Pick<ExecutionContext, 'teardown'>): Pr
     ...surroundings,
     env: { MEMOIR_SERVER: address, MEMOIR_PRINCIPAL: principal, ...surroundings.env },
   });
+  const connection = connect(address, 'ada');
+  closeConnection = connection.close;
+  const jobs = connection.service(JobsService);
   const storeDirectory = join(directory, 'store');
 
   async function run(args: readonly string[], surroundings?: Surroundings): Promise<Said> {
@@ -90,15 +99,14 @@ export async function startTestServer(t: Pick<ExecutionContext, 'teardown'>): Pr
         ],
         as('worker-1'),
       ),
-    async submit(...args) {
-      const { code, out, err } = await run(['submit', '--json', '--repository', 'demo', ...args]);
-      if (code !== 0) throw new Error(`submit ended with ${code}: ${err}`);
-      return JSON.parse(out).job.uuid;
+    async submit(script, scriptParameters = {}) {
+      const { job } = await jobs.createJob({ repository: 'demo', script, scriptVersion: 'HEAD', scriptParameters });
+      return job?.uuid ?? '';
     },
     async get(uuid) {
-      const { out, err } = await run(['get', '--json', uuid]);
-      if (out === '') throw new Error(err);
-      return JSON.parse(out);
+      const { job } = await jobs.getJob({ uuid });
+      if (!job) throw new Error(`no job ${uuid}`);
+      return job;
     },
   };
 }
