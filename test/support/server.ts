@@ -32,13 +32,13 @@ export type TestServer = {
   as(principal: string): Clients;
   /** Position of the last event of the log. */
   end(): Promise<number>;
-  /** Lines of the server's log at level error and above. */
-  errors(): readonly LogLine[];
+  /** Lines of the server's log at level error and above. A test that expects some takes them out of the array. */
+  readonly errors: LogLine[];
   /** Stops the server as SIGTERM does, and leaves the data. */
   stop(): Promise<void>;
   /** Starts it again on the same data, after `stop` or instead of it. */
   restart(): Promise<void>;
-  /** Stops it and removes its data. */
+  /** Stops it and removes its data. Throws if there are `errors`. */
   dispose(): Promise<void>;
 };
 
@@ -74,8 +74,8 @@ export function testConfig({ repositories = {}, settings = {} }: TestServerOptio
 /** Starts a server that answers calls when this resolves. */
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const config = testConfig(options);
-  const lines: LogLine[] = [];
-  const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line) as LogLine) });
+  const errors: LogLine[] = [];
+  const logger = pino({ level: 'error' }, { write: (line: string) => void errors.push(JSON.parse(line) as LogLine) });
   const start = async () => {
     const server = await startServer(config, options.edge ?? systemEdge, logger);
     await server.ready();
@@ -107,7 +107,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       await log.close();
       return end;
     },
-    errors: () => lines.filter(({ level }) => level >= 50),
+    errors,
     stop,
     async restart() {
       await stop();
@@ -117,6 +117,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     async dispose() {
       await stop();
       rmSync(config.data_dir, { recursive: true, force: true });
+      if (errors.length > 0) throw new Error(`the server logged ${JSON.stringify(errors)}`);
     },
   };
 }
