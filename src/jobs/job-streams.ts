@@ -9,9 +9,10 @@ import type { Edge } from '../edge.js';
 import { decodeJobEvent, encodeEvent } from '../eventstore/codec.js';
 import { type EventStore, metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from './context.js';
+import { keyedLock } from './keyed-lock.js';
 import type { OwnWrites } from './own-writes.js';
 
-/** How often a command is decided again after others changed the job meanwhile. */
+/** How often a command is decided again after other servers changed the job meanwhile. */
 const maxAttempts = 20;
 
 /** How many bytes of jobs are remembered, counted as their events are stored. */
@@ -59,6 +60,9 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
     maxSize: rememberedBytes,
     sizeCalculation: ({ bytes }) => bytes + 1_000,
   });
+
+  // So that local callers never collide, however many change one job at once.
+  const serially = keyedLock();
 
   async function load(uuid: string): Promise<JobRecord | undefined> {
     const before = known.get(uuid);
@@ -113,18 +117,20 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
     return append(caller, uuid, record, events);
   }
 
+  async function attempts(caller: Caller, uuid: string, command: Command): Promise<Executed> {
+    for (let i = 0; i < maxAttempts; i++) {
+      try {
+        return await attempt(caller, uuid, command);
+      } catch (error) {
+        if (!(error instanceof WrongExpectedRevision)) throw error;
+      }
+    }
+    throw new MemoirError('ABORTED', 'CONTENTION', `job ${uuid} is being changed by others all the time; try again`);
+  }
+
   return {
     load,
     request: (caller, requested) => append(caller, requested.uuid, undefined, [requested]),
-    async execute(caller, uuid, command) {
-      for (let i = 0; i < maxAttempts; i++) {
-        try {
-          return await attempt(caller, uuid, command);
-        } catch (error) {
-          if (!(error instanceof WrongExpectedRevision)) throw error;
-        }
-      }
-      throw new MemoirError('ABORTED', 'CONTENTION', `job ${uuid} is being changed by others all the time; try again`);
-    },
+    execute: (caller, uuid, command) => serially(uuid, () => attempts(caller, uuid, command)),
   };
 }
