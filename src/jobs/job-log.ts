@@ -145,8 +145,9 @@ function pieceFrom(event: JobLogAppended, wanted: number, recordedAt: number): L
   const bytes = Buffer.byteLength(event.text);
   if (offset + bytes <= wanted && !event.truncated) return undefined;
   if (offset >= wanted) return { offset, text: event.text, recordedAt, truncated: event.truncated };
-  const rest = Buffer.from(event.text).subarray(wanted - offset);
-  return { offset: wanted, text: rest.toString('utf8'), recordedAt, truncated: event.truncated };
+  const utf8 = Buffer.from(event.text);
+  const from = characterStart(utf8, Math.min(wanted - offset, bytes));
+  return { offset: offset + from, text: utf8.subarray(from).toString('utf8'), recordedAt, truncated: event.truncated };
 }
 
 /** The longest beginning of the text that has at most `limit` bytes of UTF-8 and ends between characters. */
@@ -154,9 +155,14 @@ function cut(text: string, limit: number): string {
   if (text.length * 3 <= limit) return text;
   const bytes = Buffer.from(text);
   if (bytes.length <= limit) return text;
-  let end = Math.max(limit, 0);
-  while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--;
-  return bytes.subarray(0, end).toString('utf8');
+  return bytes.subarray(0, characterStart(bytes, Math.max(limit, 0))).toString('utf8');
+}
+
+/** The offset at which the character begins that `offset` is in: bytes of UTF-8 that begin with the bits 10 continue one. */
+function characterStart(utf8: Buffer, offset: number): number {
+  let at = offset;
+  while (at > 0 && at < utf8.length && ((utf8[at] as number) & 0xc0) === 0x80) at--;
+  return at;
 }
 
 function decoded(recorded: RecordedEvent): JobLogAppended {
