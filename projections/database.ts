@@ -78,9 +78,7 @@ export function readCheckpoint(db: Database.Database, projection: Projection): C
 /** Whether the checkpoint is of this log: the event that it names stands where it says. */
 export async function isOfLog(log: EventLog, { position, eventId }: Checkpoint): Promise<boolean> {
   if (position === start) return true;
-  for await (const event of log.readAll(position - 1, { limit: 1 }))
-    return event.position === position && event.id === eventId;
-  return false;
+  return (await log.eventAt(position))?.id === eventId;
 }
 
 /** All rows of the projections' tables as lines of JSON in a fixed order, for comparing one read model with another. */

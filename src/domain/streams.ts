@@ -7,6 +7,12 @@ export const reuseStream = (uuid: string): string => `reuse-${uuid}`;
 /** Stream of a job's live log. */
 export const jobLogStream = (uuid: string): string => `joblog-${uuid}`;
 
+/**
+ * What the name of every stream of Memoir begins with. A store that others use too gives only these, so a new kind of stream must
+ * be added here.
+ */
+export const streamPrefixes: readonly string[] = ['job-', 'reuse-', 'joblog-', 'image-', 'exclusion-'];
+
 /** The uuid in the name of a job's stream. */
 export const uuidOfJobStream = (stream: string): string => stream.slice('job-'.length);
 

@@ -82,10 +82,15 @@ export type SubscribeOptions = {
 export type EventLog = {
   /** The events of a stream, from revision `from` on (or down). A stream without events gives none. */
   readStream(stream: string, from?: number, options?: ReadOptions): AsyncIterable<RecordedEvent>;
-  /** All events after position `after` (backwards: before it) in the order of the log. */
+  /**
+   * All events after position `after` (backwards: before it) in the order of the log. `after` is `start` or a position that this
+   * log gave: some stores know no others.
+   */
   readAll(after?: Position, options?: ReadOptions): AsyncIterable<RecordedEvent>;
   /** All events after `after`, then those to come, without gap or repeat, until the signal or `close`. */
   subscribeAll(after?: Position, options?: SubscribeOptions): AsyncIterable<Batch>;
+  /** The event at a position; undefined if there is none, as when the position is of another log. */
+  eventAt(position: Position): Promise<RecordedEvent | undefined>;
   /** Position of the last event; `start` if there is none. */
   end(): Promise<Position>;
   /** Lets go of everything. Subscriptions end; pending appends are finished first. */
@@ -99,7 +104,9 @@ export type EventStore = EventLog & {
   /**
    * Appends all events to one stream, or none. When it resolves they are on disk.
    * @throws WrongExpectedRevision if the stream is not where it was expected to be
-   * @throws StoreUnavailable if the store cannot write now, such as on a full disk; nothing was recorded
+   * The same events appended again where they were expected are not recorded twice.
+   * @throws StoreUnavailable if the store cannot write now, such as on a full disk; nothing was recorded, unless the store is
+   * behind a network and did not answer: then nobody can know, and the same append may be asked for again
    */
   append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
 };

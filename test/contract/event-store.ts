@@ -25,7 +25,7 @@ type Scene = {
   readonly place: LogPlace;
   /** Where the log ended before the test. */
   readonly before: number;
-  /** Names of streams that no other test uses. */
+  /** Names of streams that no other test uses. They begin as Memoir's do: some stores give no others. */
   readonly stream: (name?: string) => string;
 };
 
@@ -38,7 +38,7 @@ export function testEventStore(prepare: () => Promise<LogPlace>): void {
       const own = randomUUID();
       try {
         const before = await store.end();
-        await run(t, { store, place, before, stream: (name = 'a') => `${name}-${own}` });
+        await run(t, { store, place, before, stream: (name = 'a') => `joblog-${name}-${own}` });
       } finally {
         await store.close();
         await place.dispose();

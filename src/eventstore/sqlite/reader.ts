@@ -115,6 +115,9 @@ export function openReader(path: string): EventLog {
     readStream,
     readAll,
     subscribeAll,
+    async eventAt(position) {
+      return read(select.at, [position], 1).events[0];
+    },
     async end() {
       if (closed.signal.aborted) throw new StoreUnavailable(`the event log ${quote(path)} is closed`);
       return readable(path, () => (select.end.get() as number | null) ?? start);
@@ -135,6 +138,7 @@ function statements(db: Database.Database) {
     streamBackwards: rows('stream = ? AND revision <= ? ORDER BY revision DESC'),
     allForwards: rows('position > ? ORDER BY position'),
     allBackwards: rows('position < ? ORDER BY position DESC'),
+    at: rows('position = ?'),
     end: db.prepare('SELECT max(position) FROM event').pluck(),
   };
 }

@@ -1,0 +1,191 @@
+import {
+  ANY,
+  type AppendResult,
+  type AppendStreamState,
+  type JSONEventData,
+  type JSONEventType,
+  type KurrentDBClient,
+  NO_STREAM,
+} from '@kurrent/kurrentdb-client';
+import { quote } from '../../domain/errors.js';
+import {
+  type Appended,
+  type ExpectedRevision,
+  type NewEvent,
+  type RecordedEvent,
+  StoreUnavailable,
+  WrongExpectedRevision,
+} from '../port.js';
+import type { Connection } from './connection.js';
+import { actualRevision, breaksClient, failureOf } from './failure.js';
+import { inTime, type Patience } from './patience.js';
+import type { Reader } from './reader.js';
+import { positionFrom } from './recorded.js';
+
+/**
+ * Appends under way at once. All of them share one stream of requests, answered as they are done. It is one less than the stream
+ * takes without waiting: writes that wait in the client when a connection breaks end the process by an unhandled rejection.
+ */
+const maxUnderWay = 15;
+
+/** An append is always one request, for the same reason. The server's own limit is far below. */
+const oneRequest = 64 * 1024 * 1024;
+
+/** How far back a stream is searched for events that were appended with any revision and not answered. */
+const searchDepth = 4_096;
+
+/** Appends to streams. */
+export type Appender = {
+  append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
+  /** Refuses what comes, finishes what was asked. */
+  close(): Promise<void>;
+};
+
+type Data = JSONEventData<JSONEventType>[];
+
+/** Appends by `connection`. */
+export function appenderOf(connection: Connection, address: string, patience: Patience, reader: Reader): Appender {
+  const waiting: (() => void)[] = [];
+  const unfinished = new Set<Promise<unknown>>();
+  // While the first append by a client opens its stream of requests, others would overtake it.
+  const opened = new WeakMap<KurrentDBClient, Promise<unknown>>();
+  let underWay = 0;
+  let closed = false;
+
+  async function send(stream: string, expected: ExpectedRevision, data: Data, used: (client: KurrentDBClient) => void) {
+    // In the order of the calls, which the server keeps, since all go by one stream.
+    if (underWay >= maxUnderWay) await new Promise<void>((turn) => waiting.push(turn));
+    else underWay++;
+    try {
+      const client = connection.client();
+      used(client);
+      const opening = opened.get(client);
+      if (opening) await opening;
+      const request = client.appendToStream(stream, data, {
+        streamState: stateFrom(expected),
+        batchAppendSize: oneRequest,
+        requiresLeader: true,
+      });
+      const answer = inTime(request, patience.timings.answerTimeout);
+      if (!opening) opened.set(client, answer.catch(() => undefined));
+      return await answer;
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else underWay--;
+    }
+  }
+
+  function append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended> {
+    const data = events.map(dataFrom);
+    const ids = events.map(({ id }) => id);
+    // True once an attempt may have been recorded although no answer says so.
+    let uncertain = false;
+    return patience.persist(`append to stream ${quote(stream)}`, async () => {
+      let client: KurrentDBClient | undefined;
+      try {
+        const before = uncertain && expected === 'any' ? await search(stream, ids) : undefined;
+        if (before) return before;
+        const result = await send(stream, expected, data, (used) => {
+          client = used;
+        });
+        return await placeOf(stream, ids, result, uncertain);
+      } catch (error) {
+        const failure = failureOf(error);
+        if (failure === 'wrong_revision') {
+          const done = uncertain ? await recordedThere(stream, expected, ids) : undefined;
+          if (done) return done;
+          throw new WrongExpectedRevision(stream, expected, actualRevision(error));
+        }
+        if (client && failure === 'transient') {
+          uncertain = true;
+          if (breaksClient(error)) connection.renew(client);
+        }
+        throw error;
+      }
+    });
+  }
+
+  async function placeOf(stream: string, ids: readonly string[], result: AppendResult, uncertain: boolean) {
+    const revision = Number(result.nextExpectedRevision);
+    if (!uncertain && result.position) {
+      return { revision, position: positionFrom(address, result.position.commit, `stream ${quote(stream)}`) };
+    }
+    // The server knew the events already, and then it does not say where they are.
+    for await (const event of reader.readStream(stream, revision, { limit: 1 })) {
+      if (event.id === ids.at(-1)) return { revision, position: event.position };
+    }
+    const found = await search(stream, ids);
+    if (found) return found;
+    throw new StoreUnavailable(`KurrentDB at ${address} has appended to stream ${quote(stream)} what it does not have`);
+  }
+
+  /** Where the events are, if an attempt recorded them at the expected place. */
+  async function recordedThere(stream: string, expected: ExpectedRevision, ids: readonly string[]) {
+    const first = typeof expected === 'number' ? expected + 1 : 0;
+    const there: RecordedEvent[] = [];
+    for await (const event of reader.readStream(stream, first, { limit: ids.length })) there.push(event);
+    const last = there.at(-1);
+    const same = there.length === ids.length && there.every(({ id }, i) => id === ids[i]);
+    return same && last ? { revision: last.revision, position: last.position } : undefined;
+  }
+
+  /** Where the events are, if they are among the latest of the stream. */
+  async function search(stream: string, ids: readonly string[]): Promise<Appended | undefined> {
+    for await (const event of reader.readStream(stream, undefined, { direction: 'backwards', limit: searchDepth })) {
+      if (event.id === ids.at(-1)) return { revision: event.revision, position: event.position };
+    }
+    return undefined;
+  }
+
+  return {
+    append(stream, expected, events) {
+      if (closed) return Promise.reject(new StoreUnavailable(`the event store at ${address} is closed`));
+      const done = append(stream, expected, events);
+      const settled = done.then(
+        () => undefined,
+        () => undefined,
+      );
+      unfinished.add(settled);
+      void settled.then(() => unfinished.delete(settled));
+      return done;
+    },
+    async close() {
+      closed = true;
+      await Promise.all(unfinished);
+    },
+  };
+}
+
+function stateFrom(expected: ExpectedRevision): AppendStreamState {
+  if (expected === 'any') return ANY;
+  if (expected === 'no_stream') return NO_STREAM;
+  return BigInt(expected);
+}
+
+/**
+ * The event as the client wants it: parsed, for it writes the JSON itself.
+ * @throws TypeError if it would not come back as it was given
+ */
+function dataFrom({ id, type, data, metadata }: NewEvent): Data[number] {
+  return {
+    id,
+    type,
+    contentType: 'application/json',
+    data: faithful(id, data) as JSONEventType['data'],
+    metadata: faithful(id, metadata) as Record<string, unknown>,
+  };
+}
+
+function faithful(id: string, text: string): unknown {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    throw new TypeError(`${quote(text)} of event ${id} is not JSON, and KurrentDB is given nothing else`);
+  }
+  if (JSON.stringify(content) === text) return content;
+  throw new TypeError(
+    `${quote(text)} of event ${id} is not JSON as JSON.stringify writes it, and would not come back so`,
+  );
+}

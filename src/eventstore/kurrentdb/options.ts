@@ -1,0 +1,31 @@
+import type { Edge } from '../../edge.js';
+
+/** How patient the adapter is. All in milliseconds. */
+export type KurrentTimings = {
+  /** How long one answer may take before its connection is given up. */
+  readonly answerTimeout: number;
+  /** How long a call is tried again before it fails. */
+  readonly patience: number;
+  /** How long a subscription may hear nothing before it is compared with the end of the log. */
+  readonly stallAfter: number;
+  /** First and longest pause between two attempts. */
+  readonly firstPause: number;
+  readonly longestPause: number;
+};
+
+/** The timings of a server. */
+export const defaultTimings: KurrentTimings = {
+  answerTimeout: 10_000,
+  patience: 20_000,
+  stallAfter: 15_000,
+  firstPause: 50,
+  longestPause: 5_000,
+};
+
+/** What the adapter takes from its surroundings. */
+export type KurrentOptions = {
+  readonly edge: Pick<Edge, 'monotonic' | 'uuid'>;
+  readonly timings?: Partial<KurrentTimings>;
+  /** Told in words about every failure that is tried again, without credentials. */
+  readonly onTrouble?: (message: string) => void;
+};

@@ -1,0 +1,171 @@
+import {
+  BACKWARDS,
+  END,
+  FORWARDS,
+  type KurrentDBClient,
+  type RecordedEvent as KurrentEvent,
+  START,
+  streamNameFilter,
+} from '@kurrent/kurrentdb-client';
+import { quote } from '../../domain/errors.js';
+import { streamPrefixes } from '../../domain/streams.js';
+import { type Position, type ReadOptions, type RecordedEvent, start } from '../port.js';
+import type { Connection } from './connection.js';
+import { breaksClient, failureOf, isInvalidPosition } from './failure.js';
+import { inTime, type Patience } from './patience.js';
+import { recordedFrom } from './recorded.js';
+
+/** Events in the first page of a read, while their size is not known, and in a page at most. */
+const firstPage = 64;
+const largestPage = 1_000;
+
+/** Characters of data that a page should have at most, so that big events do not fill the memory. */
+const pageCharacters = 8 * 1024 * 1024;
+
+/** Events that were read at once; `end` is true if nothing followed them. */
+export type Page = { readonly events: readonly RecordedEvent[]; readonly end: boolean };
+
+/** Reads of streams and of the log. */
+export type Reader = {
+  readStream(stream: string, from?: number, options?: ReadOptions): AsyncIterable<RecordedEvent>;
+  readAll(after?: Position, options?: ReadOptions): AsyncIterable<RecordedEvent>;
+  /** One attempt to read what follows `after`. Throws as the client does. */
+  pageAfter(after: Position, size: number): Promise<Page>;
+  eventAt(position: Position): Promise<RecordedEvent | undefined>;
+  end(): Promise<Position>;
+};
+
+/** Filter for the streams of Memoir, which the server applies. */
+export const memoirFilter = (checkpointReached?: Parameters<typeof streamNameFilter>[0]['checkpointReached']) =>
+  streamNameFilter({
+    prefixes: [...streamPrefixes],
+    checkpointInterval: 1,
+    ...(checkpointReached && { checkpointReached }),
+  });
+
+type Resolved = { readonly event?: KurrentEvent };
+
+/** Reads by `connection`, always from the leader, so that no read is older than a write before it. */
+export function readerOf(connection: Connection, address: string, patience: Patience): Reader {
+  /** One attempt at one page. It is read to its end, because the client cannot end a read early. */
+  async function fetch(read: (client: KurrentDBClient) => AsyncIterable<Resolved>): Promise<RecordedEvent[]> {
+    const client = connection.client();
+    const events: RecordedEvent[] = [];
+    try {
+      const found = read(client)[Symbol.asyncIterator]();
+      for (;;) {
+        const { value, done } = await inTime(found.next(), patience.timings.answerTimeout);
+        if (done) return events;
+        if (value.event) events.push(recordedFrom(address, value.event));
+      }
+    } catch (error) {
+      if (failureOf(error) === 'no_stream') return events;
+      if (failureOf(error) === 'transient' && breaksClient(error)) connection.renew(client);
+      throw error;
+    }
+  }
+
+  function readPage(stream: string, from: number | undefined, backwards: boolean, size: number) {
+    return fetch((client) =>
+      client.readStream(stream, {
+        direction: backwards ? BACKWARDS : FORWARDS,
+        fromRevision: from === undefined ? (backwards ? END : START) : BigInt(from),
+        maxCount: size,
+        requiresLeader: true,
+      }),
+    );
+  }
+
+  /** Forwards the event at `from` is included, backwards it is not. */
+  function readAllPage(from: Position | undefined, backwards: boolean, size: number) {
+    return fetch((client) =>
+      client.readAll({
+        direction: backwards ? BACKWARDS : FORWARDS,
+        fromPosition: from === undefined ? (backwards ? END : START) : { commit: BigInt(from), prepare: BigInt(from) },
+        maxCount: size,
+        filter: memoirFilter(),
+        requiresLeader: true,
+      }),
+    );
+  }
+
+  async function pageAfter(after: Position, size: number): Promise<Page> {
+    const wanted = after === start ? size : size + 1;
+    const events = await readAllPage(after === start ? undefined : after, false, wanted);
+    return { events: events.filter(({ position }) => position > after).slice(0, size), end: events.length < wanted };
+  }
+
+  async function* readStream(stream: string, from?: number, options: ReadOptions = {}): AsyncGenerator<RecordedEvent> {
+    const backwards = options.direction === 'backwards';
+    let next = from;
+    yield* pages(options.limit, (size) =>
+      patience.persist(`read stream ${quote(stream)}`, async () => {
+        if (next !== undefined && next < 0) return { events: [], end: true };
+        const events = await readPage(stream, next, backwards, size);
+        const last = events.at(-1);
+        if (last) next = last.revision + (backwards ? -1 : 1);
+        return { events, end: events.length < size };
+      }),
+    );
+  }
+
+  async function* readAll(after?: Position, options: ReadOptions = {}): AsyncGenerator<RecordedEvent> {
+    const backwards = options.direction === 'backwards';
+    let last = after;
+    yield* pages(options.limit, (size) =>
+      patience.persist('read the log', async () => {
+        const page = backwards ? await pageBefore(last, size) : await pageAfter(last ?? start, size);
+        last = page.events.at(-1)?.position ?? last;
+        return page;
+      }),
+    );
+  }
+
+  async function pageBefore(before: Position | undefined, size: number): Promise<Page> {
+    if (before === start) return { events: [], end: true };
+    const events = await readAllPage(before, true, size);
+    const older = before === undefined ? events : events.filter(({ position }) => position < before);
+    return { events: older, end: events.length < size };
+  }
+
+  return {
+    readStream,
+    readAll,
+    pageAfter,
+    async eventAt(position) {
+      const found = await patience.persist('read the log', () =>
+        readAllPage(position, false, 1).catch((error: unknown) => {
+          if (isInvalidPosition(error)) return [];
+          throw error;
+        }),
+      );
+      return found[0]?.position === position ? found[0] : undefined;
+    },
+    async end() {
+      const last = await patience.persist('read the end of the log', () => readAllPage(undefined, true, 1));
+      return last[0]?.position ?? start;
+    },
+  };
+}
+
+/** Size of the page after this one, so that both have about the same number of characters at most. */
+export function nextPageSize({ events }: Page): number {
+  const characters = events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0);
+  const average = Math.max(1, characters / Math.max(1, events.length));
+  return Math.max(1, Math.min(largestPage, Math.floor(pageCharacters / average)));
+}
+
+/** Size of the first page. */
+export const firstPageSize = firstPage;
+
+async function* pages(limit: number | undefined, read: (size: number) => Promise<Page>): AsyncGenerator<RecordedEvent> {
+  let left = limit ?? Number.POSITIVE_INFINITY;
+  let size = firstPage;
+  while (left > 0) {
+    const page = await read(Math.min(size, left));
+    yield* page.events;
+    left -= page.events.length;
+    if (page.end) return;
+    size = nextPageSize(page);
+  }
+}

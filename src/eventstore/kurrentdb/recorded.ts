@@ -1,0 +1,37 @@
+import type { RecordedEvent as KurrentEvent } from '@kurrent/kurrentdb-client';
+import { quote } from '../../domain/errors.js';
+import { type Position, type RecordedEvent, StoreUnreadable } from '../port.js';
+
+/** The event as the port has it. */
+export function recordedFrom(address: string, event: KurrentEvent): RecordedEvent {
+  const { id, type, streamId: stream, data, metadata, created, revision, position } = event;
+  return {
+    id,
+    type,
+    stream,
+    data: textOf(data),
+    metadata: metadata === undefined ? '' : textOf(metadata),
+    revision: Number(revision),
+    position: positionFrom(address, position?.commit, `event ${revision} of stream ${quote(stream)}`),
+    recordedAt: created.getTime(),
+  };
+}
+
+/**
+ * The commit position as a safe integer.
+ * @throws StoreUnreadable if it is too big, or if the server, as very old ones do, gives none
+ */
+export function positionFrom(address: string, commit: bigint | undefined, what: string): Position {
+  if (commit !== undefined && commit <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(commit);
+  if (commit === undefined || commit >= 2n ** 63n) {
+    throw new StoreUnreadable(`KurrentDB at ${address} gives no position for ${what}; it is too old for Memoir`);
+  }
+  throw new StoreUnreadable(
+    `KurrentDB at ${address} has ${what} at position ${commit}, beyond ${Number.MAX_SAFE_INTEGER}, the last that Memoir can use`,
+  );
+}
+
+/** JSON comes parsed from the client, anything else as bytes. */
+function textOf(content: unknown): string {
+  return content instanceof Uint8Array ? Buffer.from(content).toString('utf8') : JSON.stringify(content);
+}

@@ -1,0 +1,72 @@
+import { quote } from '../../domain/errors.js';
+import { checkAppend } from '../check-append.js';
+import { type EventLog, type EventStore, StoreUnavailable } from '../port.js';
+import { appenderOf } from './appender.js';
+import { connect } from './connection.js';
+import type { KurrentOptions } from './options.js';
+import { patienceWith } from './patience.js';
+import { readerOf } from './reader.js';
+import { subscriberOf } from './subscription.js';
+import type { KurrentUrl } from './url.js';
+
+/**
+ * Opens the event store in KurrentDB. Any number of processes may have it open.
+ * @throws StoreUnavailable naming the nodes if they cannot be reached in time, or refuse the credentials
+ */
+export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions): Promise<EventStore> {
+  const { log, reader, patience, closed } = open(url, options);
+  const connection = connect(url);
+  const appender = appenderOf(connection, url.address, patience, reader);
+  try {
+    await log.end();
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+  return {
+    ...log,
+    async append(stream, expected, events) {
+      checkAppend(stream, expected, events);
+      return appender.append(stream, expected, events);
+    },
+    async close() {
+      if (closed.aborted) return;
+      await appender.close();
+      await connection.close();
+      await log.close();
+    },
+  };
+}
+
+/** Opens the log in KurrentDB for reading only. Nothing is connected before the first read. */
+export function openKurrentLog(url: KurrentUrl, options: KurrentOptions): EventLog {
+  return open(url, options).log;
+}
+
+function open(url: KurrentUrl, options: KurrentOptions) {
+  const closing = new AbortController();
+  const closed = closing.signal;
+  const connection = connect(url);
+  const patience = patienceWith(url.address, options, closed);
+  const reader = readerOf(connection, url.address, patience);
+  const subscribeAll = subscriberOf(url, patience, reader, closed);
+
+  async function ifOpen<T>(read: () => Promise<T>): Promise<T> {
+    if (closed.aborted) throw new StoreUnavailable(`the event store at ${quote(url.address)} is closed`);
+    return read();
+  }
+
+  const log: EventLog = {
+    readStream: reader.readStream,
+    readAll: reader.readAll,
+    eventAt: (position) => ifOpen(() => reader.eventAt(position)),
+    end: () => ifOpen(reader.end),
+    subscribeAll,
+    async close() {
+      if (closed.aborted) return;
+      closing.abort();
+      await connection.close();
+    },
+  };
+  return { log, reader, patience, closed };
+}

@@ -1,0 +1,223 @@
+import { type KurrentDBClient, START } from '@kurrent/kurrentdb-client';
+import { type Batch, type Position, type RecordedEvent, type SubscribeOptions, start } from '../port.js';
+import { type Connection, connect } from './connection.js';
+import { breaksClient, isFinal, NoAnswer } from './failure.js';
+import type { Patience } from './patience.js';
+import { firstPageSize, memoirFilter, nextPageSize, type Page, type Reader } from './reader.js';
+import { recordedFrom } from './recorded.js';
+import type { KurrentUrl } from './url.js';
+
+/** Events in one batch unless the subscriber wants another number. */
+const usualBatch = 1_000;
+
+/** Events that wait in this process before the server is asked to stop sending. */
+const buffered = 512;
+
+/** The subscription stays behind the end of the log and hears nothing. */
+class Stalled extends Error {
+  constructor(position: Position, end: Position) {
+    super(`the subscription stays at position ${position} although the log goes on to ${end}; it is begun again`);
+  }
+}
+
+/** How far a subscriber is. */
+type Progress = {
+  /** Position of the last event that was given. */
+  position: Position;
+  /** No event of Memoir is between `position` and here. */
+  checkpoint: Position;
+  /** Whether the subscriber knows that there was nothing more. */
+  told: boolean;
+};
+
+/**
+ * Makes subscriptions. Each reads the log up to its end and then follows it by a subscription of the server from there. Whenever
+ * that breaks, or stays silent behind the end of the log, it reads on from where it was: reading passes what a subscription of
+ * the server can hang at (kurrent-io/KurrentDB-Client-NodeJS issue 418).
+ */
+export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader, closed: AbortSignal) {
+  const { timings } = patience;
+
+  async function* subscribeAll(after: Position = start, options: SubscribeOptions = {}): AsyncGenerator<Batch> {
+    const size = options.batchSize ?? usualBatch;
+    if (!Number.isSafeInteger(size) || size < 1) throw new RangeError(`a batchSize of ${size}; it must be 1 or more`);
+    const stop = options.signal ? AbortSignal.any([options.signal, closed]) : closed;
+    const progress: Progress = { position: after, checkpoint: after, told: false };
+    const connection = connect(url);
+    let failed = 0;
+    try {
+      while (!stop.aborted) {
+        try {
+          yield* catchUp(progress, size, stop);
+          yield* follow(connection, progress, size, stop, () => {
+            failed = 0;
+          });
+        } catch (error) {
+          if (stop.aborted) return;
+          if (isFinal(error) && !(error instanceof Error && error.name === 'StoreUnavailable')) throw error;
+          patience.trouble('follow the log', error);
+          progress.told = false;
+          await patience.pause(failed++, stop);
+        }
+      }
+    } finally {
+      await connection.close();
+    }
+  }
+
+  /** Everything up to the end of the log. */
+  async function* catchUp(progress: Progress, size: number, stop: AbortSignal): AsyncGenerator<Batch> {
+    let pageSize = firstPageSize;
+    for (let end = false; !end; ) {
+      const from = Math.max(progress.position, progress.checkpoint);
+      const page: Page | undefined = await beforeStop(reader.pageAfter(from, pageSize), stop);
+      if (!page) return;
+      pageSize = nextPageSize(page);
+      end = page.end;
+      for (let i = 0; i < page.events.length; i += size) {
+        const events = page.events.slice(i, i + size);
+        yield advance(progress, events, end && i + size >= page.events.length);
+        if (stop.aborted) return;
+      }
+      if (end && !progress.told) yield advance(progress, [], true);
+    }
+  }
+
+  /** What comes then, until the server's subscription ends or fails. */
+  async function* follow(
+    connection: Connection,
+    progress: Progress,
+    size: number,
+    stop: AbortSignal,
+    onConfirmed: () => void,
+  ): AsyncGenerator<Batch> {
+    if (stop.aborted) return;
+    const client = connection.client();
+    const live = openLive(client, progress, stop, onConfirmed);
+    try {
+      while (!stop.aborted) {
+        const { events, drained } = live.take(size);
+        if (events.length > 0) {
+          yield advance(progress, events, drained);
+          continue;
+        }
+        const heard = await live.wait();
+        if (heard || stop.aborted) continue;
+        const end = await beforeStop(reader.end(), stop);
+        if (end !== undefined && end > progress.position && live.silent()) throw new Stalled(progress.position, end);
+      }
+    } catch (error) {
+      if (breaksClient(error)) connection.renew(client);
+      throw error;
+    } finally {
+      live.close();
+    }
+  }
+
+  /** The server's subscription, and what it has sent. */
+  function openLive(client: KurrentDBClient, progress: Progress, stop: AbortSignal, onConfirmed: () => void) {
+    const from = Math.max(progress.position, progress.checkpoint);
+    const position = { commit: BigInt(from), prepare: BigInt(from) };
+    let confirmed = false;
+    let failure: unknown;
+    let checkpoint: Position = from;
+    let news = 0;
+    let wake: () => void = () => undefined;
+    const hear = () => {
+      news++;
+      wake();
+    };
+    const filter = memoirFilter(async (_, { commit }) => {
+      checkpoint = Number(commit);
+      hear();
+    });
+    const subscription = client.subscribeToAll(
+      { fromPosition: from === start ? START : position, filter },
+      { highWaterMark: buffered },
+    );
+    subscription.once('confirmation', () => {
+      confirmed = true;
+      onConfirmed();
+    });
+    subscription.on('readable', hear);
+    subscription.on('end', () => {
+      failure ??= new Error('the server ended the subscription');
+      wake();
+    });
+    subscription.on('error', (error) => {
+      failure ??= error;
+      wake();
+    });
+    const stopped = () => wake();
+    stop.addEventListener('abort', stopped);
+    let seen = 0;
+
+    return {
+      take(size: number): { events: RecordedEvent[]; drained: boolean } {
+        seen = news;
+        const events: RecordedEvent[] = [];
+        while (events.length < size) {
+          const resolved = subscription.read() as { event?: Parameters<typeof recordedFrom>[1] } | null;
+          if (!resolved) {
+            // Every event before the checkpoint has been taken, so that a new start may begin there.
+            if (events.length === 0) progress.checkpoint = Math.max(progress.checkpoint, checkpoint);
+            return { events, drained: true };
+          }
+          if (!resolved.event) continue;
+          const event = recordedFrom(url.address, resolved.event);
+          if (event.position > progress.position) events.push(event);
+        }
+        return { events, drained: subscription.readableLength === 0 };
+      },
+      /** Resolves to false if nothing was heard for so long that something may be wrong. */
+      async wait(): Promise<boolean> {
+        if (failure) throw failure;
+        if (news !== seen || stop.aborted) return true;
+        const longest = confirmed ? timings.stallAfter : timings.answerTimeout;
+        const woken = await new Promise<boolean>((resolve) => {
+          const timer = setTimeout(() => resolve(false), longest);
+          wake = () => {
+            clearTimeout(timer);
+            resolve(true);
+          };
+        });
+        wake = () => undefined;
+        if (failure) throw failure;
+        if (!woken && !confirmed) throw new NoAnswer(longest);
+        return woken;
+      },
+      silent: () => news === seen,
+      close() {
+        stop.removeEventListener('abort', stopped);
+        void subscription.unsubscribe().catch(() => undefined);
+        subscription.destroy();
+      },
+    };
+  }
+
+  return subscribeAll;
+}
+
+function advance(progress: Progress, events: readonly RecordedEvent[], live: boolean): Batch {
+  progress.position = events.at(-1)?.position ?? progress.position;
+  progress.told = live;
+  return { events, position: progress.position, live };
+}
+
+/** The outcome of `work`; undefined as soon as the signal aborts. */
+async function beforeStop<T>(work: Promise<T>, stop: AbortSignal): Promise<T | undefined> {
+  if (stop.aborted) {
+    work.catch(() => undefined);
+    return undefined;
+  }
+  let abort: () => void = () => undefined;
+  const stopped = new Promise<undefined>((resolve) => {
+    abort = () => resolve(undefined);
+    stop.addEventListener('abort', abort);
+  });
+  try {
+    return await Promise.race([work, stopped]);
+  } finally {
+    stop.removeEventListener('abort', abort);
+  }
+}

@@ -1,0 +1,160 @@
+import { type AddressInfo, connect, createServer, type Server as NetServer, type Socket } from 'node:net';
+import { type MethodDefinition, Server, type ServerCredentials, type UntypedHandleCall } from '@grpc/grpc-js';
+import gossipGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_grpc_pb.js';
+import gossipPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_pb.js';
+import featuresGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/serverfeatures_grpc_pb.js';
+import featuresPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/serverfeatures_pb.js';
+import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
+import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
+import { serveAppend, serveBatchAppend } from './appends.js';
+import type { Faults } from './faults.js';
+import type { MemoryLog } from './log.js';
+import { accessDenied } from './protocol.js';
+import { type ReadCall, serveRead } from './reads.js';
+
+/** Where a node listens. */
+export type Endpoint = { readonly host: string; readonly port: number };
+
+/** What the calls of a node work with. */
+export type Node = {
+  readonly log: MemoryLog;
+  readonly faults: Faults;
+  isLeader(): boolean;
+  leader(): Endpoint;
+  /** Cuts every connection to the node, as a broken network does. */
+  dropConnections(): void;
+  /** How often all subscriptions of that moment were made silent. */
+  silences(): number;
+  /** Whether a subscription that goes from one position to the next hangs there for ever. */
+  hangsBetween(from: number, to: number): boolean;
+};
+
+/** What a node is given. */
+export type NodeOptions = Omit<Node, 'dropConnections'> & {
+  members(): readonly (Endpoint & { readonly leader: boolean; readonly alive: boolean })[];
+  readonly credentials: ServerCredentials;
+  /** Value of the authorization header that every call of a stream needs. */
+  readonly authorization?: string;
+};
+
+/** A node that runs. Its connections go by a proxy, which can cut them without a word. */
+export type RunningNode = Node & {
+  readonly endpoint: Endpoint;
+  /** Lets no new connections in, or lets them in again. */
+  refuse(refused: boolean): void;
+  stop(): Promise<void>;
+};
+
+/** Starts a node on a free port of this machine. */
+export async function startNode(options: NodeOptions): Promise<RunningNode> {
+  const server = new Server({ 'grpc.max_receive_message_length': 32 * 1024 * 1024 });
+  const sockets = new Set<Socket>();
+  let refused = false;
+  const node: Node = {
+    ...options,
+    dropConnections() {
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
+  };
+  serve(server, node, options);
+  const inner = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', options.credentials, (error, port) => (error ? reject(error) : resolve(port)));
+  });
+  const proxy: NetServer = createServer((socket) => {
+    if (refused) return void socket.resetAndDestroy();
+    const behind = connect(inner, '127.0.0.1');
+    for (const [one, other] of [
+      [socket, behind],
+      [behind, socket],
+    ] as const) {
+      sockets.add(one);
+      one.setNoDelay(true);
+      one.on('error', () => undefined);
+      one.on('close', () => {
+        sockets.delete(one);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
+  return {
+    ...node,
+    endpoint: { host: '127.0.0.1', port },
+    refuse(value) {
+      refused = value;
+    },
+    async stop() {
+      node.dropConnections();
+      server.forceShutdown();
+      await new Promise<void>((resolve) => proxy.close(() => resolve()));
+    },
+  };
+}
+
+function serve(server: Server, node: Node, options: NodeOptions): void {
+  type Call = { metadata: { get(key: string): unknown[] }; emit(event: 'error', error: Error): boolean };
+  const allowed = (call: Call) =>
+    options.authorization === undefined || call.metadata.get('authorization')[0] === options.authorization;
+  const { read, append, batchAppend } = streamsGrpc.StreamsService;
+  const bytes = { ...read, responseSerialize: (answer: unknown) => answer as Buffer } as unknown as MethodDefinition<
+    never,
+    never
+  >;
+  server.addService({ read: bytes, append, batchAppend } as never, {
+    read: ((call: ReadCall) => {
+      if (allowed(call)) void serveRead(node, call);
+      else call.emit('error', accessDenied());
+    }) as UntypedHandleCall,
+    append: ((call: Parameters<typeof serveAppend>[1], callback: Parameters<typeof serveAppend>[2]) => {
+      if (allowed(call)) serveAppend(node, call, callback);
+      else callback(accessDenied());
+    }) as UntypedHandleCall,
+    batchAppend: ((call: Parameters<typeof serveBatchAppend>[1]) => {
+      if (allowed(call)) serveBatchAppend(node, call);
+      else call.emit('error', accessDenied());
+    }) as UntypedHandleCall,
+  });
+  server.addService(gossipGrpc.GossipService, {
+    read: ((_: unknown, callback: (error: null, info: unknown) => void) =>
+      callback(null, clusterInfo(options.members()))) as UntypedHandleCall,
+  });
+  server.addService(featuresGrpc.ServerFeaturesService, {
+    getSupportedMethods: ((_: unknown, callback: (error: null, methods: unknown) => void) =>
+      callback(null, supportedMethods())) as UntypedHandleCall,
+  });
+}
+
+function clusterInfo(members: ReturnType<NodeOptions['members']>) {
+  const info = new gossipPb.ClusterInfo();
+  members.forEach(({ host, port, leader, alive }, i) => {
+    const member = new gossipPb.MemberInfo();
+    const id = new sharedPb.UUID();
+    id.setString(`00000000-0000-4000-8000-00000000000${i}`);
+    const at = new gossipPb.EndPoint();
+    at.setAddress(host);
+    at.setPort(port);
+    member.setInstanceId(id);
+    member.setHttpEndPoint(at);
+    member.setIsAlive(alive);
+    member.setTimeStamp(String(Date.now()));
+    const { LEADER, FOLLOWER } = gossipPb.MemberInfo.VNodeState;
+    member.setState(leader ? LEADER : FOLLOWER);
+    info.addMembers(member);
+  });
+  return info;
+}
+
+function supportedMethods() {
+  const methods = new featuresPb.SupportedMethods();
+  methods.setEventStoreServerVersion('25.1.0');
+  for (const name of ['read', 'append', 'batchappend']) {
+    const method = new featuresPb.SupportedMethod();
+    method.setServiceName('event_store.client.streams.streams');
+    method.setMethodName(name);
+    if (name === 'read') method.setFeaturesList(['position', 'events']);
+    methods.addMethods(method);
+  }
+  return methods;
+}

@@ -1,0 +1,204 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ServerWritableStream, status } from '@grpc/grpc-js';
+import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
+import { InvalidPosition, type StoredRecord } from './log.js';
+import type { Node } from './node.js';
+import { callError, notLeader, readResponse, streamIdentifier, streamName, tooBusy } from './protocol.js';
+
+type Request = InstanceType<typeof streamsPb.ReadReq>;
+type Options = InstanceType<typeof streamsPb.ReadReq.Options>;
+type Filter = InstanceType<typeof streamsPb.ReadReq.Options.FilterOptions>;
+
+/** A call of Streams.Read. An answer is sent as bytes, which are made once for each record. */
+export type ReadCall = ServerWritableStream<Request, Buffer>;
+
+/** How many records a filtered subscription passes over between two checkpoints. */
+const searchWindow = 32;
+
+const serialised = [new WeakMap<StoredRecord, Buffer>(), new WeakMap<StoredRecord, Buffer>()];
+
+/** Answers a read, or a subscription until it is cancelled. */
+export async function serveRead(node: Node, call: ReadCall): Promise<void> {
+  const options = call.request.getOptions() as Options;
+  const fault = node.faults.next(options.hasSubscription() ? 'subscribe' : 'read');
+  const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
+  try {
+    if (fault?.kind === 'drop') return node.dropConnections();
+    if (fault?.kind === 'busy') throw tooBusy();
+    if (fault?.kind === 'not_leader' || (leaderWanted && !node.isLeader())) throw notLeader(node.leader());
+    if (fault?.kind === 'no_answer') return;
+    if (fault?.kind === 'late') await delay(fault.ms);
+    if (options.hasSubscription()) return await subscribe(node, call, options);
+    const found = options.hasStream() ? streamPage(node, options) : allPage(node, options);
+    if (!found) await send(call, notFound(streamName(options.getStream()?.getStreamIdentifier())));
+    let sent = 0;
+    for (const record of found ?? []) {
+      await send(call, bytesOf(record, options));
+      if (fault?.kind === 'lose_answer' && ++sent === 3) return node.dropConnections();
+    }
+    call.end();
+  } catch (error) {
+    if (call.cancelled) return;
+    const wrongPlace = error instanceof InvalidPosition;
+    call.emit('error', wrongPlace ? callError(status.UNKNOWN, 'Unexpected ReadAllResult: InvalidPosition') : error);
+  }
+}
+
+function streamPage({ log }: Node, options: Options): StoredRecord[] | undefined {
+  const from = options.getStream() as NonNullable<ReturnType<Options['getStream']>>;
+  const records = log.stream(streamName(from.getStreamIdentifier()));
+  if (records.length === 0) return undefined;
+  const count = Number(options.getCount());
+  const revision = from.hasRevision() ? Number(from.getRevision()) : undefined;
+  const first = records[0]?.revision ?? 0;
+  if (isBackwards(options)) {
+    const end = from.hasEnd() || revision === undefined ? records.length : revision + 1 - first;
+    const upTo = Math.min(records.length, Math.max(0, end));
+    return records.slice(Math.max(0, upTo - count), upTo).reverse();
+  }
+  if (from.hasEnd()) return [];
+  const at = Math.max(0, (revision ?? 0) - first);
+  return records.slice(at, at + count);
+}
+
+function allPage({ log }: Node, options: Options): StoredRecord[] {
+  const { records } = log;
+  const from = options.getAll() as NonNullable<ReturnType<Options['getAll']>>;
+  const matches = matcher(options.getFilter());
+  const count = Number(options.getCount());
+  const page: StoredRecord[] = [];
+  const start = from.hasPosition() ? log.indexOf(Number(from.getPosition()?.getCommitPosition())) : undefined;
+  if (isBackwards(options)) {
+    const before = start ?? (from.hasStart() ? 0 : records.length);
+    for (let i = before - 1; i >= 0 && page.length < count; i--) keep(page, records[i], matches);
+    return page;
+  }
+  for (let i = start ?? (from.hasEnd() ? records.length : 0); i < records.length && page.length < count; i++) {
+    keep(page, records[i], matches);
+  }
+  return page;
+}
+
+function keep(page: StoredRecord[], record: StoredRecord | undefined, matches: (record: StoredRecord) => boolean) {
+  if (record && matches(record)) page.push(record);
+}
+
+async function subscribe(node: Node, call: ReadCall, options: Options): Promise<void> {
+  const { log } = node;
+  const from = options.getAll() as NonNullable<ReturnType<Options['getAll']>>;
+  const matches = matcher(options.getFilter());
+  const born = node.silences();
+  let cursor = from.hasEnd() ? (log.records.at(-1)?.position ?? 0) : 0;
+  if (from.hasPosition()) {
+    cursor = Number(from.getPosition()?.getCommitPosition());
+    log.indexOf(cursor);
+  }
+  let grown = () => undefined as unknown;
+  const forget = log.onGrowth(() => grown());
+  call.on('cancelled', () => grown());
+  try {
+    await send(call, confirmation());
+    let caughtUp = false;
+    let passed = 0;
+    let index = log.records.findIndex(({ position }) => position > cursor);
+    if (index < 0) index = log.records.length;
+    while (!call.cancelled) {
+      for (let record = log.records[index]; record && !call.cancelled; record = log.records[++index]) {
+        if (born !== node.silences() || node.hangsBetween(cursor, record.position)) return await silence(call);
+        if (matches(record)) await send(call, bytesOf(record, options));
+        else passed++;
+        cursor = record.position;
+        if (passed >= searchWindow) {
+          await send(call, checkpoint(cursor));
+          passed = 0;
+        }
+      }
+      if (!caughtUp && cursor > 0) await send(call, checkpoint(cursor));
+      if (!caughtUp) await send(call, nowCaughtUp());
+      caughtUp = true;
+      if (index >= log.records.length && !call.cancelled) {
+        await new Promise<void>((resolve) => {
+          grown = resolve as () => undefined;
+        });
+      }
+      // A truncation moves the records.
+      if (log.records[index - 1]?.position !== cursor) {
+        const at = log.records.findIndex(({ position }) => position > cursor);
+        index = at < 0 ? log.records.length : at;
+      }
+    }
+  } finally {
+    forget();
+  }
+}
+
+function silence(call: ReadCall): Promise<void> {
+  return new Promise((resolve) => call.on('cancelled', () => resolve()));
+}
+
+function matcher(filter: Filter | undefined): (record: StoredRecord) => boolean {
+  const byStream = filter?.getStreamIdentifier();
+  const expression = byStream ?? filter?.getEventType();
+  if (!expression) return () => true;
+  const subject = (record: StoredRecord) => (byStream ? record.stream : record.type);
+  const regex = expression.getRegex() === '' ? undefined : new RegExp(expression.getRegex());
+  if (regex) return (record) => regex.test(subject(record));
+  const prefixes = expression.getPrefixList();
+  return (record) => prefixes.some((prefix) => subject(record).startsWith(prefix));
+}
+
+function isBackwards(options: Options): boolean {
+  return options.getReadDirection() === streamsPb.ReadReq.Options.ReadDirection.BACKWARDS;
+}
+
+async function send(call: ReadCall, answer: Buffer): Promise<void> {
+  if (call.cancelled || call.write(answer)) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      call.off('drain', done);
+      call.off('cancelled', done);
+      resolve();
+    };
+    call.on('drain', done);
+    call.on('cancelled', done);
+  });
+}
+
+function bytesOf(record: StoredRecord, options: Options): Buffer {
+  const structured = options.getUuidOption()?.hasStructured() ?? true;
+  const cache = serialised[structured ? 1 : 0] as WeakMap<StoredRecord, Buffer>;
+  const bytes = cache.get(record) ?? readResponse(record, structured);
+  cache.set(record, bytes);
+  return bytes;
+}
+
+function notFound(stream: string): Buffer {
+  const response = new streamsPb.ReadResp();
+  const missing = new streamsPb.ReadResp.StreamNotFound();
+  missing.setStreamIdentifier(streamIdentifier(stream));
+  response.setStreamNotFound(missing);
+  return Buffer.from(response.serializeBinary());
+}
+
+function confirmation(): Buffer {
+  const response = new streamsPb.ReadResp();
+  const confirmed = new streamsPb.ReadResp.SubscriptionConfirmation();
+  confirmed.setSubscriptionId('double');
+  response.setConfirmation(confirmed);
+  return Buffer.from(response.serializeBinary());
+}
+
+function checkpoint(position: number): Buffer {
+  const response = new streamsPb.ReadResp();
+  const reached = new streamsPb.ReadResp.Checkpoint();
+  reached.setCommitPosition(String(position));
+  reached.setPreparePosition(String(position));
+  response.setCheckpoint(reached);
+  return Buffer.from(response.serializeBinary());
+}
+
+function nowCaughtUp(): Buffer {
+  const response = new streamsPb.ReadResp();
+  response.setCaughtUp(new streamsPb.ReadResp.CaughtUp());
+  return Buffer.from(response.serializeBinary());
+}
