@@ -25,6 +25,7 @@ export type WorkerOptions = {
   readonly lease: number;
   readonly drainTimeout: number;
   readonly grace: number;
+  readonly logLimit: number;
   readonly passEnv?: readonly string[];
   readonly logLevel: string;
 };
@@ -69,6 +70,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         leaseMs: options.lease * 1_000,
         drainMs: options.drainTimeout * 1_000,
         graceMs: options.grace * 1_000,
+        logLimit: options.logLimit * 1024 ** 2,
         edge: systemEdge,
         logger,
       },

@@ -20,6 +20,12 @@ export function workerCommand(): Command {
     .option('--lease <seconds>', 'for how long a job is held without a sign of life', seconds(1, 3_600), 60)
     .option('--drain-timeout <seconds>', 'how long jobs may go on after SIGTERM', seconds(0, 86_400), 30)
     .option('--grace <seconds>', 'time between SIGTERM and SIGKILL for a script', seconds(0, 3_600), 5)
+    .option(
+      '--log-limit <MiB>',
+      'most output of a script, which is killed if it writes more',
+      integer(1, 1_048_576),
+      4_096,
+    )
     .option('--pass-env <name>', 'a variable of this environment that scripts get too (repeatable)', repeated)
     .addOption(
       new Option('--log-level <level>', 'least severe log lines to write')

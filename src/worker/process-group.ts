@@ -11,6 +11,8 @@ export type Program = {
   readonly stdin: number;
   /** File descriptor of standard output and standard error, opened for appending. */
   readonly output: number;
+  /** Told the number of the process when it runs. */
+  readonly onStart: (pid: number) => void;
 };
 
 /** How a program ended: one of the two is null. */
@@ -36,6 +38,7 @@ export function runInGroup(program: Program, signal: AbortSignal, graceMs: numbe
       reject(refusal(program.path, error as NodeJS.ErrnoException));
       return;
     }
+    if (child.pid !== undefined) program.onStart(child.pid);
     let killer: NodeJS.Timeout | undefined;
     const terminate = () => {
       signalGroup(child.pid, 'SIGTERM');

@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -20,6 +20,8 @@ export type RunContext = ScriptSettings & {
   readonly store: ContentStore;
   /** Directory in which every run has one of its own. */
   readonly workDirectory: string;
+  /** Most bytes of a run's log file; a script that writes more is killed. */
+  readonly logLimit: number;
   readonly edge: Edge;
   readonly logger: Logger;
 };
@@ -32,7 +34,7 @@ export type RunContext = ScriptSettings & {
 export async function runJob(context: RunContext, job: Job, leaseMs: number, stopped: AbortSignal): Promise<void> {
   const logger = context.logger.child({ job: job.uuid });
   const started = context.edge.monotonic();
-  // One signal for the two reasons to end early: a RunLost, or a RunFailure of the worker that stops.
+  // One signal for all reasons to end early: a RunLost, or a RunFailure.
   const end = new AbortController();
   const stop = () => end.abort(new RunFailure('WORKER_STOPPED', 'the worker was stopped while it ran the job'));
   if (stopped.aborted) stop();
@@ -40,6 +42,7 @@ export async function runJob(context: RunContext, job: Job, leaseMs: number, sto
 
   let directory: string | undefined;
   let heart: Heart | undefined;
+  let watch: NodeJS.Timeout | undefined;
   try {
     directory = await mkdtemp(join(context.workDirectory, `${job.uuid}-`));
     const places = placesIn(directory);
@@ -51,6 +54,7 @@ export async function runJob(context: RunContext, job: Job, leaseMs: number, sto
       edge: context.edge,
       onLost: (lost) => end.abort(lost),
     });
+    watch = watchLog(places.log, context.logLimit, (failure) => end.abort(failure));
     logger.info({ repository: job.repository, script: job.script, commit: job.scriptVersion }, 'running');
     const outcome = await perform(context, job, places, heart, end.signal, logger);
     logger.info({ ms: Math.round(context.edge.monotonic() - started), ...outcome }, 'finished');
@@ -59,6 +63,7 @@ export async function runJob(context: RunContext, job: Job, leaseMs: number, sto
     else logger.error({ err: error }, 'the end of the run could not be reported; its lease will run out');
   } finally {
     stopped.removeEventListener('abort', stop);
+    clearInterval(watch);
     await heart?.stop();
     if (directory !== undefined) {
       await removeTree(directory).catch((err: unknown) => logger.error({ err, directory }, 'left behind'));
@@ -116,6 +121,18 @@ async function withLiveLog<T>(
     finished.abort();
     await sending;
   }
+}
+
+/** Looks often whether the log grows out of bounds, so that a script cannot fill the disk by it. */
+function watchLog(path: string, limit: number, onExceeded: (failure: RunFailure) => void): NodeJS.Timeout {
+  return setInterval(async () => {
+    const size = await stat(path).then(
+      (found) => found.size,
+      () => 0,
+    );
+    if (size > limit)
+      onExceeded(new RunFailure('LOG_TOO_LARGE', `the script wrote more than ${limit} bytes of output`));
+  }, 200);
 }
 
 function endText({ code, signal }: Ended): string {

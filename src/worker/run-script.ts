@@ -7,9 +7,11 @@ import { checkout } from '../git/checkout.js';
 import { findScript } from './find-script.js';
 import { type Ended, runInGroup } from './process-group.js';
 import { RunFailure } from './run-failure.js';
+import { writeOwner } from './work-directory.js';
 
 /** The places of one run, all in a directory that is made for it and removed after it. */
 export type RunPlaces = {
+  readonly directory: string;
   readonly tree: string;
   readonly output: string;
   readonly tmp: string;
@@ -31,6 +33,7 @@ export type ScriptSettings = {
 /** The places of a run in a directory. */
 export function placesIn(directory: string): RunPlaces {
   return {
+    directory,
     tree: join(directory, 'tree'),
     output: join(directory, 'output'),
     tmp: join(directory, 'tmp'),
@@ -106,7 +109,9 @@ export async function runScript(
       MEMOIR_PROGRESS: places.progress,
       MEMOIR_TMP: places.tmp,
     };
-    const program = { path, directory: places.tree, environment, stdin: stdin.fd, output: log.fd };
+    // A note for the worker that finds the directory if this one dies; without it the script goes on until it ends by itself.
+    const onStart = (pid: number) => void writeOwner(places.directory, pid).catch(() => {});
+    const program = { path, directory: places.tree, environment, stdin: stdin.fd, output: log.fd, onStart };
     return await runInGroup(program, signal, settings.graceMs);
   } finally {
     await stdin.close();

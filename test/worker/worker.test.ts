@@ -203,14 +203,24 @@ test.serial('a flood of output neither fills the memory nor stops the heartbeats
   t.is(await worker.stop(), 0);
 });
 
+test.serial('a script that would fill the disk with its output is killed', async (t) => {
+  const memoir = await startTestServer(t);
+  scripts(memoir, { yes: '#!/bin/sh\nexec yes\n' });
+  const uuid = await memoir.submit('yes');
+  t.is(await memoir.worker('--once', '--log-limit', '1').ended(), 0);
+  const job = await memoir.get(uuid);
+  t.is(job.failureReason, 'LOG_TOO_LARGE');
+  t.true((manifest(memoir, job.log).files[0]?.size ?? 0) > 1024 ** 2);
+});
+
 test.serial('a worker that dies leaves its job to the lease, and its directory to the next worker', async (t) => {
   const memoir = await startTestServer(t);
   scripts(memoir, { slow: '#!/bin/sh\necho $$; exec sleep 600\n', quick: '#!/bin/sh\n' });
   const uuid = await memoir.submit('slow');
   const worker = memoir.worker('--lease', '1');
   const [, pid] = await memoir.start(['log', uuid]).says(/^(\d+)\n/);
-  t.teardown(() => process.kill(Number(pid), 'SIGKILL'));
   await worker.stop('SIGKILL');
+  t.true(alive(Number(pid)));
   t.is(workDirectories(memoir).length, 1);
   const ended = await memoir.run(['watch', uuid]);
   t.is(ended.code, 1);
@@ -219,6 +229,7 @@ test.serial('a worker that dies leaves its job to the lease, and its directory t
   await memoir.submit('quick');
   t.is(await memoir.worker('--once').ended(), 0);
   t.deepEqual(workDirectories(memoir), []);
+  t.false(alive(Number(pid)), 'the script of the dead worker is killed by the next');
 });
 
 test.serial('a worker that is told to end lets its job end in time', async (t) => {
