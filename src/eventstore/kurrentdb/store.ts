@@ -25,6 +25,7 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
   }
   return {
     ...log,
+    exclusive: false,
     async append(stream, expected, events) {
       checkAppend(stream, expected, events);
       return appender.append(stream, expected, events);
