@@ -5,6 +5,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { HistoryService } from '../gen/memoir/history/v1/history_service_pb.js';
 import { JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { RepositoriesService } from '../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../gen/memoir/worker/v1/worker_service_pb.js';
 import { openReadModel, type ReadModel } from '../projections/read-model.js';
 import type { ServerConfig } from './config.js';
@@ -24,6 +25,7 @@ import { ownWrites } from './jobs/own-writes.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { historyService } from './rpc/history-service.js';
 import { jobsService } from './rpc/jobs-service.js';
+import { repositoriesService } from './rpc/repositories-service.js';
 import { listen } from './rpc/server.js';
 import { type Implementation, type Served, serveService } from './rpc/service.js';
 import { workerService } from './rpc/worker-service.js';
@@ -114,6 +116,7 @@ function services(
   serve(JobsService, jobsService(context, jobCreator(context, find), find, logs));
   serve(WorkerService, workerService(context, jobClaims(context), logs));
   serve(HistoryService, historyService(context.store));
+  serve(RepositoriesService, repositoriesService(context.repositories));
   return served;
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { type ServerConfig, serverConfig } from '../../src/config.js';
 import { type Edge, systemEdge } from '../../src/edge.js';
@@ -17,6 +18,7 @@ export type Clients = {
   readonly jobs: ServiceClient<typeof JobsService.method>;
   readonly worker: ServiceClient<typeof WorkerService.method>;
   readonly history: ServiceClient<typeof HistoryService.method>;
+  readonly repositories: ServiceClient<typeof RepositoriesService.method>;
   close(): void;
 };
 
@@ -57,6 +59,7 @@ export function clientsOf(address: string, principal: string): Clients {
     jobs: connection.service(JobsService),
     worker: connection.service(WorkerService),
     history: connection.service(HistoryService),
+    repositories: connection.service(RepositoriesService),
     close: () => connection.close(),
   };
 }

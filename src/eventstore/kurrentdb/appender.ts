@@ -67,7 +67,11 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
         requiresLeader: true,
       });
       const answer = inTime(request, patience.timings.answerTimeout);
-      if (!opening) opened.set(client, answer.catch(() => undefined));
+      if (!opening)
+        opened.set(
+          client,
+          answer.catch(() => undefined),
+        );
       return await answer;
     } finally {
       const next = waiting.shift();
