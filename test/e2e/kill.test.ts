@@ -1,0 +1,116 @@
+import { rmSync } from 'node:fs';
+import test from 'ava';
+import type { JobLogAppended } from '../../gen/memoir/events/v1/events_pb.js';
+import { decodeEvent } from '../../src/eventstore/codec.js';
+import type { RecordedEvent } from '../../src/eventstore/port.js';
+import { CallError } from '../../src/rpc/call-error.js';
+import { type Asked, ask, type Load, startLoad } from '../support/load.js';
+import { logFaults } from '../support/log-faults.js';
+import { makeProject } from '../support/project.js';
+import { eventsOf, liveRows, rebuiltRows } from '../support/read-model.js';
+import { uuidOf } from '../support/runs.js';
+import { type Clients, clientsOf, loseReadModel, testConfig } from '../support/server.js';
+import { type ServerProcess, startServerProcess } from '../support/server-process.js';
+
+/** MEMOIR_KILLS=50 for the whole of it. */
+const kills = Number(process.env.MEMOIR_KILLS ?? 4);
+
+test(`after kill -9 under load every acknowledged write is there and the read model is right, ${kills} times`, async (t) => {
+  t.timeout(1_800_000);
+  const project = makeProject();
+  const config = testConfig({ repositories: { project: project.repository.path } });
+  let server: ServerProcess | undefined;
+  t.teardown(async () => {
+    await server?.kill();
+    rmSync(config.data_dir, { recursive: true, force: true });
+    project.repository.dispose();
+  });
+  let writes = 0;
+  for (let round = 0; round < kills; round++) {
+    server = await startServerProcess(config);
+    const load = startLoad(server.address, `round-${round}`);
+    // From "just started" to some hundred writes later, more often early.
+    await load.reached(Math.floor(Math.random() ** 2 * 400));
+    await server.kill();
+    await load.end();
+    writes += load.acknowledged.length;
+    t.deepEqual(
+      load.wrong.map(({ message }) => message),
+      [],
+    );
+    if (round % 3 === 2) loseReadModel(config);
+
+    server = await startServerProcess(config);
+    const ada = clientsOf(server.address, 'ada');
+    const before = await eventsOf(config);
+    t.deepEqual(logFaults(before), [], `round ${round}`);
+    t.deepEqual(missing(load, before), [], `round ${round}`);
+    const token = String(before.at(-1)?.position ?? 0);
+    await ada.jobs.getQueueSize({ consistencyToken: token });
+    t.deepEqual(liveRows(config), await rebuiltRows(config), `round ${round}`);
+    // Whoever got no answer asks again, and has its one job.
+    const answers = await Promise.all(load.asked.map((asked) => answerOf(ada, asked)));
+    const again = await Promise.all(load.asked.map((asked) => answerOf(ada, asked)));
+    const created = new Set((await eventsOf(config)).filter(({ type }) => type === 'JobRequested').map(submitIdOf));
+    for (const [i, { submitId }] of load.asked.entries()) {
+      if (created.has(submitId)) t.is(again[i], answers[i], `round ${round}: ${submitId}`);
+    }
+    t.deepEqual(logFaults(await eventsOf(config)), [], `round ${round}`);
+    ada.close();
+    await server.kill();
+  }
+  t.log(`${writes} acknowledged writes`);
+  t.true(writes > 0);
+});
+
+test('SIGTERM under load ends the server in good order, with every acknowledged write', async (t) => {
+  const project = makeProject();
+  const config = testConfig({ repositories: { project: project.repository.path } });
+  t.teardown(() => {
+    rmSync(config.data_dir, { recursive: true, force: true });
+    project.repository.dispose();
+  });
+  const server = await startServerProcess(config);
+  const load = startLoad(server.address, 'load');
+  await load.reached(100);
+  t.is(await server.terminate(), 0);
+  await load.end();
+  const events = await eventsOf(config);
+  t.deepEqual(logFaults(events), []);
+  t.deepEqual(missing(load, events), []);
+  const next = await startServerProcess(config);
+  t.deepEqual(liveRows(config), await rebuiltRows(config));
+  await next.kill();
+});
+
+/** The job that is the answer, or was before it was deleted. */
+async function answerOf(clients: Clients, asked: Asked): Promise<string> {
+  try {
+    return uuidOf(await ask(clients, asked));
+  } catch (error) {
+    if (error instanceof CallError && error.reason === 'JOB_DELETED') return error.metadata.uuid as string;
+    throw error;
+  }
+}
+
+const submitIdOf = (event: RecordedEvent) => (JSON.parse(event.data) as { submitId: string }).submitId;
+
+/** What the server acknowledged and the log does not hold. */
+function missing(load: Load, events: readonly RecordedEvent[]): string[] {
+  const at = new Map(events.map((event) => [event.position, event]));
+  const found: string[] = [];
+  for (const { position, stream, type } of load.acknowledged) {
+    const event = at.get(position);
+    if (event?.stream !== stream || event.type !== type) found.push(`${type} of ${stream} at ${position}`);
+  }
+  for (const [uuid, bytes] of load.logged) {
+    const pieces = events.filter(({ stream }) => stream === `joblog-${uuid}`);
+    const there = pieces.reduce((sum, e) => sum + Buffer.byteLength((decodeEvent(e) as JobLogAppended).text), 0);
+    if (there < bytes) found.push(`${bytes - there} bytes of the log of ${uuid}`);
+  }
+  for (const [uuid, count] of load.heartbeats) {
+    const there = events.filter(({ stream, type }) => stream === `job-${uuid}` && type === 'JobProgressed').length;
+    if (there < count) found.push(`${count - there} heartbeats of ${uuid}`);
+  }
+  return found;
+}
