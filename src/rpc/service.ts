@@ -85,7 +85,14 @@ export function serveService<S extends DescService>(
 
   function upload({ input, output }: DescMethod, handler: UploadHandler) {
     return (call: ServerReadableStream<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
-      answer(call, callback, async (context) => encode(output, await handler(decodeAll(input, call), context)));
+      answer(call, callback, async (context) => {
+        const { signal } = context;
+        // A client may leave its stream open for ever; a shutdown does not wait for what it might still send.
+        const cut = () => signal.reason instanceof MemoirError && call.destroy(signal.reason);
+        signal.addEventListener('abort', cut, { once: true });
+        if (signal.aborted) cut();
+        return encode(output, await handler(decodeAll(input, call), context));
+      });
   }
 
   async function answer(
