@@ -39,6 +39,9 @@ export type RepositoryOptions = {
 /** Commits that are remembered as such, so that a full hash costs no look at the disk. */
 const rememberedCommits = 65_536;
 
+/** So many commits are read one by one sooner than a whole history is loaded. */
+const fewGenerations = 256;
+
 /** Generations that are gone back between two chances for other work. */
 const ancestorStride = 65_536;
 
@@ -70,7 +73,9 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   }
 
   async function ancestor(id: string, generations: number): Promise<string | undefined> {
-    const graph = readShallow(layout).size > 0 ? undefined : history.loaded();
+    const shallow = readShallow(layout).size > 0;
+    const far = generations > fewGenerations && !shallow;
+    const graph = far ? await history.graphWith([id]) : shallow ? undefined : history.loaded();
     let number = graph?.numberOf(id) ?? -1;
     if (!graph || number < 0) return reader.ask(layout, 'ancestor', { id, generations });
     for (let i = 0; i < generations && number >= 0; i++) {

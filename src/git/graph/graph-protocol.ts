@@ -5,8 +5,10 @@ import type { ResidentGraph } from './resident-graph.js';
 /** What a loading thread is told. */
 export type GraphThreadData = {
   readonly layout: Layout;
-  /** Commits that must be in the graph, with everything that they reach. */
+  /** Commits that are wanted in the graph, with everything that they reach. */
   readonly starts: readonly string[];
+  /** Whether they must be in it, even if there is a commit-graph without them. */
+  readonly complete: boolean;
   /** Directory where Memoir keeps a commit-graph of its own, if it may. */
   readonly keptIn: string | undefined;
 };

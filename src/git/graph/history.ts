@@ -39,6 +39,9 @@ export type HistoryOptions = {
 /** Commits asked of the reader in one message; more would hold up this thread while they are unpacked. */
 const walkLimits = { first: 64, factor: 4, most: 2_048 };
 
+/** Most commits that one call adds one by one. */
+const mostExtended = 20_000;
+
 /** So many commits added one by one make it worth to load the graph afresh. */
 const mostAdded = 100_000;
 
@@ -52,12 +55,12 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
   let extending: Promise<unknown> = Promise.resolve();
   let closed = false;
 
-  function startLoad(starts: readonly string[]): Promise<CommitGraph> {
+  function startLoad(starts: readonly string[], complete: boolean): Promise<CommitGraph> {
     if (closed) throw new MemoirError('UNAVAILABLE', 'REPOSITORY_UNAVAILABLE', `repository ${quote(name)} is closed`);
     imported = 0;
     const begun = performance.now();
     load = loadGraph(
-      { layout, starts, keptIn },
+      { layout, starts, complete, keptIn },
       {
         progress(count) {
           imported = count;
@@ -84,7 +87,7 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
   }
 
   async function firstGraph(starts: readonly string[]): Promise<CommitGraph> {
-    return graph ?? (await inTime(loading ?? startLoad(starts)));
+    return graph ?? (await inTime(loading ?? startLoad(starts, false)));
   }
 
   async function inTime<T>(work: Promise<T>): Promise<T> {
@@ -110,12 +113,16 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
     }
   }
 
-  /** Reads what is missing in growing batches until everything leads to commits that are there, then adds it. */
-  async function extend(to: CommitGraph, ids: readonly string[]): Promise<void> {
+  /**
+   * Reads what is missing in growing batches until everything leads to commits that are there, then adds it. If that is too
+   * much to be added one by one, all is loaded afresh.
+   */
+  async function extend(to: CommitGraph, ids: readonly string[]): Promise<CommitGraph> {
     const read = new Map<string, WalkedCommit>();
     let limit = walkLimits.first;
     let frontier = ids.filter((id) => to.numberOf(id) < 0);
     while (frontier.length > 0) {
+      if (read.size > mostExtended) return loading ?? startLoad(ids, true);
       const walked = await reader.ask(layout, 'walk', { starts: frontier.slice(0, walkLimits.most), limit });
       limit = Math.min(limit * walkLimits.factor, walkLimits.most);
       const left = new Set(frontier);
@@ -129,6 +136,7 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
       frontier = [...left].filter((id) => !read.has(id));
     }
     await inSlices(addAll(to, read, ids));
+    return to;
   }
 
   function serially<T>(work: () => Promise<T>): Promise<T> {
@@ -140,9 +148,10 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
   async function graphWith(ids: readonly string[]): Promise<CommitGraph> {
     const current = await firstGraph(ids);
     if (ids.every((id) => current.numberOf(id) >= 0)) return current;
-    await inTime(serially(() => extend(current, ids)));
-    if (current.added() > mostAdded && current === graph && !loading) startLoad(ids);
-    return current;
+    const extended = await inTime(serially(() => extend(graph ?? current, ids)));
+    if (extended.added() > mostAdded && extended === graph && !loading) startLoad(ids, true);
+    if (ids.every((id) => extended.numberOf(id) >= 0)) return extended;
+    return graphWith(ids);
   }
 
   return {

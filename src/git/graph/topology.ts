@@ -1,4 +1,5 @@
 import { type CommitTable, parentsOf } from './commit-table.js';
+import { sortByDate } from './sort-by-date.js';
 
 /** Numbers that git's commit-graph derives from the shape of history, by row of the table. */
 export type Topology = {
@@ -29,7 +30,7 @@ export function computeTopology(table: CommitTable, fail: (what: string) => Erro
     levels[row] = level + 1;
     correctedDates[row] = date + 1;
   }
-  return { levels, correctedDates, order: orderBy(correctedDates, levels) };
+  return { levels, correctedDates, order: sortByDate(correctedDates) };
 }
 
 /** Kahn's algorithm: a commit is taken once all of its parents are. */
@@ -72,35 +73,4 @@ function parentsFirst(table: CommitTable, fail: (what: string) => Error): Uint32
   }
   if (ready < count) throw fail('it has commits that are their own ancestors');
   return order;
-}
-
-const digit = 1 << 16;
-
-/** Sorts rows by key, then by level; a radix sort unless the keys are spread too far for one. */
-function orderBy(keys: Float64Array, levels: Uint32Array): Uint32Array {
-  let least = Number.POSITIVE_INFINITY;
-  let most = Number.NEGATIVE_INFINITY;
-  for (const key of keys) {
-    if (key < least) least = key;
-    if (key > most) most = key;
-  }
-  const rows = Uint32Array.from(keys, (_, row) => row);
-  if (most - least >= 2 ** 32) {
-    return rows.sort((a, b) => (keys[a] ?? 0) - (keys[b] ?? 0) || (levels[a] ?? 0) - (levels[b] ?? 0));
-  }
-  const low = sortByDigit(rows, (row) => ((keys[row] ?? 0) - least) % digit);
-  return sortByDigit(low, (row) => Math.floor(((keys[row] ?? 0) - least) / digit));
-}
-
-function sortByDigit(rows: Uint32Array, digitOf: (row: number) => number): Uint32Array {
-  const starts = new Uint32Array(digit + 1);
-  for (const row of rows) starts[digitOf(row) + 1] = (starts[digitOf(row) + 1] ?? 0) + 1;
-  for (let i = 0; i < digit; i++) starts[i + 1] = (starts[i + 1] ?? 0) + (starts[i] ?? 0);
-  const sorted = new Uint32Array(rows.length);
-  for (const row of rows) {
-    const at = starts[digitOf(row)] ?? 0;
-    sorted[at] = row;
-    starts[digitOf(row)] = at + 1;
-  }
-  return sorted;
 }

@@ -38,9 +38,11 @@ export function openIdTable(
     const first = prefix[0] ?? 0;
     let low = fanout[first] ?? 0;
     let high = fanout[first + 1] ?? 0;
+    const key = prefix.length < 4 ? -1 : prefix.readUInt32BE(0);
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (Buffer.compare(at(middle), prefix) < 0) low = middle + 1;
+      const found = key < 0 ? key : file.uint32(idsAt + middle * bytes);
+      if (found === key ? Buffer.compare(at(middle), prefix) < 0 : found < key) low = middle + 1;
       else high = middle;
     }
     return low;

@@ -99,7 +99,7 @@ export function openPack(
     for (const length of [size + (size >>> 8) + 64, end - dataAt]) {
       const input = file.read(dataAt, Math.min(length, end - dataAt));
       try {
-        const data = inflateSync(input, { maxOutputLength: Math.max(1, size) });
+        const data = inflateSync(input, { maxOutputLength: Math.max(1, size), chunkSize: Math.max(64, size + 1) });
         if (data.length === size) return data;
       } catch (error) {
         const ranOut = error instanceof Error && 'code' in error && error.code === 'Z_BUF_ERROR';

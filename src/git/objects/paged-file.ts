@@ -3,6 +3,8 @@ import { LRUCache } from 'lru-cache';
 
 const pageBits = 15;
 const pageSize = 1 << pageBits;
+/** Beyond this, bit operations lose bits. */
+const largestInteger = 2 ** 31 - 1;
 
 /** Pages of files that are too large to be kept in memory; the least recently read ones make room. */
 export type PageCache = { get(key: number): Buffer | undefined; set(key: number, page: Buffer): unknown };
@@ -20,6 +22,8 @@ export type PagedFile = {
    * Bytes from a position on; not to be written to. Fewer than asked for only where the file ends.
    */
   read(position: number, length: number): Buffer;
+  /** The big-endian number of four bytes at a position; -1 beyond the end. */
+  uint32(position: number): number;
   close(): void;
 };
 
@@ -59,21 +63,32 @@ export function openPagedFile(path: string, cache: PageCache): PagedFile {
     return at;
   }
 
+  function read(position: number, length: number): Buffer {
+    const first = Math.floor(position / pageSize);
+    const within = position - first * pageSize;
+    if (within + length <= pageSize) return page(first).subarray(within, within + length);
+    const out = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - position)));
+    let at = 0;
+    for (let number = first; at < out.length; number++) {
+      const from = number === first ? within : 0;
+      const got = page(number).copy(out, at, from);
+      at += got;
+      if (got === 0) break;
+    }
+    return out.subarray(0, at);
+  }
+
   return {
     size,
-    read(position, length) {
-      const first = Math.floor(position / pageSize);
-      const within = position - first * pageSize;
-      if (within + length <= pageSize) return page(first).subarray(within, within + length);
-      const out = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - position)));
-      let at = 0;
-      for (let number = first; at < out.length; number++) {
-        const from = number === first ? within : 0;
-        const got = page(number).copy(out, at, from);
-        at += got;
-        if (got === 0) break;
+    read,
+    uint32(position) {
+      const within = position & (pageSize - 1);
+      if (position > largestInteger || within + 4 > pageSize) {
+        const bytes = read(position, 4);
+        return bytes.length < 4 ? -1 : bytes.readUInt32BE(0);
       }
-      return out.subarray(0, at);
+      const bytes = page(position >>> pageBits);
+      return within + 4 > bytes.length ? -1 : bytes.readUInt32BE(within);
     },
     close() {
       if (!closed) closeSync(file);
