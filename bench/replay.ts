@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import Table from 'cli-table3';
 import { openReadModel } from '../projections/read-model.js';
+import { sqliteUrl } from '../src/eventstore/open-store.js';
 import { openSqliteLog, openSqliteStore } from '../src/eventstore/sqlite/store.js';
 import { writeHistory } from './history.js';
 
@@ -22,7 +23,7 @@ const measurements: Record<string, (directory: string, events: number) => Promis
   async replay(directory) {
     const log = join(directory, 'events.sqlite');
     const store = await openSqliteStore(log, Date.now);
-    const readModel = await openReadModel(log, join(directory, 'read-model.sqlite'));
+    const readModel = await openReadModel(sqliteUrl(log), join(directory, 'read-model.sqlite'));
     await readModel.caughtUp();
     await readModel.close();
     await store.close();

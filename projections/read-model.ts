@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import { MemoirError } from '../src/domain/errors.js';
 import type { Position } from '../src/eventstore/port.js';
+import { lockFile } from '../src/eventstore/sqlite/lock.js';
 import { jobQueries } from './jobs.js';
 import { queueQueries } from './queue.js';
 import { reuseQueries } from './reuse-index.js';
@@ -42,11 +43,18 @@ export type Progress = {
 
 type Waiter = { readonly position: Position; readonly resolve: () => void; readonly reject: (error: Error) => void };
 
-/** Starts the thread that keeps the read model at `readModelPath` and opens it for reading. */
-export async function openReadModel(logPath: string, readModelPath: string): Promise<ReadModel> {
-  const thread = new Worker(new URL('./thread.js', import.meta.url), { workerData: { logPath, readModelPath } });
+/**
+ * Starts the thread that keeps the read model at `readModelPath` of the store at `storeUrl`, and opens it for reading.
+ * @throws StoreUnavailable if another server has the read model, or the store cannot be reached
+ */
+export async function openReadModel(storeUrl: string, readModelPath: string): Promise<ReadModel> {
+  const unlock = lockFile(readModelPath, 'the read model', 'each server needs a data directory of its own');
+  const thread = new Worker(new URL('./thread.js', import.meta.url), { workerData: { storeUrl, readModelPath } });
   const exited = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
-  const end = await opened(thread);
+  const end = await opened(thread).catch((error: unknown) => {
+    unlock();
+    throw error;
+  });
   const db = new Database(readModelPath, { readonly: true });
   db.pragma('cache_size = -65536');
 
@@ -138,6 +146,7 @@ export async function openReadModel(logPath: string, readModelPath: string): Pro
       thread.postMessage('stop');
       await exited;
       db.close();
+      unlock();
     },
   };
 }
@@ -149,9 +158,11 @@ function unavailable(message: string, cause?: unknown): MemoirError {
 function opened(thread: Worker): Promise<Position> {
   return new Promise((resolve, reject) => {
     thread.once('error', reject);
-    thread.once('message', (message: ThreadMessage) => {
+    thread.on('message', function heard(message: ThreadMessage) {
+      if (message.kind !== 'opened') return;
       thread.off('error', reject);
-      resolve(message.kind === 'opened' ? message.end : 0);
+      thread.off('message', heard);
+      resolve(message.end);
     });
   });
 }

@@ -2,8 +2,8 @@ import type { Position } from '../src/eventstore/port.js';
 
 /** What the projection thread is started with. */
 export type ThreadData = {
-  /** File of the embedded log. */
-  readonly logPath: string;
+  /** URL of the event store, with its credentials. */
+  readonly storeUrl: string;
   /** File of the read model. */
   readonly readModelPath: string;
 };

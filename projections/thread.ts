@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { openSqliteLog } from '../src/eventstore/sqlite/store.js';
+import { systemEdge } from '../src/edge.js';
+import { openLog } from '../src/eventstore/open-store.js';
 import { allProjections } from './all.js';
 import { openReadModelFile } from './database.js';
 import { type Applied, runProjections } from './runner.js';
@@ -11,7 +12,7 @@ import type { ThreadData, ThreadMessage } from './thread-protocol.js';
 /** How long to wait after a failure, such as a full disk, before the batch is tried again, in milliseconds. */
 const retryAfter = 1_000;
 
-const { logPath, readModelPath } = workerData as ThreadData;
+const { storeUrl, readModelPath } = workerData as ThreadData;
 const stop = new AbortController();
 
 function say(message: ThreadMessage): void {
@@ -35,7 +36,7 @@ function report({ events, position, live }: Applied): void {
 
 parentPort?.once('message', () => stop.abort());
 
-const log = openSqliteLog(logPath);
+const log = openLog(storeUrl, systemEdge, (message) => say({ kind: 'failed', message }));
 const db = openReadModelFile(readModelPath, allProjections);
 say({ kind: 'opened', end: await log.end() });
 while (!stop.signal.aborted) {
@@ -48,4 +49,5 @@ while (!stop.signal.aborted) {
 }
 db.close();
 await log.close();
-parentPort?.close();
+// Ends this thread, whatever a client of the store may still have under way.
+process.exit();

@@ -18,7 +18,7 @@ export const serverConfig = z.strictObject({
   data_dir: z.string().min(1),
   /** Address to listen on, as host:port; port 0 takes any free one. */
   listen: z.string().default('127.0.0.1:7420'),
-  /** URL of the event store; `sqlite:` and a path. Without it, events.sqlite in the data directory. */
+  /** URL of the event store: `sqlite:` and a path, or `kurrentdb://…`. Without it, events.sqlite in the data directory. */
   store: z.string().optional(),
   /** Repositories by name. */
   repositories: z.record(repositoryName, repositoryConfig).default({}),

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { DescService } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { HistoryService } from '../gen/memoir/history/v1/history_service_pb.js';
@@ -11,7 +11,7 @@ import { openReadModel, type ReadModel } from '../projections/read-model.js';
 import type { ServerConfig } from './config.js';
 import { MemoirError, quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
-import { openSqliteStore } from './eventstore/sqlite/store.js';
+import { openStore, sqliteUrl, storeName } from './eventstore/open-store.js';
 import { openRepositories } from './git/repositories.js';
 import { noImages } from './images/none.js';
 import { jobClaims } from './jobs/claim-job.js';
@@ -59,12 +59,13 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
   };
   try {
     mkdirSync(config.data_dir, { recursive: true });
-    const logPath = storePath(config);
+    const storeUrl = config.store ?? sqliteUrl(join(config.data_dir, 'events.sqlite'));
+    const storeLabel = storeName(storeUrl);
     const repositories = await openRepositories(config.repositories);
     closers.push(() => repositories.close());
-    const store = await openSqliteStore(logPath, edge.now);
+    const store = await openStore(storeUrl, edge, (message) => logger.warn(message));
     closers.push(() => store.close());
-    const readModel = await openReadModel(logPath, join(config.data_dir, 'read-model.sqlite'));
+    const readModel = await openReadModel(storeUrl, join(config.data_dir, 'read-model.sqlite'));
     closers.push(() => readModel.close());
     const written = ownWrites(readModel);
     const context: JobsContext = {
@@ -84,7 +85,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     const calls = openCalls(principalFromMetadata, edge);
     const server = await listen(host, port, services(context, calls, logger));
     void announce(readModel, server.setServing, logger);
-    logger.info({ address: server.address, repositories: repositories.names() }, 'listening');
+    logger.info({ address: server.address, store: storeLabel, repositories: repositories.names() }, 'listening');
     return {
       address: server.address,
       ready: () => readModel.caughtUp(),
@@ -161,12 +162,6 @@ async function announce(readModel: ReadModel, setServing: (serving: boolean) => 
   } finally {
     clearInterval(timer);
   }
-}
-
-function storePath({ store, data_dir: dataDir }: ServerConfig): string {
-  if (store === undefined) return join(dataDir, 'events.sqlite');
-  if (store.startsWith('sqlite:') && store.length > 'sqlite:'.length) return resolve(store.slice('sqlite:'.length));
-  throw new Error(`store ${quote(store)} is not "sqlite:" and a path`);
 }
 
 /** Callers are not authenticated yet and name themselves, so nobody but this machine may reach the server. */

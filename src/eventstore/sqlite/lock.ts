@@ -4,10 +4,21 @@ import { StoreUnavailable } from '../port.js';
 
 /**
  * Takes the log at `path` for this process alone, until the returned function is called or the process ends, however it ends.
- * The lock is SQLite's own lock on an empty file beside the log, since Node.js has no file locks.
  * @throws StoreUnavailable if another process, or another store of this one, has it, or the lock's file cannot be made
  */
 export function lockLog(path: string): () => void {
+  return lockFile(
+    path,
+    'the event log',
+    'the embedded store belongs to one process, several servers need a KurrentDB store',
+  );
+}
+
+/**
+ * Takes a file for this process alone, as `lockLog` does. `what` and `advice` are words for the message. The lock is SQLite's own
+ * lock on an empty file beside it, since Node.js has no file locks.
+ */
+export function lockFile(path: string, what: string, advice: string): () => void {
   let db: Database.Database | undefined;
   try {
     db = new Database(`${path}.lock`, { timeout: 0 });
@@ -16,9 +27,8 @@ export function lockLog(path: string): () => void {
     db?.close();
     const busy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY');
     const why = busy
-      ? `the event log ${quote(path)} is in use by another Memoir server; the embedded store belongs to one process, ` +
-        'several servers need a KurrentDB store'
-      : `the event log ${quote(path)} cannot be locked by ${quote(`${path}.lock`)}: ${(error as Error).message}`;
+      ? `${what} ${quote(path)} is in use by another Memoir server; ${advice}`
+      : `${what} ${quote(path)} cannot be locked by ${quote(`${path}.lock`)}: ${(error as Error).message}`;
     throw new StoreUnavailable(why, error);
   }
   return () => db.close();

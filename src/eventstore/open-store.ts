@@ -1,0 +1,58 @@
+import { resolve } from 'node:path';
+import { quote } from '../domain/errors.js';
+import type { Edge } from '../edge.js';
+import { openKurrentLog, openKurrentStore } from './kurrentdb/store.js';
+import { isKurrentUrl, type KurrentUrl, parseKurrentUrl, withoutCredentials } from './kurrentdb/url.js';
+import type { EventLog, EventStore } from './port.js';
+import { openSqliteLog, openSqliteStore } from './sqlite/store.js';
+
+const sqliteScheme = 'sqlite:';
+
+/** Told about every failure of a store that is tried again, in words, without credentials. */
+export type OnTrouble = (message: string) => void;
+
+type Place =
+  | { readonly kind: 'sqlite'; readonly path: string }
+  | { readonly kind: 'kurrentdb'; readonly url: KurrentUrl };
+
+/** The URL of the embedded store in a file. */
+export function sqliteUrl(path: string): string {
+  return `${sqliteScheme}${resolve(path)}`;
+}
+
+/**
+ * What the URL names, for messages: the path, or the nodes without credentials.
+ * @throws Error as `openStore` does
+ */
+export function storeName(url: string): string {
+  const place = placeOf(url);
+  return place.kind === 'sqlite' ? place.path : place.url.address;
+}
+
+/**
+ * Opens the event store that a URL names: `sqlite:` and a path, or a connection string of KurrentDB.
+ * @throws Error naming the URL, without credentials, if it names no store; StoreUnavailable or StoreUnreadable as the store does
+ */
+export async function openStore(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventStore> {
+  const place = placeOf(url);
+  if (place.kind === 'sqlite') return openSqliteStore(place.path, edge.now);
+  return openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) });
+}
+
+/** Opens the log of a store for reading only: the embedded one only in the process that has it open as a store. */
+export function openLog(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
+  const place = placeOf(url);
+  if (place.kind === 'sqlite') return openSqliteLog(place.path);
+  return openKurrentLog(place.url, { edge, ...(onTrouble && { onTrouble }) });
+}
+
+function placeOf(url: string): Place {
+  if (isKurrentUrl(url)) return { kind: 'kurrentdb', url: parseKurrentUrl(url) };
+  if (url.startsWith(sqliteScheme) && url.length > sqliteScheme.length) {
+    return { kind: 'sqlite', path: resolve(url.slice(sqliteScheme.length)) };
+  }
+  throw new Error(
+    `store ${quote(withoutCredentials(url))} is not "sqlite:" and a path, nor a connection string of KurrentDB such as ` +
+      '"kurrentdb://user:password@node1:2113,node2:2113"',
+  );
+}
