@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { EventLog, Position } from '../src/eventstore/port.js';
 import { start } from '../src/eventstore/port.js';
@@ -9,6 +9,9 @@ export type Checkpoint = { readonly position: Position; readonly eventId: string
 
 const beginning: Checkpoint = { position: start, eventId: '' };
 
+/** Up to this many bytes the file is checked at opening, which takes about half a second. */
+const checkLimit = 256 * 1024 ** 2;
+
 /**
  * Opens the read model's file for writing and makes the tables of every projection that is new or was raised to another
  * version. A file that is damaged is made anew: it holds nothing that the log does not.
@@ -17,15 +20,29 @@ export function openReadModelFile(path: string, projections: readonly Projection
   try {
     return prepareFile(path, projections);
   } catch (error) {
-    if (!(error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code))) throw error;
-    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+    if (!isDamage(error)) throw error;
+    removeReadModelFile(path);
     return prepareFile(path, projections);
   }
+}
+
+/** Whether an error says that the file is damaged or no database, rather than that it cannot be used now. */
+export function isDamage(error: unknown): boolean {
+  return error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code);
+}
+
+/** Removes the read model's file, so that the next opening makes it anew. */
+export function removeReadModelFile(path: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
 }
 
 function prepareFile(path: string, projections: readonly Projection[]): Database.Database {
   const db = new Database(path);
   try {
+    if (statSync(path).size <= checkLimit) {
+      const found = db.pragma('quick_check(1)', { simple: true }) as string;
+      if (found !== 'ok') throw new Database.SqliteError(found, 'SQLITE_CORRUPT');
+    }
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = NORMAL');
     db.pragma('cache_size = -65536');

@@ -9,7 +9,7 @@ import {
   type TasksSummary,
   TasksSummarySchema,
 } from '../gen/memoir/jobs/v1/job_pb.js';
-import { uuidOfJobStream } from '../src/domain/streams.js';
+import { uuidIndex, whereUuid } from './job-position.js';
 import type { Projection } from './projection.js';
 
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
@@ -20,7 +20,7 @@ export const jobs: Projection = {
   schema: `
     CREATE TABLE job (
       position INTEGER PRIMARY KEY,
-      uuid TEXT NOT NULL UNIQUE,
+      uuid TEXT NOT NULL,
       owner TEXT NOT NULL,
       repository TEXT NOT NULL,
       script TEXT NOT NULL,
@@ -58,11 +58,12 @@ export const jobs: Projection = {
       progress_message TEXT NOT NULL DEFAULT '',
       deleted INTEGER NOT NULL DEFAULT 0
     ) STRICT;
+    ${uuidIndex};
     CREATE INDEX job_created ON job (created_at, position);
     CREATE INDEX job_submit_id ON job (owner, submit_id) WHERE submit_id <> '';
     CREATE INDEX job_running ON job (position) WHERE state = ${JobState.RUNNING};
   `,
-  prepare(db) {
+  prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
@@ -70,24 +71,24 @@ export const jobs: Projection = {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const started = db.prepare(`
       UPDATE job SET state = ${JobState.RUNNING}, claimed_by = ?, started_at = ?, lease_ms = ?, lease_expires_at = ?,
-        lease_revision = ?, revision = ? WHERE uuid = ?`);
+        lease_revision = ?, revision = ? WHERE position = ?`);
     const progressed = db.prepare(`
       UPDATE job SET lease_ms = ?, lease_expires_at = ?, lease_revision = ?, tasks_summary = coalesce(?, tasks_summary),
-        progress = coalesce(?, progress), progress_message = coalesce(?, progress_message), revision = ? WHERE uuid = ?`);
+        progress = coalesce(?, progress), progress_message = coalesce(?, progress_message), revision = ? WHERE position = ?`);
     const released = 'lease_ms = 0, lease_expires_at = NULL, lease_revision = -1';
     const completed = db.prepare(`
       UPDATE job SET state = ${JobState.COMPLETE}, output = ?, log = ?, tasks_summary = coalesce(?, tasks_summary),
-        finished_at = ?, ${released}, revision = ? WHERE uuid = ?`);
+        finished_at = ?, ${released}, revision = ? WHERE position = ?`);
     const failed = db.prepare(`
       UPDATE job SET state = ${JobState.FAILED}, failure_reason = ?, failure_message = ?, log = ?,
-        tasks_summary = coalesce(?, tasks_summary), finished_at = ?, ${released}, revision = ? WHERE uuid = ?`);
+        tasks_summary = coalesce(?, tasks_summary), finished_at = ?, ${released}, revision = ? WHERE position = ?`);
     const cancelled = db.prepare(`
       UPDATE job SET state = ${JobState.CANCELLED}, cancelled_by = ?, cancelled_at = ?, ${released}, revision = ?
-      WHERE uuid = ?`);
+      WHERE position = ?`);
     const updated = db.prepare(`
       UPDATE job SET priority = coalesce(?, priority), description = coalesce(?, description),
-        components = coalesce(?, components), revision = ? WHERE uuid = ?`);
-    const deleted = db.prepare('UPDATE job SET deleted = 1, revision = ? WHERE uuid = ?');
+        components = coalesce(?, components), revision = ? WHERE position = ?`);
+    const deleted = db.prepare('UPDATE job SET deleted = 1, revision = ? WHERE position = ?');
     return {
       JobRequested(event, { position, revision }) {
         const { runtimeConstraints } = event;
@@ -118,7 +119,7 @@ export const jobs: Projection = {
       JobStarted(event, { stream, revision }) {
         const leaseMs = event.lease ? durationMs(event.lease) : 0;
         const at = millis(event.startedAt);
-        started.run(event.worker, at, leaseMs, at + leaseMs, revision, revision, uuidOfJobStream(stream));
+        started.run(event.worker, at, leaseMs, at + leaseMs, revision, revision, positionOf(stream));
       },
       JobProgressed(event, { stream, revision }) {
         const leaseMs = event.lease ? durationMs(event.lease) : 0;
@@ -130,27 +131,27 @@ export const jobs: Projection = {
           event.progress ?? null,
           event.progressMessage ?? null,
           revision,
-          uuidOfJobStream(stream),
+          positionOf(stream),
         );
       },
       JobCompleted(event, { stream, revision }) {
         const at = millis(event.completedAt);
-        completed.run(event.output, event.log, tasks(event.tasksSummary), at, revision, uuidOfJobStream(stream));
+        completed.run(event.output, event.log, tasks(event.tasksSummary), at, revision, positionOf(stream));
       },
       JobFailed(event, { stream, revision }) {
         const at = millis(event.failedAt);
-        const uuid = uuidOfJobStream(stream);
-        failed.run(event.reason, event.message, event.log, tasks(event.tasksSummary), at, revision, uuid);
+        const position = positionOf(stream);
+        failed.run(event.reason, event.message, event.log, tasks(event.tasksSummary), at, revision, position);
       },
       JobCancelled(event, { stream, revision }) {
-        cancelled.run(event.cancelledBy, millis(event.cancelledAt), revision, uuidOfJobStream(stream));
+        cancelled.run(event.cancelledBy, millis(event.cancelledAt), revision, positionOf(stream));
       },
       JobUpdated(event, { stream, revision }) {
         const components = event.components ? JSON.stringify(event.components.uuids) : null;
-        updated.run(event.priority ?? null, event.description ?? null, components, revision, uuidOfJobStream(stream));
+        updated.run(event.priority ?? null, event.description ?? null, components, revision, positionOf(stream));
       },
       JobDeleted(_event, { stream, revision }) {
-        deleted.run(revision, uuidOfJobStream(stream));
+        deleted.run(revision, positionOf(stream));
       },
     };
   },
@@ -256,7 +257,7 @@ export type JobCursor = { readonly createdAt: number; readonly position: number 
 
 /** Reads of the jobs that were not deleted. */
 export function jobQueries(db: Database.Database) {
-  const byUuid = db.prepare('SELECT * FROM job WHERE uuid = ? AND deleted = 0');
+  const byUuid = db.prepare(`SELECT * FROM job WHERE ${whereUuid} AND deleted = 0`);
   const bySubmitId = db.prepare(
     "SELECT * FROM job WHERE owner = ? AND submit_id = ? AND submit_id <> '' ORDER BY position LIMIT 1",
   );
@@ -266,7 +267,7 @@ export function jobQueries(db: Database.Database) {
   const running = db.prepare(`SELECT uuid, lease_ms, lease_revision FROM job WHERE state = ${JobState.RUNNING}`);
   return {
     /** The row of a job. */
-    get: (uuid: string) => byUuid.get(uuid) as JobRow | undefined,
+    get: (uuid: string) => byUuid.get(uuid, uuid) as JobRow | undefined,
     /** The first job that an owner made with a submit_id, deleted or not. */
     bySubmitId: (owner: string, submitId: string) => bySubmitId.get(owner, submitId) as JobRow | undefined,
     /** Up to `limit` rows, newest first, after the cursor. */

@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { MemoirEvent } from '../src/domain/events.js';
 import type { RecordedEvent } from '../src/eventstore/port.js';
+import type { PositionOf } from './job-position.js';
 
 /** The last part of a message's full name, as the event type of the log. */
 type BareName<T extends string> = T extends `memoir.events.v1.${infer Name}` ? Name : never;
@@ -22,5 +23,5 @@ export type Projection = {
   /** SQL that creates its tables and indexes. */
   readonly schema: string;
   /** Makes the handlers, which write to `db` inside a transaction of the runner. */
-  readonly prepare: (db: Database.Database) => Handlers;
+  readonly prepare: (db: Database.Database, positionOf: PositionOf) => Handlers;
 };

@@ -1,9 +1,8 @@
 import type Database from 'better-sqlite3';
-import { uuidOfJobStream } from '../src/domain/streams.js';
 import type { JobRow } from './jobs.js';
 import type { Projection } from './projection.js';
 
-/** Queued jobs in the order in which workers get them. `position` is that of the job's JobRequested. */
+/** Queued jobs in the order in which workers get them: by `urgency`, the negative priority, then by `position`, that of JobRequested. */
 export const queue: Projection = {
   name: 'queue',
   version: 1,
@@ -11,23 +10,23 @@ export const queue: Projection = {
   schema: `
     CREATE TABLE queued (
       position INTEGER PRIMARY KEY,
-      uuid TEXT NOT NULL UNIQUE,
+      uuid TEXT NOT NULL,
       repository TEXT NOT NULL,
-      priority INTEGER NOT NULL
+      urgency INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX queued_order ON queued (priority DESC, position);
-    CREATE INDEX queued_repository ON queued (repository, priority DESC, position);
+    CREATE INDEX queued_order ON queued (urgency, position);
+    CREATE INDEX queued_of_repository ON queued (repository, urgency, position);
   `,
-  prepare(db) {
-    const insert = db.prepare('INSERT INTO queued (position, uuid, repository, priority) VALUES (?, ?, ?, ?)');
-    const remove = db.prepare('DELETE FROM queued WHERE uuid = ?');
-    const reorder = db.prepare('UPDATE queued SET priority = ? WHERE uuid = ?');
+  prepare(db, positionOf) {
+    const insert = db.prepare('INSERT INTO queued (position, uuid, repository, urgency) VALUES (?, ?, ?, ?)');
+    const remove = db.prepare('DELETE FROM queued WHERE position = ?');
+    const reorder = db.prepare('UPDATE queued SET urgency = ? WHERE position = ?');
     return {
-      JobRequested: (event, { position }) => void insert.run(position, event.uuid, event.repository, event.priority),
-      JobStarted: (_event, { stream }) => void remove.run(uuidOfJobStream(stream)),
-      JobCancelled: (_event, { stream }) => void remove.run(uuidOfJobStream(stream)),
+      JobRequested: (event, { position }) => void insert.run(position, event.uuid, event.repository, -event.priority),
+      JobStarted: (_event, { stream }) => void remove.run(positionOf(stream)),
+      JobCancelled: (_event, { stream }) => void remove.run(positionOf(stream)),
       JobUpdated(event, { stream }) {
-        if (event.priority !== undefined) reorder.run(event.priority, uuidOfJobStream(stream));
+        if (event.priority !== undefined) reorder.run(-event.priority, positionOf(stream));
       },
     };
   },
@@ -41,18 +40,15 @@ export type QueuedRow = QueueCursor & { readonly uuid: string; readonly reposito
 
 /** Reads of the queue. */
 export function queueQueries(db: Database.Database) {
-  const after = '(-queued.priority, queued.position) > (?, ?)';
-  const order = 'queued.priority DESC, queued.position';
-  const page = db.prepare(`
-    SELECT job.* FROM queued JOIN job ON job.position = queued.position
-    WHERE queued.priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`);
-  const places = db.prepare(`SELECT * FROM queued WHERE priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`);
+  const rest = '(urgency, queued.position) > (?, ?) ORDER BY urgency, queued.position LIMIT ?';
+  const page = db.prepare(`SELECT job.* FROM queued JOIN job ON job.position = queued.position WHERE ${rest}`);
+  const places = db.prepare(`SELECT position, uuid, repository, -urgency AS priority FROM queued WHERE ${rest}`);
   const placesOf = db.prepare(
-    `SELECT * FROM queued WHERE repository = ? AND priority <= ? AND ${after} ORDER BY ${order} LIMIT ?`,
+    `SELECT position, uuid, repository, -urgency AS priority FROM queued WHERE repository = ? AND ${rest}`,
   );
   const size = db.prepare('SELECT count(*) FROM queued').pluck();
-  const bounds = (cursor: QueueCursor | undefined): [number, number, number] =>
-    cursor ? [cursor.priority, -cursor.priority, cursor.position] : [2 ** 31, -(2 ** 31), 0];
+  const bounds = (cursor: QueueCursor | undefined): [number, number] =>
+    cursor ? [-cursor.priority, cursor.position] : [-(2 ** 31), 0];
   return {
     /** Up to `limit` queued jobs after the cursor. */
     page: (cursor: QueueCursor | undefined, limit: number) => page.all(...bounds(cursor), limit) as JobRow[],

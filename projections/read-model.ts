@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
-import { MemoirError } from '../src/domain/errors.js';
-import type { Position } from '../src/eventstore/port.js';
+import { MemoirError, quote } from '../src/domain/errors.js';
+import { type Position, start } from '../src/eventstore/port.js';
 import { lockFile } from '../src/eventstore/sqlite/lock.js';
 import { jobQueries } from './jobs.js';
 import { queueQueries } from './queue.js';
@@ -45,57 +45,88 @@ type Waiter = { readonly position: Position; readonly resolve: () => void; reado
 
 /**
  * Starts the thread that keeps the read model at `readModelPath` of the store at `storeUrl`, and opens it for reading.
- * @throws StoreUnavailable if another server has the read model, or the store cannot be reached
+ * @throws StoreUnavailable if another server has the read model; MemoirError UNAVAILABLE if the file or the log cannot be opened
  */
 export async function openReadModel(storeUrl: string, readModelPath: string): Promise<ReadModel> {
   const unlock = lockFile(readModelPath, 'the read model', 'each server needs a data directory of its own');
   const thread = new Worker(new URL('./thread.js', import.meta.url), { workerData: { storeUrl, readModelPath } });
-  const exited = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
-  const end = await opened(thread).catch((error: unknown) => {
-    unlock();
-    throw error;
-  });
-  const db = new Database(readModelPath, { readonly: true });
-  db.pragma('cache_size = -65536');
 
-  let position: Position = 0;
+  let position: Position = start;
   let live = false;
   let failure: string | undefined;
   let closed: MemoirError | undefined;
-  let waiters: Waiter[] = [];
-  const liveWaiters: Waiter[] = [];
+  const waiters = new Set<Waiter>();
+  const liveWaiters = new Set<Waiter>();
   const listeners = new Map<string, Set<() => void>>();
   const queueListeners = new Set<() => void>();
 
-  function settle(): void {
-    const due = waiters.filter((waiter) => waiter.position <= position);
-    if (due.length > 0) {
-      waiters = waiters.filter((waiter) => waiter.position > position);
-      for (const { resolve } of due) resolve();
-    }
-    if (!live) return;
-    for (const { resolve } of liveWaiters.splice(0)) resolve();
+  function applied(message: Extract<ThreadMessage, { kind: 'applied' }>): void {
+    const nowLive = message.live && !live;
+    position = message.position;
+    live = message.live;
+    failure = undefined;
+    for (const waiter of [...waiters]) if (waiter.position <= position) waiter.resolve();
+    if (live) for (const { resolve } of [...liveWaiters]) resolve();
+    // What changed while the log's past was applied was told to nobody, so that everybody is told when that is over.
+    const streams = nowLive ? [...listeners.keys()] : message.streams;
+    const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);
+    if (nowLive || message.queued) told.push(...queueListeners);
+    for (const listener of told) listener();
   }
 
   function abandon(error: MemoirError): void {
     closed ??= error;
-    for (const { reject } of [...waiters.splice(0), ...liveWaiters.splice(0)]) reject(closed);
+    for (const { reject } of [...waiters, ...liveWaiters]) reject(closed);
   }
 
-  thread.on('message', (message: ThreadMessage) => {
-    if (message.kind === 'failed') failure = message.message;
-    if (message.kind !== 'applied') return;
-    position = message.position;
-    live = message.live;
-    failure = undefined;
-    settle();
-    for (const stream of message.streams) for (const listener of listeners.get(stream) ?? []) listener();
-    if (message.queued) for (const listener of [...queueListeners]) listener();
+  function wait(those: Set<Waiter>, wanted: Position, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settled = () => {
+        those.delete(waiter);
+        signal?.removeEventListener('abort', aborted);
+      };
+      const waiter: Waiter = {
+        position: wanted,
+        resolve() {
+          settled();
+          resolve();
+        },
+        reject(error) {
+          settled();
+          reject(error);
+        },
+      };
+      const aborted = () =>
+        waiter.reject(unavailable(`the read model is at position ${position} and did not come to ${wanted} in time`));
+      signal?.addEventListener('abort', aborted, { once: true });
+      those.add(waiter);
+      if (signal?.aborted) aborted();
+    });
+  }
+
+  const exited = new Promise<void>((resolve) => {
+    thread.once('exit', () => {
+      unlock();
+      abandon(unavailable('the read model has ended unexpectedly'));
+      resolve();
+    });
   });
-  thread.on('error', (error) => {
-    failure = error.message;
-    abandon(unavailable(`the read model has failed: ${error.message}`, error));
+  const opened = new Promise<Position>((resolve, reject) => {
+    thread.on('message', (message: ThreadMessage) => {
+      if (message.kind === 'opened') resolve(message.end);
+      else if (message.kind === 'failed') failure = message.message;
+      else applied(message);
+    });
+    thread.on('error', (error) => {
+      failure = error.message;
+      abandon(unavailable(`the read model ${quote(readModelPath)} has failed: ${error.message}`, error));
+      reject(closed);
+    });
+    thread.once('exit', () => reject(closed));
   });
+  const end = await opened;
+  const db = new Database(readModelPath, { readonly: true });
+  db.pragma('cache_size = -65536');
 
   return {
     jobs: jobQueries(db),
@@ -105,64 +136,35 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
     progress: () => ({ live: live && !closed, position, end, failure }),
     waitFor(wanted, signal) {
       if (wanted <= position) return Promise.resolve();
-      if (closed) return Promise.reject(closed);
-      return new Promise((resolve, reject) => {
-        const waiter: Waiter = {
-          position: wanted,
-          resolve() {
-            signal?.removeEventListener('abort', aborted);
-            resolve();
-          },
-          reject,
-        };
-        const aborted = () => {
-          waiters = waiters.filter((other) => other !== waiter);
-          reject(unavailable(`the read model is at position ${position} and did not come to ${wanted} in time`));
-        };
-        signal?.addEventListener('abort', aborted, { once: true });
-        waiters.push(waiter);
-        if (signal?.aborted) aborted();
-      });
+      return closed ? Promise.reject(closed) : wait(waiters, wanted, signal);
     },
     caughtUp() {
       if (live) return Promise.resolve();
-      if (closed) return Promise.reject(closed);
-      return new Promise((resolve, reject) => liveWaiters.push({ position: 0, resolve, reject }));
+      return closed ? Promise.reject(closed) : wait(liveWaiters, start);
     },
     onChange(stream, listener) {
+      const own = () => listener();
       const those = listeners.get(stream) ?? new Set();
-      listeners.set(stream, those.add(listener));
+      listeners.set(stream, those.add(own));
       return () => {
-        those.delete(listener);
+        those.delete(own);
         if (those.size === 0 && listeners.get(stream) === those) listeners.delete(stream);
       };
     },
     onQueued(listener) {
-      queueListeners.add(listener);
-      return () => void queueListeners.delete(listener);
+      const own = () => listener();
+      queueListeners.add(own);
+      return () => void queueListeners.delete(own);
     },
     async close() {
       abandon(unavailable('the server is shutting down'));
       thread.postMessage('stop');
       await exited;
       db.close();
-      unlock();
     },
   };
 }
 
 function unavailable(message: string, cause?: unknown): MemoirError {
   return new MemoirError('UNAVAILABLE', 'READ_MODEL_UNAVAILABLE', message, cause === undefined ? {} : { cause });
-}
-
-function opened(thread: Worker): Promise<Position> {
-  return new Promise((resolve, reject) => {
-    thread.once('error', reject);
-    thread.on('message', function heard(message: ThreadMessage) {
-      if (message.kind !== 'opened') return;
-      thread.off('error', reject);
-      thread.off('message', heard);
-      resolve(message.end);
-    });
-  });
 }

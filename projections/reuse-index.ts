@@ -1,19 +1,19 @@
 import type Database from 'better-sqlite3';
 import { JobState } from '../gen/memoir/jobs/v1/job_pb.js';
 import type { CandidateFacts } from '../src/domain/reuse.js';
-import { uuidOfJobStream } from '../src/domain/streams.js';
 import type { Projection } from './projection.js';
 
-/** The candidates of reuse: one narrow row a job, by computation and run number, which is also their order of age. */
+/** The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested. */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
   version: 1,
   tables: ['candidate'],
   schema: `
     CREATE TABLE candidate (
+      position INTEGER PRIMARY KEY,
+      uuid TEXT NOT NULL,
       computation_digest TEXT NOT NULL,
       run_number INTEGER NOT NULL,
-      uuid TEXT NOT NULL UNIQUE,
       parameters_digest TEXT NOT NULL,
       owner TEXT NOT NULL,
       state INTEGER NOT NULL,
@@ -23,26 +23,27 @@ export const reuseIndex: Projection = {
       nondeterministic INTEGER NOT NULL,
       deleted INTEGER NOT NULL DEFAULT 0,
       output TEXT NOT NULL DEFAULT '',
-      log TEXT NOT NULL DEFAULT '',
-      PRIMARY KEY (computation_digest, run_number)
-    ) STRICT, WITHOUT ROWID;
+      log TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE INDEX candidate_computation ON candidate (substr(computation_digest, 1, 12), run_number);
   `,
-  prepare(db) {
+  prepare(db, positionOf) {
     const insert = db.prepare(`
-      INSERT INTO candidate (computation_digest, run_number, uuid, parameters_digest, owner, state, script_version,
+      INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
         docker_image_locator, arvados_sdk_version, nondeterministic)
-      VALUES (?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?)`);
-    const enter = db.prepare('UPDATE candidate SET state = ? WHERE uuid = ?');
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?)`);
+    const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const complete = db.prepare(
-      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ? WHERE uuid = ?`,
+      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ? WHERE position = ?`,
     );
-    const remove = db.prepare('UPDATE candidate SET deleted = 1 WHERE uuid = ?');
+    const remove = db.prepare('UPDATE candidate SET deleted = 1 WHERE position = ?');
     return {
-      JobRequested(event) {
+      JobRequested(event, { position }) {
         insert.run(
+          position,
+          event.uuid,
           event.computationDigest,
           event.runNumber,
-          event.uuid,
           event.parametersDigest,
           event.owner,
           event.scriptVersion,
@@ -51,11 +52,11 @@ export const reuseIndex: Projection = {
           Number(event.nondeterministic),
         );
       },
-      JobStarted: (_event, { stream }) => void enter.run(JobState.RUNNING, uuidOfJobStream(stream)),
-      JobCompleted: (event, { stream }) => void complete.run(event.output, event.log, uuidOfJobStream(stream)),
-      JobFailed: (_event, { stream }) => void enter.run(JobState.FAILED, uuidOfJobStream(stream)),
-      JobCancelled: (_event, { stream }) => void enter.run(JobState.CANCELLED, uuidOfJobStream(stream)),
-      JobDeleted: (_event, { stream }) => void remove.run(uuidOfJobStream(stream)),
+      JobStarted: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
+      JobCompleted: (event, { stream }) => void complete.run(event.output, event.log, positionOf(stream)),
+      JobFailed: (_event, { stream }) => void enter.run(JobState.FAILED, positionOf(stream)),
+      JobCancelled: (_event, { stream }) => void enter.run(JobState.CANCELLED, positionOf(stream)),
+      JobDeleted: (_event, { stream }) => void remove.run(positionOf(stream)),
     };
   },
 };
@@ -75,16 +76,17 @@ type CandidateRow = {
 
 /** Reads of the index. */
 export function reuseQueries(db: Database.Database) {
+  const ofDigest = 'substr(computation_digest, 1, 12) = substr(?, 1, 12) AND computation_digest = ?';
   const ofComputation = db.prepare(`
     SELECT uuid, owner, state, script_version, docker_image_locator, arvados_sdk_version, nondeterministic, deleted, output, log
-    FROM candidate WHERE computation_digest = ? ORDER BY run_number`);
-  const lastRun = db.prepare('SELECT max(run_number) FROM candidate WHERE computation_digest = ?').pluck();
+    FROM candidate WHERE ${ofDigest} ORDER BY run_number`);
+  const lastRun = db.prepare(`SELECT max(run_number) FROM candidate WHERE ${ofDigest}`).pluck();
   return {
     /** All jobs of a computation, oldest first. */
     candidates: (computationDigest: string): CandidateFacts[] =>
-      (ofComputation.all(computationDigest) as CandidateRow[]).map(factsFromRow),
+      (ofComputation.all(computationDigest, computationDigest) as CandidateRow[]).map(factsFromRow),
     /** Number of the last run of a computation; 0 if there is none. */
-    lastRun: (computationDigest: string) => (lastRun.get(computationDigest) as number | null) ?? 0,
+    lastRun: (computationDigest: string) => (lastRun.get(computationDigest, computationDigest) as number | null) ?? 0,
   };
 }
 

@@ -3,6 +3,7 @@ import type { MemoirEvent } from '../src/domain/events.js';
 import { decodeEvent } from '../src/eventstore/codec.js';
 import type { Batch, EventLog, Position, RecordedEvent } from '../src/eventstore/port.js';
 import { isOfLog, readCheckpoint, resetProjection } from './database.js';
+import { jobPositions } from './job-position.js';
 import type { Projection } from './projection.js';
 
 /** What one committed batch brought. */
@@ -25,6 +26,9 @@ export type RunnerOptions = {
   readonly batchSize?: number;
 };
 
+/** What no projection looks at; a decision may be hundreds of times as big as the rest of its event. */
+const unprojected = ['decision'];
+
 type Handler = (event: MemoirEvent, recorded: RecordedEvent) => void;
 
 type Running = {
@@ -46,12 +50,13 @@ export async function runProjections(
   options: RunnerOptions = {},
 ): Promise<void> {
   const running: Running[] = [];
+  const { positionOf, note } = jobPositions(db);
   for (const projection of projections) {
     if (!(await isOfLog(log, readCheckpoint(db, projection)))) resetProjection(db, projection);
     const { position } = readCheckpoint(db, projection);
-    running.push({ projection, handlers: projection.prepare(db) as Record<string, Handler>, position });
+    running.push({ projection, handlers: projection.prepare(db, positionOf) as Record<string, Handler>, position });
   }
-  const apply = applier(db, running);
+  const apply = applier(db, running, note);
   const from = Math.min(...running.map(({ position }) => position));
   const { signal, batchSize } = options;
   for await (const batch of log.subscribeAll(from, { ...(signal && { signal }), ...(batchSize && { batchSize }) })) {
@@ -60,15 +65,20 @@ export async function runProjections(
   }
 }
 
-function applier(db: Database.Database, running: readonly Running[]): (batch: Batch) => void {
+function applier(
+  db: Database.Database,
+  running: readonly Running[],
+  note: (recorded: RecordedEvent) => void,
+): (batch: Batch) => void {
   const save = db.prepare('UPDATE projection SET position = ?, event_id = ? WHERE name = ?');
   const all = db.transaction((batch: Batch) => {
     for (const recorded of batch.events) {
       let event: MemoirEvent | undefined;
+      note(recorded);
       for (const { handlers, position } of running) {
         const handler = handlers[recorded.type];
         if (!handler || recorded.position <= position) continue;
-        event ??= decodeEvent(recorded);
+        event ??= decodeEvent(recorded, unprojected);
         handler(event, recorded);
       }
     }

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { systemEdge } from '../src/edge.js';
 import { openLog } from '../src/eventstore/open-store.js';
 import { allProjections } from './all.js';
-import { openReadModelFile } from './database.js';
+import { isDamage, openReadModelFile, removeReadModelFile } from './database.js';
 import { type Applied, runProjections } from './runner.js';
 import type { ThreadData, ThreadMessage } from './thread-protocol.js';
 
@@ -43,6 +43,11 @@ while (!stop.signal.aborted) {
   try {
     await runProjections(log, db, allProjections, { signal: stop.signal, onApplied: report });
   } catch (error) {
+    if (isDamage(error)) {
+      db.close();
+      removeReadModelFile(readModelPath);
+      throw new Error(`its file was damaged and is removed, the next start makes it anew: ${(error as Error).message}`);
+    }
     say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
     await delay(retryAfter, undefined, { signal: stop.signal }).catch(() => undefined);
   }

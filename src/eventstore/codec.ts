@@ -44,17 +44,21 @@ export function encodeEvent(id: string, event: MemoirEvent, metadata: string): N
 }
 
 /**
- * The event that was stored. Fields that this version does not know are left out.
+ * The event that was stored. Fields that this version does not know are left out, and so are the top-level fields in `omit`.
  * @throws StoreUnreadable naming the event if its type is unknown, as one of a newer version is, or if it is malformed
  */
-export function decodeEvent(recorded: Pick<RecordedEvent, 'type' | 'data' | 'stream' | 'revision'>): MemoirEvent {
+export function decodeEvent(
+  recorded: Pick<RecordedEvent, 'type' | 'data' | 'stream' | 'revision'>,
+  omit: readonly string[] = [],
+): MemoirEvent {
   const schema = schemas.get(recorded.type);
   if (!schema)
     throw new StoreUnreadable(
       `${place(recorded)} is of type ${quote(recorded.type)}, which this version does not know`,
     );
   try {
-    const json = JSON.parse(recorded.data) as JsonValue;
+    const json = JSON.parse(recorded.data) as Record<string, JsonValue>;
+    for (const field of omit) if (json[field] !== undefined) delete json[field];
     return fromJson(schema, json, { ignoreUnknownFields: true, recursionLimit }) as MemoirEvent;
   } catch (error) {
     throw new StoreUnreadable(`${place(recorded)} is no ${recorded.type}: ${(error as Error).message}`, error);
