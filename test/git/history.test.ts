@@ -186,10 +186,7 @@ test('commits made after loading are picked up, of moved, rewritten and deleted 
 
 test('many new commits at once are loaded afresh', async (t) => {
   const repository = make(t);
-  const before = writeHistory(
-    repository,
-    history.slice(0, 100).map((commit) => commit),
-  );
+  const before = writeHistory(repository, line(100));
   const { repositories, loaded } = await open(t, repository, { patience: 100_000 });
   t.is((await repositories.range('r', between('c0', 'c99'))).size, 100);
   t.is(before.length, 100);
