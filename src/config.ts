@@ -22,6 +22,8 @@ export const serverConfig = z.strictObject({
   store: z.string().optional(),
   /** Repositories by name. */
   repositories: z.record(repositoryName, repositoryConfig).default({}),
+  /** TOML file of the policy, of who may do what. Without it everybody may do everything. */
+  policy: z.string().min(1).optional(),
   /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
   reuse_if_outputs_differ: z.boolean().default(false),
   /** Most bytes of one job's live log. */

@@ -9,6 +9,7 @@ import { RepositoriesService } from '../gen/memoir/repositories/v1/repositories_
 import { WorkerService } from '../gen/memoir/worker/v1/worker_service_pb.js';
 import { openReadModel, type ReadModel } from '../projections/read-model.js';
 import type { ServerConfig } from './config.js';
+import { unrestricted } from './domain/access.js';
 import { MemoirError, quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
 import { openStore, sqliteUrl, storeName } from './eventstore/open-store.js';
@@ -22,6 +23,7 @@ import { jobLogs } from './jobs/job-log.js';
 import { openJobStreams } from './jobs/job-streams.js';
 import { watchLeases } from './jobs/leases.js';
 import { ownWrites } from './jobs/own-writes.js';
+import { openPolicyFile } from './policy/policy-file.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { historyService } from './rpc/history-service.js';
 import { jobsService } from './rpc/jobs-service.js';
@@ -82,7 +84,9 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     };
     const leases = watchLeases(context, logger);
     closers.push(() => leases.stop());
-    const calls = openCalls(principalFromMetadata, edge);
+    const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
+    closers.push(async () => policy?.close());
+    const calls = openCalls(principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
     const server = await listen(host, port, services(context, calls, logger));
     void announce(readModel, server.setServing, logger);
     logger.info({ address: server.address, store: storeLabel, repositories: repositories.names() }, 'listening');
@@ -116,7 +120,7 @@ function services(
   const find = reusableFinder(context);
   serve(JobsService, jobsService(context, jobCreator(context, find), find, logs));
   serve(WorkerService, workerService(context, jobClaims(context), logs));
-  serve(HistoryService, historyService(context.store));
+  serve(HistoryService, historyService(context));
   serve(RepositoriesService, repositoriesService(context.repositories));
   return served;
 }

@@ -1,3 +1,4 @@
+import { permission } from '../domain/access.js';
 import { MemoirError } from '../domain/errors.js';
 import type { JobRecord } from '../domain/job.js';
 import { isFinished } from '../domain/job.js';
@@ -14,7 +15,7 @@ export type Cancelled = {
 
 /**
  * Cancels a job, and with `cascade` every unfinished job among its components, theirs, and so on; cycles end. A component that
- * finished or does not exist is passed over, but those below a finished one are still reached.
+ * finished, does not exist or is not the caller's to cancel is passed over; those below a finished one are still reached.
  * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION if the job itself is complete or failed; nothing is cancelled then
  */
 export async function cancelJob(
@@ -34,7 +35,7 @@ export async function cancelJob(
     if (reached.has(next)) continue;
     reached.add(next);
     const record = await streams.load(next);
-    if (!record || record.deleted) continue;
+    if (!record || record.deleted || permission(caller.access, record.job, 'steer') !== 'granted') continue;
     open.push(...Object.values(record.job.components));
     if (isFinished(record.job.state)) continue;
     try {

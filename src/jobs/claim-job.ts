@@ -79,15 +79,24 @@ export function jobClaims(context: JobsContext): Claims {
     }
   }
 
+  /** The repositories to look for jobs of, empty for all; undefined if there is none whose jobs the caller may run. */
+  function claimable({ access }: Caller, asked: readonly string[]): readonly string[] | undefined {
+    if (access.worksAll) return asked;
+    const those = asked.length > 0 ? asked : context.repositories.names();
+    const may = those.filter((repository) => access.works(repository));
+    return may.length > 0 ? may : undefined;
+  }
+
   return {
     claim,
     async claimNext(caller, wish, signal) {
+      const repositories = claimable(caller, wish.repositories);
       const until = edge.monotonic() + wish.waitMs;
       const queued = waker();
       const unsubscribe = readModel.onQueued(queued.wake);
       try {
         while (!signal.aborted) {
-          const claimed = await takeFirst(caller, wish, signal);
+          const claimed = repositories && (await takeFirst(caller, { ...wish, repositories }, signal));
           if (claimed) return claimed;
           const left = until - edge.monotonic();
           if (left <= 0) return undefined;

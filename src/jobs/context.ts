@@ -1,4 +1,5 @@
 import type { ReadModel } from '../../projections/read-model.js';
+import { type Access, unrestricted } from '../domain/access.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
@@ -27,6 +28,8 @@ export type JobsContext = {
 /** Who calls, and in which call. */
 export type Caller = {
   readonly principal: string;
+  /** What the principal may do. */
+  readonly access: Access;
   readonly requestId: string;
   /** W3C traceparent, if the client sent one. */
   readonly traceparent?: string;
@@ -34,5 +37,5 @@ export type Caller = {
 
 /** The caller of what the server does on its own, such as failing a job whose lease ran out. */
 export function serverItself(edge: Edge): Caller {
-  return { principal: 'memoir', requestId: edge.uuid() };
+  return { principal: 'memoir', access: unrestricted('memoir'), requestId: edge.uuid() };
 }

@@ -38,7 +38,7 @@ export function reusableFinder(context: JobsContext): FindReusable {
   return async (wanted) => {
     const { computation } = wanted.digests;
     await written.seen(computation);
-    let candidates = candidatesOf(computation);
+    let candidates = visible(wanted, candidatesOf(computation));
     if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(candidates);
     for (;;) {
       const decision = decideReuse(candidates, wanted.terms);
@@ -50,4 +50,13 @@ export function reusableFinder(context: JobsContext): FindReusable {
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }
   };
+}
+
+/** The candidates that the caller may know of; of the others a decision must not tell that they exist. */
+function visible(
+  { caller, request: { repository } }: Wanted,
+  candidates: readonly CandidateFacts[],
+): readonly CandidateFacts[] {
+  if (caller.access.knows(repository)) return candidates;
+  return candidates.filter(({ owner }) => owner === caller.principal);
 }

@@ -8,8 +8,8 @@ import { jobLogStream, jobStream } from '../domain/streams.js';
 import { decodeEvent, encodeEvent } from '../eventstore/codec.js';
 import { metadataJson, type RecordedEvent, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller, JobsContext } from './context.js';
-import { jobNotFound } from './job-streams.js';
 import { type KeyedLock, keyedLock } from './keyed-lock.js';
+import { readable } from './permit.js';
 import { waker } from './waker.js';
 
 /** How often an append is tried again when another call appended to the same log first. */
@@ -45,7 +45,7 @@ export type JobLogs = {
    * The log from byte `offset` on, and what comes until the job has finished or the signal aborts.
    * @throws MemoirError NOT_FOUND if there is no such job
    */
-  tail(uuid: string, offset: number, follow: boolean, signal: AbortSignal): AsyncGenerator<LogPiece>;
+  tail(caller: Caller, uuid: string, offset: number, follow: boolean, signal: AbortSignal): AsyncGenerator<LogPiece>;
 };
 
 type End = LogSize & { readonly revision: number };
@@ -55,7 +55,7 @@ export function jobLogs(context: JobsContext): JobLogs {
   const serially: KeyedLock = keyedLock();
   return {
     append: (caller, uuid, text) => serially(uuid, () => append(context, caller, uuid, text)),
-    tail: (uuid, offset, follow, signal) => tail(context, uuid, offset, follow, signal),
+    tail: (caller, uuid, offset, follow, signal) => tail(context, caller, uuid, offset, follow, signal),
   };
 }
 
@@ -86,8 +86,7 @@ async function append(context: JobsContext, caller: Caller, uuid: string, text: 
 }
 
 async function checkHeld({ streams }: JobsContext, caller: Caller, uuid: string): Promise<void> {
-  const record = await streams.load(uuid);
-  if (!record || record.deleted) throw jobNotFound(uuid);
+  const record = readable(caller, uuid, await streams.load(uuid));
   const { state, claimedBy } = record.job;
   if (state !== JobState.RUNNING) {
     throw new MemoirError(
@@ -114,6 +113,7 @@ async function endOfLog({ store }: JobsContext, uuid: string): Promise<End> {
 
 async function* tail(
   { store, readModel, streams }: JobsContext,
+  caller: Caller,
   uuid: string,
   offset: number,
   follow: boolean,
@@ -125,8 +125,7 @@ async function* tail(
   try {
     let next = 0;
     for (;;) {
-      const record = await streams.load(uuid);
-      if (!record || record.deleted) throw jobNotFound(uuid);
+      const record = readable(caller, uuid, await streams.load(uuid));
       for await (const recorded of store.readStream(jobLogStream(uuid), next)) {
         next = recorded.revision + 1;
         const piece = pieceFrom(decoded(recorded), offset, recorded.recordedAt);

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Command } from '../domain/commands.js';
-import { MemoirError, quote } from '../domain/errors.js';
+import { MemoirError } from '../domain/errors.js';
 import type { JobEvent } from '../domain/events.js';
 import { decide, evolve, type JobRecord } from '../domain/job.js';
 import { jobStream } from '../domain/streams.js';
@@ -11,6 +11,7 @@ import { type EventStore, metadataJson, type Position, WrongExpectedRevision } f
 import type { Caller } from './context.js';
 import { keyedLock } from './keyed-lock.js';
 import type { OwnWrites } from './own-writes.js';
+import { permitted } from './permit.js';
 
 /** How often a command is decided again after other servers changed the job meanwhile. */
 const maxAttempts = 20;
@@ -34,7 +35,8 @@ export type JobStreams = {
   load(uuid: string): Promise<JobRecord | undefined>;
   /**
    * Carries a command out on a job as it is now.
-   * @throws MemoirError NOT_FOUND if there is no such job, or what `decide` refuses it with
+   * @throws MemoirError NOT_FOUND if there is no such job or the caller may not know of it, PERMISSION_DENIED if the caller may
+   * not do that, or what `decide` refuses it with
    */
   execute(caller: Caller, uuid: string, command: Command): Promise<Executed>;
   /**
@@ -43,11 +45,6 @@ export type JobStreams = {
    */
   request(caller: Caller, requested: JobRequested): Promise<Executed>;
 };
-
-/** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
-export function jobNotFound(uuid: string): MemoirError {
-  return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', `there is no job ${quote(uuid)}`, { field: 'uuid' });
-}
 
 type Known = { readonly record: JobRecord; readonly bytes: number };
 
@@ -109,8 +106,7 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
   }
 
   async function attempt(caller: Caller, uuid: string, command: Command): Promise<Executed> {
-    const record = await load(uuid);
-    if (!record || record.deleted) throw jobNotFound(uuid);
+    const record = permitted(caller, uuid, await load(uuid), command.kind);
     const events = decide(record, command);
     if (events instanceof MemoirError) throw events;
     if (events.length === 0) return { record, position: await store.end(), changed: false };

@@ -2,8 +2,8 @@ import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { evolve, isFinished } from '../domain/job.js';
 import { jobStream } from '../domain/streams.js';
 import { decodeJobEvent } from '../eventstore/codec.js';
-import type { JobsContext } from './context.js';
-import { jobNotFound } from './job-streams.js';
+import type { Caller, JobsContext } from './context.js';
+import { readable } from './permit.js';
 import { waker } from './waker.js';
 
 /** A job after one change. */
@@ -15,17 +15,20 @@ export type Change = {
 
 /**
  * The job as it is now and after every change, none left out, until it has finished or the signal aborts.
- * @throws MemoirError NOT_FOUND if there is no such job
+ * @throws MemoirError NOT_FOUND if there is no such job or the caller may not read it
  */
-export async function* watchJob(context: JobsContext, uuid: string, signal: AbortSignal): AsyncGenerator<Change> {
+export async function* watchJob(
+  context: JobsContext,
+  caller: Caller,
+  uuid: string,
+  signal: AbortSignal,
+): AsyncGenerator<Change> {
   const { store, readModel, streams } = context;
   const stream = jobStream(uuid);
   const changed = waker();
   const unsubscribe = readModel.onChange(stream, changed.wake);
   try {
-    const found = await streams.load(uuid);
-    if (!found || found.deleted) throw jobNotFound(uuid);
-    let record = found;
+    let record = readable(caller, uuid, await streams.load(uuid));
     yield { job: record.job, eventType: '' };
     while (!isFinished(record.job.state) && !signal.aborted) {
       await changed.next(signal);

@@ -1,4 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js';
+import type { Access } from '../domain/access.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import type { Caller } from '../jobs/context.js';
@@ -12,6 +13,9 @@ export type CallContext = {
 
 /** Tells who calls. @throws MemoirError if the caller cannot be told */
 export type Authenticate = (metadata: Metadata) => string;
+
+/** Tells what a principal may do. */
+export type Authorise = (principal: string) => Access;
 
 /** What is used of any kind of grpc-js server call. */
 export type ServerCall = {
@@ -52,12 +56,12 @@ export function principalFromMetadata(metadata: Metadata): string {
 }
 
 /** Starts without any call. */
-export function openCalls(authenticate: Authenticate, edge: Edge): Calls {
+export function openCalls(authenticate: Authenticate, authorise: Authorise, edge: Edge): Calls {
   const waiting = new Map<CallContext, AbortController>();
   let draining = false;
 
   function context(call: ServerCall): CallContext {
-    const caller = callerOf(call.metadata, authenticate, edge);
+    const caller = callerOf(call.metadata, authenticate, authorise, edge);
     let controller: AbortController | undefined;
     const made: CallContext = {
       caller,
@@ -86,14 +90,16 @@ export function openCalls(authenticate: Authenticate, edge: Edge): Calls {
   };
 }
 
-function callerOf(metadata: Metadata, authenticate: Authenticate, edge: Edge): Caller {
+function callerOf(metadata: Metadata, authenticate: Authenticate, authorise: Authorise, edge: Edge): Caller {
+  const principal = authenticate(metadata);
   const [requestId] = metadata.get('x-request-id');
   const [traceparent] = metadata.get('traceparent');
   const given = typeof requestId === 'string' && /^[\x21-\x7e]{1,128}$/.test(requestId);
   const traced =
     typeof traceparent === 'string' && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent);
   return {
-    principal: authenticate(metadata),
+    principal,
+    access: authorise(principal),
     requestId: given ? requestId : edge.uuid(),
     ...(traced && { traceparent }),
   };

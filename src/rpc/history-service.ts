@@ -9,23 +9,24 @@ import {
 } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { jobStream, reuseStream } from '../domain/streams.js';
 import { decodeEvent } from '../eventstore/codec.js';
-import type { EventLog, RecordedEvent } from '../eventstore/port.js';
-import { jobNotFound } from '../jobs/job-streams.js';
+import type { RecordedEvent } from '../eventstore/port.js';
+import type { JobsContext } from '../jobs/context.js';
 import { checkUuid } from '../jobs/limits.js';
+import { jobNotFound, mayRead } from '../jobs/permit.js';
 import type { Implementation } from './service.js';
 
 /** memoir.history.v1.HistoryService. */
-export function historyService(log: EventLog): Implementation<typeof HistoryService> {
+export function historyService({ store: log, streams }: JobsContext): Implementation<typeof HistoryService> {
   return {
-    async *readHistory(request, { signal }) {
+    async *readHistory(request, { caller, signal }) {
       const uuid = checkUuid('uuid', request.uuid);
-      let found = false;
+      // A deleted job has a history all the same.
+      const record = await streams.load(uuid);
+      if (!record || !mayRead(caller.access, record.job)) throw jobNotFound(uuid);
       for await (const recorded of inOrder(log.readStream(jobStream(uuid)), log.readStream(reuseStream(uuid)))) {
         if (signal.aborted) return;
-        found = true;
         yield create(ReadHistoryResponseSchema, { event: eventMessage(recorded) });
       }
-      if (!found) throw jobNotFound(uuid);
     },
   };
 }

@@ -24,8 +24,8 @@ import type { CreateJob } from '../jobs/create-job.js';
 import { explainReuse } from '../jobs/explain-reuse.js';
 import type { FindReusable } from '../jobs/find-reusable.js';
 import type { JobLogs } from '../jobs/job-log.js';
-import { jobNotFound } from '../jobs/job-streams.js';
 import { checkUuid } from '../jobs/limits.js';
+import { checkKnows, checkSubmits, jobNotFound, mayRead } from '../jobs/permit.js';
 import { watchJob } from '../jobs/watch-job.js';
 import type { CallContext } from './call.js';
 import type { Implementation } from './service.js';
@@ -48,6 +48,7 @@ export function jobsService(
   return {
     async createJob(request, { caller }) {
       checkCreateJob(request);
+      checkSubmits(caller, request.repository);
       const { job, reused, decision, position } = await createJob(caller, request);
       return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(position) });
     },
@@ -58,6 +59,7 @@ export function jobsService(
         throw invalid('max_candidates', 'OUT_OF_RANGE', `max_candidates ${maxCandidates} is more than 10000`);
       }
       checkCreateJob(request);
+      checkKnows(caller, request.repository);
       const explanation = await explainReuse(context, find, caller, request, maxCandidates || 100);
       return create(ExplainReuseResponseSchema, explanation);
     },
@@ -66,8 +68,9 @@ export function jobsService(
       const wanted = checkUuid('uuid', uuid);
       await see(consistencyToken, call);
       const row = readModel.jobs.get(wanted);
-      if (!row) throw jobNotFound(wanted);
-      return create(GetJobResponseSchema, { job: jobFromRow(row) });
+      const job = row && jobFromRow(row);
+      if (!job || !mayRead(call.caller.access, job)) throw jobNotFound(wanted);
+      return create(GetJobResponseSchema, { job });
     },
 
     async listJobs({ pageSize, pageToken, consistencyToken }, call) {
@@ -121,14 +124,15 @@ export function jobsService(
     async *watchJob({ uuid, consistencyToken }, call) {
       const wanted = checkUuid('uuid', uuid);
       await see(consistencyToken, call);
-      for await (const change of watchJob(context, wanted, call.signal)) yield create(WatchJobResponseSchema, change);
+      for await (const change of watchJob(context, call.caller, wanted, call.signal))
+        yield create(WatchJobResponseSchema, change);
     },
 
-    async *tailJobLog({ uuid, offset, noFollow }, { signal }) {
+    async *tailJobLog({ uuid, offset, noFollow }, { caller, signal }) {
       if (offset > BigInt(Number.MAX_SAFE_INTEGER)) {
         throw invalid('offset', 'OUT_OF_RANGE', `offset ${quote(String(offset))} is beyond any log`);
       }
-      const pieces = logs.tail(checkUuid('uuid', uuid), Number(offset), !noFollow, signal);
+      const pieces = logs.tail(caller, checkUuid('uuid', uuid), Number(offset), !noFollow, signal);
       for await (const piece of pieces) {
         yield create(TailJobLogResponseSchema, {
           offset: BigInt(piece.offset),

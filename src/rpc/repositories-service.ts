@@ -10,6 +10,7 @@ import {
 import { invalid, MemoirError } from '../domain/errors.js';
 import type { RangeQuery, Repositories } from '../git/port.js';
 import { checkLength, checkRequired, textLimits } from '../jobs/limits.js';
+import { checkKnows } from '../jobs/permit.js';
 import type { Implementation } from './service.js';
 
 /** Commits in one message of ExpandRange. */
@@ -21,20 +22,23 @@ const maxExcludes = 1_000;
 /** memoir.repositories.v1.RepositoriesService. */
 export function repositoriesService(repositories: Repositories): Implementation<typeof RepositoriesService> {
   return {
-    async listRepositories() {
-      const listed = await Promise.all(repositories.names().map((name) => describe(repositories, name)));
+    async listRepositories(_request, { caller }) {
+      const names = repositories.names().filter((name) => caller.access.knows(name));
+      const listed = await Promise.all(names.map((name) => describe(repositories, name)));
       return create(ListRepositoriesResponseSchema, { repositories: listed });
     },
 
-    async resolveRefspec({ repository, refspec }) {
+    async resolveRefspec({ repository, refspec }, { caller }) {
       checkRequired('repository', repository, textLimits.repository);
       checkRequired('refspec', refspec, textLimits.refspec);
+      checkKnows(caller, repository);
       const commit = await repositories.resolve(repository, refspec, { field: 'refspec' });
       return create(ResolveRefspecResponseSchema, { commit });
     },
 
-    async *expandRange({ repository, maximum, minimum, exclude, limit }, { signal }) {
+    async *expandRange({ repository, maximum, minimum, exclude, limit }, { caller, signal }) {
       checkRequired('repository', repository, textLimits.repository);
+      checkKnows(caller, repository);
       const range = await repositories.range(repository, rangeQuery(maximum, minimum, exclude));
       let commits: string[] = [];
       let left = limit === 0 ? Number.POSITIVE_INFINITY : limit;

@@ -115,23 +115,26 @@ test.serial('what is explained is what happens', async (t) => {
   t.deepEqual(second.job, again.job);
 });
 
-test.serial('a running job whose worker has been silent for too long is passed over, and the decision says so', async (t) => {
-  const uuid = uuidOf(await find(ada, own('silent')));
-  await worker.worker.claimJob({ uuid, lease: { seconds: 3600n } });
-  const within = { maxHeartbeatAge: { seconds: 60n }, ...own('silent') };
-  clock += 50_000;
-  t.is(uuidOf(await find(ada, within)), uuid);
-  await worker.worker.heartbeat({ uuid });
-  clock += 50_000;
-  t.is(uuidOf(await find(ada, within)), uuid, 'the heartbeat counts, not the claim');
-  clock += 20_000;
-  t.is(uuidOf(await find(ada, own('silent'))), uuid, 'without a bound any age is accepted');
-  const other = await find(ada, within);
-  t.false(other.reused);
-  const [candidate] = other.decision?.candidates ?? [];
-  t.is(candidate?.ruledOutBy, Rule.HEARTBEAT);
-  t.regex(candidate?.detail ?? '', /its last heartbeat was at 2026-01-01T00:00:50\.000Z, accepted is .* or later/);
-});
+test.serial(
+  'a running job whose worker has been silent for too long is passed over, and the decision says so',
+  async (t) => {
+    const uuid = uuidOf(await find(ada, own('silent')));
+    await worker.worker.claimJob({ uuid, lease: { seconds: 3600n } });
+    const within = { maxHeartbeatAge: { seconds: 60n }, ...own('silent') };
+    clock += 50_000;
+    t.is(uuidOf(await find(ada, within)), uuid);
+    await worker.worker.heartbeat({ uuid });
+    clock += 50_000;
+    t.is(uuidOf(await find(ada, within)), uuid, 'the heartbeat counts, not the claim');
+    clock += 20_000;
+    t.is(uuidOf(await find(ada, own('silent'))), uuid, 'without a bound any age is accepted');
+    const other = await find(ada, within);
+    t.false(other.reused);
+    const [candidate] = other.decision?.candidates ?? [];
+    t.is(candidate?.ruledOutBy, Rule.HEARTBEAT);
+    t.regex(candidate?.detail ?? '', /its last heartbeat was at 2026-01-01T00:00:50\.000Z, accepted is .* or later/);
+  },
+);
 
 test.serial('a range that cannot be resolved is refused by name', async (t) => {
   const ask = (more: Parameters<typeof request>[1]) => () => find(ada, { ...own('refused'), ...more });

@@ -1,0 +1,138 @@
+import picomatch from 'picomatch';
+
+/** What a principal may do in a repository. */
+export type Role = 'reader' | 'submitter' | 'worker' | 'auditor' | 'admin';
+
+/** Gives roles to principals. */
+export type Grant = {
+  /** Principals, `group:` and a group's name, or `*` for everybody. */
+  readonly to: readonly string[];
+  readonly roles: readonly Role[];
+  /** Globs of repository names: `*` stands for anything within one part of a name, `**` for any parts. */
+  readonly repositories: readonly string[];
+};
+
+/** Who may do what. */
+export type Policy = {
+  /** Principals of each group, by its name. */
+  readonly groups: Readonly<Record<string, readonly string[]>>;
+  readonly grants: readonly Grant[];
+};
+
+/** What one principal may do. */
+export type Access = {
+  readonly principal: string;
+  /** True if it may read every job of every repository. */
+  readonly readsAll: boolean;
+  /** Whether it has any role in a repository, and so may know of it and read its jobs. */
+  knows(repository: string): boolean;
+  /** Whether it may read a job: it owns the job, or knows the job's repository. */
+  reads(job: Owned): boolean;
+  /** Whether it may request jobs of a repository. */
+  submits(repository: string): boolean;
+  /** Whether it may run jobs of a repository. */
+  works(repository: string): boolean;
+  /** True if it may run jobs of every repository. */
+  readonly worksAll: boolean;
+  /** Whether it may steer any job of a repository, and exclude its commits from reuse. */
+  administers(repository: string): boolean;
+  /** Whether it may steer a job: it owns the job, or administers the job's repository. */
+  steers(job: Owned): boolean;
+  /** Whether it administers every repository, and so what belongs to none: images and outputs. */
+  readonly administersAll: boolean;
+};
+
+/** What of a job decides who may do what with it. */
+export type Owned = { readonly owner: string; readonly repository: string };
+
+/** The glob that stands for every repository. */
+const everywhere = '**';
+
+/** What a principal does with a job. */
+export type Deed = 'read' | 'start' | 'report' | 'steer';
+
+/**
+ * Whether a principal may do something with a job: `hidden` if it may not even know of the job. Reports of a run are let
+ * through to whoever may know of the job, since it is the job that knows its worker.
+ */
+export function permission(
+  access: Access,
+  job: Owned & { readonly claimedBy: string },
+  deed: Deed,
+): 'granted' | 'denied' | 'hidden' {
+  const held = job.claimedBy !== '' && job.claimedBy === access.principal;
+  const known = access.reads(job) || held;
+  const granted = {
+    read: known,
+    start: access.works(job.repository),
+    report: known,
+    steer: access.steers(job),
+  }[deed];
+  if (granted) return 'granted';
+  return known ? 'denied' : 'hidden';
+}
+
+/** The access of a principal where there is no policy: everything. */
+export function unrestricted(principal: string): Access {
+  const yes = () => true;
+  return {
+    principal,
+    readsAll: true,
+    worksAll: true,
+    administersAll: true,
+    knows: yes,
+    reads: yes,
+    submits: yes,
+    works: yes,
+    administers: yes,
+    steers: yes,
+  };
+}
+
+/** What the policy gives a principal. Nothing is allowed that no grant names. */
+export function accessOf(policy: Policy, principal: string): Access {
+  const grants = policy.grants.filter(({ to }) => to.some((whom) => isMeant(policy, whom, principal)));
+  const globsOf = (...roles: Role[]) =>
+    grants.filter((grant) => roles.some((role) => grant.roles.includes(role))).flatMap((grant) => grant.repositories);
+  const matcher = (globs: readonly string[]): ((repository: string) => boolean) =>
+    globs.length === 0 ? () => false : remembering(picomatch([...globs], { dot: true, nonegate: true }));
+  const any = globsOf('reader', 'submitter', 'worker', 'auditor', 'admin');
+  const admin = globsOf('admin');
+  const works = globsOf('worker', 'admin');
+  const knows = matcher(any);
+  const administers = matcher(admin);
+  return {
+    principal,
+    readsAll: any.includes(everywhere),
+    worksAll: works.includes(everywhere),
+    administersAll: admin.includes(everywhere),
+    knows,
+    reads: ({ owner, repository }) => owner === principal || knows(repository),
+    submits: matcher(globsOf('submitter', 'admin')),
+    works: matcher(works),
+    administers,
+    steers: ({ owner, repository }) => owner === principal || administers(repository),
+  };
+}
+
+function isMeant({ groups }: Policy, whom: string, principal: string): boolean {
+  if (whom === '*') return true;
+  // Compared with groups alone: a principal may call itself "group:" and a name.
+  if (whom.startsWith('group:')) return (groups[whom.slice('group:'.length)] ?? []).includes(principal);
+  return whom === principal;
+}
+
+/** Most repositories whose answer is kept. */
+const remembered = 10_000;
+
+function remembering(matches: (repository: string) => boolean): (repository: string) => boolean {
+  const known = new Map<string, boolean>();
+  return (repository) => {
+    const before = known.get(repository);
+    if (before !== undefined) return before;
+    if (known.size >= remembered) known.clear();
+    const answer = matches(repository);
+    known.set(repository, answer);
+    return answer;
+  };
+}

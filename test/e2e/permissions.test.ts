@@ -1,0 +1,161 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { collect } from '../contract/events.js';
+import { makeProject } from '../support/project.js';
+import { refused } from '../support/refused.js';
+import { complete, find, request, uuidOf } from '../support/runs.js';
+import { startTestServer } from '../support/server.js';
+
+const project = makeProject();
+const dir = mkdtempSync(join(tmpdir(), 'memoir-policy-'));
+const policy = join(dir, 'policy.toml');
+writeFileSync(
+  policy,
+  `
+[groups]
+lab = ["ada", "bob"]
+
+[[grants]]
+to = ["group:lab"]
+roles = ["submitter"]
+repositories = ["project"]
+
+[[grants]]
+to = ["runner"]
+roles = ["worker"]
+repositories = ["project"]
+
+[[grants]]
+to = ["eve"]
+roles = ["submitter", "worker"]
+repositories = ["elsewhere"]
+
+[[grants]]
+to = ["rita"]
+roles = ["reader"]
+repositories = ["**"]
+
+[[grants]]
+to = ["root"]
+roles = ["admin"]
+repositories = ["**"]
+`,
+);
+const path = project.repository.path;
+const server = await startTestServer({ repositories: { project: path, elsewhere: path }, settings: { policy } });
+const [ada, bob, runner, eve, rita, root] = ['ada', 'bob', 'runner', 'eve', 'rita', 'root'].map(server.as) as [
+  ReturnType<typeof server.as>,
+  ReturnType<typeof server.as>,
+  ReturnType<typeof server.as>,
+  ReturnType<typeof server.as>,
+  ReturnType<typeof server.as>,
+  ReturnType<typeof server.as>,
+];
+
+test.after.always(async () => {
+  await server.dispose();
+  project.repository.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const own = (name: string) => ({ scriptParameters: { test: name } });
+
+test.serial('a job that may not be read is as one that does not exist, by every method', async (t) => {
+  const { consistencyToken, ...made } = await request(ada, own('hidden'));
+  const uuid = uuidOf(made);
+  await ada.jobs.getJob({ uuid, consistencyToken });
+  const calls: Record<string, () => Promise<unknown>> = {
+    getJob: () => eve.jobs.getJob({ uuid }),
+    watchJob: () => collect(eve.jobs.watchJob({ uuid })),
+    tailJobLog: () => collect(eve.jobs.tailJobLog({ uuid, noFollow: true })),
+    cancelJob: () => eve.jobs.cancelJob({ uuid }),
+    updateJob: () => eve.jobs.updateJob({ job: { uuid, priority: 1 }, updateMask: { paths: ['priority'] } }),
+    deleteJob: () => eve.jobs.deleteJob({ uuid }),
+    readHistory: () => collect(eve.history.readHistory({ uuid })),
+    claimJob: () => eve.worker.claimJob({ uuid }),
+    heartbeat: () => eve.worker.heartbeat({ uuid }),
+    completeJob: () => eve.worker.completeJob({ uuid, output: 'o', log: 'l' }),
+    failJob: () => eve.worker.failJob({ uuid, reason: 'X' }),
+    appendJobLog: () => eve.worker.appendJobLog([{ uuid, text: 'x' }]),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    t.log(name);
+    await refused(t, server, call, {
+      code: 'NOT_FOUND',
+      reason: 'JOB_NOT_FOUND',
+      naming: `there is no job "${uuid}"`,
+    });
+  }
+  t.true((await eve.jobs.getQueueSize({})).size > 0n, 'the size of the queue is for everybody');
+  t.is((await eve.worker.claimJob({})).job, undefined, 'and no worker gets what it may not run');
+  t.is((await eve.worker.claimJob({ repositories: ['project'] })).job, undefined);
+});
+
+test.serial('a repository that may not be read is as one that is not configured', async (t) => {
+  const unknown = { code: 'INVALID_ARGUMENT', reason: 'UNKNOWN_REPOSITORY', field: 'repository' } as const;
+  const naming = 'repository "project" is not configured';
+  await refused(t, server, () => request(eve), { ...unknown, naming });
+  await refused(
+    t,
+    server,
+    () => eve.jobs.explainReuse({ request: { repository: 'project', script: 'run.sh', scriptVersion: 'main' } }),
+    {
+      ...unknown,
+      naming,
+    },
+  );
+  await refused(t, server, () => eve.repositories.resolveRefspec({ repository: 'project', refspec: 'main' }), {
+    ...unknown,
+    naming,
+  });
+  await refused(t, server, () => collect(eve.repositories.expandRange({ repository: 'project' })), {
+    ...unknown,
+    naming,
+  });
+  const { repositories } = await eve.repositories.listRepositories({});
+  t.deepEqual(
+    repositories.map(({ name }) => name),
+    ['elsewhere'],
+  );
+});
+
+test.serial('to read is not to steer', async (t) => {
+  const made = await request(ada, own('steer'));
+  const uuid = uuidOf(made);
+  const { consistencyToken } = made;
+  t.is((await rita.jobs.getJob({ uuid, consistencyToken })).job?.owner, 'ada');
+  const denied = { code: 'PERMISSION_DENIED', reason: 'NOT_PERMITTED' } as const;
+  for (const other of [bob, rita, runner]) {
+    await refused(t, server, () => other.jobs.cancelJob({ uuid }), { ...denied, naming: `may not cancel job ${uuid}` });
+    await refused(t, server, () => other.jobs.deleteJob({ uuid }), denied);
+  }
+  await refused(t, server, () => request(rita), {
+    ...denied,
+    naming: '"rita" may not request jobs of repository "project"',
+  });
+  await refused(t, server, () => bob.worker.claimJob({ uuid }), { ...denied, naming: `may not start job ${uuid}` });
+  t.is((await root.jobs.cancelJob({ uuid })).job?.cancelledBy, 'root');
+  t.is((await ada.jobs.deleteJob({ uuid })).consistencyToken === '', false);
+});
+
+test.serial('a cascade leaves what is not the caller’s', async (t) => {
+  const of = { bob: uuidOf(await request(bob, own('of bob'))), ada: uuidOf(await request(ada, own('of ada'))) };
+  const components = { theirs: of.bob, mine: of.ada };
+  const parent = uuidOf(await request(ada, { components, ...own('parent') }));
+  const { cancelledUuids } = await ada.jobs.cancelJob({ uuid: parent, cascade: true });
+  t.deepEqual(new Set(cancelledUuids), new Set([parent, of.ada]));
+  const { job } = await bob.jobs.updateJob({ job: { uuid: of.bob }, updateMask: { paths: ['description'] } });
+  t.is(job?.state, JobState.QUEUED);
+});
+
+test.serial('colleagues share what is complete, by a worker that only works', async (t) => {
+  const uuid = uuidOf(await find(ada, own('shared')));
+  t.not(uuidOf(await find(bob, own('shared'))), uuid, 'queued for another');
+  await complete(runner, uuid);
+  const again = await find(bob, own('shared'));
+  t.is(uuidOf(again), uuid);
+  await refused(t, server, () => request(runner), { code: 'PERMISSION_DENIED', reason: 'NOT_PERMITTED' });
+});
