@@ -18,14 +18,14 @@ const longestSideLine = 5;
 export async function runGit(
   path: string,
   args: readonly string[],
-  input?: AsyncIterable<string> | Iterable<string>,
+  input?: Iterable<string | Buffer>,
 ): Promise<string> {
   const child = spawn('git', args, { cwd: path, stdio: ['pipe', 'pipe', 'inherit'] });
   const exit = once(child, 'exit');
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
   if (input) {
-    for await (const text of input) if (!child.stdin.write(text)) await once(child.stdin, 'drain');
+    for (const text of input) if (!child.stdin.write(text)) await once(child.stdin, 'drain');
   }
   child.stdin.end();
   const [code] = await exit;
