@@ -1,0 +1,162 @@
+import { posix } from 'node:path';
+
+/** A part of the tree, and what it may import beside itself. */
+type Layer = {
+  readonly name: string;
+  /** Paths from the root that belong to it: folders end in "/". The first layer with a path that fits is the file's. */
+  readonly paths: readonly string[];
+  /** Names of the layers that it may import; "*" for every one. */
+  readonly imports: readonly string[];
+  /** The only packages that it may import; all, if left out. */
+  readonly packages?: readonly string[];
+};
+
+const inner = ['domain', 'gen', 'edge'];
+
+/** The layers from the inside out, as docs/architecture.md tells them. */
+const layers: readonly Layer[] = [
+  { name: 'gen', paths: ['gen/'], imports: [], packages: ['@bufbuild/protobuf'] },
+  {
+    name: 'domain',
+    paths: ['src/domain/'],
+    imports: ['gen'],
+    // Pure: no files, no network, no clock.
+    packages: ['@bufbuild/protobuf', 'canonicalize', 'node:crypto', 're2js', 'uuid'],
+  },
+  { name: 'edge', paths: ['src/edge.ts', 'src/version.ts'], imports: [] },
+  { name: 'config', paths: ['src/config.ts', 'src/config/'], imports: inner },
+  { name: 'eventstore', paths: ['src/eventstore/'], imports: inner },
+  { name: 'git', paths: ['src/git/'], imports: inner },
+  { name: 'images', paths: ['src/images/'], imports: [...inner, 'eventstore', 'projections'] },
+  { name: 'projections', paths: ['projections/'], imports: [...inner, 'eventstore'] },
+  { name: 'jobs', paths: ['src/jobs/'], imports: [...inner, 'eventstore', 'git', 'images', 'projections'] },
+  { name: 'rpc client', paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts'], imports: inner },
+  {
+    name: 'rpc',
+    paths: ['src/rpc/'],
+    imports: [...inner, 'eventstore', 'git', 'images', 'projections', 'jobs', 'rpc client'],
+  },
+  { name: 'worker', paths: ['src/worker/'], imports: [...inner, 'git', 'config', 'rpc client'] },
+  { name: 'main', paths: ['src/main.ts'], imports: ['*'] },
+  { name: 'serve', paths: ['src/cli/run-server.ts'], imports: [...inner, 'config', 'cli', 'main'] },
+  { name: 'cli', paths: ['src/cli/'], imports: [...inner, 'git', 'config', 'rpc client', 'worker', 'serve'] },
+  { name: 'outside', paths: ['test/', 'bench/', 'demo/'], imports: ['*'] },
+];
+
+/** Layers that nothing imports which may import everything: they are where programs begin. */
+const outermost = ['cli', 'serve', 'outside'];
+
+/** Most lines of a file, tests and generated ones excepted. */
+const maxLines = 400;
+
+/** Folders whose files may be as long as they are. */
+const unmeasured = /^(gen|test)\//;
+
+/** What is wrong with a file. */
+export type Problem = {
+  readonly file: string;
+  /** What it imports, as it is written there; absent if it is not an import that is wrong. */
+  readonly specifier?: string;
+  readonly rule: string;
+};
+
+/** The problem as a line for people. */
+export function problemText({ file, specifier, rule }: Problem): string {
+  return specifier === undefined ? `${file}: ${rule}` : `${file} imports ${specifier}: ${rule}`;
+}
+
+/** Everything that the sources, texts by their path from the root with "/" between its parts, have against the rules. */
+export function checkSources(sources: ReadonlyMap<string, string>): Problem[] {
+  const problems: Problem[] = [];
+  const graph = new Map<string, string[]>();
+  for (const [file, text] of sources) {
+    const layer = layerOf(file);
+    if (!layer) {
+      problems.push({ file, rule: 'it belongs to no layer; see test/layers/rules.ts' });
+      continue;
+    }
+    const lines = text.split('\n').length - 1;
+    if (lines > maxLines && !unmeasured.test(file)) {
+      problems.push({ file, rule: `it has ${lines} lines, more than ${maxLines}` });
+    }
+    const imported: string[] = [];
+    for (const { specifier, typeOnly } of importsOf(text)) {
+      const rule = ruleAgainst(file, layer, specifier, sources);
+      if (rule) problems.push({ file, specifier, rule });
+      if (specifier.startsWith('.') && !typeOnly) imported.push(sourceOf(file, specifier));
+    }
+    graph.set(file, imported);
+  }
+  return [...problems, ...circles(graph)];
+}
+
+function ruleAgainst(
+  file: string,
+  layer: Layer,
+  specifier: string,
+  sources: ReadonlyMap<string, string>,
+): string | undefined {
+  if (!specifier.startsWith('.')) {
+    const allowed = layer.packages?.some((name) => specifier === name || specifier.startsWith(`${name}/`)) ?? true;
+    return allowed ? undefined : `${layer.name} may import only the packages ${layer.packages?.join(', ')}`;
+  }
+  const target = sourceOf(file, specifier);
+  if (!sources.has(target)) return `there is no ${target}`;
+  const other = layerOf(target);
+  if (!other || other === layer || layer.imports.includes(other.name)) return undefined;
+  if (layer.imports.includes('*') && (layer.name === 'outside' || !outermost.includes(other.name))) return undefined;
+  const may = layer.imports.length > 0 ? `only ${layer.imports.join(', ')}` : 'no other layer';
+  return `${layer.name} may import ${may}, not ${other.name}`;
+}
+
+function layerOf(file: string): Layer | undefined {
+  return layers.find(({ paths }) => paths.some((path) => (path.endsWith('/') ? file.startsWith(path) : file === path)));
+}
+
+function sourceOf(file: string, specifier: string): string {
+  return posix.join(posix.dirname(file), specifier).replace(/\.js$/, '.ts');
+}
+
+/** An import; one of types alone is gone when the program runs. */
+export type Import = { readonly specifier: string; readonly typeOnly: boolean };
+
+/** What a source imports: statically, dynamically, or as the file of a thread. Comments and other strings are passed over. */
+export function importsOf(text: string): Import[] {
+  const code = text.replace(/^\s*\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
+  const forms = [
+    /^\s*(?:import|export)\s+(type\s+)?(?:[\w$*{}\s,]+?\s+from\s+)?['"]([^'"]+)['"]/gm,
+    /\bimport\(()\s*['"]([^'"]+)['"]/g,
+    /\bnew URL\(()\s*['"](\.[^'"]+\.js)['"],\s*import\.meta\.url/g,
+  ];
+  return forms.flatMap((form) =>
+    Array.from(code.matchAll(form), ([, type, specifier]) => ({
+      specifier: specifier as string,
+      typeOnly: Boolean(type),
+    })),
+  );
+}
+
+/** Circles of imports that remain when types are gone, each once, found as strongly connected components by Tarjan's algorithm (1972). */
+function circles(graph: ReadonlyMap<string, readonly string[]>): Problem[] {
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const problems: Problem[] = [];
+  function visit(file: string): void {
+    index.set(file, index.size);
+    low.set(file, index.get(file) as number);
+    stack.push(file);
+    for (const next of graph.get(file) ?? []) {
+      if (!index.has(next)) visit(next);
+      else if (!stack.includes(next)) continue;
+      low.set(file, Math.min(low.get(file) as number, low.get(next) as number));
+    }
+    if (low.get(file) !== index.get(file)) return;
+    const circle = stack.splice(stack.indexOf(file));
+    if (circle.length > 1 || graph.get(file)?.includes(file)) {
+      problems.push({ file, rule: `it is in a circle of imports: ${circle.join(', ')}` });
+    }
+  }
+  for (const file of graph.keys()) if (!index.has(file)) visit(file);
+  return problems;
+}
