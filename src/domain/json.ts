@@ -5,6 +5,12 @@ import { invalid, quote } from './errors.js';
 export const maxDepth = 128;
 
 /**
+ * Nesting of messages that decoders must allow, so that they accept what is `maxDepth` deep: each level of a Struct is three
+ * messages in its binary form, one in JSON.
+ */
+export const recursionLimit = 1_000;
+
+/**
  * Checks that a value has an RFC 8785 (JCS) form: numbers are finite, strings and member names are well-formed Unicode, and
  * arrays and objects are at most `maxDepth` deep. Walks without recursion, so that no input can exhaust the stack.
  * @throws MemoirError INVALID_ARGUMENT for `field`, naming the place and the value

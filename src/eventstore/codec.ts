@@ -13,6 +13,7 @@ import {
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { quote } from '../domain/errors.js';
 import type { JobEvent, MemoirEvent } from '../domain/events.js';
+import { recursionLimit } from '../domain/json.js';
 import { type NewEvent, type RecordedEvent, StoreUnreadable } from './port.js';
 
 const schemas: ReadonlyMap<string, DescMessage> = new Map(
@@ -29,9 +30,6 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     JobLogAppendedSchema,
   ].map((schema) => [schema.name, schema]),
 );
-
-/** Parameters may be 128 levels deep, and each level is three messages in a Struct's binary form, one in JSON. */
-export const recursionLimit = 1_000;
 
 /** Bare names of all events that this version knows. */
 export const eventTypes: readonly string[] = [...schemas.keys()];

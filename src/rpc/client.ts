@@ -9,7 +9,7 @@ import {
 } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
 import { type CallOptions, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
-import { recursionLimit } from '../eventstore/codec.js';
+import { recursionLimit } from '../domain/json.js';
 import { callError } from './call-error.js';
 
 /** What a call may be given beside its request. */

@@ -19,7 +19,7 @@ import type {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { MemoirError } from '../domain/errors.js';
-import { recursionLimit } from '../eventstore/codec.js';
+import { recursionLimit } from '../domain/json.js';
 import type { CallContext, Calls, ServerCall } from './call.js';
 import { statusOf } from './status.js';
 

@@ -114,7 +114,7 @@ test('every form of an import is seen, and nothing else', (t) => {
   ].join('\n');
   t.is(
     importsOf(text)
-      .map((specifier) => specifier.slice(2, -3))
+      .map(({ specifier }) => specifier.slice(2, -3))
       .join(''),
     'abcdefghmn',
   );
