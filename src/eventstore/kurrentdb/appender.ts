@@ -116,7 +116,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
       return { revision, position: positionFrom(address, result.position.commit, `stream ${quote(stream)}`) };
     }
     // The server knew the events already, and then it does not say where they are.
-    for await (const event of reader.readStream(stream, revision, { limit: 1 })) {
+    for await (const event of reader.tryStream(stream, revision, { limit: 1 })) {
       if (event.id === ids.at(-1)) return { revision, position: event.position };
     }
     const found = await search(stream, ids);
@@ -128,7 +128,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
   async function recordedThere(stream: string, expected: ExpectedRevision, ids: readonly string[]) {
     const first = typeof expected === 'number' ? expected + 1 : 0;
     const there: RecordedEvent[] = [];
-    for await (const event of reader.readStream(stream, first, { limit: ids.length })) there.push(event);
+    for await (const event of reader.tryStream(stream, first, { limit: ids.length })) there.push(event);
     const last = there.at(-1);
     const same = there.length === ids.length && there.every(({ id }, i) => id === ids[i]);
     return same && last ? { revision: last.revision, position: last.position } : undefined;
@@ -136,7 +136,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
 
   /** Where the events are, if they are among the latest of the stream. */
   async function search(stream: string, ids: readonly string[]): Promise<Appended | undefined> {
-    for await (const event of reader.readStream(stream, undefined, { direction: 'backwards', limit: searchDepth })) {
+    for await (const event of reader.tryStream(stream, undefined, { direction: 'backwards', limit: searchDepth })) {
       if (event.id === ids.at(-1)) return { revision: event.revision, position: event.position };
     }
     return undefined;

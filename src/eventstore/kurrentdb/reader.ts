@@ -14,6 +14,7 @@ import type { Connection } from './connection.js';
 import { breaksClient, failureOf, isInvalidPosition } from './failure.js';
 import { inTime, type Patience } from './patience.js';
 import { recordedFrom } from './recorded.js';
+import type { KurrentUrl } from './url.js';
 
 /** Events in the first page of a read, while their size is not known, and in a page at most. */
 const firstPage = 64;
@@ -29,6 +30,8 @@ export type Page = { readonly events: readonly RecordedEvent[]; readonly end: bo
 export type Reader = {
   readStream(stream: string, from?: number, options?: ReadOptions): AsyncIterable<RecordedEvent>;
   readAll(after?: Position, options?: ReadOptions): AsyncIterable<RecordedEvent>;
+  /** As `readStream`, without another attempt after a failure. Throws as the client does. */
+  tryStream(stream: string, from?: number, options?: ReadOptions): AsyncIterable<RecordedEvent>;
   /** One attempt to read what follows `after`. Throws as the client does. */
   pageAfter(after: Position, size: number): Promise<Page>;
   eventAt(position: Position): Promise<RecordedEvent | undefined>;
@@ -46,7 +49,12 @@ export const memoirFilter = (checkpointReached?: Parameters<typeof streamNameFil
 type Resolved = { readonly event?: KurrentEvent };
 
 /** Reads by `connection`, always from the leader, so that no read is older than a write before it. */
-export function readerOf(connection: Connection, address: string, patience: Patience): Reader {
+export function readerOf(connection: Connection, { address, credentials }: KurrentUrl, patience: Patience): Reader {
+  // How often reads by a client have failed in succession.
+  const failures = new WeakMap<KurrentDBClient, number>();
+
+  const asUser = credentials && { credentials };
+
   /** One attempt at one page. It is read to its end, because the client cannot end a read early. */
   async function fetch(read: (client: KurrentDBClient) => AsyncIterable<Resolved>): Promise<RecordedEvent[]> {
     const client = connection.client();
@@ -55,14 +63,24 @@ export function readerOf(connection: Connection, address: string, patience: Pati
       const found = read(client)[Symbol.asyncIterator]();
       for (;;) {
         const { value, done } = await inTime(found.next(), patience.timings.answerTimeout);
-        if (done) return events;
+        if (done) {
+          failures.delete(client);
+          return events;
+        }
         if (value.event) events.push(recordedFrom(address, value.event));
       }
     } catch (error) {
       if (failureOf(error) === 'no_stream') return events;
-      if (failureOf(error) === 'transient' && breaksClient(error)) connection.renew(client);
+      if (failureOf(error) === 'transient') mend(client, error);
       throw error;
     }
+  }
+
+  /** The client connects anew by itself after one failure, unless it has looked for a node too often. */
+  function mend(client: KurrentDBClient, error: unknown): void {
+    const failed = (failures.get(client) ?? 0) + 1;
+    failures.set(client, failed);
+    if (failed > 1 || breaksClient(error)) connection.renew(client);
   }
 
   function readPage(stream: string, from: number | undefined, backwards: boolean, size: number) {
@@ -71,6 +89,7 @@ export function readerOf(connection: Connection, address: string, patience: Pati
         direction: backwards ? BACKWARDS : FORWARDS,
         fromRevision: from === undefined ? (backwards ? END : START) : BigInt(from),
         maxCount: size,
+        ...asUser,
         requiresLeader: true,
       }),
     );
@@ -83,6 +102,7 @@ export function readerOf(connection: Connection, address: string, patience: Pati
         direction: backwards ? BACKWARDS : FORWARDS,
         fromPosition: from === undefined ? (backwards ? END : START) : { commit: BigInt(from), prepare: BigInt(from) },
         maxCount: size,
+        ...asUser,
         filter: memoirFilter(),
         requiresLeader: true,
       }),
@@ -95,11 +115,16 @@ export function readerOf(connection: Connection, address: string, patience: Pati
     return { events: events.filter(({ position }) => position > after).slice(0, size), end: events.length < wanted };
   }
 
-  async function* readStream(stream: string, from?: number, options: ReadOptions = {}): AsyncGenerator<RecordedEvent> {
+  async function* streamPages(
+    stream: string,
+    from: number | undefined,
+    options: ReadOptions,
+    attempt: (read: () => Promise<Page>) => Promise<Page>,
+  ): AsyncGenerator<RecordedEvent> {
     const backwards = options.direction === 'backwards';
     let next = from;
     yield* pages(options.limit, (size) =>
-      patience.persist(`read stream ${quote(stream)}`, async () => {
+      attempt(async () => {
         if (next !== undefined && next < 0) return { events: [], end: true };
         const events = await readPage(stream, next, backwards, size);
         const last = events.at(-1);
@@ -128,23 +153,40 @@ export function readerOf(connection: Connection, address: string, patience: Pati
     return { events: older, end: events.length < size };
   }
 
+  /**
+   * Where no record begins at the position the server fails the read, and the client does not say why. If the log can be read at
+   * its end at the same time, then that is why.
+   */
+  async function eventOrNone(position: Position): Promise<RecordedEvent | undefined> {
+    for (let failed = 0; failed < 3; failed++) {
+      try {
+        const [found] = await readAllPage(position, false, 1);
+        return found?.position === position ? found : undefined;
+      } catch (error) {
+        if (isInvalidPosition(error)) return undefined;
+        if (failureOf(error) !== 'transient') throw error;
+        await readAllPage(undefined, true, 1);
+      }
+    }
+    return undefined;
+  }
+
+  async function end(): Promise<Position> {
+    const last = await patience.persist('read the end of the log', () => readAllPage(undefined, true, 1));
+    return last[0]?.position ?? start;
+  }
+
   return {
-    readStream,
+    readStream: (stream, from, options = {}) =>
+      streamPages(stream, from, options, (read) => patience.persist(`read stream ${quote(stream)}`, read)),
+    tryStream: (stream, from, options = {}) => streamPages(stream, from, options, (read) => read()),
     readAll,
     pageAfter,
     async eventAt(position) {
-      const found = await patience.persist('read the log', () =>
-        readAllPage(position, false, 1).catch((error: unknown) => {
-          if (isInvalidPosition(error)) return [];
-          throw error;
-        }),
-      );
-      return found[0]?.position === position ? found[0] : undefined;
+      if (position > (await end())) return undefined;
+      return patience.persist('read the log', () => eventOrNone(position));
     },
-    async end() {
-      const last = await patience.persist('read the end of the log', () => readAllPage(undefined, true, 1));
-      return last[0]?.position ?? start;
-    },
+    end,
   };
 }
 

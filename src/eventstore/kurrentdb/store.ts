@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { quote } from '../../domain/errors.js';
 import { checkAppend } from '../check-append.js';
 import { type EventLog, type EventStore, StoreUnavailable } from '../port.js';
@@ -47,9 +48,11 @@ export function openKurrentLog(url: KurrentUrl, options: KurrentOptions): EventL
 function open(url: KurrentUrl, options: KurrentOptions) {
   const closing = new AbortController();
   const closed = closing.signal;
+  // As many may listen as calls are under way.
+  setMaxListeners(0, closed);
   const connection = connect(url);
   const patience = patienceWith(url.address, options, closed);
-  const reader = readerOf(connection, url.address, patience);
+  const reader = readerOf(connection, url, patience);
   const subscribeAll = subscriberOf(url, patience, reader, closed);
 
   async function ifOpen<T>(read: () => Promise<T>): Promise<T> {

@@ -5,6 +5,8 @@ import { quote } from '../../domain/errors.js';
 export type KurrentUrl = {
   /** For the client: canonical, with credentials. Never to be logged, nor to be part of an error. */
   readonly connectionString: string;
+  /** The credentials in it, for reads: that half of the client does not decode what is escaped. */
+  readonly credentials?: { readonly username: string; readonly password: string };
   /** The nodes as host:port, for messages; without credentials. */
   readonly address: string;
 };
@@ -18,16 +20,19 @@ const schemes: ReadonlyMap<string, string> = new Map([
 ]);
 
 const booleans = ['tls', 'tlsVerifyCert'];
+// Not gossipTimeout: for one half of the client it is in seconds, for the other in milliseconds.
 const integers = [
   'maxDiscoverAttempts',
   'discoveryInterval',
-  'gossipTimeout',
   'defaultDeadline',
   'keepAliveInterval',
   'keepAliveTimeout',
 ];
 const files = ['tlsCAFile', 'userCertFile', 'userKeyFile'];
 const parameters = [...booleans, ...integers, ...files, 'nodePreference', 'connectionName'];
+/** Milliseconds between two attempts to find a node. */
+const usualDiscoveryInterval = '100';
+
 const preferences = ['leader', 'follower', 'random', 'readOnlyReplica'];
 
 /** Whether a text is meant to be a KurrentDB connection string. */
@@ -57,7 +62,10 @@ export function parseKurrentUrl(text: string): KurrentUrl {
   const match = /^[^:]+:\/\/(?:([^@]*)@)?([^@?/]*)\/?(?:\?([^@]*))?$/.exec(text.trim());
   if (!match) return fail('is not scheme://user:password@host:port,host:port?parameter=value; escape an "@" as %40');
   const [, user, hostList = '', query = ''] = match;
-  const credentials = user === undefined ? '' : `${userOf(user, fail)}@`;
+  const credentials = user === undefined ? undefined : userOf(user, fail);
+  const who = credentials
+    ? `${encodeURIComponent(credentials.username)}:${encodeURIComponent(credentials.password)}@`
+    : '';
   const hosts = hostList.split(',').map((host) => hostOf(host, fail));
   const given = query === '' ? [] : query.split('&').map((one) => parameterOf(one, fail));
   const names = given.map(([name]) => name);
@@ -66,10 +74,13 @@ export function parseKurrentUrl(text: string): KurrentUrl {
   if (names.includes('userCertFile') !== names.includes('userKeyFile')) {
     fail('needs userCertFile and userKeyFile together');
   }
+  // The client waits so long even before its first attempt, by itself half a second.
+  if (!names.includes('discoveryInterval')) given.push(['discoveryInterval', usualDiscoveryInterval]);
   const rest = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
   return {
-    connectionString: `${scheme}://${credentials}${hosts.join(',')}${rest === '' ? '' : `?${rest}`}`,
+    connectionString: `${scheme}://${who}${hosts.join(',')}?${rest}`,
     address: hosts.join(','),
+    ...(credentials && { credentials }),
   };
 }
 
@@ -79,11 +90,11 @@ function schemeOf(text: string): string {
   return /^\s*([a-z+]+):\/\//.exec(text)?.[1] ?? '';
 }
 
-function userOf(user: string, fail: Fail): string {
+function userOf(user: string, fail: Fail): { username: string; password: string } {
   const parts = user.split(':');
   const [name, password] = parts;
   if (parts.length !== 2 || !name || !password) return fail('has credentials that are not user:password');
-  return `${encodeURIComponent(decoded(name, 'user', fail))}:${encodeURIComponent(decoded(password, 'password', fail))}`;
+  return { username: decoded(name, 'user', fail), password: decoded(password, 'password', fail) };
 }
 
 function hostOf(text: string, fail: Fail): string {

@@ -1,0 +1,148 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { systemEdge } from '../../src/edge.js';
+import { openKurrentStore } from '../../src/eventstore/kurrentdb/store.js';
+import { parseKurrentUrl } from '../../src/eventstore/kurrentdb/url.js';
+import { StoreUnavailable } from '../../src/eventstore/port.js';
+import { collect, newEvent } from '../contract/events.js';
+import { startDouble } from '../support/kurrentdb-double/double.js';
+import { follower, openOnDouble, quick } from './kurrentdb-double.js';
+
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+/** Looks for a leader twice, then gives up, so that a cluster without one is noticed soon. */
+const impatient = '&maxDiscoverAttempts=2&discoveryInterval=20';
+
+test('changes of the leader are followed, and no append is lost or doubled', async (t) => {
+  const { double, store } = await openOnDouble(t, { nodes: 3 });
+  const following = follower(store);
+  const appended: string[] = [];
+  for (let round = 0; round < 6; round++) {
+    double.elect((round + 1) % 3);
+    await Promise.all(
+      upTo(20).map(async (i) => {
+        const event = newEvent(round * 20 + i);
+        await store.append(`joblog-${i % 4}`, 'any', [event]);
+        appended.push(event.id);
+      }),
+    );
+    t.is((await collect(store.readAll())).length, appended.length);
+  }
+  await following.until(120);
+  await following.end();
+  t.deepEqual(following.events.map(({ id }) => id).sort(), appended.sort());
+});
+
+test('a leader that dies is replaced by the next', async (t) => {
+  const { double, store } = await openOnDouble(t, { nodes: 3, query: impatient });
+  const following = follower(store);
+  for (const next of [1, 2, 0]) {
+    await store.append('job-a', 'any', [newEvent(1)]);
+    const dead = double.nodes[(next + 2) % 3];
+    dead?.refuse(true);
+    dead?.dropConnections();
+    double.elect(next);
+    await store.append('job-a', 'any', [newEvent(2)]);
+    dead?.refuse(false);
+  }
+  await following.until(6);
+  await following.end();
+  t.is((await collect(store.readStream('job-a'))).length, 6);
+});
+
+test('a cluster that is away for a while costs nothing but time', async (t) => {
+  const { double, store } = await openOnDouble(t, { nodes: 3, query: impatient });
+  const following = follower(store);
+  await store.append('job-a', 'any', [newEvent(0)]);
+  double.refuse(true);
+  double.dropConnections();
+  const appends = upTo(60).map((i) => store.append(`joblog-${i % 7}`, 'any', [newEvent(i)]));
+  const settled = Promise.all(appends);
+  settled.catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  double.refuse(false);
+  t.is((await settled).length, 60);
+  await following.until(61);
+  await following.end();
+  t.is((await collect(store.readAll())).length, 61);
+});
+
+test('calls are encrypted and carry the credentials', async (t) => {
+  const { tls, caFile } = certificate(t);
+  const user = { name: 'memoir', password: 'a:b@c/d%e' };
+  const double = await startDouble({ nodes: 2, tls, user });
+  t.teardown(() => double.stop());
+  const url = `${double.url}&tlsCAFile=${encodeURIComponent(caFile)}`;
+  const store = await openKurrentStore(parseKurrentUrl(url), { edge: systemEdge, timings: quick });
+  const following = follower(store);
+  const { position } = await store.append('job-a', 'no_stream', [newEvent(7)]);
+  await following.until(1);
+  await following.end();
+  t.is((await store.eventAt(position))?.data, '7');
+  await store.close();
+});
+
+test('credentials that are refused, or a certificate that is unknown, are a clear error without the credentials', async (t) => {
+  const { tls, caFile } = certificate(t);
+  const user = { name: 'memoir', password: 'right-secret' };
+  const double = await startDouble({ tls, user });
+  t.teardown(() => double.stop());
+  const wrong = double.url.replace('right-secret', 'wrong-secret');
+  const troubles: string[] = [];
+  const open = (url: string) =>
+    openKurrentStore(parseKurrentUrl(url), {
+      edge: systemEdge,
+      timings: { ...quick, patience: 300 },
+      onTrouble: (message) => troubles.push(message),
+    });
+  const denied = await t.throwsAsync(open(`${wrong}&tlsCAFile=${encodeURIComponent(caFile)}`), {
+    instanceOf: StoreUnavailable,
+  });
+  t.regex(denied.message, /^KurrentDB at 127\.0\.0\.1:\d+ cannot read the end of the log: it refuses the credentials/);
+  const unknown = await t.throwsAsync(open(double.url), { instanceOf: StoreUnavailable });
+  t.regex(unknown.message, /^KurrentDB at 127\.0\.0\.1:\d+ cannot /);
+  for (const { message, stack, cause } of [denied, unknown]) {
+    t.notRegex(`${message} ${stack} ${String(cause)} ${JSON.stringify(cause)} ${troubles}`, /-secret/);
+  }
+});
+
+/** An authority of this test alone, and a certificate of it for 127.0.0.1. */
+function certificate(t: ExecutionContext) {
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-tls-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const file = (name: string) => join(directory, name);
+  const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' });
+  const newKey = (name: string) => [
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-keyout',
+    file(name),
+  ];
+  openssl('req', '-x509', ...newKey('ca-key.pem'), '-out', file('ca.pem'), '-subj', '/CN=test authority', '-days', '2');
+  openssl('req', ...newKey('key.pem'), '-out', file('request.pem'), '-subj', '/CN=node');
+  writeFileSync(file('extensions'), 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n');
+  const authority = ['-CA', file('ca.pem'), '-CAkey', file('ca-key.pem'), '-CAcreateserial'];
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    file('request.pem'),
+    ...authority,
+    '-out',
+    file('node.pem'),
+    '-days',
+    '2',
+    '-extfile',
+    file('extensions'),
+  );
+  return {
+    tls: { key: readFileSync(file('key.pem')), certificate: readFileSync(file('node.pem')) },
+    caFile: file('ca.pem'),
+  };
+}
