@@ -1,7 +1,9 @@
+import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import type { TailJobLogResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
+import { field } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
 import { request, uuidOf } from '../support/runs.js';
 import { type Clients, startTestServer } from '../support/server.js';
@@ -175,4 +177,25 @@ test('an append that is refused in the middle of a stream keeps what came before
   );
   t.is(error.reason, 'BAD_UUID');
   t.deepEqual(shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, 'kept', false]]);
+});
+
+test('a worker that breaks an upload off leaves what came before, and no error in the server', async (t) => {
+  const { server, ada, bob } = await start(t);
+  const uuid = await running(ada, bob);
+  const client = new Client(server.address(), credentials.createInsecure());
+  t.teardown(() => client.close());
+  const metadata = new Metadata();
+  metadata.set('memoir-principal', 'bob');
+  const same = (bytes: Buffer) => bytes;
+  const path = '/memoir.worker.v1.WorkerService/AppendJobLog';
+  const tail = ada.jobs.tailJobLog({ uuid });
+  for (const text of ['a', 'b', 'c']) {
+    const call = client.makeClientStreamRequest(path, same, same, metadata, () => {});
+    call.write(Buffer.concat([field(1, uuid), field(2, text)]));
+    t.is((await tail.next()).value?.text, text);
+    call.cancel();
+  }
+  await bob.worker.completeJob({ uuid });
+  t.true((await tail.next()).done);
+  t.deepEqual(server.errors, []);
 });
