@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { text as readAll } from 'node:stream/consumers';
+import { buffer as readAll } from 'node:stream/consumers';
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { Command } from 'commander';
 import type { Job, RuntimeConstraintsSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -150,20 +150,20 @@ async function parametersOf(options: SubmitOptions): Promise<JsonObject> {
 }
 
 async function parametersFrom(file: string): Promise<JsonObject> {
-  if (file === '-') return parseParameters(await readAll(process.stdin), 'standard input');
+  const source = file === '-' ? 'standard input' : `--parameters ${quote(file)}`;
   let bytes: Buffer;
   try {
-    bytes = await readFile(file);
+    bytes = file === '-' ? await readAll(process.stdin) : await readFile(file);
   } catch (error) {
-    throw invalid('script_parameters', 'UNREADABLE_FILE', `--parameters ${quote(file)}: ${(error as Error).message}`);
+    throw invalid('script_parameters', 'UNREADABLE_FILE', `${source}: ${(error as Error).message}`);
   }
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw invalid('script_parameters', 'BAD_PARAMETERS', `--parameters ${quote(file)}: not UTF-8`);
+    throw invalid('script_parameters', 'BAD_PARAMETERS', `${source}: not UTF-8`);
   }
-  return parseParameters(text, `--parameters ${quote(file)}`);
+  return parseParameters(text, source);
 }
 
 function constraintsOf(options: SubmitOptions): MessageInitShape<typeof RuntimeConstraintsSchema> | undefined {

@@ -4,7 +4,7 @@ import { isFinished, stateName } from '../domain/job.js';
 import type { Clients } from './client.js';
 import { exitCodes } from './exit-code.js';
 import { progressText, tasksText } from './job-view.js';
-import { note } from './output.js';
+import { colourful, note } from './output.js';
 import { resumed } from './resume.js';
 
 /**
@@ -47,7 +47,9 @@ export async function waitUntilFinished(
 
 /** As `waitUntilFinished`, with progress on standard error: a spinner on a terminal, otherwise a line a change. */
 export async function waitWithProgress(clients: Clients, job: Job, consistencyToken: string): Promise<Job> {
-  const spinner = process.stderr.isTTY ? await startSpinner(statusText(job)) : undefined;
+  // ora counts lines without end on a terminal that says it has no columns, as those of some containers do.
+  const animated = process.stderr.isTTY && process.stderr.columns > 0;
+  const spinner = animated ? await startSpinner(statusText(job)) : undefined;
   let said = '';
   try {
     return await waitUntilFinished(clients, job, consistencyToken, (now) => {
@@ -63,7 +65,7 @@ export async function waitWithProgress(clients: Clients, job: Job, consistencyTo
 
 async function startSpinner(text: string) {
   const { default: ora } = await import('ora');
-  return ora({ stream: process.stderr, text }).start();
+  return ora({ stream: process.stderr, text, color: colourful(process.stderr) ? 'cyan' : false }).start();
 }
 
 /** The exit code that tells how a job ended. */

@@ -40,7 +40,8 @@ async function layersOf({ file, environment, flags, directory }: Sources): Promi
 }
 
 function parsed<Schema extends z.ZodType>(schema: Schema, layers: readonly Layer[]): z.output<Schema> {
-  const values: Record<string, unknown> = {};
+  // Without a prototype, so that a key "__proto__" is one of its keys, and unknown as it should be.
+  const values: Record<string, unknown> = Object.create(null);
   for (const layer of [...layers].reverse()) {
     for (const [key, value] of Object.entries(layer.values)) {
       values[key] = isTable(value) && isTable(values[key]) ? { ...values[key], ...value } : value;

@@ -82,6 +82,7 @@ for (const [what, sources, message] of [
     { toml: '[repositories.a]\npath="/p"\nurl="x"' },
     /unknown key "repositories.a.url"/,
   ],
+  ['a key with a meaning of its own', { toml: '__proto__ = 1' }, /unknown key "__proto__"/],
   ['a value of the wrong type', { toml: 'listen = 7420' }, /memoir.toml": "7420" is no value of "listen": .*string/],
   ['a value out of range', { toml: 'drain_timeout = -1' }, /"-1" is no value of "drain_timeout"/],
   ['a date', { toml: 'listen = 2020-01-01' }, /memoir.toml": "listen" is a date/],
