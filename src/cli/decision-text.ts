@@ -9,17 +9,27 @@ export function decisionLine(decision: Decision | undefined): string {
   return printable(summary);
 }
 
-/** What became of every candidate, one a line; none if there was none. */
-export function candidateLines(decision: Decision | undefined): readonly string[] {
+/** What the decision was made from, one fact a line: what names resolved to, how each rule narrowed, and every candidate. */
+export function evidenceLines(decision: Decision | undefined): readonly string[] {
   if (!decision) return [];
-  const lines = decision.candidates.map(candidateLine);
-  const more = decision.candidateCount - decision.candidates.length;
-  return more > 0 ? [...lines, `and ${more} more candidates`] : lines;
+  const { resolutions, funnel, candidates, candidateCount } = decision;
+  const more = candidateCount - candidates.length;
+  return [
+    ...resolutions.map(
+      ({ field, given, resolved }) => `${printable(field)} ${printable(given)} is ${printable(resolved)}`,
+    ),
+    ...funnel.map(({ rule, ruledOut, left }) => `${ruleName(rule)} ruled out ${ruledOut}, ${left} left`),
+    ...candidates.map((candidate) => `candidate ${candidateLine(candidate)}`),
+    ...(more > 0 ? [`and ${more} more candidates`] : []),
+  ];
+}
+
+function ruleName(rule: Rule): string {
+  return (Rule[rule] ?? String(rule)).toLowerCase();
 }
 
 function candidateLine(candidate: Candidate): string {
   const name = `${printable(candidate.uuid)} ${stateName(candidate.state)}`;
   if (candidate.ruledOutBy === Rule.UNSPECIFIED) return `${name}: the answer`;
-  const rule = (Rule[candidate.ruledOutBy] ?? String(candidate.ruledOutBy)).toLowerCase();
-  return `${name}: ruled out by ${rule}${candidate.detail === '' ? '' : ` (${printable(candidate.detail)})`}`;
+  return `${name}: ruled out by ${ruleName(candidate.ruledOutBy)}${candidate.detail === '' ? '' : ` (${printable(candidate.detail)})`}`;
 }

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { type RecordedEvent, RecordedEventSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
 import type { Decision } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { withClients } from './client.js';
-import { candidateLines, decisionLine } from './decision-text.js';
+import { decisionLine, evidenceLines } from './decision-text.js';
 import { constraintsText, progressText, tasksText, versionText } from './job-view.js';
 import { type RemoteOptions, remote, withJson } from './options.js';
 import { printLine, printMessage } from './output.js';
@@ -130,5 +130,5 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
 }
 
 function why(decision: Decision | undefined): readonly string[] {
-  return [`why: ${decisionLine(decision)}`, ...candidateLines(decision).map((line) => `  candidate ${line}`)];
+  return [`why: ${decisionLine(decision)}`, ...evidenceLines(decision).map((line) => `  ${line}`)];
 }

@@ -7,6 +7,7 @@ type ServeOptions = {
   readonly listen?: string;
   readonly store?: string;
   readonly repository?: Readonly<Record<string, string>>;
+  readonly policy?: string;
   readonly reuseIfOutputsDiffer?: boolean;
   readonly jobLogLimit?: string;
   readonly drainTimeout?: string;
@@ -22,6 +23,7 @@ export function serveCommand(): Command {
     .option('--listen <host:port>', 'address to listen on, port 0 for any (MEMOIR_LISTEN; default: 127.0.0.1:7420)')
     .option('--store <url>', 'event store (MEMOIR_STORE; default: sqlite in the data directory)')
     .option('--repository <name=path>', 'a local git repository (repeatable; MEMOIR_REPOSITORIES=name=path,…)', named)
+    .option('--policy <file>', 'TOML file of who may do what (MEMOIR_POLICY; default: everybody everything)')
     .option('--reuse-if-outputs-differ', 'reuse the oldest although outputs differ (MEMOIR_REUSE_IF_OUTPUTS_DIFFER)')
     .option('--job-log-limit <bytes>', "most bytes of a job's live log (MEMOIR_JOB_LOG_LIMIT)")
     .option('--drain-timeout <seconds>', 'how long calls may go on after SIGTERM (MEMOIR_DRAIN_TIMEOUT)')
@@ -41,6 +43,7 @@ export function serveCommand(): Command {
           listen: options.listen,
           store: options.store,
           repositories: options.repository,
+          policy: options.policy,
           reuse_if_outputs_differ: options.reuseIfOutputsDiffer,
           job_log_limit: options.jobLogLimit,
           drain_timeout: options.drainTimeout,

@@ -1,15 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { buffer as readAll } from 'node:stream/consumers';
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import type { Job, RuntimeConstraintsSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobResponse, CreateJobResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
 import { type Clients, withClients } from './client.js';
-import { candidateLines, decisionLine } from './decision-text.js';
+import { decisionLine, evidenceLines } from './decision-text.js';
 import { versionText } from './job-view.js';
 import { streamLog } from './log.js';
-import { integer, named, type RemoteOptions, remote, repeated, withJson } from './options.js';
+import { integer, named, type RemoteOptions, remote, repeated, seconds, withJson } from './options.js';
 import { note, printLine, printMessage } from './output.js';
 import { parseParameter, parseParameters } from './parameters.js';
 import { printable, printableLines } from './printable.js';
@@ -23,6 +24,9 @@ type SubmitOptions = RemoteOptions & {
   readonly param?: readonly string[];
   readonly parameters?: string;
   readonly alwaysNew?: boolean;
+  readonly minimumScriptVersion?: string;
+  readonly excludeScriptVersion?: readonly string[];
+  readonly maxHeartbeatAge?: number;
   readonly nondeterministic?: boolean;
   readonly priority: number;
   readonly submitId?: string;
@@ -57,6 +61,9 @@ export function submitCommand(): Command {
     .option('--parameters <file>', 'JSON object of parameters, "-" for standard input; -p overrides its members')
     .option('--find-or-create', 'answer with a past or running job that is the same work, if there is one (default)')
     .option('--always-new', 'record a new job in any case')
+    .option('--minimum-script-version <refspec>', 'accept a job of any commit from this one to --script-version')
+    .option('--exclude-script-version <refspec>', 'accept no job of this commit (repeatable)', repeated)
+    .option('--max-heartbeat-age <seconds>', 'accept no running job that was silent for longer', seconds(0, 1e8))
     .option('--nondeterministic', 'two runs may differ: do not reuse the job')
     .option('--priority <number>', 'the higher, the sooner it is run', integer(-0x8000_0000, 0x7fff_ffff), 0)
     .option('--submit-id <id>', 'your own identifier of this request, so that it can be repeated safely')
@@ -74,7 +81,7 @@ export function submitCommand(): Command {
     .option('--keep-cache-mb-per-task <MiB>', 'cache memory of each task', count)
     .option('--wait', 'wait until the job has finished; the exit code tells how')
     .option('--follow', 'print the live log while waiting')
-    .option('--verbose', 'print what became of every candidate for reuse');
+    .option('--verbose', 'print what the decision was made from: names resolved, and every candidate');
   return remote(withJson(command)).action(async (options: SubmitOptions) => {
     if (options.alwaysNew && 'findOrCreate' in options) {
       throw invalid('find_or_create', 'BAD_OPTIONS', '--always-new and --find-or-create exclude each other');
@@ -96,6 +103,11 @@ async function submit(clients: Clients, options: SubmitOptions, scriptParameters
       scriptVersion: options.scriptVersion,
       scriptParameters,
       findOrCreate: !options.alwaysNew,
+      minimumScriptVersion: options.minimumScriptVersion ?? '',
+      excludeScriptVersions: [...(options.excludeScriptVersion ?? [])],
+      ...(options.maxHeartbeatAge !== undefined && {
+        maxHeartbeatAge: durationFromMs(options.maxHeartbeatAge * 1_000),
+      }),
       nondeterministic: options.nondeterministic ?? false,
       priority: options.priority,
       submitId: options.submitId ?? '',
@@ -124,7 +136,7 @@ async function printAnswer(answer: CreateJobResponse, job: Job, verbose: boolean
   await printLine(`  version: ${versionText(job)}`);
   await printLine(`  why: ${decisionLine(answer.decision)}`);
   if (job.output !== '') await printLine(`  output: ${printable(job.output)}`);
-  if (verbose) for (const line of candidateLines(answer.decision)) await printLine(`  candidate ${line}`);
+  if (verbose) for (const line of evidenceLines(answer.decision)) await printLine(`  ${line}`);
 }
 
 async function printResult(job: Job): Promise<void> {

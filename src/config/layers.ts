@@ -17,6 +17,7 @@ const settings: Readonly<Record<string, Kind>> = {
   listen: 'text',
   store: 'text',
   repositories: 'repositories',
+  policy: 'text',
   reuse_if_outputs_differ: 'boolean',
   job_log_limit: 'number',
   drain_timeout: 'number',

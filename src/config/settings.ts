@@ -81,9 +81,11 @@ function firstError(error: z.ZodError, layers: readonly Layer[]): Error {
 }
 
 function absolute(layer: Layer, directory: string): Layer {
-  const values = { ...layer.values };
-  if (typeof values.data_dir === 'string' && values.data_dir !== '')
-    values.data_dir = resolve(directory, values.data_dir);
+  const values: Record<string, unknown> = { ...layer.values };
+  for (const key of ['data_dir', 'policy']) {
+    const path = values[key];
+    if (typeof path === 'string' && path !== '') values[key] = resolve(directory, path);
+  }
   if (typeof values.store === 'string' && /^sqlite:(?!\/).+/.test(values.store)) {
     values.store = `sqlite:${resolve(directory, values.store.slice('sqlite:'.length))}`;
   }

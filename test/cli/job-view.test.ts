@@ -52,6 +52,8 @@ test('nothing that others wrote reaches the terminal unescaped', (t) => {
     outcome: Outcome.CREATED_NO_MATCH,
     summary: hostile,
     candidateCount: 7,
+    resolutions: [{ field: 'script_version', given: hostile, resolved: hostile }],
+    funnel: [{ rule: Rule.DELETED, ruledOut: 2, left: 3 }],
     candidates: [{ uuid: hostile, state: JobState.FAILED, ruledOutBy: Rule.STATE, detail: hostile }],
   };
   const lines = storyLines(
@@ -65,6 +67,7 @@ test('nothing that others wrote reaches the terminal unescaped', (t) => {
   );
   for (const line of lines) t.notRegex(line, /\p{Cc}/u);
   t.true(lines.some((line) => line.includes('ruled out by state')));
+  t.true(lines.some((line) => line.includes('deleted ruled out 2, 3 left')));
   t.true(lines.some((line) => line.includes('and 6 more candidates')));
 });
 

@@ -52,6 +52,18 @@ test('submit says whether the job is new and why; the same again is reused', asy
   t.regex(other.out, new RegExp(`candidate ${uuid} Queued: ruled out by owner`));
 });
 
+test.serial('a range of commits and commits to leave out can be given', async (t) => {
+  const { run, repository } = t.context.memoir;
+  const first = repository.git('rev-parse', 'HEAD');
+  repository.commit({ other: 'more' });
+  const job = JSON.parse((await run(submit('-p', 'case=range', '--script-version', first, '--json'))).out).job;
+  const ranged = await run(submit('-p', 'case=range', '--minimum-script-version', first, '--verbose'));
+  t.true(ranged.out.startsWith(`reused ${job.uuid}`), ranged.out + ranged.err);
+  t.regex(ranged.out, /minimum_script_version [0-9a-f]{40} is /);
+  const without = ['--minimum-script-version', first, '--exclude-script-version', first.slice(0, 10)];
+  t.regex((await run(submit('-p', 'case=range', ...without, '--max-heartbeat-age', '60'))).out, /^new /);
+});
+
 test('every request field of a job can be given', async (t) => {
   const { run } = t.context.memoir;
   const args = [

@@ -69,6 +69,8 @@ test('relative sqlite paths begin where they are given', async (t) => {
   t.is((await settings({ file })).store, `sqlite:${file.replace('memoir.toml', 's/events')}`);
   t.is((await settings({ file, flags: { store: 'sqlite:x' } })).store, 'sqlite:/base/x');
   t.is((await settings({ file, flags: { store: 'sqlite:/x' } })).store, 'sqlite:/x');
+  t.is((await settings({ file: fileOf(t, 'data_dir = "/d"\npolicy = "p.toml"') })).policy?.endsWith('/p.toml'), true);
+  t.is((await settings({ file, environment: { MEMOIR_POLICY: 'p.toml' } })).policy, '/base/p.toml');
 });
 
 for (const [what, sources, message] of [
