@@ -1,4 +1,4 @@
-import { rmSync, statSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { EventLog, Position } from '../src/eventstore/port.js';
 import { start } from '../src/eventstore/port.js';
@@ -39,10 +39,7 @@ export function removeReadModelFile(path: string): void {
 function prepareFile(path: string, projections: readonly Projection[]): Database.Database {
   const db = new Database(path);
   try {
-    if (statSync(path).size <= checkLimit) {
-      const found = db.pragma('quick_check(1)', { simple: true }) as string;
-      if (found !== 'ok') throw new Database.SqliteError(found, 'SQLITE_CORRUPT');
-    }
+    refuseDamage(db);
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = NORMAL');
     db.pragma('cache_size = -65536');
@@ -56,6 +53,13 @@ function prepareFile(path: string, projections: readonly Projection[]): Database
     db.close();
     throw error;
   }
+}
+
+function refuseDamage(db: Database.Database): void {
+  const number = (pragma: string) => db.pragma(pragma, { simple: true }) as number;
+  if (number('page_count') * number('page_size') > checkLimit) return;
+  const found = db.pragma('quick_check(1)', { simple: true }) as string;
+  if (found !== 'ok') throw new Database.SqliteError(found, 'SQLITE_CORRUPT');
 }
 
 function prepareTables(db: Database.Database, projection: Projection): void {

@@ -231,6 +231,12 @@ test('a damaged read model is made anew', async (t) => {
   await scratch.close();
 });
 
+test('a read model may be in memory alone', async (t) => {
+  const scratch = await withJobs(5);
+  t.deepEqual(await catchUp(scratch.store, ':memory:'), await catchUp(scratch.store, scratch.path('rm.sqlite')));
+  await scratch.close();
+});
+
 test('rows and checkpoint are committed together', async (t) => {
   const scratch = await withJobs(10);
   const projections = [noting('one')];
