@@ -1,7 +1,6 @@
-import { create, type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Served } from './service.js';
@@ -67,6 +66,10 @@ function bind(server: Server, host: string, port: number): Promise<number> {
   });
 }
 
+/**
+ * Reflection from the files as they are. proto-loader would merge those of one package into one and lose what does not fit, so
+ * what it makes of them is made here: each entry of a package definition carries the files that it is from.
+ */
 function reflection(services: readonly DescService[]): ReflectionService {
   const files = new Set<DescFile>();
   const add = (file: DescFile) => {
@@ -75,7 +78,8 @@ function reflection(services: readonly DescService[]): ReflectionService {
     files.add(file);
   };
   for (const { file } of services) add(file);
-  const set = create(FileDescriptorSetSchema, { file: [...files].map(({ proto }) => proto) });
-  const definition = loadFileDescriptorSetFromBuffer(Buffer.from(toBinary(FileDescriptorSetSchema, set)));
+  const fileDescriptorProtos = [...files].map(({ proto }) => Buffer.from(toBinary(FileDescriptorProtoSchema, proto)));
+  const format = 'Protocol Buffer 3 EnumDescriptorProto';
+  const definition = { files: { format, type: {}, fileDescriptorProtos } } as const;
   return new ReflectionService(definition, { services: services.map(({ typeName }) => typeName) });
 }
