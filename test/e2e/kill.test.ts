@@ -66,11 +66,13 @@ test(`after kill -9 under load every acknowledged write is there and the read mo
 test('SIGTERM under load ends the server in good order, with every acknowledged write', async (t) => {
   const project = makeProject();
   const config = testConfig({ repositories: { project: project.repository.path } });
-  t.teardown(() => {
+  let server: ServerProcess | undefined;
+  t.teardown(async () => {
+    await server?.kill();
     rmSync(config.data_dir, { recursive: true, force: true });
     project.repository.dispose();
   });
-  const server = await startServerProcess(config);
+  server = await startServerProcess(config);
   const load = startLoad(server.address, 'load');
   await load.reached(100);
   t.is(await server.terminate(), 0);
@@ -78,9 +80,8 @@ test('SIGTERM under load ends the server in good order, with every acknowledged 
   const events = await eventsOf(config);
   t.deepEqual(logFaults(events), []);
   t.deepEqual(missing(load, events), []);
-  const next = await startServerProcess(config);
+  server = await startServerProcess(config);
   t.deepEqual(liveRows(config), await rebuiltRows(config));
-  await next.kill();
 });
 
 /** The job that is the answer, or was before it was deleted. */

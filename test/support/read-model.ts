@@ -1,3 +1,5 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { allProjections } from '../../projections/all.js';
@@ -33,7 +35,8 @@ export function liveRows({ data_dir }: Where): string[] {
 /** The rows that a read model has which is built from the beginning of a server's log, as lines. */
 export async function rebuiltRows({ data_dir }: Where): Promise<string[]> {
   const log = openSqliteLog(join(data_dir, 'events.sqlite'));
-  const db = openReadModelFile(':memory:', allProjections);
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-rebuild-'));
+  const db = openReadModelFile(join(directory, 'read-model.sqlite'), allProjections);
   const done = new AbortController();
   try {
     await runProjections(log, db, allProjections, {
@@ -44,5 +47,6 @@ export async function rebuiltRows({ data_dir }: Where): Promise<string[]> {
   } finally {
     db.close();
     await log.close();
+    rmSync(directory, { recursive: true });
   }
 }
