@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { systemEdge } from '../../src/edge.js';
@@ -10,7 +11,6 @@ import { makeProject } from '../support/project.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { type Clients, clientsOf, testConfig } from '../support/server.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
-import { until } from '../support/until.js';
 
 // Three servers in processes of their own, each with its own read model, on one store: the double, in a process of its own too,
 // or the server that MEMOIR_TEST_KURRENTDB names.
@@ -155,15 +155,14 @@ test.serial(
 
     const workers = Promise.all(Array.from({ length: replicas * workersEach }, (_, i) => work(i)));
     const survivor = ada[1] as Clients;
-    await Promise.race([
-      workers,
-      until('the end of all jobs', async () => {
-        const open = await Promise.all(
-          [JobState.QUEUED, JobState.RUNNING].map(async (state) => (await states(survivor, mine)).get(state) ?? 0),
-        );
-        return open.every((count) => count === 0);
-      }),
-    ]);
+    const drained = async () => {
+      for (;;) {
+        const now = await states(survivor, mine);
+        if (!now.get(JobState.QUEUED) && !now.get(JobState.RUNNING)) return;
+        await delay(200);
+      }
+    };
+    await Promise.race([workers, drained()]);
     over = true;
     await workers;
     await killed;
