@@ -100,6 +100,22 @@ test('many appends survive connections that are cut again and again, each record
   t.deepEqual(all.sort(), appended.sort());
 });
 
+test('appends that pile up when the network stalls and breaks are recorded once, and end no process', async (t) => {
+  const { double, store } = await openOnDouble(t);
+  await store.append('joblog-0', 'no_stream', [newEvent(0)]);
+  const [node] = double.nodes;
+  node?.stall(true);
+  const big = 'x'.repeat(300_000);
+  const appends = Promise.all(
+    Array.from({ length: 80 }, (_, i) => store.append(`joblog-${i + 1}`, 'any', [newEvent(big)])),
+  );
+  // Until nothing moves any more.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  node?.dropConnections();
+  t.is((await appends).length, 80);
+  t.is((await collect(store.readAll())).length, 81);
+});
+
 test('a store that cannot be reached is unavailable by name, and is used again when it can', async (t) => {
   const { double, store } = await openOnDouble(t, { timings: { patience: 1_000 } });
   double.refuse(true);

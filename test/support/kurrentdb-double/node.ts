@@ -42,6 +42,8 @@ export type RunningNode = Node & {
   readonly endpoint: Endpoint;
   /** Lets no new connections in, or lets them in again. */
   refuse(refused: boolean): void;
+  /** Reads nothing more of what clients send, so that their writes pile up, or goes on. */
+  stall(stalled: boolean): void;
   stop(): Promise<void>;
 };
 
@@ -49,6 +51,7 @@ export type RunningNode = Node & {
 export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const server = new Server({ 'grpc.max_receive_message_length': 32 * 1024 * 1024 });
   const sockets = new Set<Socket>();
+  const inbound = new Set<Socket>();
   let refused = false;
   const node: Node = {
     ...options,
@@ -63,6 +66,8 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const proxy: NetServer = createServer((socket) => {
     if (refused) return void socket.resetAndDestroy();
     const behind = connect(inner, '127.0.0.1');
+    inbound.add(socket);
+    socket.on('close', () => inbound.delete(socket));
     for (const [one, other] of [
       [socket, behind],
       [behind, socket],
@@ -84,6 +89,12 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     endpoint: { host: '127.0.0.1', port },
     refuse(value) {
       refused = value;
+    },
+    stall(stalled) {
+      for (const socket of inbound) {
+        if (stalled) socket.pause();
+        else socket.resume();
+      }
     },
     async stop() {
       node.dropConnections();
