@@ -263,7 +263,11 @@ try {
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
-const table = new Table({ head: ['question', 'memoir', 'git', 'target', ''], style: { head: [], border: [] } });
+const table = new Table({
+  head: ['question', 'memoir', 'git', 'target', ''],
+  wordWrap: false,
+  style: { head: [], border: [] },
+});
 for (const { question, memoir, git, target, met } of figures) {
   table.push([question, memoir, git, target, met === null ? '' : met ? 'met' : 'MISSED']);
 }

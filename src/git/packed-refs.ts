@@ -1,24 +1,37 @@
-import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
+import { createPageCache, openPagedFile, type PagedFile } from './objects/paged-file.js';
 import { errno } from './problem.js';
+import { compareLine, isRefLine, type Lines, lineEnd, lineStart } from './text-lines.js';
 
-/** The `packed-refs` file of a repository, read again whenever it changed. */
+/** The `packed-refs` file of a repository as it is at the moment of each call. */
 export type PackedRefs = {
   /** Object id that the file gives for a full ref name. */
   get(name: string): string | undefined;
   /** All refs of the file in order of name. */
   entries(): Iterable<{ name: string; id: string }>;
+  close(): void;
 };
 
-type Snapshot = { readonly stamp: string; readonly trusted: boolean; readonly bytes: Buffer };
+type Snapshot = {
+  /** Inode, size and times of the file; empty if there is none. */
+  readonly stamp: string;
+  /** Whether another content would show in the stamp. */
+  readonly trusted: boolean;
+  readonly lines: Lines;
+  close(): void;
+};
 
 /** Time within which a second change of a file may leave its time stamps as they were, in nanoseconds. */
 const racyWindow = 50_000_000n;
 
-const missing: Snapshot = { stamp: '', trusted: true, bytes: Buffer.alloc(0) };
+/** Bytes of the file that are kept in memory. */
+const keptBytes = 4 * 1024 * 1024;
+
+const missing: Snapshot = { stamp: '', trusted: true, lines: linesOf(Buffer.alloc(0)), close: () => undefined };
 
 /**
- * The packed refs at a path; the file need not exist. A copy is kept while the file's inode, size and times stay the same and
- * was not so young that a second change could hide in the same tick of the clock (git's "racy" rule).
+ * The packed refs at a path; the file need not exist. It is searched in place, and kept open while its inode, size and times
+ * stay the same and it was not so young that a second change could hide in the same tick of the clock (git's "racy" rule).
  * @param now - wall-clock time in milliseconds
  * @param fail - makes the error to throw for a malformed file
  */
@@ -30,40 +43,54 @@ export function openPackedRefs(
 ): PackedRefs {
   let current = missing;
 
-  function snapshot(): Buffer {
+  function lines(): Lines {
     const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
     const stamp = stat ? stampOf(stat) : '';
-    if (stamp !== current.stamp || !current.trusted) current = stat ? load() : missing;
-    return current.bytes;
+    if (stamp !== current.stamp || !current.trusted) {
+      current.close();
+      current = missing;
+      current = load();
+    }
+    return current.lines;
   }
 
+  /** The file is replaced, never written to, so equal stamps before and after it is opened are those of what was opened. */
   function load(): Snapshot {
-    let file: number;
-    try {
-      file = openSync(path, 'r');
-    } catch (error) {
-      if (errno(error) === 'ENOENT') return missing;
-      throw error;
-    }
-    try {
-      const stat = fstatSync(file, { bigint: true });
-      const trusted = BigInt(Math.floor(now())) * 1_000_000n - newest(stat) > racyWindow;
-      return { stamp: stampOf(stat), trusted, bytes: sorted(readFileSync(file), hexDigits, fail) };
-    } finally {
-      closeSync(file);
+    for (;;) {
+      const before = statSync(path, { bigint: true, throwIfNoEntry: false });
+      if (!before) return missing;
+      let file: PagedFile;
+      try {
+        file = openPagedFile(path, createPageCache(keptBytes));
+      } catch (error) {
+        if (errno(error) === 'ENOENT') return missing;
+        throw error;
+      }
+      const after = statSync(path, { bigint: true, throwIfNoEntry: false });
+      if (!after || stampOf(after) !== stampOf(before)) {
+        file.close();
+        continue;
+      }
+      const trusted = BigInt(Math.floor(now())) * 1_000_000n - newest(after) > racyWindow;
+      return { stamp: stampOf(after), trusted, lines: sorted(file, hexDigits, fail), close: () => file.close() };
     }
   }
 
   return {
     get(name) {
-      const bytes = snapshot();
-      return bytes.length === 0 ? undefined : search(bytes, Buffer.from(name), hexDigits, fail);
+      const from = lines();
+      return from.size === 0 ? undefined : search(from, Buffer.from(name), hexDigits, fail);
     },
     *entries() {
-      const bytes = snapshot();
-      for (let at = 0; at < bytes.length; at = lineEnd(bytes, at) + 1) {
-        if (isRef(bytes, at)) yield parseLine(bytes, at, hexDigits, fail);
+      const from = lines();
+      const whole = linesOf(from.read(0, from.size));
+      for (let at = 0; at < whole.size; at = lineEnd(whole, at) + 1) {
+        if (isRefLine(whole, at)) yield parseLine(whole, at, hexDigits, fail);
       }
+    },
+    close() {
+      current.close();
+      current = missing;
     },
   };
 }
@@ -78,21 +105,25 @@ function newest({ mtimeNs, ctimeNs }: BigStat): bigint {
   return mtimeNs > ctimeNs ? mtimeNs : ctimeNs;
 }
 
+function linesOf(bytes: Buffer): Lines {
+  return { size: bytes.length, read: (position, length) => bytes.subarray(position, position + length) };
+}
+
 /** Binary search over the lines, as git itself does it; a line of a peeled tag (`^…`) belongs to the line before. */
-function search(bytes: Buffer, name: Buffer, hexDigits: number, fail: (what: string) => Error): string | undefined {
+function search(lines: Lines, name: Buffer, hexDigits: number, fail: (what: string) => Error): string | undefined {
   let low = 0;
-  let high = bytes.length;
+  let high = lines.size;
   while (low < high) {
-    let at = lineStart(bytes, (low + high) >>> 1);
-    while (at > low && !isRef(bytes, at)) at = lineStart(bytes, at - 1);
-    if (!isRef(bytes, at)) {
-      low = lineEnd(bytes, at) + 1;
+    let at = lineStart(lines, Math.floor((low + high) / 2));
+    while (at > low && !isRefLine(lines, at)) at = lineStart(lines, at - 1);
+    const end = lineEnd(lines, at);
+    if (!isRefLine(lines, at)) {
+      low = end + 1;
       continue;
     }
-    const end = lineEnd(bytes, at);
     if (end - at < hexDigits + 2) throw fail('packed-refs has a line that is too short');
-    const order = bytes.compare(name, 0, name.length, at + hexDigits + 1, end);
-    if (order === 0) return parseLine(bytes, at, hexDigits, fail).id;
+    const order = compareLine(lines, at + hexDigits + 1, end, name);
+    if (order === 0) return parseLine(lines, at, hexDigits, fail).id;
     if (order > 0) high = at;
     else low = end + 1;
   }
@@ -100,43 +131,28 @@ function search(bytes: Buffer, name: Buffer, hexDigits: number, fail: (what: str
 }
 
 /** The file's lines in order of name; files of old git versions, and those that people edited, do not promise it. */
-function sorted(bytes: Buffer, hexDigits: number, fail: (what: string) => Error): Buffer {
-  const header = bytes.subarray(0, lineEnd(bytes, 0)).toString('latin1');
-  if (header.startsWith('# pack-refs with:') && header.split(' ').includes('sorted')) return bytes;
-  const lines: { name: Buffer; line: Buffer }[] = [];
-  for (let at = 0; at < bytes.length; at = lineEnd(bytes, at) + 1) {
-    if (!isRef(bytes, at)) continue;
-    parseLine(bytes, at, hexDigits, fail);
-    const line = bytes.subarray(at, lineEnd(bytes, at));
-    lines.push({ name: line.subarray(hexDigits + 1), line });
+function sorted(file: PagedFile, hexDigits: number, fail: (what: string) => Error): Lines {
+  const header = file.read(0, lineEnd(file, 0)).toString('latin1');
+  if (header.startsWith('# pack-refs with:') && header.split(' ').includes('sorted')) return file;
+  const whole = linesOf(file.read(0, file.size));
+  const found: { name: Buffer; line: Buffer }[] = [];
+  for (let at = 0; at < whole.size; at = lineEnd(whole, at) + 1) {
+    if (!isRefLine(whole, at)) continue;
+    parseLine(whole, at, hexDigits, fail);
+    const line = whole.read(at, lineEnd(whole, at) - at);
+    found.push({ name: line.subarray(hexDigits + 1), line });
   }
-  lines.sort((a, b) => Buffer.compare(a.name, b.name));
-  return Buffer.concat(lines.flatMap(({ line }) => [line, Buffer.from('\n')]));
-}
-
-const hash = 0x23;
-const caret = 0x5e;
-
-function isRef(bytes: Buffer, at: number): boolean {
-  return bytes[at] !== hash && bytes[at] !== caret;
-}
-
-function lineStart(bytes: Buffer, at: number): number {
-  return at === 0 ? 0 : bytes.lastIndexOf(10, at - 1) + 1;
-}
-
-function lineEnd(bytes: Buffer, at: number): number {
-  const end = bytes.indexOf(10, at);
-  return end < 0 ? bytes.length : end;
+  found.sort((a, b) => Buffer.compare(a.name, b.name));
+  return linesOf(Buffer.concat(found.flatMap(({ line }) => [line, Buffer.from('\n')])));
 }
 
 function parseLine(
-  bytes: Buffer,
+  lines: Lines,
   at: number,
   hexDigits: number,
   fail: (what: string) => Error,
 ): { name: string; id: string } {
-  const line = bytes.toString('utf8', at, lineEnd(bytes, at));
+  const line = lines.read(at, lineEnd(lines, at) - at).toString('utf8');
   const id = line.slice(0, hexDigits);
   if (id.length !== hexDigits || !/^[0-9a-f]+$/.test(id) || line.charAt(hexDigits) !== ' ') {
     throw fail(`packed-refs has the line ${JSON.stringify(line.slice(0, 200))}`);

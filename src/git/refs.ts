@@ -21,6 +21,7 @@ export type Refs = {
   find(short: string): Ref | undefined;
   /** HEAD and every ref under `refs/`, sorted by name; those that point nowhere are left out. */
   list(): Ref[];
+  close(): void;
 };
 
 /** git follows no longer chain of symbolic refs. */
@@ -116,7 +117,7 @@ export function openRefs(layout: Layout, now: () => number): Refs {
     return names;
   }
 
-  return { read, find, list };
+  return { read, find, list, close: packed.close };
 }
 
 /** git's `ref_rev_parse_rules`, where the first only takes what cannot be some other file of the repository. */

@@ -94,7 +94,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     ancestor,
     abbreviated: (prefix) => reader.ask(layout, 'abbreviated', { prefix }),
     async search(search, from) {
-      const starts = from === undefined ? refs.list().map(({ id }) => id) : [from];
+      const starts = from === undefined ? undefined : [from];
       const { commit, exhausted } = await reader.ask(layout, 'search', { search, starts, limit: longestSearch });
       if (!exhausted) return commit;
       throw new MemoirError(
@@ -136,6 +136,9 @@ export function openRepository(name: string, path: string, options: RepositoryOp
       }
       return ranges.between(ends);
     },
-    close: () => history.close(),
+    close() {
+      history.close();
+      refs.close();
+    },
   };
 }

@@ -104,6 +104,20 @@ function addNames(repository: TestRepository, ids: readonly string[]): string[] 
   ];
 }
 
+/** Searches from all refs, among commits many of which have the same date. */
+const searches = [
+  'Commit',
+  '1',
+  '2$',
+  '[13579]$',
+  '[^1]$',
+  'Commit [0-9]$',
+  '!-Commit',
+  '!-[02468]',
+  '7|8',
+  '^Commit 1',
+].map((text) => `:/${text}`);
+
 async function agree(t: ExecutionContext, repository: TestRepository, texts: readonly string[]): Promise<number> {
   const repositories = await openRepositories({ r: { path: repository.path } });
   const expected = askGit(repository, texts);
@@ -135,7 +149,7 @@ for (const packed of [false, true]) {
         repository.git('pack-refs', '--all');
       }
       const texts = fc.sample(refspecs(names), { numRuns: 1_000, seed: run });
-      found += await agree(t, repository, [...names.map((name) => `${name}^{commit}`), ...texts]);
+      found += await agree(t, repository, [...names.map((name) => `${name}^{commit}`), ...texts, ...searches]);
     }
     t.true(found > 1_500, `${found} were found`);
     t.log(`${found} found`);

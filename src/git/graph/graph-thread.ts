@@ -74,13 +74,15 @@ function refCommits(): string[] {
       throw error;
     }
   };
+  const refs = openRefs(layout, Date.now);
   try {
-    return openRefs(layout, Date.now)
+    return refs
       .list()
       .map(({ id }) => peel(id))
       .filter((peeled) => peeled?.type === 'commit')
       .map((peeled) => peeled?.id ?? '');
   } finally {
+    refs.close();
     reader.close();
   }
 }

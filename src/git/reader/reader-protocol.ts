@@ -15,7 +15,8 @@ export type Questions = {
   /** The n-th first parent; undefined where history ends before. */
   ancestor: { ask: { id: string; generations: number }; answer: string | undefined };
   abbreviated: { ask: { prefix: string }; answer: readonly string[] };
-  search: { ask: MessageSearch; answer: MessageFound };
+  /** Without starts, from all refs. */
+  search: { ask: Omit<MessageSearch, 'starts'> & { starts: readonly string[] | undefined }; answer: MessageFound };
   /** Commits from the given ones on, breadth first, at most `limit` of them. */
   walk: { ask: { starts: readonly string[]; limit: number }; answer: readonly WalkedCommit[] };
 };

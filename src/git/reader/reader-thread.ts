@@ -1,8 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { parentPort } from 'node:worker_threads';
 import { MemoirError } from '../../domain/errors.js';
+import type { Layout } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { unavailable } from '../problem.js';
+import { openRefs, type Ref } from '../refs.js';
 import { type ObjectReader, openObjectReader } from './object-reader.js';
 import type { ReaderReply, ReaderRequest, WalkedCommit } from './reader-protocol.js';
 import { searchMessages } from './search-messages.js';
@@ -30,6 +32,18 @@ function readerOf({ layout }: Request): ObjectReader {
   return reader;
 }
 
+/** Of commits of the same date git looks first at HEAD, then at the refs from the last to the first. */
+function allRefs(layout: Layout): string[] {
+  const refs = openRefs(layout, Date.now);
+  try {
+    const list = refs.list();
+    const isHead = ({ name }: Ref) => name === 'HEAD';
+    return [...list.filter(isHead), ...list.filter((ref) => !isHead(ref)).reverse()].map(({ id }) => id);
+  } finally {
+    refs.close();
+  }
+}
+
 function* answer(reader: ObjectReader, request: Request): Generator<undefined, unknown> {
   const { question, ask } = request;
   switch (question) {
@@ -42,7 +56,7 @@ function* answer(reader: ObjectReader, request: Request): Generator<undefined, u
     case 'abbreviated':
       return reader.abbreviated(ask.prefix);
     case 'search':
-      return yield* searchMessages(reader, ask);
+      return yield* searchMessages(reader, { ...ask, starts: ask.starts ?? allRefs(request.layout) });
     case 'ancestor': {
       let at: string | undefined = ask.id;
       for (let i = 0; i < ask.generations && at !== undefined; i++) {
