@@ -54,7 +54,7 @@ export async function openRepositories(
     resolve: async (name, refspec, { field = 'script_version' } = {}) => repository(name).resolve(refspec, field),
     range: async (name, query) => repository(name).range(query),
     async close() {
-      for (const opened of repositories.values()) opened.close();
+      await Promise.all([...repositories.values()].map((opened) => opened.close()));
       await reader.close();
     },
   };

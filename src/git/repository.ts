@@ -21,7 +21,7 @@ export type Repository = {
   resolve(refspec: string, field: string): Promise<string>;
   /** See `Repositories.range`. */
   range(query: RangeQuery): Promise<CommitRange>;
-  close(): void;
+  close(): Promise<void>;
 };
 
 /** What a repository takes from what is around it. */
@@ -37,7 +37,7 @@ export type RepositoryOptions = {
 };
 
 /** Commits that are remembered as such, so that a full hash costs no look at the disk. */
-const rememberedCommits = 65_536;
+const rememberedCommits = 16_384;
 
 /** So many commits are read one by one sooner than a whole history is loaded. */
 const fewGenerations = 256;
@@ -136,9 +136,9 @@ export function openRepository(name: string, path: string, options: RepositoryOp
       }
       return ranges.between(ends);
     },
-    close() {
-      history.close();
+    async close() {
       refs.close();
+      await history.close();
     },
   };
 }

@@ -22,7 +22,7 @@ export type History = {
   graphWith(ids: readonly string[]): Promise<CommitGraph>;
   /** The graph if it is loaded. */
   loaded(): CommitGraph | undefined;
-  close(): void;
+  close(): Promise<void>;
 };
 
 /** What a history needs to know. */
@@ -39,6 +39,12 @@ export type HistoryOptions = {
 /** Commits asked of the reader in one message; more would hold up this thread while they are unpacked. */
 const walkLimits = { first: 64, factor: 4, most: 2_048 };
 
+/** How long the same load is not tried again after it failed, in milliseconds; it may have taken minutes. */
+const restAfterFailure = 5_000;
+
+/** How often the progress of an import goes to the log, in milliseconds. */
+const logEvery = 2_000;
+
 /** Most commits that one call adds one by one. */
 const mostExtended = 20_000;
 
@@ -54,16 +60,22 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
   let imported = 0;
   let extending: Promise<unknown> = Promise.resolve();
   let closed = false;
+  let failed: { starts: string; error: unknown; until: number } | undefined;
 
-  function startLoad(starts: readonly string[], complete: boolean): Promise<CommitGraph> {
+  async function startLoad(starts: readonly string[], complete: boolean): Promise<CommitGraph> {
     if (closed) throw new MemoirError('UNAVAILABLE', 'REPOSITORY_UNAVAILABLE', `repository ${quote(name)} is closed`);
+    const key = starts.join(' ');
+    if (failed?.starts === key && performance.now() < failed.until) throw failed.error;
     imported = 0;
     const begun = performance.now();
+    let logged = begun;
     load = loadGraph(
       { layout, starts, complete, keptIn },
       {
         progress(count) {
           imported = count;
+          if (performance.now() - logged < logEvery) return;
+          logged = performance.now();
           log.info({ repository: name, imported }, 'importing history');
         },
         warning: (text) => log.warn({ repository: name, problem: text }, 'commit-graph not used'),
@@ -82,7 +94,10 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
       loading = undefined;
       load = undefined;
     });
-    loading.catch(() => undefined);
+    loading.catch((error: unknown) => {
+      failed = { starts: key, error, until: performance.now() + restAfterFailure };
+      log.warn({ repository: name, problem: String(error) }, 'history not loaded');
+    });
     return loading;
   }
 
@@ -149,7 +164,7 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
     const current = await firstGraph(ids);
     if (ids.every((id) => current.numberOf(id) >= 0)) return current;
     const extended = await inTime(serially(() => extend(graph ?? current, ids)));
-    if (extended.added() > mostAdded && extended === graph && !loading) startLoad(ids, true);
+    if (extended.added() > mostAdded && extended === graph && !loading) startLoad(ids, true).catch(() => undefined);
     if (ids.every((id) => extended.numberOf(id) >= 0)) return extended;
     return graphWith(ids);
   }
@@ -157,9 +172,9 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
   return {
     graphWith,
     loaded: () => graph,
-    close() {
+    async close() {
       closed = true;
-      load?.cancel();
+      await load?.cancel();
     },
   };
 }

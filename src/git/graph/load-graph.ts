@@ -7,7 +7,7 @@ import type { GraphLoaded, GraphThreadData, GraphThreadMessage } from './graph-p
 export type GraphLoad = {
   readonly result: Promise<GraphLoaded>;
   /** Ends it; the result then fails. */
-  cancel(): void;
+  cancel(): Promise<void>;
 };
 
 /** What to call while a load goes on. */
@@ -34,5 +34,10 @@ export function loadGraph(data: GraphThreadData, listener: GraphLoadListener): G
     thread.on('error', (error) => reject(unavailable(data.layout.name, 'loading its history failed', error)));
     thread.on('exit', () => reject(unavailable(data.layout.name, 'loading its history was ended')));
   });
-  return { result, cancel: () => void thread.terminate() };
+  return {
+    result,
+    async cancel() {
+      await thread.terminate();
+    },
+  };
 }
