@@ -1,7 +1,9 @@
+import { exclusions } from './exclusions.js';
 import { jobs } from './jobs.js';
+import { lineage } from './lineage.js';
 import type { Projection } from './projection.js';
 import { queue } from './queue.js';
 import { reuseIndex } from './reuse-index.js';
 
 /** Every projection of the read model. */
-export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue];
+export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions];

@@ -3,7 +3,9 @@ import Database from 'better-sqlite3';
 import { MemoirError, quote } from '../src/domain/errors.js';
 import { type Position, start } from '../src/eventstore/port.js';
 import { lockFile } from '../src/eventstore/sqlite/lock.js';
+import { exclusionQueries } from './exclusions.js';
 import { jobQueries } from './jobs.js';
+import { lineageQueries } from './lineage.js';
 import { queueQueries } from './queue.js';
 import { reuseQueries } from './reuse-index.js';
 import type { ThreadMessage } from './thread-protocol.js';
@@ -13,6 +15,8 @@ export type ReadModel = {
   readonly jobs: ReturnType<typeof jobQueries>;
   readonly candidates: ReturnType<typeof reuseQueries>;
   readonly queue: ReturnType<typeof queueQueries>;
+  readonly lineage: ReturnType<typeof lineageQueries>;
+  readonly exclusions: ReturnType<typeof exclusionQueries>;
   /** Everything in the log up to here can be read. */
   position(): Position;
   /** How far the rebuild or catch-up is. */
@@ -28,6 +32,8 @@ export type ReadModel = {
   onChange(stream: string, listener: () => void): () => void;
   /** Calls `listener` after jobs were queued, until the returned function is called. */
   onQueued(listener: () => void): () => void;
+  /** Calls `listener` after exclusions were ordered or lifted. */
+  onExclusion(listener: () => void): void;
   close(): Promise<void>;
 };
 
@@ -59,6 +65,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
   const liveWaiters = new Set<Waiter>();
   const listeners = new Map<string, Set<() => void>>();
   const queueListeners = new Set<() => void>();
+  const exclusionListeners: (() => void)[] = [];
 
   function applied(message: Extract<ThreadMessage, { kind: 'applied' }>): void {
     const nowLive = message.live && !live;
@@ -71,6 +78,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
     const streams = nowLive ? [...listeners.keys()] : message.streams;
     const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);
     if (nowLive || message.queued) told.push(...queueListeners);
+    if (nowLive || message.excluded) told.push(...exclusionListeners);
     for (const listener of told) listener();
   }
 
@@ -132,6 +140,8 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
     jobs: jobQueries(db),
     candidates: reuseQueries(db),
     queue: queueQueries(db),
+    lineage: lineageQueries(db),
+    exclusions: exclusionQueries(db),
     position: () => position,
     progress: () => ({ live: live && !closed, position, end, failure }),
     waitFor(wanted, signal) {
@@ -156,6 +166,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
       queueListeners.add(own);
       return () => void queueListeners.delete(own);
     },
+    onExclusion: (listener) => void exclusionListeners.push(listener),
     async close() {
       abandon(unavailable('the server is shutting down'));
       thread.postMessage('stop');

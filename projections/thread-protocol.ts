@@ -19,5 +19,7 @@ export type ThreadMessage =
       readonly streams: readonly string[];
       /** Whether the batch queued a job. */
       readonly queued: boolean;
+      /** Whether the batch ordered or lifted an exclusion. */
+      readonly excluded: boolean;
     }
   | { readonly kind: 'failed'; readonly message: string };

@@ -24,14 +24,16 @@ let caughtUp = false;
 function report({ events, position, live }: Applied): void {
   const streams = new Set<string>();
   let queued = false;
+  let excluded = false;
   if (caughtUp) {
     for (const { stream, type } of events) {
       if (type !== 'JobReused') streams.add(stream);
       if (type === 'JobRequested') queued = true;
+      if (type === 'ExcludedFromReuse' || type === 'ReinstatedForReuse') excluded = true;
     }
   }
   caughtUp ||= live;
-  say({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued });
+  say({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued, excluded });
 }
 
 parentPort?.once('message', () => stop.abort());

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { DescService } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { HistoryService } from '../gen/memoir/history/v1/history_service_pb.js';
+import { ExclusionsService } from '../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../gen/memoir/worker/v1/worker_service_pb.js';
@@ -13,6 +14,8 @@ import { unrestricted } from './domain/access.js';
 import { MemoirError, quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
 import { openStore, sqliteUrl, storeName } from './eventstore/open-store.js';
+import { exclusionUseCases } from './exclusions/exclude.js';
+import { exclusionRules } from './exclusions/rules.js';
 import { openRepositories } from './git/repositories.js';
 import { noImages } from './images/none.js';
 import { jobClaims } from './jobs/claim-job.js';
@@ -25,6 +28,7 @@ import { watchLeases } from './jobs/leases.js';
 import { ownWrites } from './jobs/own-writes.js';
 import { openPolicyFile } from './policy/policy-file.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
+import { exclusionsService } from './rpc/exclusions-service.js';
 import { historyService } from './rpc/history-service.js';
 import { jobsService } from './rpc/jobs-service.js';
 import { repositoriesService } from './rpc/repositories-service.js';
@@ -117,10 +121,12 @@ function services(
   const open = gate(context.readModel);
   const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
     served.set(service, serveService(service, implementation, calls, open, logger));
-  const find = reusableFinder(context);
+  const rules = exclusionRules(context);
+  const find = reusableFinder(context, rules);
   serve(JobsService, jobsService(context, jobCreator(context, find), find, logs));
   serve(WorkerService, workerService(context, jobClaims(context), logs));
   serve(HistoryService, historyService(context));
+  serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules)));
   serve(RepositoriesService, repositoriesService(context.repositories));
   return served;
 }

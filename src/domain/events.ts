@@ -1,4 +1,5 @@
 import type {
+  ExcludedFromReuse,
   JobCancelled,
   JobCompleted,
   JobDeleted,
@@ -9,6 +10,7 @@ import type {
   JobReused,
   JobStarted,
   JobUpdated,
+  ReinstatedForReuse,
 } from '../../gen/memoir/events/v1/events_pb.js';
 
 /** An event of a job's own stream. */
@@ -22,5 +24,8 @@ export type JobEvent =
   | JobUpdated
   | JobDeleted;
 
+/** An event of a stream of exclusions. */
+export type ExclusionEvent = ExcludedFromReuse | ReinstatedForReuse;
+
 /** Any event of the log. */
-export type MemoirEvent = JobEvent | JobReused | JobLogAppended;
+export type MemoirEvent = JobEvent | JobReused | JobLogAppended | ExclusionEvent;

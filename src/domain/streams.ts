@@ -7,6 +7,18 @@ export const reuseStream = (uuid: string): string => `reuse-${uuid}`;
 /** Stream of a job's live log. */
 export const jobLogStream = (uuid: string): string => `joblog-${uuid}`;
 
+/** Stream of the exclusions of jobs and commits of a repository. */
+export const exclusionStream = (repository: string): string => `exclusion-${repository}`;
+
+/** Stream of the exclusions of docker images. */
+export const imageExclusionStream = 'exclusion-@images';
+
+/** Stream of the exclusions of outputs. */
+export const outputExclusionStream = 'exclusion-@outputs';
+
+/** The repository in the name of a stream of exclusions of jobs and commits. */
+export const repositoryOfExclusionStream = (stream: string): string => stream.slice('exclusion-'.length);
+
 /**
  * What the name of every stream of Memoir begins with. A store that others use too gives only these, so a new kind of stream must
  * be added here.

@@ -1,5 +1,6 @@
 import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import {
+  ExcludedFromReuseSchema,
   JobCancelledSchema,
   JobCompletedSchema,
   JobDeletedSchema,
@@ -10,6 +11,7 @@ import {
   JobReusedSchema,
   JobStartedSchema,
   JobUpdatedSchema,
+  ReinstatedForReuseSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { quote } from '../domain/errors.js';
 import type { JobEvent, MemoirEvent } from '../domain/events.js';
@@ -28,6 +30,8 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     JobDeletedSchema,
     JobReusedSchema,
     JobLogAppendedSchema,
+    ExcludedFromReuseSchema,
+    ReinstatedForReuseSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

@@ -54,6 +54,16 @@ export type Repositories = {
    * FAILED_PRECONDITION SHALLOW_REPOSITORY if the history is cut off and the query has another minimum than its end
    */
   range(repository: string, query: RangeQuery): Promise<CommitRange>;
+  /**
+   * For each of the commits, whether another one is in its history, itself included; undefined for what is no commit of the
+   * repository now, and for all if the other one is none. Takes microseconds where it was asked for the same other one before.
+   * @throws MemoirError as `range` does
+   */
+  isAncestor(
+    repository: string,
+    ancestor: string,
+    commits: readonly string[],
+  ): Promise<readonly (boolean | undefined)[]>;
   /** Lets go of open files and threads. */
   close(): Promise<void>;
 };

@@ -53,6 +53,7 @@ export async function openRepositories(
     names: () => names,
     resolve: async (name, refspec, { field = 'script_version' } = {}) => repository(name).resolve(refspec, field),
     range: async (name, query) => repository(name).range(query),
+    isAncestor: async (name, ancestor, commits) => repository(name).isAncestor(ancestor, commits),
     async close() {
       await Promise.all([...repositories.values()].map((opened) => opened.close()));
       await reader.close();

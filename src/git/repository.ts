@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import { MemoirError, quote } from '../domain/errors.js';
+import { createAncestry } from './ancestry.js';
 import { fileKind } from './file-kind.js';
 import { createHistory, type HistoryLog } from './graph/history.js';
 import { type Layout, readLayout } from './layout.js';
@@ -21,6 +22,8 @@ export type Repository = {
   resolve(refspec: string, field: string): Promise<string>;
   /** See `Repositories.range`. */
   range(query: RangeQuery): Promise<CommitRange>;
+  /** See `Repositories.isAncestor`. */
+  isAncestor(ancestor: string, commits: readonly string[]): Promise<readonly (boolean | undefined)[]>;
   close(): Promise<void>;
 };
 
@@ -57,6 +60,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   const layout = readLayout(name, path);
   const history = createHistory({ ...options, layout });
   const ranges = createRanges(history);
+  const ancestry = createAncestry(history);
   const refs = openRefs(layout, now);
   /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */
   const commits = new LRUCache<string, string>({ max: rememberedCommits });
@@ -116,6 +120,16 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     }
   }
 
+  function refuseShallow(what: string): void {
+    if (readShallow(layout).size === 0) return;
+    throw new MemoirError(
+      'FAILED_PRECONDITION',
+      'SHALLOW_REPOSITORY',
+      `repository ${quote(name)} is shallow, so that ${what} cannot be told`,
+      { metadata: { repository: name } },
+    );
+  }
+
   return {
     layout,
     resolve,
@@ -126,19 +140,27 @@ export function openRepository(name: string, path: string, options: RepositoryOp
         minimum: minimum && (await resolved(minimum)),
         excluded: await Promise.all(exclude.map(resolved)),
       };
-      if (ends.minimum !== undefined && ends.minimum !== ends.end && readShallow(layout).size > 0) {
-        throw new MemoirError(
-          'FAILED_PRECONDITION',
-          'SHALLOW_REPOSITORY',
-          `repository ${quote(name)} is shallow, so that which commits lie between ${ends.minimum} and ${ends.end} cannot be told`,
-          { metadata: { repository: name } },
-        );
+      if (ends.minimum !== undefined && ends.minimum !== ends.end) {
+        refuseShallow(`which commits lie between ${ends.minimum} and ${ends.end}`);
       }
       return ranges.between(ends);
     },
     async close() {
       refs.close();
       await history.close();
+    },
+    async isAncestor(ancestor, commits) {
+      refuseShallow(`which commits have ${ancestor} in their history`);
+      const graph = history.loaded();
+      const isHere = async (commit: string) =>
+        (graph?.numberOf(commit) ?? -1) >= 0 || (await peel(commit))?.id === commit;
+      if (!(await isHere(ancestor))) return commits.map(() => undefined);
+      const here = await Promise.all(commits.map(isHere));
+      const descends = await ancestry.descendants(
+        ancestor,
+        commits.filter((_, i) => here[i]),
+      );
+      return commits.map((commit, i) => (here[i] ? descends(commit) : undefined));
     },
   };
 }

@@ -1,7 +1,8 @@
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError } from '../domain/errors.js';
 import type { JobRecord } from '../domain/job.js';
-import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision } from '../domain/reuse.js';
+import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../domain/reuse.js';
+import type { ExclusionRules } from '../exclusions/rules.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { JobsContext } from './context.js';
 import type { Wanted } from './wanted.js';
@@ -16,7 +17,7 @@ export type FindReusable = (wanted: Wanted) => Promise<Found>;
  * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
-export function reusableFinder(context: JobsContext): FindReusable {
+export function reusableFinder(context: JobsContext, exclusions: ExclusionRules): FindReusable {
   const { streams, written } = context;
   const candidatesOf = cachedCandidates(context);
 
@@ -35,13 +36,26 @@ export function reusableFinder(context: JobsContext): FindReusable {
     );
   }
 
+  /** The request's terms with the exclusions that stand. */
+  async function withExclusions(
+    { request, terms }: Wanted,
+    candidates: readonly CandidateFacts[],
+  ): Promise<ReuseTerms> {
+    const { repository, scriptParameters = {} } = request;
+    const question = { repository, parameters: () => scriptParameters, candidates };
+    const exclusion = await exclusions.ruleFor(question);
+    return exclusion ? { ...terms, exclusion } : terms;
+  }
+
   return async (wanted) => {
     const { computation } = wanted.digests;
     await written.seen(computation);
     let candidates = visible(wanted, candidatesOf(computation));
     if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(candidates);
+    const excluding = candidates.length > 0 && exclusions.any();
+    const terms = excluding ? await withExclusions(wanted, candidates) : wanted.terms;
     for (;;) {
-      const decision = decideReuse(candidates, wanted.terms);
+      const decision = decideReuse(candidates, terms);
       const { chosen } = decision;
       if (!chosen) return { decision };
       const record = await fresh(chosen.uuid);

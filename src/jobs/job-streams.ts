@@ -10,7 +10,7 @@ import { decodeJobEvent, encodeEvent } from '../eventstore/codec.js';
 import { type EventStore, metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from './context.js';
 import { keyedLock } from './keyed-lock.js';
-import type { OwnWrites } from './own-writes.js';
+import { type OwnWrites, outputKey } from './own-writes.js';
 import { permitted } from './permit.js';
 
 /** How often a command is decided again after other servers changed the job meanwhile. */
@@ -97,6 +97,9 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
       const now = after as JobRecord;
       remember(now, bytes);
       written.note(now.job.computationDigest, position);
+      for (const event of events) {
+        if (event.$typeName === 'memoir.events.v1.JobCompleted') written.note(outputKey(event.output), position);
+      }
       return { record: now, position, changed: true };
     } catch (error) {
       // What is remembered may be out of date, or what was appended may be there although the answer was lost.

@@ -13,6 +13,7 @@ export const textLimits = {
   address: 4_096,
   progressMessage: 4_096,
   failureMessage: 65_536,
+  reason: 4_096,
 } as const;
 
 /** Most components of a job. */

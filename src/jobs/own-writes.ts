@@ -21,6 +21,9 @@ export type OwnWrites = {
   catchUp(position: Position): Promise<void>;
 };
 
+/** Under what the completion of a job is noted, for those that took its output. */
+export const outputKey = (output: string): string => `output ${output}`;
+
 /** Starts without any write. */
 export function ownWrites(readModel: ReadModel): OwnWrites {
   const last = new Map<string, Position>();

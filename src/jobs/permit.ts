@@ -6,8 +6,8 @@ import type { JobRecord } from '../domain/job.js';
 import type { Caller } from './context.js';
 
 /** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
-export function jobNotFound(uuid: string): MemoirError {
-  return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', `there is no job ${quote(uuid)}`, { field: 'uuid' });
+export function jobNotFound(uuid: string, field = 'uuid'): MemoirError {
+  return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', `there is no job ${quote(uuid)}`, { field });
 }
 
 /** The INVALID_ARGUMENT for a repository that is not configured or that the caller may not know of. */

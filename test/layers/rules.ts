@@ -21,10 +21,11 @@ const layers: readonly Layer[] = [
     paths: ['src/domain/'],
     imports: ['gen'],
     // Pure: no files, no network, no clock.
-    packages: ['@bufbuild/protobuf', 'canonicalize', 'node:crypto', 're2js', 'uuid'],
+    packages: ['@bufbuild/protobuf', 'canonicalize', 'node:crypto', 'picomatch', 're2js', 'uuid'],
   },
   { name: 'edge', paths: ['src/edge.ts', 'src/version.ts'], imports: [] },
   { name: 'config', paths: ['src/config.ts', 'src/config/'], imports: inner },
+  { name: 'policy', paths: ['src/policy/'], imports: inner },
   { name: 'eventstore', paths: ['src/eventstore/'], imports: inner },
   { name: 'git', paths: ['src/git/'], imports: inner },
   { name: 'images', paths: ['src/images/'], imports: [...inner, 'eventstore', 'projections'] },

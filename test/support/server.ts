@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
@@ -17,6 +18,7 @@ export type Clients = {
   readonly principal: string;
   readonly jobs: ServiceClient<typeof JobsService.method>;
   readonly worker: ServiceClient<typeof WorkerService.method>;
+  readonly exclusions: ServiceClient<typeof ExclusionsService.method>;
   readonly history: ServiceClient<typeof HistoryService.method>;
   readonly repositories: ServiceClient<typeof RepositoriesService.method>;
   close(): void;
@@ -58,6 +60,7 @@ export function clientsOf(address: string, principal: string): Clients {
     principal,
     jobs: connection.service(JobsService),
     worker: connection.service(WorkerService),
+    exclusions: connection.service(ExclusionsService),
     history: connection.service(HistoryService),
     repositories: connection.service(RepositoriesService),
     close: () => connection.close(),

@@ -1,0 +1,239 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { ExcludedFromReuseSchema, ReinstatedForReuseSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import { type Exclusion, ExclusionSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
+import { MemoirError, quote } from '../domain/errors.js';
+import type { ExclusionEvent } from '../domain/events.js';
+import type { ExclusionTarget } from '../domain/exclusions.js';
+import { exclusionStream, imageExclusionStream, outputExclusionStream } from '../domain/streams.js';
+import { encodeEvent } from '../eventstore/codec.js';
+import { metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import type { Caller, JobsContext } from '../jobs/context.js';
+import { keyedLock } from '../jobs/keyed-lock.js';
+import { jobNotFound } from '../jobs/permit.js';
+import { type Hits, hitsOf } from './hits.js';
+import type { ExclusionRules } from './rules.js';
+import { checkTarget } from './target.js';
+
+/** How often an order is decided again after others wrote to the same stream meanwhile. */
+const maxAttempts = 20;
+
+/** Jobs that are counted between two looks at the read model. */
+const countPage = 500;
+
+/** An order to exclude jobs, checked but for its target. */
+export type ExclusionOrder = {
+  /** As the client gave it. */
+  readonly target: ExclusionTarget;
+  readonly cascade: boolean;
+  readonly reason: string;
+};
+
+/** An exclusion that stands. */
+export type Excluded = {
+  readonly exclusion: Exclusion;
+  /** Whoever has read up to here sees it. */
+  readonly position: Position;
+};
+
+/** The use cases of exclusions. */
+export type Exclusions = {
+  /**
+   * What an order would exclude; nothing is recorded and the exclusion has no id.
+   * @throws MemoirError INVALID_ARGUMENT naming what is wrong of the target; NOT_FOUND if there is no such job; what the
+   * repositories throw
+   */
+  preview(caller: Caller, order: ExclusionOrder, maxHits: number): Promise<{ exclusion: Exclusion; hits: Hits }>;
+  /**
+   * Excludes jobs, as soon as it resolves. An order like one of the same principal that stands, with the same target, cascade and
+   * reason, is a retry of it: nothing is recorded and the answer is the exclusion that stands. Throws as `preview`.
+   */
+  exclude(caller: Caller, order: ExclusionOrder, maxHits: number): Promise<Excluded & { readonly hits: Hits }>;
+  /**
+   * Excludes the jobs with an output that is gone, once: if an exclusion for the same cause stands, that one is the answer.
+   * @throws MemoirError NOT_FOUND if no job has the output
+   */
+  reportLost(caller: Caller, output: string, reason: string): Promise<Excluded & { readonly jobCount: number }>;
+  /**
+   * Lifts an exclusion.
+   * @throws MemoirError NOT_FOUND if there is none with the id; FAILED_PRECONDITION if it was lifted before
+   */
+  reinstate(caller: Caller, id: string, reason: string): Promise<Position>;
+};
+
+/** Makes the use cases. */
+export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): Exclusions {
+  const { store, readModel, written, edge } = context;
+  const serially = keyedLock();
+
+  /** The exclusion that an order is for, with its target resolved, and the stream where it belongs. */
+  async function draft(caller: Caller, order: ExclusionOrder, id: string) {
+    const target = await checkTarget(context.repositories, order.target);
+    const exclusion = create(ExclusionSchema, {
+      id,
+      target,
+      cascade: order.cascade,
+      reason: order.reason,
+      excludedBy: caller.principal,
+      excludedAt: timestampFromMs(edge.now()),
+    });
+    return { exclusion, stream: await streamOf(target) };
+  }
+
+  async function streamOf(target: ExclusionTarget): Promise<string> {
+    switch (target.case) {
+      case 'jobUuid': {
+        const record = await context.streams.load(target.value);
+        if (!record || record.deleted) throw jobNotFound(target.value, 'job_uuid');
+        return exclusionStream(record.job.repository);
+      }
+      case 'commit':
+      case 'commitRange':
+        return exclusionStream(target.value.repository);
+      case 'dockerImageLocator':
+        return imageExclusionStream;
+      default:
+        return outputExclusionStream;
+    }
+  }
+
+  /** Brings reads up to the end of the log, so that jobs and exclusions of other servers count. */
+  async function seeEverything(): Promise<void> {
+    await written.catchUp(await store.end());
+    await rules.current();
+  }
+
+  /**
+   * Appends what `decide` wants of a stream that the read model knows to its end; or gives what it found there. So that no two
+   * servers decide by the same state.
+   */
+  async function append<T>(caller: Caller, stream: string, decide: () => ExclusionEvent | { found: T }) {
+    return serially(stream, async () => {
+      for (let i = 0; i < maxAttempts; i++) {
+        let last: { readonly revision: number; readonly position: Position } | undefined;
+        for await (const event of store.readStream(stream, undefined, { direction: 'backwards', limit: 1 }))
+          last = event;
+        if (last) await written.catchUp(last.position);
+        await rules.current();
+        const wanted = decide();
+        if ('found' in wanted) return { found: wanted.found, position: await store.end() };
+        const metadata = metadataJson({ ...caller, serverVersion: context.serverVersion });
+        try {
+          const encoded = encodeEvent(edge.uuid(), wanted, metadata);
+          const { position } = await store.append(stream, last?.revision ?? 'no_stream', [encoded]);
+          rules.recorded(position);
+          return { position };
+        } catch (error) {
+          if (!(error instanceof WrongExpectedRevision)) throw error;
+        }
+      }
+      throw new MemoirError('ABORTED', 'CONTENTION', 'others order exclusions all the time; try again');
+    });
+  }
+
+  /** The exclusion that stands and of which an order like this one is a retry. */
+  function standingLike(wanted: Exclusion): Exclusion | undefined {
+    for (const { id } of rules.alike(wanted)) {
+      const { exclusion } = readModel.exclusions.get(id) ?? {};
+      if (!exclusion || exclusion.outputLost !== wanted.outputLost) continue;
+      if (wanted.outputLost) return exclusion;
+      const same = exclusion.cascade === wanted.cascade && exclusion.reason === wanted.reason;
+      if (same && exclusion.excludedBy === wanted.excludedBy) return exclusion;
+    }
+    return undefined;
+  }
+
+  async function order(caller: Caller, stream: string, exclusion: Exclusion): Promise<Excluded> {
+    const { found, position } = await append(caller, stream, () => {
+      const found = standingLike(exclusion);
+      return found ? { found } : create(ExcludedFromReuseSchema, { exclusion });
+    });
+    return { exclusion: found ?? exclusion, position };
+  }
+
+  return {
+    async preview(caller, wanted, maxHits) {
+      const { exclusion } = await draft(caller, wanted, '');
+      await seeEverything();
+      const trace = await rules.trace(exclusion);
+      return { exclusion, hits: await hitsOf(readModel, rules, trace, maxHits) };
+    },
+
+    async exclude(caller, wanted, maxHits) {
+      const { exclusion, stream } = await draft(caller, wanted, edge.uuid());
+      await seeEverything();
+      // Traced before it stands, so that no request has to wait for that.
+      const trace = await rules.trace(exclusion);
+      const except = standingLike(exclusion) ?? exclusion;
+      const hits = await hitsOf(readModel, rules, { ...trace, exclusion: except }, maxHits);
+      const unexpect = rules.expect(trace);
+      try {
+        const excluded = await order(caller, stream, exclusion);
+        if (excluded.exclusion !== exclusion) unexpect();
+        return { ...excluded, hits };
+      } catch (error) {
+        unexpect();
+        throw error;
+      }
+    },
+
+    async reportLost(caller, output, reason) {
+      await seeEverything();
+      let jobCount = 0;
+      for (let after = 0; ; ) {
+        const jobs = readModel.lineage.liveGivers(output, after, countPage);
+        jobCount += jobs.length;
+        if (jobs.length < countPage) break;
+        after = jobs.at(-1) as number;
+      }
+      if (jobCount === 0) {
+        throw new MemoirError('NOT_FOUND', 'OUTPUT_NOT_FOUND', `no job has the output ${quote(output)}`, {
+          field: 'output',
+        });
+      }
+      const { exclusion } = await draft(
+        caller,
+        { target: { case: 'output', value: output }, cascade: false, reason },
+        edge.uuid(),
+      );
+      exclusion.outputLost = true;
+      return { ...(await order(caller, outputExclusionStream, exclusion)), jobCount };
+    },
+
+    async reinstate(caller, id, reason) {
+      await seeEverything();
+      const row = readModel.exclusions.get(id);
+      if (!row)
+        throw new MemoirError('NOT_FOUND', 'EXCLUSION_NOT_FOUND', `there is no exclusion ${id}`, { field: 'id' });
+      const { case: kind } = row.exclusion.target;
+      const stream =
+        kind === 'dockerImageLocator'
+          ? imageExclusionStream
+          : kind === 'output'
+            ? outputExclusionStream
+            : exclusionStream(row.repository);
+      const { position } = await append<never>(caller, stream, () => {
+        const now = readModel.exclusions.get(id) ?? row;
+        if (now.reinstated) throw liftedBefore(id, now.reinstatedReason);
+        return create(ReinstatedForReuseSchema, {
+          exclusionId: id,
+          reason,
+          reinstatedBy: caller.principal,
+          reinstatedAt: timestampFromMs(edge.now()),
+        });
+      });
+      return position;
+    },
+  };
+}
+
+function liftedBefore(id: string, reason: string): MemoirError {
+  return new MemoirError(
+    'FAILED_PRECONDITION',
+    'EXCLUSION_LIFTED',
+    `exclusion ${id} was lifted before: ${quote(reason)}`,
+    {
+      metadata: { id },
+    },
+  );
+}

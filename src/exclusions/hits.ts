@@ -1,0 +1,60 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { JsonObject } from '@bufbuild/protobuf';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { LineageRow } from '../../projections/lineage.js';
+import type { ReadModel } from '../../projections/read-model.js';
+import type { ExclusionRules } from './rules.js';
+import { jobOf, type Trace } from './trace.js';
+
+/** A job that an exclusion takes out of reuse. */
+export type Hit = {
+  readonly uuid: string;
+  /** The job whose output it took; empty if it is hit itself. */
+  readonly through: string;
+};
+
+/** What an exclusion takes out of reuse. */
+export type Hits = {
+  /** The oldest ones, oldest first. */
+  readonly first: readonly Hit[];
+  /** How many there are in all. */
+  readonly count: number;
+};
+
+/** Jobs that are looked at between two chances for other work. */
+const pageSize = 100;
+
+/** Of the jobs of a trace, those that could be reused if the exclusion did not stand, `limit` of them by name. */
+export async function hitsOf(
+  { lineage }: Pick<ReadModel, 'lineage'>,
+  rules: Pick<ExclusionRules, 'ruleFor'>,
+  { exclusion, direct, through }: Trace,
+  limit: number,
+): Promise<Hits> {
+  const first: Hit[] = [];
+  let count = 0;
+  const positions = Float64Array.from(new Set([...direct, ...through.keys()])).sort();
+  for (const [i, position] of positions.entries()) {
+    if (i % pageSize === pageSize - 1) await turn();
+    const row = lineage.job(position);
+    if (!row || !isReusable(row) || (await isUnderAnother(row))) continue;
+    count++;
+    if (first.length >= limit) continue;
+    first.push({ uuid: row.uuid, through: direct.has(position) ? '' : (through.get(position) ?? '') });
+  }
+  return { first, count };
+
+  async function isUnderAnother(row: LineageRow): Promise<boolean> {
+    const candidate = jobOf(row);
+    const parameters = () => JSON.parse(lineage.parameters(row.position)) as JsonObject;
+    const question = { repository: row.repository, parameters, candidates: [candidate] };
+    return (await rules.ruleFor(question, exclusion.id))?.(candidate) !== undefined;
+  }
+}
+
+/** Whether a job may be the answer to a request, as far as it depends on the job alone. */
+function isReusable({ state, nondeterministic, deleted, output, log }: LineageRow): boolean {
+  if (nondeterministic !== 0 || deleted !== 0) return false;
+  if (state === JobState.COMPLETE) return output !== '' && log !== '';
+  return state === JobState.QUEUED || state === JobState.RUNNING;
+}

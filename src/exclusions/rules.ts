@@ -1,0 +1,158 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { JsonObject } from '@bufbuild/protobuf';
+import type { ExclusionRow } from '../../projections/exclusions.js';
+import type { ReadModel } from '../../projections/read-model.js';
+import { exclusionText } from '../domain/exclusions.js';
+import { mentionsOf } from '../domain/lineage.js';
+import type { CandidateFacts } from '../domain/reuse.js';
+import { type Position, start } from '../eventstore/port.js';
+import type { Repositories } from '../git/port.js';
+import { type OwnWrites, outputKey } from '../jobs/own-writes.js';
+import { cascades } from './cascades.js';
+import { commitRanges } from './commit-ranges.js';
+import { type Held, standingExclusions } from './standing.js';
+import { type Trace, tracer } from './trace.js';
+
+/** Changes of exclusions that are taken in between two chances for other work. */
+const pageSize = 250;
+
+/** Under what writes of exclusions are noted. */
+const ownKey = 'exclusions';
+
+/** What is looked at in a candidate; it is of the request's repository unless it says of which. */
+export type Questioned = Pick<CandidateFacts, 'uuid' | 'scriptVersion' | 'dockerImageLocator' | 'output'> & {
+  readonly repository?: string;
+};
+
+/** What a request asks about. */
+export type Question = {
+  readonly repository: string;
+  /** Gives the parameters of the request, and of all its candidates; asked only if they matter. */
+  readonly parameters: () => JsonObject;
+  readonly candidates: readonly Questioned[];
+};
+
+/** The standing exclusions as decisions obey them. */
+export type ExclusionRules = {
+  /** False if there certainly is none; costs nothing. */
+  any(): boolean;
+  /**
+   * The rule for the candidates of a request: the exclusion that one is under, for people; undefined if none stands. It knows
+   * what this process wrote. The one named by `except` is passed over.
+   * @throws MemoirError UNAVAILABLE if a history that an exclusion needs is not loaded yet
+   */
+  ruleFor(question: Question, except?: string): Promise<((candidate: Questioned) => string | undefined) | undefined>;
+  /**
+   * What an exclusion hits now, whether it stands or not.
+   * @throws MemoirError UNAVAILABLE as `ruleFor`
+   */
+  trace(exclusion: Held): Promise<Trace>;
+  /** Spares the search for what an exclusion hits that is about to be recorded; the answer takes that back. */
+  expect(traced: Trace): () => void;
+  /** Notes that an exclusion was recorded, or lifted, at a position. */
+  recorded(position: Position): void;
+  /** Resolves when everything that the read model has was taken in; throws as `ruleFor`. */
+  current(): Promise<void>;
+  /** Those that stand and have the same target. */
+  alike(exclusion: Held): readonly Held[];
+};
+
+/** What the rules work with. */
+export type RulesContext = {
+  readonly readModel: ReadModel;
+  readonly written: OwnWrites;
+  readonly repositories: Pick<Repositories, 'isAncestor'>;
+};
+
+/** Makes the rules, which follow the read model. */
+export function exclusionRules({ readModel, written, repositories }: RulesContext): ExclusionRules {
+  const standing = standingExclusions();
+  const ranges = commitRanges(repositories);
+  const trace = tracer({ readModel, ranges });
+  const cascading = cascades({ readModel, ranges }, trace);
+  const traced = new Map<string, Trace>();
+  let seen: Position = start;
+  let stale = true;
+  let refreshing: Promise<void> | undefined;
+  readModel.onExclusion(() => {
+    stale = true;
+  });
+
+  function takeIn({ exclusion, reinstated, changed }: ExclusionRow): void {
+    seen = changed;
+    if (reinstated) {
+      standing.remove(exclusion);
+      cascading.remove(exclusion.id);
+    } else {
+      standing.add(exclusion);
+      if (exclusion.cascade) cascading.add(exclusion, traced.get(exclusion.id));
+    }
+    traced.delete(exclusion.id);
+  }
+
+  async function refresh(): Promise<void> {
+    for (;;) {
+      stale = false;
+      const rows = readModel.exclusions.changedAfter(seen, pageSize);
+      for (const row of rows) takeIn(row);
+      if (rows.length < pageSize) return;
+      stale = true;
+      await turn();
+    }
+  }
+
+  async function takenIn(): Promise<void> {
+    await written.seen(ownKey);
+    while (stale || refreshing) {
+      refreshing ??= refresh().finally(() => {
+        refreshing = undefined;
+      });
+      await refreshing;
+    }
+  }
+
+  /** Those of the texts that can be outputs of jobs which are hit, once all that this process wrote of them is known. */
+  async function mentioned(parameters: JsonObject): Promise<ReadonlySet<string>> {
+    const texts = mentionsOf(parameters);
+    for (const text of texts) if (written.pending(outputKey(text))) await written.seen(outputKey(text));
+    await cascading.followed();
+    return texts;
+  }
+
+  const textOf = (held: Held, taken?: { output: string; uuid: string }) => {
+    const reason = readModel.exclusions.get(held.id)?.exclusion.reason ?? '';
+    return exclusionText({ ...held, reason }, taken);
+  };
+
+  return {
+    any: () => standing.size() > 0 || stale || refreshing !== undefined || written.pending(ownKey),
+    async ruleFor({ repository, parameters, candidates }, except) {
+      await takenIn();
+      if (standing.size() === 0) return undefined;
+      for (const of of new Set(candidates.map((candidate) => candidate.repository ?? repository))) {
+        const those = candidates.filter((candidate) => (candidate.repository ?? repository) === of);
+        const commits = new Set(those.map(({ scriptVersion }) => scriptVersion));
+        for (const { target } of standing.ranges(of)) {
+          if (target.case === 'commitRange') await ranges.learn(target.value, commits);
+        }
+      }
+      const texts = cascading.size() > 0 ? await mentioned(parameters()) : undefined;
+      return (candidate) => {
+        const job = { ...candidate, repository: candidate.repository ?? repository };
+        for (const held of standing.hitting(job, ranges.has)) if (held.id !== except) return textOf(held);
+        for (const { exclusion, ...taken } of texts ? cascading.taken(texts) : []) {
+          if (exclusion.id !== except) return textOf(exclusion, taken);
+        }
+        return undefined;
+      };
+    },
+    trace: trace.trace,
+    expect(known) {
+      traced.set(known.exclusion.id, known);
+      return () => void traced.delete(known.exclusion.id);
+    },
+    recorded: (position) => written.note(ownKey, position),
+    current: takenIn,
+    alike: standing.alike,
+  };
+}

@@ -1,0 +1,70 @@
+import type { Exclusion } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
+import { type ExcludableJob, hitsItself, type InRange, isSameTarget } from '../domain/exclusions.js';
+
+/** An exclusion that stands, without its reason, which may be long. */
+export type Held = Omit<Exclusion, 'reason'>;
+
+/** The exclusions that stand, in memory, found by what they exclude. */
+export type Standing = {
+  size(): number;
+  add(exclusion: Exclusion): void;
+  remove(exclusion: Pick<Exclusion, 'id' | 'target'>): void;
+  /** The commit ranges of a repository that are excluded. */
+  ranges(repository: string): Iterable<Held>;
+  /** Those that a job is under by what it is itself. What `inRange` must know of ranges is the caller's affair. */
+  hitting(job: ExcludableJob, inRange: InRange): Generator<Held>;
+  /** Those with the same target. */
+  alike(exclusion: Pick<Exclusion, 'target'>): Held[];
+};
+
+/** Where an exclusion is kept: an exact one under what it excludes, a range under its repository. */
+function keyOf({ target }: Pick<Exclusion, 'target'>): string {
+  switch (target.case) {
+    case 'commit':
+      return commitKey(target.value.repository, target.value.commit);
+    case 'commitRange':
+      return rangeKey(target.value.repository);
+    default:
+      return `${target.case} ${target.value ?? ''}`;
+  }
+}
+
+const commitKey = (repository: string, commit: string) => `commit ${commit} ${repository}`;
+const rangeKey = (repository: string) => `commitRange ${repository}`;
+
+/** Starts with none. */
+export function standingExclusions(): Standing {
+  const held = new Map<string, Held[]>();
+  let size = 0;
+  const none: readonly Held[] = [];
+
+  return {
+    size: () => size,
+    add({ reason: _, ...exclusion }) {
+      const key = keyOf(exclusion);
+      const those = held.get(key);
+      if (those?.some(({ id }) => id === exclusion.id)) return;
+      if (those) those.push(exclusion);
+      else held.set(key, [exclusion]);
+      size++;
+    },
+    remove(exclusion) {
+      const key = keyOf(exclusion);
+      const those = held.get(key) ?? none;
+      const left = those.filter(({ id }) => id !== exclusion.id);
+      size -= those.length - left.length;
+      if (left.length > 0) held.set(key, left);
+      else held.delete(key);
+    },
+    ranges: (repository) => held.get(rangeKey(repository)) ?? none,
+    *hitting(job, inRange) {
+      const { uuid, repository, scriptVersion, dockerImageLocator, output } = job;
+      yield* held.get(`jobUuid ${uuid}`) ?? none;
+      yield* held.get(commitKey(repository, scriptVersion)) ?? none;
+      for (const range of held.get(rangeKey(repository)) ?? none) if (hitsItself(range, job, inRange)) yield range;
+      if (dockerImageLocator !== '') yield* held.get(`dockerImageLocator ${dockerImageLocator}`) ?? none;
+      if (output !== '') yield* held.get(`output ${output}`) ?? none;
+    },
+    alike: (exclusion) => (held.get(keyOf(exclusion)) ?? none).filter((other) => isSameTarget(other, exclusion)),
+  };
+}

@@ -1,0 +1,137 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { LineageRow } from '../../projections/lineage.js';
+import type { ReadModel } from '../../projections/read-model.js';
+import { type ExcludableJob, hitsItself } from '../domain/exclusions.js';
+import type { Position } from '../eventstore/port.js';
+import type { CommitRanges } from './commit-ranges.js';
+import type { Held } from './standing.js';
+
+/** Rows that are read at once: a millisecond or two. */
+const pageSize = 250;
+
+/** What one exclusion hits. Jobs are named by the positions of their JobRequested, which is also their order of age. */
+export type Trace = {
+  readonly exclusion: Held;
+  /** Everything in the log up to here is in it. */
+  position: Position;
+  /** Jobs that are hit by what they are themselves. */
+  readonly direct: Set<number>;
+  /**
+   * With cascade: the outputs of all jobs that are hit, and of each the uuid of the job by which it was reached first; empty if
+   * no job gave it.
+   */
+  readonly outputs: Map<string, string>;
+  /** With cascade: jobs that took such an output, and the uuid of the job by which each was reached first. */
+  readonly through: Map<number, string>;
+};
+
+/** What tracing needs. */
+export type TraceContext = { readonly readModel: ReadModel; readonly ranges: CommitRanges };
+
+/** Follows exclusions through all jobs of the read model, giving way to other work every few milliseconds. */
+export type Tracer = {
+  /**
+   * What an exclusion hits now.
+   * @throws MemoirError UNAVAILABLE if a history that it needs is not loaded yet
+   */
+  trace(exclusion: Held): Promise<Trace>;
+  /** Takes an output of a job that is hit into a trace, and whatever follows from it. */
+  spread(trace: Trace, output: string, uuid: string): Promise<void>;
+};
+
+/** The job that a row tells of. */
+export function jobOf(row: LineageRow): ExcludableJob {
+  return {
+    uuid: row.uuid,
+    repository: row.repository,
+    scriptVersion: row.script_version,
+    dockerImageLocator: row.docker_image_locator,
+    output: row.output,
+  };
+}
+
+/** Learns what must be known of a range to judge some rows. */
+export async function learnOf(ranges: CommitRanges, { target }: Held, rows: readonly LineageRow[]): Promise<void> {
+  if (target.case !== 'commitRange') return;
+  const { repository } = target.value;
+  const those = rows.filter((row) => row.repository === repository);
+  await ranges.learn(target.value, new Set(those.map((row) => row.script_version)));
+}
+
+/** Makes a tracer. */
+export function tracer({ readModel, ranges }: TraceContext): Tracer {
+  const { lineage } = readModel;
+
+  /** Jobs among which all are that the exclusion hits directly, in pages, oldest first. */
+  async function* mayBeHit({ target }: Held): AsyncGenerator<readonly LineageRow[]> {
+    if (target.case === 'jobUuid') {
+      const position = lineage.position(target.value);
+      const row = position === undefined ? undefined : lineage.job(position);
+      if (row) yield [row];
+      return;
+    }
+    for (let after = 0; ; await turn()) {
+      const rows =
+        target.case === 'output'
+          ? rowsAt(lineage.givers(target.value, after, pageSize))
+          : lineage.jobs(after, pageSize);
+      yield rows;
+      if (rows.length < pageSize) return;
+      after = (rows.at(-1) as LineageRow).position;
+    }
+  }
+
+  function rowsAt(positions: readonly number[]): LineageRow[] {
+    return positions.map((position) => lineage.job(position)).filter((row) => row !== undefined);
+  }
+
+  async function spread(trace: Trace, output: string, uuid: string): Promise<void> {
+    if (trace.outputs.has(output)) return;
+    trace.outputs.set(output, uuid);
+    // A breadth-first search, so that each job is reached by the shortest way.
+    const open = [{ output, uuid }];
+    for (const next of open) {
+      for (let after = 0; ; await turn()) {
+        const takers = lineage.takers(next.output, after, pageSize);
+        for (const position of takers) {
+          if (trace.through.has(position)) continue;
+          trace.through.set(position, next.uuid);
+          const row = lineage.job(position);
+          if (!row || row.output === '' || trace.outputs.has(row.output)) continue;
+          trace.outputs.set(row.output, row.uuid);
+          open.push({ output: row.output, uuid: row.uuid });
+        }
+        if (takers.length < pageSize) break;
+        after = takers.at(-1) as number;
+      }
+      await turn();
+    }
+  }
+
+  return {
+    spread,
+    async trace(exclusion) {
+      const trace: Trace = {
+        exclusion,
+        position: readModel.position(),
+        direct: new Set(),
+        outputs: new Map(),
+        through: new Map(),
+      };
+      const given: LineageRow[] = [];
+      for await (const rows of mayBeHit(exclusion)) {
+        await learnOf(ranges, exclusion, rows);
+        for (const row of rows) {
+          if (!hitsItself(exclusion, jobOf(row), ranges.has)) continue;
+          trace.direct.add(row.position);
+          if (row.output !== '') given.push(row);
+        }
+      }
+      if (!exclusion.cascade) return trace;
+      for (const { output, uuid } of given) await spread(trace, output, uuid);
+      // What is known to be wrong is wrong wherever it came from.
+      if (exclusion.target.case === 'output') await spread(trace, exclusion.target.value, '');
+      return trace;
+    },
+  };
+}
