@@ -56,6 +56,7 @@ export type LineageRow = {
   /** Position of its JobRequested: the order of age. */
   readonly position: number;
   readonly uuid: string;
+  readonly owner: string;
   readonly repository: string;
   readonly script_version: string;
   readonly docker_image_locator: string;
@@ -68,7 +69,7 @@ export type LineageRow = {
 
 /** Reads of the lineage, all of them in pages that are short enough for the thread that answers calls. */
 export function lineageQueries(db: Database.Database) {
-  const columns = `c.position, c.uuid, j.repository, c.script_version, c.docker_image_locator, c.state, c.nondeterministic,
+  const columns = `c.position, c.uuid, j.owner, j.repository, c.script_version, c.docker_image_locator, c.state, c.nondeterministic,
     c.deleted, c.output, c.log`;
   const joined = `${columns} FROM candidate c JOIN job j ON j.position = c.position`;
   const page = db.prepare(`SELECT ${joined} WHERE c.position > ? ORDER BY c.position LIMIT ?`);

@@ -12,6 +12,7 @@ import type { Caller, JobsContext } from '../jobs/context.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { jobNotFound } from '../jobs/permit.js';
 import { type Hits, hitsOf } from './hits.js';
+import { checkExcludes, knowsExclusion } from './permit.js';
 import type { ExclusionRules } from './rules.js';
 import { checkTarget } from './target.js';
 
@@ -68,6 +69,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
 
   /** The exclusion that an order is for, with its target resolved, and the stream where it belongs. */
   async function draft(caller: Caller, order: ExclusionOrder, id: string) {
+    await checkExcludes(caller, order.target, context.streams.load);
     const target = await checkTarget(context.repositories, order.target);
     const exclusion = create(ExclusionSchema, {
       id,
@@ -156,7 +158,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
       const { exclusion } = await draft(caller, wanted, '');
       await seeEverything();
       const trace = await rules.trace(exclusion);
-      return { exclusion, hits: await hitsOf(readModel, rules, trace, maxHits) };
+      return { exclusion, hits: await hitsOf(readModel, rules, trace, maxHits, caller.access) };
     },
 
     async exclude(caller, wanted, maxHits) {
@@ -165,7 +167,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
       // Traced before it stands, so that no request has to wait for that.
       const trace = await rules.trace(exclusion);
       const except = standingLike(exclusion) ?? exclusion;
-      const hits = await hitsOf(readModel, rules, { ...trace, exclusion: except }, maxHits);
+      const hits = await hitsOf(readModel, rules, { ...trace, exclusion: except }, maxHits, caller.access);
       const unexpect = rules.expect(trace);
       try {
         const excluded = await order(caller, stream, exclusion);
@@ -178,6 +180,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     },
 
     async reportLost(caller, output, reason) {
+      await checkExcludes(caller, { case: 'output', value: output }, context.streams.load);
       await seeEverything();
       let jobCount = 0;
       for (let after = 0; ; ) {
@@ -203,8 +206,9 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     async reinstate(caller, id, reason) {
       await seeEverything();
       const row = readModel.exclusions.get(id);
-      if (!row)
+      if (!row || !knowsExclusion(caller.access, row.repository))
         throw new MemoirError('NOT_FOUND', 'EXCLUSION_NOT_FOUND', `there is no exclusion ${id}`, { field: 'id' });
+      await checkExcludes(caller, row.exclusion.target, context.streams.load);
       const { case: kind } = row.exclusion.target;
       const stream =
         kind === 'dockerImageLocator'

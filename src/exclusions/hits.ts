@@ -3,6 +3,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { LineageRow } from '../../projections/lineage.js';
 import type { ReadModel } from '../../projections/read-model.js';
+import type { Access } from '../domain/access.js';
 import type { ExclusionRules } from './rules.js';
 import { jobOf, type Trace } from './trace.js';
 
@@ -24,12 +25,13 @@ export type Hits = {
 /** Jobs that are looked at between two chances for other work. */
 const pageSize = 100;
 
-/** Of the jobs of a trace, those that could be reused if the exclusion did not stand, `limit` of them by name. */
+/** Of the jobs of a trace that may be read, those that could be reused if the exclusion did not stand, `limit` of them by name. */
 export async function hitsOf(
   { lineage }: Pick<ReadModel, 'lineage'>,
   rules: Pick<ExclusionRules, 'ruleFor'>,
   { exclusion, direct, through }: Trace,
   limit: number,
+  access: Pick<Access, 'reads'>,
 ): Promise<Hits> {
   const first: Hit[] = [];
   let count = 0;
@@ -37,7 +39,7 @@ export async function hitsOf(
   for (const [i, position] of positions.entries()) {
     if (i % pageSize === pageSize - 1) await turn();
     const row = lineage.job(position);
-    if (!row || !isReusable(row) || (await isUnderAnother(row))) continue;
+    if (!row || !access.reads(row) || !isReusable(row) || (await isUnderAnother(row))) continue;
     count++;
     if (first.length >= limit) continue;
     first.push({ uuid: row.uuid, through: direct.has(position) ? '' : (through.get(position) ?? '') });

@@ -41,10 +41,11 @@ export function permitted(
   uuid: string,
   record: JobRecord | undefined,
   kind: Command['kind'],
+  field = 'uuid',
 ): JobRecord {
-  if (!record || record.deleted) throw jobNotFound(uuid);
+  if (!record || record.deleted) throw jobNotFound(uuid, field);
   const answer = permission(caller.access, record.job, deeds[kind]);
-  if (answer === 'hidden') throw jobNotFound(uuid);
+  if (answer === 'hidden') throw jobNotFound(uuid, field);
   if (answer === 'denied') throw denied(caller, `${kind} job ${uuid}`);
   return record;
 }

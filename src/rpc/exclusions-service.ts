@@ -8,9 +8,11 @@ import {
   ReinstateForReuseResponseSchema,
   ReportOutputLostResponseSchema,
 } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
-import type { ExclusionRow } from '../../projections/exclusions.js';
+import type { ExclusionList, ExclusionRow } from '../../projections/exclusions.js';
+import type { Access } from '../domain/access.js';
 import { invalid, quote } from '../domain/errors.js';
 import type { Exclusions } from '../exclusions/exclude.js';
+import { knowsExclusion } from '../exclusions/permit.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import type { Implementation } from './service.js';
@@ -59,7 +61,7 @@ export function exclusionsService(
       const [before = Number.MAX_SAFE_INTEGER] = readPageToken(pageToken, 1) ?? [];
       await seeToken(consistencyToken, store, readModel, call);
       const list = { includeReinstated, before, limit: size + 1, ...(repository !== '' && { repository }) };
-      const rows = readModel.exclusions.list(list);
+      const rows = known(readModel, call.caller.access, list);
       const listed = page(rows, size);
       const last = listed.length < rows.length ? listed.at(-1) : undefined;
       return create(ListExclusionsResponseSchema, {
@@ -83,6 +85,18 @@ export function exclusionsService(
       });
     },
   };
+}
+
+/** As `list`, but only what the caller may know of. */
+function known({ exclusions }: JobsContext['readModel'], access: Access, list: ExclusionList): readonly ExclusionRow[] {
+  const rows: ExclusionRow[] = [];
+  for (let { before } = list; ; ) {
+    const next = exclusions.list({ ...list, before });
+    rows.push(...next.filter(({ repository }) => knowsExclusion(access, repository)));
+    const last = next.at(-1);
+    if (!last || next.length < list.limit || rows.length >= list.limit) return rows.slice(0, list.limit);
+    before = last.position;
+  }
 }
 
 function checkReason(reason: string): void {

@@ -159,3 +159,40 @@ test.serial('colleagues share what is complete, by a worker that only works', as
   t.is(uuidOf(again), uuid);
   await refused(t, server, () => request(runner), { code: 'PERMISSION_DENIED', reason: 'NOT_PERMITTED' });
 });
+
+test.serial('exclusions are ordered and seen by those whom they concern', async (t) => {
+  const uuid = uuidOf(await request(ada, own('excluded')));
+  const job = { target: { case: 'jobUuid', value: uuid }, reason: 'wrong' } as const;
+  const commit = {
+    target: { case: 'commit', value: { repository: 'project', commit: 'main' } },
+    reason: 'wrong',
+  } as const;
+  const output = { target: { case: 'output', value: 'sha256:out' }, reason: 'wrong' } as const;
+  const denied = { code: 'PERMISSION_DENIED', reason: 'NOT_PERMITTED' } as const;
+  await refused(t, server, () => eve.exclusions.excludeFromReuse(job), { code: 'NOT_FOUND', reason: 'JOB_NOT_FOUND' });
+  await refused(t, server, () => bob.exclusions.excludeFromReuse(job), denied);
+  await refused(t, server, () => ada.exclusions.excludeFromReuse(commit), denied);
+  await refused(t, server, () => eve.exclusions.excludeFromReuse({ ...commit, dryRun: true }), {
+    code: 'INVALID_ARGUMENT',
+    reason: 'UNKNOWN_REPOSITORY',
+    field: 'repository',
+  });
+  await refused(t, server, () => ada.exclusions.excludeFromReuse(output), denied);
+  await refused(t, server, () => ada.exclusions.reportOutputLost({ output: 'sha256:out', reason: 'gone' }), denied);
+
+  const ordered = await ada.exclusions.excludeFromReuse(job);
+  await root.exclusions.excludeFromReuse(output);
+  const { consistencyToken } = await root.exclusions.excludeFromReuse(commit);
+  const listed = async (who: typeof ada) =>
+    (await who.exclusions.listExclusions({ consistencyToken })).exclusions.map((one) => one.exclusion?.target.case);
+  t.deepEqual(await listed(root), ['commit', 'output', 'jobUuid']);
+  t.deepEqual(await listed(bob), ['commit', 'jobUuid']);
+  t.deepEqual(await listed(eve), []);
+  const id = ordered.exclusion?.id ?? '';
+  await refused(t, server, () => eve.exclusions.reinstateForReuse({ id, reason: 'right' }), {
+    code: 'NOT_FOUND',
+    reason: 'EXCLUSION_NOT_FOUND',
+  });
+  await refused(t, server, () => bob.exclusions.reinstateForReuse({ id, reason: 'right' }), denied);
+  await ada.exclusions.reinstateForReuse({ id, reason: 'right' });
+});

@@ -30,7 +30,11 @@ const layers: readonly Layer[] = [
   { name: 'git', paths: ['src/git/'], imports: inner },
   { name: 'images', paths: ['src/images/'], imports: [...inner, 'eventstore', 'projections'] },
   { name: 'projections', paths: ['projections/'], imports: [...inner, 'eventstore'] },
-  { name: 'jobs', paths: ['src/jobs/'], imports: [...inner, 'eventstore', 'git', 'images', 'projections'] },
+  {
+    name: 'jobs',
+    paths: ['src/jobs/', 'src/exclusions/'],
+    imports: [...inner, 'eventstore', 'git', 'images', 'projections'],
+  },
   { name: 'rpc client', paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts'], imports: inner },
   {
     name: 'rpc',
