@@ -1,4 +1,5 @@
 import { exclusions } from './exclusions.js';
+import { images } from './images.js';
 import { jobs } from './jobs.js';
 import { lineage } from './lineage.js';
 import type { Projection } from './projection.js';
@@ -6,4 +7,4 @@ import { queue } from './queue.js';
 import { reuseIndex } from './reuse-index.js';
 
 /** Every projection of the read model. */
-export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions];
+export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions, images];

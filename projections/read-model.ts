@@ -4,6 +4,7 @@ import { MemoirError, quote } from '../src/domain/errors.js';
 import { type Position, start } from '../src/eventstore/port.js';
 import { lockFile } from '../src/eventstore/sqlite/lock.js';
 import { exclusionQueries } from './exclusions.js';
+import { imageQueries } from './images.js';
 import { jobQueries } from './jobs.js';
 import { lineageQueries } from './lineage.js';
 import { queueQueries } from './queue.js';
@@ -17,6 +18,7 @@ export type ReadModel = {
   readonly queue: ReturnType<typeof queueQueries>;
   readonly lineage: ReturnType<typeof lineageQueries>;
   readonly exclusions: ReturnType<typeof exclusionQueries>;
+  readonly images: ReturnType<typeof imageQueries>;
   /** Everything in the log up to here can be read. */
   position(): Position;
   /** How far the rebuild or catch-up is. */
@@ -142,6 +144,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
     queue: queueQueries(db),
     lineage: lineageQueries(db),
     exclusions: exclusionQueries(db),
+    images: imageQueries(db),
     position: () => position,
     progress: () => ({ live: live && !closed, position, end, failure }),
     waitFor(wanted, signal) {

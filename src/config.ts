@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { imageSearch } from './domain/image-name.js';
+import { registryConfig, registryPrefix } from './images/registry/config.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
 export const repositoryName = z
@@ -24,6 +26,13 @@ export const serverConfig = z.strictObject({
   repositories: z.record(repositoryName, repositoryConfig).default({}),
   /** TOML file of the policy, of who may do what. Without it everybody may do everything. */
   policy: z.string().min(1).optional(),
+  /** Docker registries that are asked what tags name, by the beginning of the names of repositories. */
+  registries: z.record(registryPrefix, registryConfig).default({}),
+  /** Docker image of jobs that name none, as a hash, repository or repository:tag. Without it, such jobs have none. */
+  default_docker_image: z
+    .string()
+    .refine((text) => imageSearch(text) !== undefined, 'give a hash, repository or repository:tag')
+    .optional(),
   /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
   reuse_if_outputs_differ: z.boolean().default(false),
   /** Most bytes of one job's live log. */

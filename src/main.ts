@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { DescService } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { HistoryService } from '../gen/memoir/history/v1/history_service_pb.js';
+import { ImagesService } from '../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../gen/memoir/repositories/v1/repositories_service_pb.js';
@@ -17,7 +18,7 @@ import { openStore, sqliteUrl, storeName } from './eventstore/open-store.js';
 import { exclusionUseCases } from './exclusions/exclude.js';
 import { exclusionRules } from './exclusions/rules.js';
 import { openRepositories } from './git/repositories.js';
-import { noImages } from './images/none.js';
+import { type ImageParts, openImageParts } from './images/open.js';
 import { jobClaims } from './jobs/claim-job.js';
 import type { JobsContext } from './jobs/context.js';
 import { jobCreator } from './jobs/create-job.js';
@@ -30,6 +31,7 @@ import { openPolicyFile } from './policy/policy-file.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { exclusionsService } from './rpc/exclusions-service.js';
 import { historyService } from './rpc/history-service.js';
+import { imagesService } from './rpc/images-service.js';
 import { jobsService } from './rpc/jobs-service.js';
 import { repositoriesService } from './rpc/repositories-service.js';
 import { listen } from './rpc/server.js';
@@ -74,11 +76,12 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     const readModel = await openReadModel(storeUrl, join(config.data_dir, 'read-model.sqlite'));
     closers.push(() => readModel.close());
     const written = ownWrites(readModel);
+    const parts = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const context: JobsContext = {
       store,
       readModel,
       repositories,
-      images: noImages,
+      images: parts.images,
       edge,
       serverVersion,
       written,
@@ -91,7 +94,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
     closers.push(async () => policy?.close());
     const calls = openCalls(principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
-    const server = await listen(host, port, services(context, calls, logger));
+    const server = await listen(host, port, services(context, parts, calls, logger));
     void announce(readModel, server.setServing, logger);
     logger.info({ address: server.address, store: storeLabel, repositories: repositories.names() }, 'listening');
     return {
@@ -113,6 +116,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
 
 function services(
   context: JobsContext,
+  images: ImageParts,
   calls: ReturnType<typeof openCalls>,
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
@@ -127,6 +131,7 @@ function services(
   serve(WorkerService, workerService(context, jobClaims(context), logs));
   serve(HistoryService, historyService(context));
   serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules)));
+  serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
   return served;
 }

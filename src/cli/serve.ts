@@ -8,6 +8,7 @@ type ServeOptions = {
   readonly store?: string;
   readonly repository?: Readonly<Record<string, string>>;
   readonly policy?: string;
+  readonly defaultDockerImage?: string;
   readonly reuseIfOutputsDiffer?: boolean;
   readonly jobLogLimit?: string;
   readonly drainTimeout?: string;
@@ -24,6 +25,7 @@ export function serveCommand(): Command {
     .option('--store <url>', 'event store (MEMOIR_STORE; default: sqlite in the data directory)')
     .option('--repository <name=path>', 'a local git repository (repeatable; MEMOIR_REPOSITORIES=name=path,…)', named)
     .option('--policy <file>', 'TOML file of who may do what (MEMOIR_POLICY; default: everybody everything)')
+    .option('--default-docker-image <image>', 'docker image of jobs that name none (MEMOIR_DEFAULT_DOCKER_IMAGE)')
     .option('--reuse-if-outputs-differ', 'reuse the oldest although outputs differ (MEMOIR_REUSE_IF_OUTPUTS_DIFFER)')
     .option('--job-log-limit <bytes>', "most bytes of a job's live log (MEMOIR_JOB_LOG_LIMIT)")
     .option('--drain-timeout <seconds>', 'how long calls may go on after SIGTERM (MEMOIR_DRAIN_TIMEOUT)')
@@ -44,6 +46,7 @@ export function serveCommand(): Command {
           store: options.store,
           repositories: options.repository,
           policy: options.policy,
+          default_docker_image: options.defaultDockerImage,
           reuse_if_outputs_differ: options.reuseIfOutputsDiffer,
           job_log_limit: options.jobLogLimit,
           drain_timeout: options.drainTimeout,

@@ -18,6 +18,7 @@ const settings: Readonly<Record<string, Kind>> = {
   store: 'text',
   repositories: 'repositories',
   policy: 'text',
+  default_docker_image: 'text',
   reuse_if_outputs_differ: 'boolean',
   job_log_limit: 'number',
   drain_timeout: 'number',

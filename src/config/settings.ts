@@ -73,11 +73,19 @@ function firstError(error: z.ZodError, layers: readonly Layer[]): Error {
     return invalid(key, 'BAD_CONFIG', `${origin}: unknown key ${quote(key)}`);
   }
   const value = valueAt(layer.values, path);
-  const shown = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
+  const shown = shownValue(path, value);
   // A record's bad key is reported at that key, whose value is not what is wrong.
   const what = issue.code === 'invalid_key' ? `the name ${quote(String(path.at(-1)))}` : quote(shown);
   const why = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
   return invalid(key, 'BAD_CONFIG', `${origin}: ${what} is no value of ${quote(key)}: ${why}`);
+}
+
+/** The value as a message may show it: a registry's password is never shown, nor what may hold one. */
+function shownValue([first, ...rest]: readonly PropertyKey[], value: unknown): string {
+  const mayBeSecret = first === 'registries' && (rest.at(-1) !== 'url' || typeof value !== 'string');
+  if (mayBeSecret && (typeof value === 'object' || typeof value === 'string')) return '(not shown)';
+  if (typeof value === 'string') return first === 'registries' ? value.replace(/\/\/[^/]*@/, '//(not shown)@') : value;
+  return JSON.stringify(value) ?? String(value);
 }
 
 function absolute(layer: Layer, directory: string): Layer {

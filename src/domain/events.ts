@@ -1,5 +1,7 @@
 import type {
   ExcludedFromReuse,
+  ImageForgotten,
+  ImageRegistered,
   JobCancelled,
   JobCompleted,
   JobDeleted,
@@ -28,4 +30,4 @@ export type JobEvent =
 export type ExclusionEvent = ExcludedFromReuse | ReinstatedForReuse;
 
 /** Any event of the log. */
-export type MemoirEvent = JobEvent | JobReused | JobLogAppended | ExclusionEvent;
+export type MemoirEvent = JobEvent | JobReused | JobLogAppended | ExclusionEvent | ImageRegistered | ImageForgotten;

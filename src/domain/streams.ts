@@ -18,6 +18,11 @@ export const outputExclusionStream = 'exclusion-@outputs';
 
 /** The repository in the name of a stream of exclusions of jobs and commits. */
 export const repositoryOfExclusionStream = (stream: string): string => stream.slice('exclusion-'.length);
+/** Stream of the docker images of a repository. */
+export const imageStream = (repository: string): string => `image-${repository}`;
+
+/** The repository in the name of a stream of images. */
+export const repositoryOfImageStream = (stream: string): string => stream.slice('image-'.length);
 
 /**
  * What the name of every stream of Memoir begins with. A store that others use too gives only these, so a new kind of stream must

@@ -1,6 +1,8 @@
 import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import {
   ExcludedFromReuseSchema,
+  ImageForgottenSchema,
+  ImageRegisteredSchema,
   JobCancelledSchema,
   JobCompletedSchema,
   JobDeletedSchema,
@@ -32,6 +34,8 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     JobLogAppendedSchema,
     ExcludedFromReuseSchema,
     ReinstatedForReuseSchema,
+    ImageRegisteredSchema,
+    ImageForgottenSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

@@ -25,7 +25,7 @@ export async function explainReuse(
   request: CreateJobRequest,
   maxCandidates: number,
 ): Promise<Explanation> {
-  const wanted = await resolveRequest(context, caller, request);
+  const wanted = await resolveRequest({ ...context, images: context.images.unrecorded }, caller, request);
   const { decision, record } = await find(wanted);
   if (record) {
     return { decision: reused(record.job, decision, wanted.resolutions, maxCandidates), job: record.job };

@@ -1,8 +1,10 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { CreateJobRequest } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { type ComputationDigests, computationDigests } from '../domain/computation.js';
+import { invalid, quote } from '../domain/errors.js';
 import type { CandidateFacts, ReuseTerms } from '../domain/reuse.js';
 import type { Repositories } from '../git/port.js';
+import type { Images } from '../images/port.js';
 import type { Caller, JobsContext } from './context.js';
 
 /** What a name in the request resolved to. */
@@ -30,17 +32,12 @@ const sdkRepository = 'arvados';
  */
 export async function resolveRequest(context: JobsContext, caller: Caller, request: CreateJobRequest): Promise<Wanted> {
   const { repositories, images, edge } = context;
-  const { repository, script, scriptVersion, scriptParameters = {}, runtimeConstraints } = request;
+  const { repository, script, scriptVersion, scriptParameters = {} } = request;
   const resolutions: ResolvedName[] = [];
   const commits = await acceptedCommits(repositories, request, resolutions);
-  const image = runtimeConstraints?.dockerImage ?? '';
-  const dockerImageLocator =
-    image === '' ? '' : await images.resolve(image, runtimeConstraints?.dockerImageTag ?? '', 'runtime_constraints');
-  if (image !== '') note(resolutions, 'runtime_constraints.docker_image', image, dockerImageLocator);
-  const sdk = runtimeConstraints?.arvadosSdkVersion ?? '';
-  const sdkField = 'runtime_constraints.arvados_sdk_version';
-  const arvadosSdkVersion = sdk === '' ? '' : await repositories.resolve(sdkRepository, sdk, { field: sdkField });
-  if (sdk !== '') note(resolutions, sdkField, sdk, arvadosSdkVersion);
+  const arvadosSdkVersion = await acceptedSdk(repositories, request, resolutions);
+  // Last, since it may record what a registry says, and nothing of an invalid request is recorded.
+  const dockerImageLocator = await acceptedImage(images, request, resolutions);
   const { maxHeartbeatAge } = request;
   const terms: ReuseTerms<CandidateFacts> = {
     principal: caller.principal,
@@ -64,6 +61,45 @@ export async function resolveRequest(context: JobsContext, caller: Caller, reque
     terms,
     resolutions,
   };
+}
+
+/** Commit of the SDK that a job asks for; empty if it asks for none. */
+async function acceptedSdk(
+  repositories: Repositories,
+  { runtimeConstraints }: CreateJobRequest,
+  resolutions: ResolvedName[],
+): Promise<string> {
+  const refspec = runtimeConstraints?.arvadosSdkVersion ?? '';
+  if (refspec === '') return '';
+  const field = 'runtime_constraints.arvados_sdk_version';
+  if (!repositories.names().includes(sdkRepository)) {
+    throw invalid(
+      field,
+      'UNKNOWN_REPOSITORY',
+      `${field} ${quote(refspec)} cannot be resolved: no repository ${quote(sdkRepository)} is configured`,
+    );
+  }
+  const commit = await repositories.resolve(sdkRepository, refspec, { field });
+  note(resolutions, field, refspec, commit);
+  return commit;
+}
+
+/** Locator of the image that a job would run in; empty if it names none and the server has no image for such jobs. */
+async function acceptedImage(
+  images: Images,
+  { runtimeConstraints }: CreateJobRequest,
+  resolutions: ResolvedName[],
+): Promise<string> {
+  const { dockerImage = '', dockerImageTag = '' } = runtimeConstraints ?? {};
+  if (dockerImage === '') {
+    const image = await images.default();
+    if (image) note(resolutions, 'default_docker_image', image.name, image.locator);
+    return image?.locator ?? '';
+  }
+  const locator = await images.resolve(dockerImage, dockerImageTag, 'runtime_constraints');
+  const given = dockerImageTag === '' ? dockerImage : `${dockerImage} with tag ${dockerImageTag}`;
+  note(resolutions, 'runtime_constraints.docker_image', given, locator);
+  return locator;
 }
 
 type Accepted = {

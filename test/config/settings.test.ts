@@ -21,6 +21,7 @@ test('a data directory is all that is needed', async (t) => {
   t.deepEqual(await settings({ flags: { data_dir: '/data' } }), {
     data_dir: '/data',
     listen: '127.0.0.1:7420',
+    registries: {},
     repositories: {},
     reuse_if_outputs_differ: false,
     job_log_limit: 16 * 1024 * 1024,
