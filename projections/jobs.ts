@@ -10,12 +10,13 @@ import {
   TasksSummarySchema,
 } from '../gen/memoir/jobs/v1/job_pb.js';
 import { uuidIndex, whereUuid } from './job-position.js';
+import { listIndexes } from './list-indexes.js';
 import type { Projection } from './projection.js';
 
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 1,
+  version: 2,
   tables: ['job'],
   schema: `
     CREATE TABLE job (
@@ -61,6 +62,7 @@ export const jobs: Projection = {
     ${uuidIndex};
     CREATE INDEX job_created ON job (created_at, position);
     CREATE INDEX job_submit_id ON job (owner, submit_id) WHERE submit_id <> '';
+    ${listIndexes}
     CREATE INDEX job_running ON job (position) WHERE state = ${JobState.RUNNING};
   `,
   prepare(db, positionOf) {

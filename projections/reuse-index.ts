@@ -6,7 +6,7 @@ import type { Projection } from './projection.js';
 /** The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested. */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 1,
+  version: 2,
   tables: ['candidate'],
   schema: `
     CREATE TABLE candidate (
@@ -26,6 +26,7 @@ export const reuseIndex: Projection = {
       log TEXT NOT NULL DEFAULT ''
     ) STRICT;
     CREATE INDEX candidate_computation ON candidate (substr(computation_digest, 1, 12), run_number);
+    CREATE INDEX candidate_parameters ON candidate (substr(parameters_digest, 1, 12));
   `,
   prepare(db, positionOf) {
     const insert = db.prepare(`
@@ -61,7 +62,28 @@ export const reuseIndex: Projection = {
   },
 };
 
-type CandidateRow = {
+/** Columns of a `CandidateRow`. */
+export const candidateColumns = [
+  'uuid',
+  'owner',
+  'state',
+  'script_version',
+  'docker_image_locator',
+  'arvados_sdk_version',
+  'nondeterministic',
+  'deleted',
+  'output',
+  'log',
+]
+  .map((column) => `candidate.${column}`)
+  .join(', ');
+
+/** SQL that picks the candidates with the parameters whose digest is bound to both of its parameters. */
+export const ofParameters =
+  'substr(candidate.parameters_digest, 1, 12) = substr(?, 1, 12) AND candidate.parameters_digest = ?';
+
+/** What the index has of a candidate. */
+export type CandidateRow = {
   readonly uuid: string;
   readonly owner: string;
   readonly state: JobState;
@@ -78,7 +100,7 @@ type CandidateRow = {
 export function reuseQueries(db: Database.Database) {
   const ofDigest = 'substr(computation_digest, 1, 12) = substr(?, 1, 12) AND computation_digest = ?';
   const ofComputation = db.prepare(`
-    SELECT uuid, owner, state, script_version, docker_image_locator, arvados_sdk_version, nondeterministic, deleted, output, log
+    SELECT ${candidateColumns}
     FROM candidate WHERE ${ofDigest} ORDER BY run_number`);
   const lastRun = db.prepare(`SELECT max(run_number) FROM candidate WHERE ${ofDigest}`).pluck();
   return {
@@ -90,7 +112,8 @@ export function reuseQueries(db: Database.Database) {
   };
 }
 
-function factsFromRow(row: CandidateRow): CandidateFacts {
+/** The facts in a row of the index, or of the table `job`. */
+export function factsFromRow(row: CandidateRow): CandidateFacts {
   return {
     uuid: row.uuid,
     owner: row.owner,

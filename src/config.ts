@@ -40,6 +40,8 @@ export const serverConfig = z.strictObject({
     .int()
     .min(0)
     .default(16 * 1024 * 1024),
+  /** How long the server may work on one list of jobs, in seconds. */
+  list_time_limit: z.number().min(0.01).max(600).default(5),
   /** How long calls may go on after SIGTERM, in seconds. */
   drain_timeout: z.number().min(0).max(3_600).default(10),
   /** Least severe log lines to write. */

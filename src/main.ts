@@ -9,6 +9,7 @@ import { ExclusionsService } from '../gen/memoir/jobs/v1/exclusions_service_pb.j
 import { JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../gen/memoir/worker/v1/worker_service_pb.js';
+import { openJobLists } from '../projections/job-lists.js';
 import { openReadModel, type ReadModel } from '../projections/read-model.js';
 import type { ServerConfig } from './config.js';
 import { unrestricted } from './domain/access.js';
@@ -73,13 +74,17 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     closers.push(() => repositories.close());
     const store = await openStore(storeUrl, edge, (message) => logger.warn(message));
     closers.push(() => store.close());
-    const readModel = await openReadModel(storeUrl, join(config.data_dir, 'read-model.sqlite'));
+    const readModelPath = join(config.data_dir, 'read-model.sqlite');
+    const readModel = await openReadModel(storeUrl, readModelPath);
     closers.push(() => readModel.close());
+    const lists = openJobLists(readModelPath, config.list_time_limit * 1_000);
+    closers.push(() => lists.close());
     const written = ownWrites(readModel);
     const parts = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const context: JobsContext = {
       store,
       readModel,
+      lists,
       repositories,
       images: parts.images,
       edge,

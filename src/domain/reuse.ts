@@ -18,6 +18,10 @@ export type CandidateFacts = {
   readonly log: string;
   /** When its worker last showed a sign of life, in milliseconds since 1970-01-01T00:00Z; absent unless known and running. */
   readonly lastHeartbeat?: number;
+  /** Its repository, where that may be another than the request's. */
+  readonly repository?: string;
+  /** With filters: the first that it does not match, and the values compared, for people. */
+  readonly failedFilter?: string;
 };
 
 /** What a request accepts. */
@@ -57,6 +61,8 @@ export type ReuseDecision<C extends CandidateFacts> = {
   readonly chosen?: C;
   /** One for each candidate, in the order given. */
   readonly verdicts: readonly Verdict<C>[];
+  /** With filters: how many candidates beside these match one of them not. */
+  readonly unlisted?: number;
 };
 
 /**
@@ -193,12 +199,12 @@ const ruleOrder: readonly Rule[] = [
 export type FunnelStep = { readonly rule: Rule; readonly ruledOut: number; readonly left: number };
 
 /** The rules that ruled any candidate out, in their order. */
-export function funnelOf({ verdicts }: ReuseDecision<CandidateFacts>): FunnelStep[] {
-  const counts = new Map<Rule, number>();
+export function funnelOf({ verdicts, unlisted = 0 }: ReuseDecision<CandidateFacts>): FunnelStep[] {
+  const counts = new Map<Rule, number>([[Rule.FILTER, unlisted]]);
   for (const { ruledOut } of verdicts) {
     if (ruledOut) counts.set(ruledOut.rule, (counts.get(ruledOut.rule) ?? 0) + 1);
   }
-  let left = verdicts.length;
+  let left = verdicts.length + unlisted;
   const steps: FunnelStep[] = [];
   for (const rule of ruleOrder) {
     const ruledOut = counts.get(rule) ?? 0;

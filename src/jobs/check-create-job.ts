@@ -1,7 +1,9 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
+import type { Filter } from '../../gen/memoir/jobs/v1/filter_pb.js';
 import type { RuntimeConstraints } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequest } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
+import { parseFilters } from '../domain/filters/parse-filters.js';
 import { checkCanonicalisable } from '../domain/json.js';
 import { checkComponents, checkLength, checkRequired, textLimits } from './limits.js';
 
@@ -38,14 +40,26 @@ function checkAcceptance(request: CreateJobRequest): void {
   for (const [i, refspec] of excludeScriptVersions.entries()) {
     checkRequired(`exclude_script_versions[${i}]`, refspec, textLimits.refspec);
   }
-  if (filters.length > 0) throw invalid('filters', 'NOT_SUPPORTED', 'filters are not supported yet');
   const other = minimumScriptVersion !== '' ? 'minimum_script_version' : 'exclude_script_versions';
   if (filters.length > 0 && (minimumScriptVersion !== '' || excludeScriptVersions.length > 0)) {
     throw invalid('filters', 'FILTERS_WITH_RANGE', `filters and ${other} cannot be given together`);
   }
+  if (filters.length > 0) checkFilters(filters);
   if (maxHeartbeatAge && !(durationMs(maxHeartbeatAge) >= 0)) {
     const seconds = durationMs(maxHeartbeatAge) / 1_000;
     throw invalid('max_heartbeat_age', 'OUT_OF_RANGE', `max_heartbeat_age of ${seconds} s is negative`);
+  }
+}
+
+function checkFilters(filters: readonly Filter[]): void {
+  parseFilters(filters);
+  for (const name of ['repository', 'script']) {
+    if (filters.some(({ attribute }) => attribute === name)) continue;
+    throw invalid(
+      'filters',
+      'FILTER_NEEDS_ANOTHER',
+      `filters of a job to be created need one on ${name}, and none of the ${filters.length} names it`,
+    );
   }
 }
 

@@ -1,3 +1,4 @@
+import type { JobLists } from '../../projections/job-lists.js';
 import type { ReadModel } from '../../projections/read-model.js';
 import { type Access, unrestricted } from '../domain/access.js';
 import type { Edge } from '../edge.js';
@@ -11,6 +12,8 @@ import type { OwnWrites } from './own-writes.js';
 export type JobsContext = {
   readonly store: EventStore;
   readonly readModel: ReadModel;
+  /** Reads of the read model that may take long. */
+  readonly lists: JobLists;
   readonly streams: JobStreams;
   /** What this process wrote of each computation, and of each submit_id. */
   readonly written: OwnWrites;

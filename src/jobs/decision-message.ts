@@ -6,10 +6,11 @@ import {
   FunnelStepSchema,
   Outcome,
   ResolutionSchema,
+  Rule,
 } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type CandidateFacts, funnelOf, type ReuseDecision, ruleName, type Verdict } from '../domain/reuse.js';
-import type { ResolvedName } from './wanted.js';
+import type { ResolvedName } from './resolved-name.js';
 
 /** Most candidates that a decision in short holds. */
 const maxCandidates = 20;
@@ -31,7 +32,7 @@ export function createdNoMatch(
   names: readonly ResolvedName[],
   limit = maxCandidates,
 ): Decision {
-  const count = decision.verdicts.length;
+  const count = candidateCount(decision);
   return create(DecisionSchema, {
     outcome: Outcome.CREATED_NO_MATCH,
     summary: count === 0 ? 'a new job, since no job computes the same' : `a new job, since ${noneOf(decision)}`,
@@ -69,16 +70,23 @@ export function retried(uuid: string, submitId: string): Decision {
   });
 }
 
-function noneOf({ verdicts }: ReuseDecision<CandidateFacts>): string {
+function noneOf(decision: ReuseDecision<CandidateFacts>): string {
+  const { verdicts, unlisted = 0 } = decision;
   const counts = new Map<string, number>();
   for (const { ruledOut } of verdicts) {
     const name = ruledOut ? ruleName(ruledOut.rule) : 'none';
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
+  if (unlisted > 0) counts.set(ruleName(Rule.FILTER), (counts.get(ruleName(Rule.FILTER)) ?? 0) + unlisted);
   const list = [...counts].map(([name, count]) => `${count} by ${name}`).join(', ');
-  const [one, was] =
-    verdicts.length === 1 ? ['the one candidate', 'was'] : [`all ${verdicts.length} candidates`, 'were'];
-  return `${one} of the same computation ${was} ruled out: ${list}`;
+  const count = candidateCount(decision);
+  const [one, was] = count === 1 ? ['the one candidate', 'was'] : [`all ${count} candidates`, 'were'];
+  const same = decision.unlisted === undefined ? 'computation' : 'parameters';
+  return `${one} of the same ${same} ${was} ruled out: ${list}`;
+}
+
+function candidateCount({ verdicts, unlisted = 0 }: ReuseDecision<CandidateFacts>): number {
+  return verdicts.length + unlisted;
 }
 
 function resolutions(names: readonly ResolvedName[]) {
@@ -96,7 +104,7 @@ function short(decision: ReuseDecision<CandidateFacts>, limit: number) {
         ...(ruledOut && { ruledOutBy: ruledOut.rule, detail: ruledOut.detail }),
       }),
     ),
-    candidateCount: verdicts.length,
+    candidateCount: candidateCount(decision),
     funnel: funnelOf(decision).map((step) => create(FunnelStepSchema, step)),
   };
 }

@@ -1,24 +1,40 @@
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError } from '../domain/errors.js';
+import { filterFailure } from '../domain/filters/matches.js';
 import type { JobRecord } from '../domain/job.js';
 import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../domain/reuse.js';
 import type { ExclusionRules } from '../exclusions/rules.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { JobsContext } from './context.js';
+import type { ResolvedFilters } from './filter-sets.js';
+import { readersOf } from './readers.js';
 import type { Wanted } from './wanted.js';
+
+/** How many of the candidates that do not match filters are looked at where the caller asks for no number. */
+const listedUnasked = 20;
 
 /** A decision, and the chosen job as its stream tells it. */
 export type Found = { readonly decision: ReuseDecision<CandidateFacts>; readonly record?: JobRecord };
 
-/** Decides whether a past job is the answer to a request. */
-export type FindReusable = (wanted: Wanted) => Promise<Found>;
+/**
+ * Decides whether a past job is the answer to a request. With filters, the decision has at most `listed` of the candidates that do
+ * not match, beside all that do.
+ */
+export type FindReusable = (wanted: Wanted, listed?: number) => Promise<Found>;
+
+/** Candidates of a request, and how to look at one of them again. */
+type Candidates = {
+  readonly candidates: readonly CandidateFacts[];
+  readonly unlisted?: number;
+  readonly again: (record: JobRecord) => CandidateFacts;
+};
 
 /**
  * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
 export function reusableFinder(context: JobsContext, exclusions: ExclusionRules): FindReusable {
-  const { streams, written } = context;
+  const { store, streams, written, lists } = context;
   const candidatesOf = cachedCandidates(context);
 
   async function fresh(uuid: string): Promise<JobRecord> {
@@ -28,12 +44,34 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
   }
 
   /** Heartbeats are not in the index: they would make every one of them a write there. */
-  async function withHeartbeats(candidates: readonly CandidateFacts[]): Promise<readonly CandidateFacts[]> {
+  async function withHeartbeats({ candidates, again }: Candidates): Promise<readonly CandidateFacts[]> {
     return Promise.all(
       candidates.map(async (candidate) =>
-        candidate.state === JobState.RUNNING ? factsOf(await fresh(candidate.uuid)) : candidate,
+        candidate.state === JobState.RUNNING ? again(await fresh(candidate.uuid)) : candidate,
       ),
     );
+  }
+
+  async function sameComputation(wanted: Wanted): Promise<Candidates> {
+    const { computation } = wanted.digests;
+    await written.seen(computation);
+    return { candidates: visible(wanted, candidatesOf(computation)), again: factsOf };
+  }
+
+  /** Any job with these parameters is a candidate, so that everything written so far matters. */
+  async function sameParameters(wanted: Wanted, filtered: ResolvedFilters, listed: number): Promise<Candidates> {
+    await written.catchUp(await store.end());
+    const filters = await filtered.now();
+    const readers = await readersOf(lists, wanted.caller, filters);
+    const { parameters: parametersDigest } = wanted.digests;
+    const found = await lists.candidates({ parametersDigest, filters, readers, listed });
+    const failure = filterFailure(filters);
+    const again = (record: JobRecord): CandidateFacts => {
+      const failedFilter = failure(record.job);
+      const { repository } = record.job;
+      return { ...factsOf(record), repository, ...(failedFilter !== undefined && { failedFilter }) };
+    };
+    return { ...found, again };
   }
 
   /** The request's terms with the exclusions that stand. */
@@ -47,20 +85,23 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
     return exclusion ? { ...terms, exclusion } : terms;
   }
 
-  return async (wanted) => {
-    const { computation } = wanted.digests;
-    await written.seen(computation);
-    let candidates = visible(wanted, candidatesOf(computation));
-    if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(candidates);
+  return async (wanted, listed = listedUnasked) => {
+    const { filters } = wanted;
+    const found = filters ? await sameParameters(wanted, filters, listed) : await sameComputation(wanted);
+    const { unlisted, again } = found;
+    let { candidates } = found;
+    if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found);
     const excluding = candidates.length > 0 && exclusions.any();
     const terms = excluding ? await withExclusions(wanted, candidates) : wanted.terms;
     for (;;) {
-      const decision = decideReuse(candidates, terms);
+      const decided = decideReuse(candidates, terms);
+      const decision = unlisted === undefined ? decided : { ...decided, unlisted };
       const { chosen } = decision;
       if (!chosen) return { decision };
       const record = await fresh(chosen.uuid);
-      const facts = factsOf(record);
-      if (facts.state === chosen.state && facts.deleted === chosen.deleted) return { decision, record };
+      const facts = again(record);
+      const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
+      if (same && facts.failedFilter === undefined) return { decision, record };
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }
   };

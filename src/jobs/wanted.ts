@@ -2,13 +2,13 @@ import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { CreateJobRequest } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { type ComputationDigests, computationDigests } from '../domain/computation.js';
 import { invalid, quote } from '../domain/errors.js';
+import { parseFilters } from '../domain/filters/parse-filters.js';
 import type { CandidateFacts, ReuseTerms } from '../domain/reuse.js';
 import type { Repositories } from '../git/port.js';
 import type { Images } from '../images/port.js';
 import type { Caller, JobsContext } from './context.js';
-
-/** What a name in the request resolved to. */
-export type ResolvedName = { readonly field: string; readonly given: string; readonly resolved: string };
+import { type ResolvedFilters, resolveSets } from './filter-sets.js';
+import type { ResolvedName } from './resolved-name.js';
 
 /** A request with everything resolved that does not change while its decision is taken. */
 export type Wanted = {
@@ -19,6 +19,8 @@ export type Wanted = {
   readonly dockerImageLocator: string;
   readonly arvadosSdkVersion: string;
   readonly digests: ComputationDigests;
+  /** The request's filters, if it has any; they are what candidates are told apart by. */
+  readonly filters?: ResolvedFilters;
   readonly terms: ReuseTerms;
   readonly resolutions: readonly ResolvedName[];
 };
@@ -36,10 +38,13 @@ export async function resolveRequest(context: JobsContext, caller: Caller, reque
   const resolutions: ResolvedName[] = [];
   const commits = await acceptedCommits(repositories, request, resolutions);
   const arvadosSdkVersion = await acceptedSdk(repositories, request, resolutions);
+  const digests = computationDigests({ repository, script, scriptParameters });
+  const filtered = await resolveFilters(context, caller, request, commits.commit, digests.parameters);
   // Last, since it may record what a registry says, and nothing of an invalid request is recorded.
   const dockerImageLocator = await acceptedImage(images, request, resolutions);
   const { maxHeartbeatAge } = request;
   const terms: ReuseTerms<CandidateFacts> = {
+    ...(filtered && { failedFilter: (candidate: CandidateFacts) => candidate.failedFilter }),
     principal: caller.principal,
     acceptsCommit: commits.accepts,
     acceptedCommits: commits.description,
@@ -50,8 +55,9 @@ export async function resolveRequest(context: JobsContext, caller: Caller, reque
   };
   if (commits.commit !== scriptVersion)
     resolutions.unshift({ field: 'script_version', given: scriptVersion, resolved: commits.commit });
-  const digests = computationDigests({ repository, script, scriptParameters });
+  if (filtered) resolutions.push(...filtered.resolutions);
   return {
+    ...(filtered && { filters: filtered }),
     caller,
     request,
     commit: commits.commit,
@@ -100,6 +106,18 @@ async function acceptedImage(
   const given = dockerImageTag === '' ? dockerImage : `${dockerImage} with tag ${dockerImageTag}`;
   note(resolutions, 'runtime_constraints.docker_image', given, locator);
   return locator;
+}
+
+async function resolveFilters(
+  context: JobsContext,
+  caller: Caller,
+  { filters }: CreateJobRequest,
+  end: string,
+  parametersDigest: string,
+) {
+  return filters.length === 0
+    ? undefined
+    : resolveSets(context, caller, parseFilters(filters), { end, parametersDigest });
 }
 
 type Accepted = {

@@ -1,6 +1,5 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import {
   CancelJobResponseSchema,
   CreateJobResponseSchema,
@@ -15,7 +14,7 @@ import {
   UpdateJobResponseSchema,
   WatchJobResponseSchema,
 } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { type JobRow, jobFromRow } from '../../projections/jobs.js';
+import { jobFromRow } from '../../projections/jobs.js';
 import { invalid, quote } from '../domain/errors.js';
 import { cancelJob } from '../jobs/cancel-job.js';
 import { checkCreateJob } from '../jobs/check-create-job.js';
@@ -28,12 +27,10 @@ import { checkUuid } from '../jobs/limits.js';
 import { checkKnows, checkSubmits, jobNotFound, mayRead } from '../jobs/permit.js';
 import { watchJob } from '../jobs/watch-job.js';
 import type { CallContext } from './call.js';
+import { listOfJobs, listOfQueue } from './list-jobs.js';
 import type { Implementation } from './service.js';
-import { checkPageSize, pageTokenOf, readPageToken, seeToken, tokenOf } from './tokens.js';
+import { seeToken, tokenOf } from './tokens.js';
 import { updateCommand } from './update-command.js';
-
-/** About how many bytes of jobs a page holds at most; a page that would be larger ends early. */
-const pageBytes = 2 * 1024 * 1024;
 
 /** memoir.jobs.v1.JobsService. */
 export function jobsService(
@@ -73,14 +70,10 @@ export function jobsService(
       return create(GetJobResponseSchema, { job });
     },
 
-    async listJobs({ pageSize, pageToken, consistencyToken }, call) {
-      const size = checkPageSize(pageSize);
-      const [createdAt = 0, position = 0] = readPageToken(pageToken, 2) ?? [];
-      await see(consistencyToken, call);
-      const cursor = pageToken === '' ? undefined : { createdAt, position };
-      const { jobs, last } = page(readModel.jobs.page(cursor, size + 1), size);
-      const nextPageToken = last ? pageTokenOf([last.created_at, last.position]) : '';
-      return create(ListJobsResponseSchema, { jobs, nextPageToken });
+    async listJobs(request, call) {
+      const read = listOfJobs(context, request);
+      await see(request.consistencyToken, call);
+      return create(ListJobsResponseSchema, await read(call.caller, call.signal));
     },
 
     async cancelJob({ uuid, cascade }, { caller }) {
@@ -106,14 +99,10 @@ export function jobsService(
       return create(DeleteJobResponseSchema, { consistencyToken: tokenOf(position) });
     },
 
-    async getQueue({ pageSize, pageToken, consistencyToken }, call) {
-      const size = checkPageSize(pageSize);
-      const [priority = 0, position = 0] = readPageToken(pageToken, 2) ?? [];
-      await see(consistencyToken, call);
-      const cursor = pageToken === '' ? undefined : { priority, position };
-      const { jobs, last } = page(readModel.queue.page(cursor, size + 1), size);
-      const nextPageToken = last ? pageTokenOf([last.priority, last.position]) : '';
-      return create(GetQueueResponseSchema, { jobs, nextPageToken });
+    async getQueue(request, call) {
+      const read = listOfQueue(context, request);
+      await see(request.consistencyToken, call);
+      return create(GetQueueResponseSchema, await read(call.caller, call.signal));
     },
 
     async getQueueSize({ consistencyToken }, call) {
@@ -143,25 +132,4 @@ export function jobsService(
       }
     },
   };
-}
-
-/** The jobs of a page, and the row after which the next one begins if there is more. */
-function page(rows: readonly JobRow[], size: number): { jobs: Job[]; last: JobRow | undefined } {
-  const jobs: Job[] = [];
-  let bytes = 0;
-  for (const row of rows.slice(0, size)) {
-    bytes += sizeOnWire(row);
-    if (jobs.length > 0 && bytes > pageBytes) break;
-    jobs.push(jobFromRow(row));
-  }
-  return { jobs, last: jobs.length < rows.length ? rows[jobs.length - 1] : undefined };
-}
-
-/** At least the bytes that a row's job takes in a message, without the price of encoding it. */
-function sizeOnWire(row: JobRow): number {
-  // A character is at most 3 bytes, a member of an array such as `[1,1]` 11 bytes for 2 characters, and what a field costs
-  // beside its text is in the thousand.
-  let characters = 0;
-  for (const value of Object.values(row)) if (typeof value === 'string') characters += value.length;
-  return 1_000 + 3 * characters + 5 * row.script_parameters.length;
 }

@@ -1,0 +1,82 @@
+import { toJson } from '@bufbuild/protobuf';
+import type { FieldMask } from '@bufbuild/protobuf/wkt';
+import { type Filter, FilterSchema } from '../../gen/memoir/jobs/v1/filter_pb.js';
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { jobFromRow } from '../../projections/jobs.js';
+import type { ScalarKind } from '../domain/filters/field.js';
+import { type JobOrder, newestFirst, parseOrder } from '../domain/filters/job-order.js';
+import { parseFilters } from '../domain/filters/parse-filters.js';
+import type { Caller, JobsContext } from '../jobs/context.js';
+import { resolveSets } from '../jobs/filter-sets.js';
+import { readersOf } from '../jobs/readers.js';
+import { type Listed, listTokenOf, readListToken } from './list-token.js';
+import { parseSelection } from './selection.js';
+import { checkPageSize } from './tokens.js';
+
+/** About how many bytes of jobs a page holds at most; a page that would be larger ends early. */
+const pageBytes = 2 * 1024 * 1024;
+
+/** What ListJobs and GetQueue have in common. */
+export type ListRequest = {
+  readonly pageSize: number;
+  readonly pageToken: string;
+  readonly filters: readonly Filter[];
+  readonly select?: FieldMask | undefined;
+  readonly countTotal: boolean;
+};
+
+/** A page of jobs. */
+export type ListResponse = {
+  readonly jobs: Job[];
+  readonly nextPageToken: string;
+  readonly totalSize?: bigint;
+};
+
+/** A list that was asked for and checked: reads it, within its limit of time. */
+export type ReadList = (caller: Caller, signal: AbortSignal) => Promise<ListResponse>;
+
+/**
+ * Checks a request for jobs in an order.
+ * @throws MemoirError INVALID_ARGUMENT naming the field that is wrong
+ */
+export function listOfJobs(context: JobsContext, request: ListRequest & { readonly orderBy: string }): ReadList {
+  const order = parseOrder(request.orderBy);
+  return list(context, request, 'jobs', order, [...order.map(({ kind }) => kind), 'number']);
+}
+
+/**
+ * Checks a request for queued jobs.
+ * @throws MemoirError INVALID_ARGUMENT naming the field that is wrong
+ */
+export function listOfQueue(context: JobsContext, request: ListRequest): ReadList {
+  return list(context, request, 'queue', newestFirst, ['number', 'number']);
+}
+
+function list(
+  context: JobsContext,
+  request: ListRequest,
+  from: 'jobs' | 'queue',
+  order: JobOrder,
+  kinds: readonly ScalarKind[],
+): ReadList {
+  const limit = checkPageSize(request.pageSize);
+  const checked = parseFilters(request.filters);
+  const selection = parseSelection(request.select);
+  const keys = order.map(({ field, descending }) => [field, descending]);
+  const listed: Listed = [from, keys, request.filters.map((filter) => toJson(FilterSchema, filter))];
+  const after = readListToken(listed, kinds, request.pageToken);
+  return async (caller, signal) => {
+    const resolved = await resolveSets(context, caller, checked);
+    const filters = await resolved.now();
+    const { fields } = selection;
+    const { countTotal } = request;
+    const readers = await readersOf(context.lists, caller, filters);
+    const query = { from, filters, readers, order, after, limit, bytes: pageBytes, fields, countTotal };
+    const { rows, next, total } = await context.lists.list(query, signal);
+    return {
+      jobs: rows.map((row) => selection.apply(jobFromRow(row))),
+      nextPageToken: next ? listTokenOf(listed, next) : '',
+      ...(total !== undefined && { totalSize: BigInt(total) }),
+    };
+  };
+}
