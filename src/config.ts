@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { registryConfig, registryPrefix } from './config/registries.js';
 import { imageSearch } from './domain/image-name.js';
-import { registryConfig, registryPrefix } from './images/registry/config.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
 export const repositoryName = z

@@ -28,12 +28,17 @@ const layers: readonly Layer[] = [
   { name: 'policy', paths: ['src/policy/'], imports: inner },
   { name: 'eventstore', paths: ['src/eventstore/'], imports: inner },
   { name: 'git', paths: ['src/git/'], imports: inner },
-  { name: 'images', paths: ['src/images/'], imports: [...inner, 'eventstore', 'projections'] },
+  { name: 'images port', paths: ['src/images/port.ts'], imports: inner },
   { name: 'projections', paths: ['projections/'], imports: [...inner, 'eventstore'] },
   {
     name: 'jobs',
     paths: ['src/jobs/', 'src/exclusions/'],
-    imports: [...inner, 'eventstore', 'git', 'images', 'projections'],
+    imports: [...inner, 'eventstore', 'git', 'images port', 'projections'],
+  },
+  {
+    name: 'images',
+    paths: ['src/images/'],
+    imports: [...inner, 'eventstore', 'projections', 'config', 'jobs', 'images port'],
   },
   { name: 'rpc client', paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts'], imports: inner },
   {

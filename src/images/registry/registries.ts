@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import { everyRepository, type RegistryConfig } from '../../config/registries.js';
 import type { Edge } from '../../edge.js';
 import { manifestDigest } from './client.js';
-import { everyRepository, type RegistryConfig } from './config.js';
 import { freshAnswers } from './fresh-answers.js';
 import { type Registries, type Registry, type RegistryImage, RegistryProblem } from './port.js';
 

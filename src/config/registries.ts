@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isImageRepository } from '../../domain/image-name.js';
+import { isImageRepository } from '../domain/image-name.js';
 
 /** What every repository begins with. */
 export const everyRepository = '*';
