@@ -89,6 +89,13 @@ test.serial('a job that may not be read is as one that does not exist, by every 
       naming: `there is no job "${uuid}"`,
     });
   }
+  t.is((await eve.jobs.listJobs({})).jobs.length, 0);
+  t.is((await eve.jobs.listJobs({ countTotal: true })).totalSize, 0n);
+  t.is((await eve.jobs.getQueue({})).jobs.length, 0);
+  t.deepEqual(
+    (await rita.jobs.listJobs({})).jobs.map((job) => job.uuid),
+    [uuid],
+  );
   t.true((await eve.jobs.getQueueSize({})).size > 0n, 'the size of the queue is for everybody');
   t.is((await eve.worker.claimJob({})).job, undefined, 'and no worker gets what it may not run');
   t.is((await eve.worker.claimJob({ repositories: ['project'] })).job, undefined);
