@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
@@ -20,6 +21,7 @@ export type Clients = {
   readonly worker: ServiceClient<typeof WorkerService.method>;
   readonly exclusions: ServiceClient<typeof ExclusionsService.method>;
   readonly history: ServiceClient<typeof HistoryService.method>;
+  readonly images: ServiceClient<typeof ImagesService.method>;
   readonly repositories: ServiceClient<typeof RepositoriesService.method>;
   close(): void;
 };
@@ -62,6 +64,7 @@ export function clientsOf(address: string, principal: string): Clients {
     worker: connection.service(WorkerService),
     exclusions: connection.service(ExclusionsService),
     history: connection.service(HistoryService),
+    images: connection.service(ImagesService),
     repositories: connection.service(RepositoriesService),
     close: () => connection.close(),
   };
