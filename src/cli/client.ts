@@ -2,6 +2,7 @@ import { userInfo } from 'node:os';
 import { status } from '@grpc/grpc-js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { type CallSettings, type ClientOf, type Connection, connect } from '../rpc/client.js';
@@ -11,6 +12,7 @@ import type { RemoteOptions } from './options.js';
 export type Clients = {
   readonly jobs: ClientOf<typeof JobsService>;
   readonly history: ClientOf<typeof HistoryService>;
+  readonly repositories: ClientOf<typeof RepositoriesService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
 };
@@ -25,6 +27,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
     return await work({
       jobs: connection.service(JobsService),
       history: connection.service(HistoryService),
+      repositories: connection.service(RepositoriesService),
       unary: { timeoutMs: options.timeout * 1_000 },
     });
   } catch (error) {

@@ -1,5 +1,6 @@
 import { type Candidate, type Decision, Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { stateName } from '../domain/job.js';
+import { ruleName } from '../domain/reuse.js';
 import { printable } from './printable.js';
 
 /** The decision in one line: what was concluded, and why. */
@@ -22,10 +23,6 @@ export function evidenceLines(decision: Decision | undefined): readonly string[]
     ...candidates.map((candidate) => `candidate ${candidateLine(candidate)}`),
     ...(more > 0 ? [`and ${more} more candidates`] : []),
   ];
-}
-
-function ruleName(rule: Rule): string {
-  return (Rule[rule] ?? String(rule)).toLowerCase();
 }
 
 function candidateLine(candidate: Candidate): string {

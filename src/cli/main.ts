@@ -5,11 +5,13 @@ import { MemoirError } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { serverVersion } from '../version.js';
 import { exitCode, exitCodeHelp } from './exit-code.js';
+import { explainCommand } from './explain.js';
 import { historyCommand } from './history.js';
 import { logCommand } from './log.js';
 import { endWithReader, note } from './output.js';
 import { printable, printableLines } from './printable.js';
 import { getCommand, listCommand, queueCommand, watchCommand } from './read.js';
+import { rangeCommand, reposCommand, resolveCommand } from './repositories.js';
 import { serveCommand } from './serve.js';
 import { cancelCommand, deleteCommand, updateCommand } from './steer.js';
 import { submitCommand } from './submit.js';
@@ -23,6 +25,7 @@ function program(): Command {
     .addHelpText('after', exitCodeHelp);
   const commands = [
     submitCommand(),
+    explainCommand(),
     getCommand(),
     listCommand(),
     queueCommand(),
@@ -32,6 +35,9 @@ function program(): Command {
     cancelCommand(),
     updateCommand(),
     deleteCommand(),
+    reposCommand(),
+    resolveCommand(),
+    rangeCommand(),
     serveCommand(),
     workerCommand(),
   ];

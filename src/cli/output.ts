@@ -21,14 +21,18 @@ export function note(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Writes a message to standard output as one line of ProtoJSON, in the spelling of the proto. */
-export async function printMessage<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Promise<void> {
-  await printLine(protoJson(schema, message));
+/** Writes a message to standard output as `protoJson`. */
+export async function printMessage<Desc extends DescMessage>(
+  schema: Desc,
+  message: MessageShape<Desc>,
+  whole = true,
+): Promise<void> {
+  await printLine(protoJson(schema, message, whole));
 }
 
-/** The message as one line of ProtoJSON, in the spelling of the proto. */
-export function protoJson<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): string {
-  return JSON.stringify(toJson(schema, message, { useProtoFieldName: true, alwaysEmitImplicit: true }));
+/** The message as one line of ProtoJSON, in the spelling of the proto; fields that are empty only if it is to be whole. */
+export function protoJson<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>, whole = true): string {
+  return JSON.stringify(toJson(schema, message, { useProtoFieldName: true, alwaysEmitImplicit: whole }));
 }
 
 /** Ends the process quietly when the reader of standard output has gone, as `memoir list | head` makes it. */

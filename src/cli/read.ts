@@ -1,17 +1,31 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type FieldMask, FieldMaskSchema } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { type Job, JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { WatchJobResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { type GetQueueRequestSchema, WatchJobResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { filtersFromText } from '../domain/filters/from-triple.js';
 import { withClients } from './client.js';
 import { jobSheet, jobTable } from './job-view.js';
-import { integer, type RemoteOptions, remote, withJson } from './options.js';
+import { integer, type RemoteOptions, remote, repeated, withJson } from './options.js';
 import { note, printLine, printMessage } from './output.js';
 import { printable } from './printable.js';
 import { styled } from './style.js';
 import { changes, resultCode, statusText } from './wait.js';
 
 type ReadOptions = RemoteOptions & { readonly json?: boolean };
-type PageOptions = ReadOptions & { readonly limit: number; readonly all?: boolean };
-type Page = { readonly jobs: readonly Job[]; readonly nextPageToken: string };
+type PageOptions = ReadOptions & {
+  readonly limit: number;
+  readonly all?: boolean;
+  readonly filter?: readonly string[];
+  readonly select?: string;
+  readonly count?: boolean;
+};
+type ListOptions = PageOptions & { readonly orderBy?: string };
+type Page = { readonly jobs: readonly Job[]; readonly nextPageToken: string; readonly totalSize?: bigint | undefined };
+type PageRequest = Pick<MessageInitShape<typeof GetQueueRequestSchema>, 'pageSize' | 'pageToken' | 'filters'> & {
+  readonly select?: FieldMask;
+  readonly countTotal: boolean;
+};
 
 /** `memoir get`. */
 export function getCommand(): Command {
@@ -28,10 +42,14 @@ export function getCommand(): Command {
 
 /** `memoir list`. */
 export function listCommand(): Command {
-  return paged(new Command('list').description('print jobs, the newest first')).action((options: PageOptions) =>
-    withClients(options, (clients) =>
-      printPages(options, (page) => clients.jobs.listJobs(page, clients.unary), 'no jobs'),
-    ),
+  const command = new Command('list')
+    .description('print jobs, the newest first')
+    .option('--order-by <keys>', 'another order, such as "priority desc, created_at"');
+  return paged(command).action((options: ListOptions) =>
+    withClients(options, (clients) => {
+      const { orderBy = '' } = options;
+      return printPages(options, (page) => clients.jobs.listJobs({ ...page, orderBy }, clients.unary), 'no jobs');
+    }),
   );
 }
 
@@ -74,23 +92,31 @@ export function watchCommand(): Command {
 function paged(command: Command): Command {
   return remote(withJson(command))
     .option('--limit <number>', 'most jobs to print', integer(1, 1_000_000_000), 100)
-    .option('--all', 'print all jobs');
+    .option('--all', 'print all jobs')
+    .option('--filter <json>', 'print only jobs that match ["attribute","operator",operand] (repeatable)', repeated)
+    .option('--select <fields>', 'print only these fields, such as "state,output"; with --json')
+    .option('--count', 'say how many match in all');
 }
 
 /** Prints as many pages as it takes: as JSON at once, as a table when all are there, since its columns need all. */
 async function printPages(
   options: PageOptions,
-  next: (page: { pageSize: number; pageToken: string }) => Promise<Page>,
+  next: (page: PageRequest) => Promise<Page>,
   nothing: string,
 ): Promise<void> {
+  const filters = (options.filter ?? []).flatMap((text) => filtersFromText(text, '--filter'));
+  const paths = options.select?.split(',').map((path) => path.trim());
+  const asked = { filters, ...(paths && { select: create(FieldMaskSchema, { paths }) }) };
   const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
   const rows: Job[] = [];
   let count = 0;
   let pageToken = '';
   do {
-    const page = await next({ pageSize: Math.min(limit - count, 1_000), pageToken });
+    const countTotal = options.count === true && pageToken === '';
+    const page = await next({ ...asked, countTotal, pageSize: Math.min(limit - count, 1_000), pageToken });
+    if (page.totalSize !== undefined) note(`${page.totalSize} in all`);
     for (const job of page.jobs) {
-      if (options.json) await printMessage(JobSchema, job);
+      if (options.json) await printMessage(JobSchema, job, paths === undefined);
       else rows.push(job);
     }
     count += page.jobs.length;
