@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { CommitGraph } from './graph/commit-graph.js';
 import { type CommitSet, computeRange, descending, includes } from './graph/commit-range.js';
 import type { History } from './graph/history.js';
-import { inSlices } from './graph/slices.js';
+import type { Slicer } from './graph/slicer.js';
 import type { CommitRange } from './port.js';
 
 /** Ends of a range, as commits. */
@@ -25,7 +25,7 @@ const stride = 512;
 type Computed = { readonly graph: CommitGraph; readonly set: CommitSet };
 
 /** Ranges over a history. What is kept is keyed by commits, which never change, so it never has to be thrown away. */
-export function createRanges(history: History): Ranges {
+export function createRanges(history: History, slicer: Slicer): Ranges {
   const kept = new LRUCache<string, Promise<Computed>>({ maxSize: keptBytes, sizeCalculation: () => 256 });
 
   /** Callers that want the same set at the same time share one computation. */
@@ -34,7 +34,7 @@ export function createRanges(history: History): Ranges {
     const known = kept.get(key);
     if (known) return known;
     const computed = history.graphWith([end, minimum]).then(async (graph) => {
-      const set = await inSlices(computeRange(graph, graph.numberOf(end), graph.numberOf(minimum)));
+      const set = await slicer.run(computeRange(graph, graph.numberOf(end), graph.numberOf(minimum)));
       return { graph, set };
     });
     kept.set(key, computed);

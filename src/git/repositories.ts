@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { invalid, quote } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
 import type { HistoryLog } from './graph/history.js';
+import { createSlicer } from './graph/slicer.js';
 import type { Repositories } from './port.js';
 import { createReader } from './reader/reader.js';
 import { openRepository, type Repository } from './repository.js';
@@ -32,10 +33,14 @@ export async function openRepositories(
 ): Promise<Repositories> {
   const repositories = new Map<string, Repository>();
   const reader = createReader();
+  const slicer = createSlicer();
   try {
     for (const [name, { path }] of Object.entries(config)) {
       const keptIn = directory === undefined ? undefined : join(directory, directoryName(name, path));
-      repositories.set(name, openRepository(name, path, { reader, now: () => edge.now(), keptIn, log, patience }));
+      repositories.set(
+        name,
+        openRepository(name, path, { reader, slicer, now: () => edge.now(), keptIn, log, patience }),
+      );
     }
   } catch (error) {
     await reader.close();

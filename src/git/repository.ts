@@ -5,6 +5,7 @@ import { MemoirError, quote } from '../domain/errors.js';
 import { createAncestry } from './ancestry.js';
 import { fileKind } from './file-kind.js';
 import { createHistory, type HistoryLog } from './graph/history.js';
+import type { Slicer } from './graph/slicer.js';
 import { type Layout, readLayout } from './layout.js';
 import type { CommitRange, NamedRefspec, RangeQuery } from './port.js';
 import { unavailable } from './problem.js';
@@ -30,6 +31,7 @@ export type Repository = {
 /** What a repository takes from what is around it. */
 export type RepositoryOptions = {
   readonly reader: Reader;
+  readonly slicer: Slicer;
   /** Wall-clock time in milliseconds. */
   readonly now: () => number;
   /** Object directory where a commit-graph of Memoir's own is kept, if it may be. */
@@ -59,7 +61,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   const { reader, now } = options;
   const layout = readLayout(name, path);
   const history = createHistory({ ...options, layout });
-  const ranges = createRanges(history);
+  const ranges = createRanges(history, options.slicer);
   const ancestry = createAncestry(history);
   const refs = openRefs(layout, now);
   /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */

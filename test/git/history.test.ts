@@ -51,7 +51,7 @@ function make(t: ExecutionContext, options: TestRepositoryOptions = { bare: true
 
 async function open(t: ExecutionContext, repository: TestRepository, options: RepositoriesOptions = {}) {
   const log = recordingLog();
-  const repositories = await openRepositories({ r: { path: repository.path } }, { log, ...options });
+  const repositories = await openRepositories({ r: { path: repository.path } }, { log, patience: 100_000, ...options });
   t.teardown(() => repositories.close());
   return {
     repositories,

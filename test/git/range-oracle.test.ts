@@ -60,7 +60,7 @@ for (const [form, arrange] of Object.entries(forms)) {
             const known = Math.floor(part * history.length);
             const before = writeHistory(repository, history.slice(0, known));
             if (known > 0) arrange(repository, before);
-            repositories = await openRepositories({ r: { path: repository.path } });
+            repositories = await openRepositories({ r: { path: repository.path } }, { patience: 100_000 });
             if (known > 0) await repositories.range('r', query(before.at(-1) ?? '', before[0] ?? ''));
             const ids = writeHistory(repository, history, known);
             if (form.includes('split')) arrange(repository, ids);
@@ -111,7 +111,7 @@ test('streams of ranges with excludes are what git says of min..max, every commi
   t.teardown(repository.dispose);
   const ids = writeHistory(repository, history);
   repository.git('commit-graph', 'write', '--reachable');
-  const repositories = await openRepositories({ r: { path: repository.path } });
+  const repositories = await openRepositories({ r: { path: repository.path } }, { patience: 100_000 });
   t.teardown(() => repositories.close());
   const cases = fc.sample(
     fc.tuple(fc.nat(ids.length - 1), fc.nat(ids.length - 1), fc.array(fc.nat(ids.length - 1), { maxLength: 4 })),

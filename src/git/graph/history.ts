@@ -4,7 +4,7 @@ import type { Reader } from '../reader/reader.js';
 import type { WalkedCommit } from '../reader/reader-protocol.js';
 import { type CommitGraph, createCommitGraph } from './commit-graph.js';
 import { type GraphLoad, loadGraph } from './load-graph.js';
-import { inSlices } from './slices.js';
+import type { Slicer } from './slicer.js';
 
 /** Where to write what operators should see; a pino logger will do. */
 export type HistoryLog = {
@@ -29,6 +29,7 @@ export type History = {
 export type HistoryOptions = {
   readonly layout: Layout;
   readonly reader: Reader;
+  readonly slicer: Slicer;
   /** Object directory where a commit-graph of Memoir's own is kept, if it may be. */
   readonly keptIn: string | undefined;
   readonly log: HistoryLog;
@@ -52,7 +53,7 @@ const mostExtended = 20_000;
 const mostAdded = 100_000;
 
 /** A history, of which nothing is loaded yet. */
-export function createHistory({ layout, reader, keptIn, log, patience }: HistoryOptions): History {
+export function createHistory({ layout, reader, slicer, keptIn, log, patience }: HistoryOptions): History {
   const { name } = layout;
   let graph: CommitGraph | undefined;
   let load: GraphLoad | undefined;
@@ -150,7 +151,7 @@ export function createHistory({ layout, reader, keptIn, log, patience }: History
       }
       frontier = [...left].filter((id) => !read.has(id));
     }
-    await inSlices(addAll(to, read, ids));
+    await slicer.run(addAll(to, read, ids));
     return to;
   }
 
