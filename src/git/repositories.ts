@@ -4,44 +4,70 @@ import { invalid, quote } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
 import type { HistoryLog } from './graph/history.js';
 import { createSlicer } from './graph/slicer.js';
+import { openRemote, type RemoteConfig, type RemoteOptions, remoteDefaults } from './mirror/open-remote.js';
 import type { Repositories } from './port.js';
 import { createReader } from './reader/reader.js';
 import { openRepository, type Repository } from './repository.js';
 
 /** What repositories take from what is around them. */
 export type RepositoriesOptions = {
-  readonly edge?: Pick<Edge, 'now'>;
-  /** Directory where imported histories are kept; without one, they are imported again after a restart. */
+  readonly edge?: Pick<Edge, 'now' | 'monotonic'>;
+  /**
+   * Directory where imported histories and mirrors are kept. Without one, histories are imported again after a restart, and
+   * there can be no remote repositories.
+   */
   readonly directory?: string;
   /** Where to tell of imports and of what is damaged but not needed. */
   readonly log?: HistoryLog;
   /** How long a range waits for a history to be loaded before it is UNAVAILABLE, in milliseconds; 10 s unless given. */
   readonly patience?: number;
+  /** What is allowed of remote repositories; nothing unless given. */
+  readonly remotes?: Partial<RemoteOptions>;
 };
+
+/** Where a repository is: a local directory, or a server to fetch it from. */
+export type RepositoryPlace = { readonly path: string } | RemoteConfig;
 
 const silent: HistoryLog = { info: () => undefined, warn: () => undefined };
 
 /**
- * Opens the configured local repositories, bare or not.
- * @param config - path of each repository by its name
- * @throws MemoirError FAILED_PRECONDITION naming name and path, if one is not a git repository (NOT_A_REPOSITORY) or is of a
- * form that Memoir cannot read (UNSUPPORTED_REPOSITORY)
+ * Opens the configured repositories: local ones, bare or not, and remote ones, which are fetched when they are first asked.
+ * @param config - place of each repository by its name
+ * @throws MemoirError FAILED_PRECONDITION naming name and path, if one is not a git repository (NOT_A_REPOSITORY), is of a
+ * form that Memoir cannot read (UNSUPPORTED_REPOSITORY), or is at a URL that is not allowed (REMOTE_NOT_ALLOWED)
  */
 export async function openRepositories(
-  config: Readonly<Record<string, { readonly path: string }>>,
-  { edge = systemEdge, directory, log = silent, patience = 10_000 }: RepositoriesOptions = {},
+  config: Readonly<Record<string, RepositoryPlace>>,
+  { edge = systemEdge, directory, log = silent, patience = 10_000, remotes = {} }: RepositoriesOptions = {},
 ): Promise<Repositories> {
   const repositories = new Map<string, Repository>();
   const reader = createReader();
   const slicer = createSlicer();
+
+  function open(name: string, path: string): Repository {
+    const keptIn = directory === undefined ? undefined : join(directory, directoryName(name, resolve(path)));
+    return openRepository(name, path, { reader, slicer, now: () => edge.now(), keptIn, log, patience });
+  }
+
+  function openPlace(name: string, place: RepositoryPlace): Repository {
+    if ('path' in place) return open(name, place.path);
+    if (directory === undefined)
+      throw new Error(`repository ${quote(name)} is remote, but there is no directory for its mirror`);
+    return openRemote(
+      name,
+      place,
+      { ...remoteDefaults, ...remotes },
+      {
+        directory: join(directory, directoryName(name, place.url)),
+        monotonic: () => edge.monotonic(),
+        log,
+        open: (path) => open(name, path),
+      },
+    );
+  }
+
   try {
-    for (const [name, { path }] of Object.entries(config)) {
-      const keptIn = directory === undefined ? undefined : join(directory, directoryName(name, path));
-      repositories.set(
-        name,
-        openRepository(name, path, { reader, slicer, now: () => edge.now(), keptIn, log, patience }),
-      );
-    }
+    for (const [name, place] of Object.entries(config)) repositories.set(name, openPlace(name, place));
   } catch (error) {
     await reader.close();
     throw error;
@@ -66,11 +92,8 @@ export async function openRepositories(
   };
 }
 
-/** A name for what is kept of a repository, which another repository under the same name does not share. */
-function directoryName(name: string, path: string): string {
-  const digest = createHash('sha256')
-    .update(`${name}\0${resolve(path)}`)
-    .digest('hex')
-    .slice(0, 16);
+/** A name for what is kept of a repository, which another repository, or another place under the same name, does not share. */
+function directoryName(name: string, place: string): string {
+  const digest = createHash('sha256').update(`${name}\0${place}`).digest('hex').slice(0, 16);
   return `${name.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 64)}-${digest}`;
 }

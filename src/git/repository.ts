@@ -6,7 +6,7 @@ import { createAncestry } from './ancestry.js';
 import { fileKind } from './file-kind.js';
 import { createHistory, type HistoryLog } from './graph/history.js';
 import type { Slicer } from './graph/slicer.js';
-import { type Layout, readLayout } from './layout.js';
+import { readLayout } from './layout.js';
 import type { CommitRange, NamedRefspec, RangeQuery } from './port.js';
 import { unavailable } from './problem.js';
 import { createRanges, type RangeEnds } from './ranges.js';
@@ -16,9 +16,8 @@ import { readShallow } from './reader/shallow.js';
 import { openRefs } from './refs.js';
 import { type RefspecSource, resolveRefspec } from './refspec/resolve.js';
 
-/** One local repository. */
+/** One repository. */
 export type Repository = {
-  readonly layout: Layout;
   /** See `Repositories.resolve`. */
   resolve(refspec: string, field: string): Promise<string>;
   /** See `Repositories.range`. */
@@ -133,7 +132,6 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   }
 
   return {
-    layout,
     resolve,
     async range({ end, minimum, exclude = [] }) {
       const resolved = (named: NamedRefspec) => resolve(named.refspec, named.field);

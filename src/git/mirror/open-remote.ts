@@ -1,0 +1,78 @@
+import { MemoirError, quote } from '../../domain/errors.js';
+import type { HistoryLog } from '../graph/history.js';
+import type { Repository } from '../repository.js';
+import { createMirror, type MirrorTimes } from './mirror.js';
+import type { HttpLimits } from './mirror-http.js';
+import { createRemoteRepository } from './remote-repository.js';
+import { type RemoteRules, refusedUrl } from './remote-rules.js';
+
+/** A repository that is fetched from elsewhere. */
+export type RemoteConfig = {
+  /** `https:`, or `http:` where it is allowed; without credentials. */
+  readonly url: string;
+  /** Sent to the server of `url` alone, if it asks. */
+  readonly credentials?: { readonly username: string; readonly password: string };
+};
+
+/** What is allowed of remote repositories, and when they are fetched. */
+export type RemoteOptions = RemoteRules & MirrorTimes & HttpLimits;
+
+/** Nothing is allowed; what would be is fetched at most every ten seconds, and never served stale. */
+export const remoteDefaults: RemoteOptions = {
+  allowedHosts: [],
+  allowHttp: false,
+  allowPrivateAddresses: false,
+  refreshAfter: 10_000,
+  acceptStale: 0,
+  deadline: 120_000,
+  silence: 30_000,
+  bytes: 1024 * 1024 * 1024,
+};
+
+/** What a remote repository takes from what is around it. */
+export type RemoteSurroundings = {
+  /** Directory for the mirror, which no other repository may use. */
+  readonly directory: string;
+  readonly monotonic: () => number;
+  readonly log: HistoryLog;
+  /** Opens the mirror at a path. */
+  readonly open: (path: string) => Repository;
+};
+
+/**
+ * Opens a remote repository; nothing is fetched yet.
+ * @throws MemoirError FAILED_PRECONDITION REMOTE_NOT_ALLOWED, naming repository and URL, but for credentials in it
+ */
+export function openRemote(
+  name: string,
+  { url, credentials }: RemoteConfig,
+  {
+    allowedHosts,
+    allowHttp,
+    allowPrivateAddresses,
+    refreshAfter,
+    acceptStale,
+    deadline,
+    silence,
+    bytes,
+  }: RemoteOptions,
+  { directory, monotonic, log, open }: RemoteSurroundings,
+): Repository {
+  const rules: RemoteRules = { allowedHosts, allowHttp, allowPrivateAddresses };
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  const refused = parsed ? refusedUrl(parsed, rules) : 'it is not a URL';
+  if (refused !== undefined) {
+    const shown = parsed ? `${parsed.protocol}//${parsed.host}${parsed.pathname}` : url;
+    throw new MemoirError(
+      'FAILED_PRECONDITION',
+      'REMOTE_NOT_ALLOWED',
+      `repository ${quote(name)} at ${quote(shown)}: ${refused}`,
+      {
+        metadata: { repository: name },
+      },
+    );
+  }
+  const data = { name, url, directory, credentials, rules, limits: { silence, bytes } };
+  const mirror = createMirror(data, { refreshAfter, acceptStale, deadline }, monotonic, log);
+  return createRemoteRepository(mirror, open);
+}

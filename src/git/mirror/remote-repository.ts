@@ -1,0 +1,46 @@
+import { MemoirError } from '../../domain/errors.js';
+import { isHex } from '../hash.js';
+import type { RangeQuery } from '../port.js';
+import type { Repository } from '../repository.js';
+import type { Mirror } from './mirror.js';
+
+/**
+ * A remote repository through its mirror. What names a commit by its full hash is answered from what was fetched before, if it is
+ * there, as no fetch could change it; everything else waits for a fresh mirror.
+ * @param open - opens the mirror at a path
+ */
+export function createRemoteRepository(mirror: Mirror, open: (path: string) => Repository): Repository {
+  let opened: Repository | undefined;
+
+  function at(path: string): Repository {
+    opened ??= open(path);
+    return opened;
+  }
+
+  async function known<T>(refspecs: readonly string[], work: (repository: Repository) => Promise<T>): Promise<T> {
+    const path = refspecs.every((text) => (text.length === 40 || text.length === 64) && isHex(text))
+      ? mirror.fetched()
+      : undefined;
+    if (path !== undefined) {
+      try {
+        return await work(at(path));
+      } catch (error) {
+        if (!(error instanceof MemoirError) || error.reason !== 'UNRESOLVABLE_REFSPEC') throw error;
+      }
+    }
+    return work(at(await mirror.fresh()));
+  }
+
+  return {
+    resolve: (refspec, field) => known([refspec], (repository) => repository.resolve(refspec, field)),
+    range: (query) => known(refspecsOf(query), (repository) => repository.range(query)),
+    async close() {
+      await mirror.close();
+      await opened?.close();
+    },
+  };
+}
+
+function refspecsOf({ end, minimum, exclude = [] }: RangeQuery): string[] {
+  return [end, ...(minimum ? [minimum] : []), ...exclude].map(({ refspec }) => refspec);
+}
