@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { CommitGraph } from './graph/commit-graph.js';
 import { createDescendants, type Descendants } from './graph/descendants.js';
 import type { History } from './graph/history.js';
-import { inSlices } from './graph/slices.js';
+import type { Slicer } from './graph/slicer.js';
 
 /** Tells which commits of one repository have another in their history, and keeps the costly part of that. */
 export type Ancestry = {
@@ -20,7 +20,7 @@ const keptBytes = 16 * 1024 * 1024;
 type Kept = { readonly graph: CommitGraph; readonly set: Descendants };
 
 /** Ancestry over a history. */
-export function createAncestry(history: History): Ancestry {
+export function createAncestry(history: History, slicer: Slicer): Ancestry {
   const kept = new LRUCache<string, Kept>({
     maxSize: keptBytes,
     sizeCalculation: ({ set }) => set.bytes() + 256,
@@ -32,7 +32,7 @@ export function createAncestry(history: History): Ancestry {
       const known = kept.get(ancestor);
       // A graph that was loaded afresh has other numbers.
       const set = known?.graph === graph ? known.set : createDescendants(graph, graph.numberOf(ancestor));
-      await inSlices(set.extend());
+      await slicer.run(set.extend());
       kept.set(ancestor, { graph, set });
       return (commit) => set.has(graph.numberOf(commit));
     },

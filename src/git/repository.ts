@@ -61,7 +61,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   const layout = readLayout(name, path);
   const history = createHistory({ ...options, layout });
   const ranges = createRanges(history, options.slicer);
-  const ancestry = createAncestry(history);
+  const ancestry = createAncestry(history, options.slicer);
   const refs = openRefs(layout, now);
   /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */
   const commits = new LRUCache<string, string>({ max: rememberedCommits });

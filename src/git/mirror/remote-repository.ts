@@ -34,6 +34,12 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
   return {
     resolve: (refspec, field) => known([refspec], (repository) => repository.resolve(refspec, field)),
     range: (query) => known(refspecsOf(query), (repository) => repository.range(query)),
+    async isAncestor(ancestor, commits) {
+      const path = mirror.fetched();
+      const known = path === undefined ? undefined : await at(path).isAncestor(ancestor, commits);
+      if (known?.every((answer) => answer !== undefined)) return known;
+      return at(await mirror.fresh()).isAncestor(ancestor, commits);
+    },
     async close() {
       await mirror.close();
       await opened?.close();
