@@ -15,7 +15,7 @@ const update = (description: string) => create(JobUpdatedSchema, { description }
 async function scene(jobs = 0): Promise<Scratch & { readModel: ReadModel; end(): Promise<void> }> {
   const scratch = await openScratch();
   await Promise.all(requests.slice(0, jobs).map((event) => append(scratch.store, jobStream(event.uuid), event)));
-  const readModel = await openReadModel(scratch.logPath, scratch.path('rm.sqlite'));
+  const readModel = await openReadModel(`sqlite:${scratch.logPath}`, scratch.path('rm.sqlite'));
   const end = async () => {
     await readModel.close();
     await scratch.close();
@@ -179,7 +179,7 @@ test('closing does not wait for the past, and ends every wait', async (t) => {
 
 test('a file that cannot be opened is a clear error', async (t) => {
   const { logPath, directory, close } = await openScratch();
-  const error = await t.throwsAsync(openReadModel(logPath, directory), { name: 'MemoirError' });
+  const error = await t.throwsAsync(openReadModel(`sqlite:${logPath}`, directory), { name: 'MemoirError' });
   t.like(error, { code: 'UNAVAILABLE' });
   t.true(error?.message.includes(directory), error?.message);
   await close();
@@ -190,7 +190,7 @@ test('a damaged file is made anew', async (t) => {
   await scratch.readModel.caughtUp();
   await scratch.readModel.close();
   writeFileSync(scratch.path('rm.sqlite'), 'x'.repeat(20_000));
-  const readModel = await openReadModel(scratch.logPath, scratch.path('rm.sqlite'));
+  const readModel = await openReadModel(`sqlite:${scratch.logPath}`, scratch.path('rm.sqlite'));
   await readModel.caughtUp();
   t.is(readModel.queue.size(), 50);
   await readModel.close();
