@@ -48,7 +48,7 @@ function meantForCaller(error: unknown, requestId: string, logger: Logger): Memo
     return new MemoirError(
       'UNAVAILABLE',
       'STORE_UNAVAILABLE',
-      'the event store cannot write now; nothing was recorded',
+      'the event store does not answer or cannot write now; the same call may be made again',
     );
   }
   return new MemoirError(

@@ -134,6 +134,20 @@ test('a store that cannot be reached is unavailable by name, and is used again w
   t.is((await collect(store.readStream('job-a'))).length, 1);
 });
 
+test('a store that closes does not wait for one that is away', async (t) => {
+  const { double, store } = await openOnDouble(t);
+  await store.append('job-a', 'no_stream', numbered(1));
+  double.refuse(true);
+  double.dropConnections();
+  const appends = Promise.allSettled(
+    Array.from({ length: 40 }, (_, i) => store.append(`job-${i}`, 'any', numbered(1))),
+  );
+  const start = performance.now();
+  await store.close();
+  t.true((await appends).every(({ status }) => status === 'rejected'));
+  t.true(performance.now() - start < 30_000, 'half of the patience');
+});
+
 test('a read that is cut goes on where it was', async (t) => {
   const { double, store } = await openOnDouble(t);
   for (let i = 0; i < 5; i++) await store.append('joblog-a', 'any', numbered(300, i * 300));

@@ -17,7 +17,7 @@ import {
   WrongExpectedRevision,
 } from '../port.js';
 import type { Connection } from './connection.js';
-import { actualRevision, breaksClient, failureOf } from './failure.js';
+import { actualRevision, breaksClient, failureOf, unavailable } from './failure.js';
 import { inTime, type Patience } from './patience.js';
 import type { Reader } from './reader.js';
 import { positionFrom } from './recorded.js';
@@ -105,7 +105,8 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
           uncertain = true;
           if (breaksClient(error)) connection.renew(client);
         }
-        throw error;
+        // A store that closes finishes what is under way, and tries nothing again.
+        throw closed ? unavailable(address, `append to stream ${quote(stream)}`, error) : error;
       }
     });
   }

@@ -67,13 +67,17 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
 
   /** Everything up to the end of the log. */
   async function* catchUp(progress: Progress, size: number, stop: AbortSignal): AsyncGenerator<Batch> {
-    let pageSize = firstPageSize;
+    let next = reader.pageAfter(Math.max(progress.position, progress.checkpoint), firstPageSize);
     for (let end = false; !end; ) {
-      const from = Math.max(progress.position, progress.checkpoint);
-      const page: Page | undefined = await beforeStop(reader.pageAfter(from, pageSize), stop);
+      const page: Page | undefined = await beforeStop(next, stop);
       if (!page) return;
-      pageSize = nextPageSize(page);
       end = page.end;
+      const last = page.events.at(-1);
+      if (!end && last) {
+        // On its way while the subscriber works on this one.
+        next = reader.pageAfter(last.position, nextPageSize(page));
+        next.catch(() => undefined);
+      }
       for (let i = 0; i < page.events.length; i += size) {
         const events = page.events.slice(i, i + size);
         yield advance(progress, events, end && i + size >= page.events.length);
