@@ -176,6 +176,10 @@ test('only the streams of Memoir are read', async (t) => {
   for (const stream of ['orders-1', 'jobs', 'my-job-1', '$ce-job', 'job']) {
     double.log.append(stream, 'any', [{ ...foreign, id: crypto.randomUUID() }]);
   }
+  await t.throwsAsync(store.append('audit-1', 'any', numbered(1)), {
+    instanceOf: TypeError,
+    message: /"audit-1" is of a kind that no read of the log would give/,
+  });
   const streams = ['job-1', 'reuse-1', 'joblog-1', 'image-a/b', 'exclusion-a/b'];
   for (const stream of streams) await store.append(stream, 'any', numbered(1));
   t.deepEqual(

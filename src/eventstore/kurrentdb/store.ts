@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { quote } from '../../domain/errors.js';
+import { streamPrefixes } from '../../domain/streams.js';
 import { checkAppend } from '../check-append.js';
 import { type EventLog, type EventStore, StoreUnavailable } from '../port.js';
 import { appenderOf } from './appender.js';
@@ -29,6 +30,11 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
     exclusive: false,
     async append(stream, expected, events) {
       checkAppend(stream, expected, events);
+      if (!streamPrefixes.some((prefix) => stream.startsWith(prefix))) {
+        throw new TypeError(
+          `stream ${quote(stream)} is of a kind that no read of the log would give; see streamPrefixes`,
+        );
+      }
       return appender.append(stream, expected, events);
     },
     async close() {
