@@ -25,7 +25,7 @@ test('a subscription goes on through dropped connections, without gap or repeat'
 });
 
 test('a subscription that cannot reach the store tries on, and says so', async (t) => {
-  const { double, store, troubles } = await openOnDouble(t, { timings: { patience: 1_000 } });
+  const { double, store, troubles } = await openOnDouble(t);
   await fill(store, 0, 10);
   const following = follower(store);
   await following.until(10);
