@@ -52,7 +52,7 @@ export function jobClaims(context: JobsContext): Claims {
     } catch (error) {
       // Another server was first, or it was cancelled: the read model will know soon.
       if (error instanceof MemoirError && (error.reason === 'WRONG_STATE' || error.code === 'NOT_FOUND')) {
-        void context.store.end().then((end) => release(uuid, end));
+        void releaseAtEnd(uuid);
         return undefined;
       }
       taken.delete(uuid);
@@ -63,6 +63,15 @@ export function jobClaims(context: JobsContext): Claims {
   async function release(uuid: string, position: number): Promise<void> {
     await readModel.waitFor(position).catch(() => undefined);
     taken.delete(uuid);
+  }
+
+  async function releaseAtEnd(uuid: string): Promise<void> {
+    try {
+      await release(uuid, await context.store.end());
+    } catch {
+      // The store cannot tell now; at worst the job is tried again in vain.
+      taken.delete(uuid);
+    }
   }
 
   async function takeFirst(caller: Caller, { leaseMs, repositories }: Claim, signal: AbortSignal) {
