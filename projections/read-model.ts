@@ -152,8 +152,8 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
       return closed ? Promise.reject(closed) : wait(waiters, wanted, signal);
     },
     caughtUp() {
-      if (live) return Promise.resolve();
-      return closed ? Promise.reject(closed) : wait(liveWaiters, start);
+      if (closed) return Promise.reject(closed);
+      return live ? Promise.resolve() : wait(liveWaiters, start);
     },
     onChange(stream, listener) {
       const own = () => listener();

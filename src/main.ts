@@ -100,12 +100,13 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     closers.push(async () => policy?.close());
     const calls = openCalls(principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
     const server = await listen(host, port, services(context, parts, calls, logger));
-    void announce(readModel, server.setServing, logger);
+    const unwatch = watchReadModel(readModel, server.setServing, logger);
     logger.info({ address: server.address, store: storeLabel, repositories: repositories.names() }, 'listening');
     return {
       address: server.address,
       ready: () => readModel.caughtUp(),
       async stop() {
+        unwatch();
         server.setServing(false);
         calls.drain();
         await server.stop(config.drain_timeout * 1_000);
@@ -166,22 +167,23 @@ async function caughtUpInTime(readModel: ReadModel): Promise<void> {
   }
 }
 
-async function announce(readModel: ReadModel, setServing: (serving: boolean) => void, logger: Logger): Promise<void> {
+/** Says when calls are answered, and until it is stopped, how the catch-up goes and what is wrong with the read model. */
+function watchReadModel(readModel: ReadModel, setServing: (serving: boolean) => void, logger: Logger): () => void {
   const timer = setInterval(() => {
-    const { position, end, failure } = readModel.progress();
-    if (failure === undefined) logger.info({ position, end }, 'bringing the read model up to date');
-    else logger.error({ position, end, failure }, 'the read model cannot be brought up to date; trying again');
+    const { position, end, failure, live } = readModel.progress();
+    if (failure !== undefined) logger.error({ position, failure }, 'the read model cannot be kept up to date');
+    else if (!live) logger.info({ position, end }, 'bringing the read model up to date');
   }, progressInterval);
   timer.unref();
-  try {
-    await readModel.caughtUp();
-    setServing(true);
-    logger.info({ position: readModel.position() }, 'ready');
-  } catch {
+  readModel.caughtUp().then(
+    () => {
+      setServing(true);
+      logger.info({ position: readModel.position() }, 'ready');
+    },
     // The server was stopped before.
-  } finally {
-    clearInterval(timer);
-  }
+    () => undefined,
+  );
+  return () => clearInterval(timer);
 }
 
 /** Callers are not authenticated yet and name themselves, so nobody but this machine may reach the server. */
