@@ -20,7 +20,8 @@ const maxMessage = 2_000;
 export function statusOf(error: unknown, requestId: string, logger: Logger): Partial<ServerErrorResponse> {
   const known = meantForCaller(error, requestId, logger);
   const code = status[known.code];
-  const message = known.message.length > maxMessage ? `${known.message.slice(0, maxMessage)}…` : known.message;
+  const message =
+    known.message.length > maxMessage ? `${known.message.slice(0, maxMessage).toWellFormed()}…` : known.message;
   const details = [
     anyPack(
       ErrorInfoSchema,
@@ -48,7 +49,7 @@ function meantForCaller(error: unknown, requestId: string, logger: Logger): Memo
     return new MemoirError(
       'UNAVAILABLE',
       'STORE_UNAVAILABLE',
-      'the event store does not answer or cannot write now; the same call may be made again',
+      'the event store cannot be used now; try again, a CreateJob with the same submit_id',
     );
   }
   return new MemoirError(
