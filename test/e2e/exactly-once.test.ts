@@ -7,7 +7,7 @@ const project = makeProject();
 test.after.always(() => project.repository.dispose());
 
 /** MEMOIR_ROUNDS=100 for the whole of it. */
-const rounds = Number(process.env.MEMOIR_ROUNDS ?? 4);
+const rounds = Number(process.env.MEMOIR_ROUNDS ?? 3);
 const atOnce = 200;
 
 test(`${atOnce} concurrent find_or_creates of the same work make one job, ${rounds} rounds`, async (t) => {

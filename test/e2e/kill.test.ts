@@ -13,7 +13,7 @@ import { type Clients, clientsOf, loseReadModel, testConfig } from '../support/s
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
 
 /** MEMOIR_KILLS=50 for the whole of it. */
-const kills = Number(process.env.MEMOIR_KILLS ?? 4);
+const kills = Number(process.env.MEMOIR_KILLS ?? 3);
 
 test(`after kill -9 under load every acknowledged write is there and the read model is right, ${kills} times`, async (t) => {
   t.timeout(1_800_000);
