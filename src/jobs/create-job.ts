@@ -13,7 +13,7 @@ import { encodeEvent } from '../eventstore/codec.js';
 import { metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller, JobsContext } from './context.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
-import type { FindReusable, Found } from './find-reusable.js';
+import type { FindReusable } from './find-reusable.js';
 import { keyedLock } from './keyed-lock.js';
 import { resolveRequest, type Wanted } from './wanted.js';
 
@@ -34,6 +34,9 @@ export type CreateJob = (caller: Caller, request: CreateJobRequest) => Promise<A
 
 /** A request and, if it has a submit_id, the digest of the rest of it; empty otherwise. */
 type Request = { readonly caller: Caller; readonly request: CreateJobRequest; readonly digest: string };
+
+/** A decision for a past job. */
+type Reusable = { readonly decision: ReuseDecision<CandidateFacts>; readonly record: JobRecord };
 
 /**
  * Makes the use case CreateJob. It is exactly-once without a lock that others share: run n of a computation is appended to a
@@ -86,13 +89,17 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     return 'job' in made ? made : recordReuse(wanted, made.decision, made.record);
   }
 
-  async function findOrCreate(asked: Request, wanted: Wanted): Promise<Answer | Required<Found>> {
+  async function findOrCreate(asked: Request, wanted: Wanted): Promise<Answer | Reusable> {
     for (let i = 0; i < maxAttempts; i++) {
       const found = asked.request.findOrCreate ? await find(wanted) : undefined;
       if (found?.record) return { decision: found.decision, record: found.record };
       await written.seen(wanted.digests.computation);
+      const lastRun = found?.lastRun ?? readModel.candidates.lastRun(wanted.digests.computation);
+      // Another server may have made the job since the submit_id was looked up, and its run would be counted in.
+      const earlier = asked.digest === '' || store.exclusive ? undefined : await retry(asked);
+      if (earlier) return earlier;
       try {
-        return await createRun(asked, wanted, found?.decision);
+        return await createRun(asked, wanted, lastRun + 1, found?.decision);
       } catch (error) {
         if (!(error instanceof WrongExpectedRevision)) throw error;
       }
@@ -106,11 +113,10 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
   async function createRun(
     asked: Request,
     wanted: Wanted,
+    runNumber: number,
     found: ReuseDecision<CandidateFacts> | undefined,
   ): Promise<Answer> {
-    const { computation } = wanted.digests;
-    const runNumber = readModel.candidates.lastRun(computation) + 1;
-    const uuid = jobUuid(computation, runNumber);
+    const uuid = jobUuid(wanted.digests.computation, runNumber);
     const decision = found ? createdNoMatch(uuid, found, wanted.resolutions) : createdAsAsked(uuid, wanted.resolutions);
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     const { record, position } = await streams.request(asked.caller, event);

@@ -14,7 +14,15 @@ import type { Wanted } from './wanted.js';
 const listedUnasked = 20;
 
 /** A decision, and the chosen job as its stream tells it. */
-export type Found = { readonly decision: ReuseDecision<CandidateFacts>; readonly record?: JobRecord };
+export type Found = {
+  readonly decision: ReuseDecision<CandidateFacts>;
+  readonly record?: JobRecord;
+  /**
+   * Number of the last run of the computation when the candidates were read or before, so that a later run, which the decision
+   * does not know of, makes the creation of the next one collide.
+   */
+  readonly lastRun: number;
+};
 
 /**
  * Decides whether a past job is the answer to a request. With filters, the decision has at most `listed` of the candidates that do
@@ -27,6 +35,7 @@ type Candidates = {
   readonly candidates: readonly CandidateFacts[];
   readonly unlisted?: number;
   readonly again: (record: JobRecord) => CandidateFacts;
+  readonly lastRun: number;
 };
 
 /**
@@ -34,7 +43,7 @@ type Candidates = {
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
 export function reusableFinder(context: JobsContext, exclusions: ExclusionRules): FindReusable {
-  const { store, streams, written, lists } = context;
+  const { store, readModel, streams, written, lists } = context;
   const candidatesOf = cachedCandidates(context);
 
   async function fresh(uuid: string): Promise<JobRecord> {
@@ -55,12 +64,14 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
   async function sameComputation(wanted: Wanted): Promise<Candidates> {
     const { computation } = wanted.digests;
     await written.seen(computation);
-    return { candidates: visible(wanted, candidatesOf(computation)), again: factsOf };
+    const lastRun = readModel.candidates.lastRun(computation);
+    return { candidates: visible(wanted, candidatesOf(computation)), again: factsOf, lastRun };
   }
 
   /** Any job with these parameters is a candidate, so that everything written so far matters. */
   async function sameParameters(wanted: Wanted, filtered: ResolvedFilters, listed: number): Promise<Candidates> {
     await written.catchUp(await store.end());
+    const lastRun = readModel.candidates.lastRun(wanted.digests.computation);
     const filters = await filtered.now();
     const readers = await readersOf(lists, wanted.caller, filters);
     const { parameters: parametersDigest } = wanted.digests;
@@ -71,7 +82,7 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
       const { repository } = record.job;
       return { ...factsOf(record), repository, ...(failedFilter !== undefined && { failedFilter }) };
     };
-    return { ...found, again };
+    return { ...found, again, lastRun };
   }
 
   /** The request's terms with the exclusions that stand. */
@@ -88,7 +99,7 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
   return async (wanted, listed = listedUnasked) => {
     const { filters } = wanted;
     const found = filters ? await sameParameters(wanted, filters, listed) : await sameComputation(wanted);
-    const { unlisted, again } = found;
+    const { unlisted, again, lastRun } = found;
     let { candidates } = found;
     if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found);
     const excluding = candidates.length > 0 && exclusions.any();
@@ -97,11 +108,11 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
       const decided = decideReuse(candidates, terms);
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
       const { chosen } = decision;
-      if (!chosen) return { decision };
+      if (!chosen) return { decision, lastRun };
       const record = await fresh(chosen.uuid);
       const facts = again(record);
       const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
-      if (same && facts.failedFilter === undefined) return { decision, record };
+      if (same && facts.failedFilter === undefined) return { decision, record, lastRun };
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }
   };

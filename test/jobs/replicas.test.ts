@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import test, { type ExecutionContext } from 'ava';
+import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import { CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { openReadModel } from '../../projections/read-model.js';
+import { systemEdge } from '../../src/edge.js';
+import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
+import type { ExclusionRules } from '../../src/exclusions/rules.js';
+import { openRepositories } from '../../src/git/repositories.js';
+import { type JobsContext, serverItself } from '../../src/jobs/context.js';
+import { jobCreator } from '../../src/jobs/create-job.js';
+import { reusableFinder } from '../../src/jobs/find-reusable.js';
+import { openJobStreams } from '../../src/jobs/job-streams.js';
+import { ownWrites } from '../../src/jobs/own-writes.js';
+import { makeProject } from '../support/project.js';
+
+// Two servers on one store, as the use cases see them: each with a read model, locks and memory of its own.
+
+type Wish = MessageInitShape<typeof CreateJobRequestSchema>;
+type Pause = () => Promise<void>;
+
+const noExclusions = { any: () => false } as unknown as ExclusionRules;
+
+async function twoServers(t: ExecutionContext) {
+  const project = makeProject();
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-replicas-'));
+  const url = sqliteUrl(join(directory, 'events.sqlite'));
+  const store = { ...(await openStore(url, systemEdge)), exclusive: false };
+  const repositories = await openRepositories({ project: { path: project.repository.path } });
+  const closers = [() => store.close(), () => repositories.close()];
+  t.teardown(async () => {
+    for (const close of closers.reverse()) await close();
+    rmSync(directory, { recursive: true });
+    project.repository.dispose();
+  });
+
+  /** A server that stops for a while once the commit is resolved, and once it has decided. */
+  async function server(name: string, resolved: Pause = async () => {}, decided: Pause = async () => {}) {
+    const readModel = await openReadModel(url, join(directory, name));
+    closers.push(() => readModel.close());
+    await readModel.caughtUp();
+    const written = ownWrites(readModel);
+    const context = {
+      store,
+      readModel,
+      written,
+      edge: systemEdge,
+      serverVersion: name,
+      streams: openJobStreams(store, systemEdge, name, written),
+      reuseIfOutputsDiffer: false,
+      images: { default: async () => undefined },
+      repositories: {
+        ...repositories,
+        async resolve(repository: string, refspec: string) {
+          const commit = await repositories.resolve(repository, refspec);
+          await resolved();
+          return commit;
+        },
+      },
+    } as unknown as JobsContext;
+    const find = reusableFinder(context, noExclusions);
+    const createJob = jobCreator(context, async (wanted) => {
+      const found = await find(wanted);
+      await decided();
+      return found;
+    });
+    const ask = (wish: Wish) => {
+      const work = { repository: 'project', script: 'run.sh', scriptVersion: 'main' };
+      return createJob(serverItself(systemEdge), create(CreateJobRequestSchema, { ...work, ...wish }));
+    };
+    return { ask, readModel };
+  }
+  return server;
+}
+
+test('a run that another server made after the decision is not counted as one that was decided on', async (t) => {
+  const server = await twoServers(t);
+  const one = await server('one');
+  let made = '';
+  let decisions = 0;
+  const other = await server('other', undefined, async () => {
+    // The second decision is the one taken under the lock, by which the run is made.
+    if (++decisions !== 2) return;
+    const { job, position } = await one.ask({ findOrCreate: true });
+    made = job.uuid;
+    await other.readModel.waitFor(position);
+  });
+  const answer = await other.ask({ findOrCreate: true });
+  t.is(answer.job.uuid, made);
+  t.is(answer.decision.outcome, Outcome.REUSED_QUEUED);
+});
+
+test('a job that another server made for the same submit_id meanwhile is the answer', async (t) => {
+  const server = await twoServers(t);
+  const one = await server('one');
+  let made = '';
+  const other = await server('other', async () => {
+    if (made !== '') return;
+    const { job, position } = await one.ask({ submitId: 's' });
+    made = job.uuid;
+    await other.readModel.waitFor(position);
+  });
+  const answer = await other.ask({ submitId: 's' });
+  t.is(answer.job.uuid, made);
+  t.is(answer.decision.outcome, Outcome.RETRIED);
+});
+
+test('200 concurrent find_or_creates at two servers make one job', async (t) => {
+  const server = await twoServers(t);
+  const servers = [await server('one'), await server('other')];
+  for (let round = 0; round < 5; round++) {
+    const wish = { findOrCreate: true, scriptParameters: { round } };
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => servers[i % 2]?.ask(wish)));
+    t.is(new Set(answers.map((answer) => answer?.job.uuid)).size, 1, `round ${round}`);
+    t.is(answers.filter((answer) => !answer?.reused).length, 1);
+  }
+});
