@@ -5,28 +5,36 @@ import type { JobsContext } from './context.js';
 /** How many candidates are kept. */
 const kept = 100_000;
 
+/** The jobs of a computation. */
+export type Runs = {
+  /** Oldest first. */
+  readonly candidates: readonly CandidateFacts[];
+  /** Number of the last of them, or of an earlier one; 0 if there is none. */
+  readonly lastRun: number;
+};
+
 /**
- * The candidates of a computation as the reuse index has them. Where nobody else writes the store they are kept until this
- * process changes one of them: a computation that is asked for again and again is then answered from memory.
+ * The jobs of a computation as the reuse index has them. Where nobody else writes the store they are kept until this process
+ * changes one of them: a computation that is asked for again and again is then answered from memory.
  */
-export function cachedCandidates({
-  store,
-  readModel,
-  written,
-}: JobsContext): (computationDigest: string) => readonly CandidateFacts[] {
-  const read = readModel.candidates.candidates;
+export function cachedCandidates({ store, readModel, written }: JobsContext): (computationDigest: string) => Runs {
+  const read = (computationDigest: string): Runs => {
+    // First, since the thread of the projections may add a run between the two: the next run must then collide.
+    const lastRun = readModel.candidates.lastRun(computationDigest);
+    return { lastRun, candidates: readModel.candidates.candidates(computationDigest) };
+  };
   if (!store.exclusive) return read;
-  const cache = new LRUCache<string, readonly CandidateFacts[]>({
+  const cache = new LRUCache<string, Runs>({
     maxSize: kept,
-    sizeCalculation: ({ length }) => length + 1,
+    sizeCalculation: ({ candidates }) => candidates.length + 1,
   });
   written.onNote((key) => void cache.delete(key));
   return (computationDigest) => {
     const known = cache.get(computationDigest);
     if (known) return known;
-    const candidates = read(computationDigest);
+    const runs = read(computationDigest);
     // A write that the index does not have yet would be missed until the next one.
-    if (!written.pending(computationDigest)) cache.set(computationDigest, candidates);
-    return candidates;
+    if (!written.pending(computationDigest)) cache.set(computationDigest, runs);
+    return runs;
   };
 }

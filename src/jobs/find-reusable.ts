@@ -64,8 +64,8 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
   async function sameComputation(wanted: Wanted): Promise<Candidates> {
     const { computation } = wanted.digests;
     await written.seen(computation);
-    const lastRun = readModel.candidates.lastRun(computation);
-    return { candidates: visible(wanted, candidatesOf(computation)), again: factsOf, lastRun };
+    const { candidates, lastRun } = candidatesOf(computation);
+    return { candidates: visible(wanted, candidates), again: factsOf, lastRun };
   }
 
   /** Any job with these parameters is a candidate, so that everything written so far matters. */
