@@ -17,7 +17,7 @@ import { writeHistory } from './history.js';
 //
 // Each measurement is a process of its own, so that the peak of its memory is its own.
 
-type Measured = { readonly seconds: number; readonly peakMb: number };
+type Measured = { readonly seconds: number; readonly cpuSeconds: number; readonly peakMb: number };
 
 const measurements: Record<string, (directory: string, events: number) => Promise<void>> = {
   async replay(directory) {
@@ -56,7 +56,8 @@ async function measure(name: string, directory: string, events: number): Promise
   const before = performance.now();
   await measurements[name]?.(directory, events);
   const seconds = (performance.now() - before) / 1_000;
-  const measured: Measured = { seconds, peakMb: process.resourceUsage().maxRSS / 1_024 };
+  const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
+  const measured: Measured = { seconds, cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, peakMb: maxRSS / 1_024 };
   process.stdout.write(JSON.stringify(measured));
 }
 
@@ -82,11 +83,17 @@ async function main(events: number): Promise<void> {
     const readModelMb = statSync(join(directory, 'read-model.sqlite')).size / 1024 ** 2;
     const rate = ({ seconds }: Measured) => Math.round(events / seconds);
     const table = new Table({
-      head: ['what', 'events/s', 'seconds', 'peak RSS, MiB'],
+      head: ['what', 'events/s', 'seconds', 'CPU s', 'peak RSS, MiB'],
       style: { head: [], border: [] },
     });
     const row = (what: string, one: Measured) =>
-      table.push([what, rate(one).toLocaleString('en'), one.seconds.toFixed(1), one.peakMb.toFixed(0)]);
+      table.push([
+        what,
+        rate(one).toLocaleString('en'),
+        one.seconds.toFixed(1),
+        one.cpuSeconds.toFixed(1),
+        one.peakMb.toFixed(0),
+      ]);
     row('replay into fresh projections', replay);
     row('yardstick: bare inserts', insert);
     row('yardstick: read and JSON.parse', parse);
