@@ -26,6 +26,8 @@ export type CandidateFacts = {
 
 /** What a request accepts. */
 export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
+  /** Stands for all the rest of the terms, so that what was decided by it once holds for the same candidates again. */
+  readonly key?: string;
   /** Who asks. */
   readonly principal: string;
   /**

@@ -93,7 +93,19 @@ function resolutions(names: readonly ResolvedName[]) {
   return names.map((name) => create(ResolutionSchema, name));
 }
 
-function short(decision: ReuseDecision<CandidateFacts>, limit: number) {
+type Short = ReturnType<typeof shortened>;
+
+const shorts = new WeakMap<ReuseDecision<CandidateFacts>, Short>();
+
+/** The decision in short, kept as long as the decision is, since the same one answers many calls. */
+function short(decision: ReuseDecision<CandidateFacts>, limit: number): Short {
+  if (limit !== maxCandidates) return shortened(decision, limit);
+  const known = shorts.get(decision) ?? shortened(decision, limit);
+  shorts.set(decision, known);
+  return known;
+}
+
+function shortened(decision: ReuseDecision<CandidateFacts>, limit: number) {
   const { chosen, verdicts } = decision;
   const first = verdicts.length > limit ? firstAndChosen(verdicts, chosen, limit) : verdicts;
   return {

@@ -45,6 +45,7 @@ type Candidates = {
 export function reusableFinder(context: JobsContext, exclusions: ExclusionRules): FindReusable {
   const { store, readModel, streams, written, lists } = context;
   const candidatesOf = cachedCandidates(context);
+  const decide = rememberedDecisions();
 
   async function fresh(uuid: string): Promise<JobRecord> {
     const record = await streams.load(uuid);
@@ -105,7 +106,7 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
     const excluding = candidates.length > 0 && exclusions.any();
     const terms = excluding ? await withExclusions(wanted, candidates) : wanted.terms;
     for (;;) {
-      const decided = decideReuse(candidates, terms);
+      const decided = decide(candidates, terms);
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
       const { chosen } = decision;
       if (!chosen) return { decision, lastRun };
@@ -115,6 +116,24 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
       if (same && facts.failedFilter === undefined) return { decision, record, lastRun };
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }
+  };
+}
+
+/**
+ * `decideReuse` that remembers, for terms with a key, what it decided of candidates as long as these are kept: a computation with
+ * thousands of runs is not gone through again for every call.
+ */
+function rememberedDecisions(): typeof decideReuse<CandidateFacts> {
+  const known = new WeakMap<readonly CandidateFacts[], Map<string, ReuseDecision<CandidateFacts>>>();
+  return (candidates, terms) => {
+    const { key, exclusion } = terms;
+    if (key === undefined || exclusion) return decideReuse(candidates, terms);
+    const decisions = known.get(candidates) ?? new Map<string, ReuseDecision<CandidateFacts>>();
+    const decision = decisions.get(key) ?? decideReuse(candidates, terms);
+    // One for each principal and commit: more than a few are not asked for between two changes of a computation.
+    if (decisions.size >= 16) decisions.clear();
+    known.set(candidates, decisions.set(key, decision));
+    return decision;
   };
 }
 

@@ -44,6 +44,9 @@ export async function resolveRequest(context: JobsContext, caller: Caller, reque
   const dockerImageLocator = await acceptedImage(images, request, resolutions);
   const { maxHeartbeatAge } = request;
   const terms: ReuseTerms<CandidateFacts> = {
+    ...(commits.exact &&
+      !filtered &&
+      !maxHeartbeatAge && { key: keyOf(caller, commits, dockerImageLocator, arvadosSdkVersion) }),
     ...(filtered && { failedFilter: (candidate: CandidateFacts) => candidate.failedFilter }),
     principal: caller.principal,
     acceptsCommit: commits.accepts,
@@ -120,8 +123,19 @@ async function resolveFilters(
     : resolveSets(context, caller, parseFilters(filters), { end, parametersDigest });
 }
 
+function keyOf(
+  { principal }: Caller,
+  { commit }: Accepted,
+  dockerImageLocator: string,
+  arvadosSdkVersion: string,
+): string {
+  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion]);
+}
+
 type Accepted = {
   readonly commit: string;
+  /** Whether no other commit is accepted. */
+  readonly exact: boolean;
   readonly accepts: (commit: string) => boolean;
   readonly description: string;
 };
@@ -134,7 +148,7 @@ async function acceptedCommits(
   const { repository, scriptVersion, minimumScriptVersion, excludeScriptVersions } = request;
   if (minimumScriptVersion === '' && excludeScriptVersions.length === 0) {
     const commit = await repositories.resolve(repository, scriptVersion);
-    return { commit, accepts: (candidate) => candidate === commit, description: commit };
+    return { commit, exact: true, accepts: (candidate) => candidate === commit, description: commit };
   }
   const excludeFields = excludeScriptVersions.map((refspec, i) => ({
     refspec,
@@ -155,6 +169,7 @@ async function acceptedCommits(
   const less = range.excluded.length === 0 ? '' : `, less ${range.excluded.length} excluded`;
   return {
     commit: range.end,
+    exact: false,
     accepts: (candidate) => range.has(candidate),
     description: `any of ${range.size} commits from ${from}${range.end}${less}`.replace('from to', 'to'),
   };
