@@ -39,10 +39,15 @@ export async function seedJobs(store: EventStore, seed: Seed, from: number, coun
   await Promise.all(pending);
 }
 
-function seedJob(store: EventStore, seed: Seed, n: number): Promise<unknown> {
+/** Appends the histories of `runs` complete runs of the computation with the parameters `seedParameters(n)`. */
+export async function seedRuns(store: EventStore, seed: Seed, n: number, runs: number): Promise<void> {
+  for (let run = 1; run <= runs; run++) await seedJob(store, seed, n, run);
+}
+
+function seedJob(store: EventStore, seed: Seed, n: number, runNumber = 1): Promise<unknown> {
   const scriptParameters = seedParameters(n);
   const digests = computationDigests({ repository: seed.repository, script: seed.script, scriptParameters });
-  const uuid = jobUuid(digests.computation, 1);
+  const uuid = jobUuid(digests.computation, runNumber);
   const at = (ms: number) => timestampFromMs(epoch + n * 10 + ms);
   const output = `sha256:${digests.computation}`;
   const events = [
@@ -56,16 +61,16 @@ function seedJob(store: EventStore, seed: Seed, n: number): Promise<unknown> {
       scriptParameters,
       parametersDigest: digests.parameters,
       computationDigest: digests.computation,
-      runNumber: 1,
+      runNumber,
       requestedAt: at(0),
     }),
     create(JobStartedSchema, { worker: seed.owner, lease: durationFromMs(60_000), startedAt: at(1) }),
     create(JobCompletedSchema, { output, log: `sha256:${digests.parameters}`, completedAt: at(2) }),
   ];
-  const encoded = events.map((event, i) => encodeEvent(eventId(n, i), event, metadata));
+  const encoded = events.map((event, i) => encodeEvent(eventId(n * 4 + i, runNumber), event, metadata));
   return store.append(jobStream(uuid), 'no_stream', encoded);
 }
 
-function eventId(n: number, i: number): string {
-  return `00000000-0000-4000-8000-${(n * 4 + i).toString(16).padStart(12, '0')}`;
+function eventId(event: number, run: number): string {
+  return `${run.toString(16).padStart(8, '0')}-0000-4000-8000-${event.toString(16).padStart(12, '0')}`;
 }

@@ -1,0 +1,104 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create, type JsonObject, toBinary } from '@bufbuild/protobuf';
+import { CreateJobRequestSchema } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
+import type { EventStore } from '../src/eventstore/port.js';
+import { openSqliteStore } from '../src/eventstore/sqlite/store.js';
+import { type ChildServer, startChild } from './child-server.js';
+import { type Load, type Measured, runLoad } from './http2-load.js';
+import { type Seed, seedParameters } from './seed.js';
+
+/** Path of the method that is measured. */
+export const createJobPath = '/memoir.jobs.v1.JobsService/CreateJob';
+
+/** A temporary directory with a real repository and stores that were seeded. */
+export type Scene = {
+  readonly seed: Seed;
+  /** Seeds the store of server `name` and starts it in a process of its own; it answers when this resolves. */
+  serve(name: string, fill: (store: EventStore, seed: Seed) => Promise<void>): Promise<ChildServer & { log: string }>;
+  dispose(): void;
+};
+
+/** Makes the repository, with one commit on branch `main`. */
+export function makeScene(): Scene {
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-bench-'));
+  const repository = join(directory, 'repository');
+  mkdirSync(repository);
+  const git = (...args: string[]) => execFileSync('git', ['-C', repository, ...args], { encoding: 'utf8' }).trim();
+  git('init', '-q', '-b', 'main');
+  writeFileSync(join(repository, 'run.sh'), '#!/bin/sh\ncat\n');
+  git('add', '.');
+  git('-c', 'user.name=bench', '-c', 'user.email=bench@example.org', 'commit', '-qm', 'script');
+  const seed: Seed = { repository: 'bench', script: 'run.sh', commit: git('rev-parse', 'HEAD'), owner: 'bench' };
+  return {
+    seed,
+    async serve(name, fill) {
+      const dataDir = join(directory, name);
+      const log = join(dataDir, 'events.sqlite');
+      const store = await openSqliteStore(log, () => 0);
+      await fill(store, seed);
+      await store.close();
+      const config = {
+        data_dir: dataDir,
+        listen: '127.0.0.1:0',
+        repositories: { bench: { path: repository } },
+        log_level: 'warn',
+      };
+      return { ...(await startChild('memoir-server', JSON.stringify(config))), log };
+    },
+    dispose: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
+
+/** The body of request `n`. */
+export type Body = (n: number) => Uint8Array;
+
+/** Bodies of find_or_create requests that differ in the parameter `sample`, whose eight bytes are set in place. */
+export function numbered({ repository, script }: Seed, scriptVersion: string): Body {
+  const marker = 1_234_567.125;
+  const bytes = requestBytes(repository, script, scriptVersion, { ...seedParameters(0), sample: marker });
+  const needle = Buffer.alloc(8);
+  needle.writeDoubleLE(marker);
+  const at = bytes.indexOf(needle);
+  return (n) => {
+    bytes.writeDoubleLE(n, at);
+    return bytes;
+  };
+}
+
+function requestBytes(repository: string, script: string, scriptVersion: string, scriptParameters: JsonObject): Buffer {
+  const message = create(CreateJobRequestSchema, {
+    repository,
+    script,
+    scriptVersion,
+    scriptParameters,
+    findOrCreate: true,
+  });
+  return Buffer.from(toBinary(CreateJobRequestSchema, message));
+}
+
+/** What to measure. */
+export type Measurement = Pick<Load, 'port' | 'path' | 'body' | 'concurrency'> & {
+  /** About how long to measure, in seconds. */
+  readonly seconds: number;
+};
+
+/** Warms up, then measures. Gives also how many calls that made in all. */
+export async function measure({ seconds, ...load }: Measurement): Promise<Measured & { readonly calls: number }> {
+  const warm = Math.max(500, load.concurrency * 20);
+  const { rate } = await runLoad({ ...load, calls: warm });
+  const calls = Math.max(500, Math.round(rate * seconds));
+  const measured = await runLoad({ ...load, body: (n) => load.body(warm + n), calls });
+  return { ...measured, calls: warm + calls };
+}
+
+/** Counts the events of a store by type, for a load that was answered with errors measured nothing. */
+export async function countEvents(log: string): Promise<ReadonlyMap<string, number>> {
+  const store = await openSqliteStore(log, () => 0);
+  const types = new Map<string, number>();
+  for await (const { type } of store.readAll()) types.set(type, (types.get(type) ?? 0) + 1);
+  await store.close();
+  return types;
+}
