@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { status } from '@grpc/grpc-js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
@@ -13,6 +14,7 @@ export type Clients = {
   readonly jobs: ClientOf<typeof JobsService>;
   readonly history: ClientOf<typeof HistoryService>;
   readonly repositories: ClientOf<typeof RepositoriesService>;
+  readonly images: ClientOf<typeof ImagesService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
 };
@@ -28,6 +30,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       jobs: connection.service(JobsService),
       history: connection.service(HistoryService),
       repositories: connection.service(RepositoriesService),
+      images: connection.service(ImagesService),
       unary: { timeoutMs: options.timeout * 1_000 },
     });
   } catch (error) {

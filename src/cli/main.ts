@@ -7,6 +7,7 @@ import { serverVersion } from '../version.js';
 import { exitCode, exitCodeHelp } from './exit-code.js';
 import { explainCommand } from './explain.js';
 import { historyCommand } from './history.js';
+import { imageCommand, imagesCommand } from './images.js';
 import { logCommand } from './log.js';
 import { endWithReader, note } from './output.js';
 import { printable, printableLines } from './printable.js';
@@ -38,6 +39,8 @@ function program(): Command {
     reposCommand(),
     resolveCommand(),
     rangeCommand(),
+    imagesCommand(),
+    imageCommand(),
     serveCommand(),
     workerCommand(),
   ];
