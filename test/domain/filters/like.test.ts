@@ -70,8 +70,8 @@ function byRegExp(pattern: string, text: string, fold: boolean): boolean {
   const characters = [...prepare(pattern)];
   for (let i = 0; i < characters.length; i++) {
     const character = characters[i] as string;
-    if (character === '%') source += '[^]*';
-    else if (character === '_') source += '[^]';
+    if (character === '%') source += '[\\s\\S]*';
+    else if (character === '_') source += '[\\s\\S]';
     else {
       const literal = character === '\\' ? (characters[++i] as string) : character;
       source += `\\u{${(literal.codePointAt(0) as number).toString(16)}}`;

@@ -1,0 +1,131 @@
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import Database from 'better-sqlite3';
+import fc from 'fast-check';
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { type ListQuery, listJobs } from '../../projections/job-list.js';
+import { watch } from '../../projections/watched.js';
+import { compareText } from '../../src/domain/filters/compare-text.js';
+import { jobFields } from '../../src/domain/filters/field.js';
+import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
+import { newestFirst, parseOrder } from '../../src/domain/filters/job-order.js';
+import { filterFailure, jobTest, targetValue } from '../../src/domain/filters/matches.js';
+import { parseFilters } from '../../src/domain/filters/parse-filters.js';
+import { anyFilterOf } from '../domain/filters/any-filter.js';
+import { naiveMatch } from '../domain/filters/naive.js';
+import { anyHistory, happen, type Told } from './history.js';
+import { catchUp, openScratch } from './scratch.js';
+
+/** A read model of random histories, and its jobs as the domain knows them, oldest first. */
+async function historyOf(t: ExecutionContext, seed: number) {
+  const scratch = await openScratch();
+  const told: Told = new Map();
+  for (const steps of fc.sample(anyHistory, { numRuns: 25, seed })) await happen(scratch.store, steps, told);
+  const path = join(scratch.directory, 'read-model.sqlite');
+  await catchUp(scratch.store, path);
+  const db = new Database(path, { readonly: true });
+  const jobs = [...told.values()]
+    .filter(({ record }) => !record.deleted)
+    .sort((a, b) => a.position - b.position)
+    .map(({ record }) => record.job);
+  t.teardown(async () => {
+    db.close();
+    await scratch.close();
+  });
+  return { db, jobs };
+}
+
+const query: ListQuery = {
+  from: 'jobs',
+  filters: [],
+  readers: undefined,
+  order: newestFirst,
+  after: undefined,
+  limit: 10_000,
+  bytes: Number.MAX_SAFE_INTEGER,
+  fields: ['uuid'],
+  countTotal: true,
+};
+
+test('SQL, the domain and a naive reading agree which jobs match which filters', async (t) => {
+  let evaluations = 0;
+  let matches = 0;
+  let some = 0;
+  const operators = new Set<string>();
+  for (const seed of [1, 2, 3]) {
+    const { db, jobs } = await historyOf(t, seed);
+    const watched = watch(db, () => false);
+    t.true(jobs.length > 40);
+    const anyFilters = fc.array(anyFilterOf(jobs), { minLength: 1, maxLength: 2 });
+    fc.assert(
+      fc.property(anyFilters, (triples) => {
+        const { plain: filters } = parseFilters(triples.map((triple) => filterFromTriple(triple)));
+        const { rows, total } = listJobs(db, { ...query, filters }, watched);
+        const found = rows.map(({ uuid }) => uuid).sort();
+        const uuids = (those: readonly Job[]) => those.map(({ uuid }) => uuid).sort();
+        const naive = jobs.filter((job) => triples.every((triple) => naiveMatch(job, triple)));
+        const tests = filters.map(jobTest);
+        const expected = uuids(naive);
+        const failure = filterFailure(filters);
+        const message = JSON.stringify(triples);
+        t.deepEqual(uuids(jobs.filter((job) => tests.every((matches) => matches(job)))), expected, message);
+        t.deepEqual(uuids(jobs.filter((job) => failure(job) === undefined)), expected, message);
+        t.deepEqual(found, expected, message);
+        t.is(total, expected.length, message);
+        evaluations += jobs.length * triples.length;
+        matches += expected.length;
+        if (expected.length > 0 && expected.length < jobs.length) some++;
+        for (const [, operator] of triples) operators.add(operator);
+      }),
+      { numRuns: 500, seed },
+    );
+  }
+  t.log(`${evaluations} evaluations, ${matches} matches, ${some} lists that hold some jobs and not others`);
+  t.true(evaluations >= 10_000);
+  t.true(some > 300);
+  t.is(operators.size, 12);
+});
+
+test('every order by every field is that of the domain, and pages put together are the whole', async (t) => {
+  const { db, jobs } = await historyOf(t, 4);
+  const watched = watch(db, () => false);
+  const scalars = [...jobFields.values()].filter(({ kind }) => kind !== 'tree' && kind !== 'message');
+  const anyKey = fc.tuple(fc.constantFrom(...scalars), fc.constantFrom('asc', 'desc'));
+  const anyOrder = fc.uniqueArray(anyKey, { minLength: 1, maxLength: 3, selector: ([{ name }]) => name });
+  const single = scalars.flatMap((field) => [[[field, 'asc']], [[field, 'desc']]] as const);
+  const check = (keys: readonly (readonly [(typeof scalars)[number], string])[], limit: number) => {
+    const text = keys.map(([{ name }, direction]) => `${name} ${direction}`).join(', ');
+    const order = parseOrder(text);
+    const expected = jobs
+      .map((job, age) => ({ job, age }))
+      .sort((a, b) => {
+        for (const { field, descending } of order) {
+          const { property, kind } = jobFields.get(field) ?? {};
+          const valueIn = (job: Job) =>
+            targetValue({ of: 'field', field, property: property ?? '', kind: kind as 'text' }, job);
+          const difference = compare(valueIn(a.job), valueIn(b.job));
+          if (difference !== 0) return descending ? -difference : difference;
+        }
+        return order.at(-1)?.descending ? b.age - a.age : a.age - b.age;
+      })
+      .map(({ job }) => job.uuid);
+    const found: string[] = [];
+    let after: ListQuery['after'];
+    do {
+      const page = listJobs(db, { ...query, order, limit, after, countTotal: false }, watched);
+      found.push(...page.rows.map(({ uuid }) => uuid));
+      after = page.next;
+    } while (after);
+    t.deepEqual(found, expected, text);
+  };
+  for (const keys of single) check(keys, 7);
+  fc.assert(
+    fc.property(anyOrder, fc.integer({ min: 1, max: 20 }), (keys, limit) => check(keys, limit)),
+    { numRuns: 100 },
+  );
+});
+
+function compare(a: unknown, b: unknown): number {
+  if (a === undefined || b === undefined) return Number(a !== undefined) - Number(b !== undefined);
+  return typeof a === 'string' ? compareText(a, b as string) : Number(a) - Number(b);
+}
