@@ -25,6 +25,7 @@ test('a data directory is all that is needed', async (t) => {
     repositories: {},
     reuse_if_outputs_differ: false,
     job_log_limit: 16 * 1024 * 1024,
+    list_time_limit: 5,
     drain_timeout: 10,
     log_level: 'info',
   });
@@ -74,7 +75,47 @@ test('relative sqlite paths begin where they are given', async (t) => {
   t.is((await settings({ file, environment: { MEMOIR_POLICY: 'p.toml' } })).policy, '/base/p.toml');
 });
 
+test('registries come from the file alone, and are whole', async (t) => {
+  const file = fileOf(
+    t,
+    'data_dir = "/d"\n[registries.team]\nurl = "https://registry.example:5000"\nusername = "u"\npassword = "p"\n',
+  );
+  const { registries } = await settings({ file, environment: { MEMOIR_DEFAULT_DOCKER_IMAGE: 'base:1' } });
+  const url = 'https://registry.example:5000';
+  t.deepEqual(registries, {
+    team: { url, hosts: [], username: 'u', password: 'p', needed: false, timeout: 5, max_age: 0 },
+  });
+  t.is((await settings({ file, flags: { default_docker_image: 'base:2' } })).default_docker_image, 'base:2');
+});
+
+test('what is wrong with a registry is told without its password', async (t) => {
+  const secret = 's3cret';
+  for (const [toml, message] of [
+    [`password = "${secret}"`, /^"registries\.team\.url": /],
+    [`url = "https://u:${secret}@r"`, /"https:\/\/\(not shown\)@r" is no value of "registries\.team\.url": give it as/],
+    [`url = "https://r"\npassword = "${secret}"`, /give both username and password/],
+    [`url = "https://r"\nusername = "u"\npassword = ["${secret}"]`, /"\(not shown\)" is no value of .*password/],
+    [`url = "https://r"\npasword = "${secret}"`, /unknown key "registries\.team\.pasword"/],
+    ['url = "https://r/v2"', /"https:\/\/r\/v2" is no value/],
+    ['url = "ftp://r"', /"ftp:\/\/r" is no value/],
+    ['url = "https://r"\nhosts = ["https://r"]', /is no value of "registries\.team\.hosts\.0": give hosts/],
+    ['url = "https://r"\ntimeout = 0', /"0" is no value of "registries\.team\.timeout"/],
+  ] as const) {
+    const file = fileOf(t, `data_dir = "/d"\n[registries.team]\n${toml}\n`);
+    const error = await t.throwsAsync(settings({ file }), { instanceOf: MemoirError }, toml);
+    t.regex(error?.message ?? '', message);
+    t.false(error?.message.includes(secret), error?.message);
+  }
+  const name = fileOf(t, 'data_dir = "/d"\n[registries."../x"]\nurl = "https://r"\n');
+  await t.throwsAsync(settings({ file: name }), { message: /name "\.\.\/x" is no value of "registries/ });
+});
+
 for (const [what, sources, message] of [
+  [
+    'a default image that is none',
+    { environment: { MEMOIR_DEFAULT_DOCKER_IMAGE: '-v' } },
+    /MEMOIR_DEFAULT_DOCKER_IMAGE: "-v" is no value of "default_docker_image": give a hash/,
+  ],
   [
     'a key of a file that means nothing',
     { toml: 'data_dir="/d"\nlisen = "x"' },

@@ -1,3 +1,5 @@
+import { fromJson } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import type { CreateJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
@@ -75,6 +77,21 @@ test.serial('a newer image under the tag of a job makes a new job, and the decis
     field: 'runtime_constraints.docker_image',
     naming: hash(2),
   });
+});
+
+test.serial('jobs are listed by any image that a name ever meant', async (t) => {
+  const list = async (operator: string, ...names: string[]) => {
+    const operand = names.length === 1 ? (names[0] as string) : names;
+    const filters = [{ attribute: 'docker_image_locator', operator, operand: fromJson(ValueSchema, operand) }];
+    const { jobs } = await ada.jobs.listJobs({ filters });
+    return [...new Set(jobs.map(({ dockerImageLocator }) => dockerImageLocator))].sort();
+  };
+  const [one, two] = [1, 2].map((n) => `arvados/jobs@${hash(n)}`);
+  t.deepEqual(await list('in docker', 'arvados/jobs:latest'), [one, two], 'the forgotten one too');
+  t.deepEqual(await list('in docker', hash(2)), [two]);
+  t.deepEqual(await list('in docker', 'nobody', hash(1)), [one]);
+  t.deepEqual(await list('in docker', 'nobody'), []);
+  t.deepEqual(await list('not in docker', 'arvados/jobs'), ['']);
 });
 
 test.serial('the SDK of a job is resolved in the repository arvados, kept, and part of reuse', async (t) => {
