@@ -36,7 +36,11 @@ export function naiveMatch(job: Job, [attribute, operator, operand]: Triple): bo
   if (field?.fieldKind === 'enum') return test(known, operator, states(operand));
   if (field?.fieldKind === 'message' && field.message.name === 'Timestamp')
     return time(known as string, operator, operand);
-  return test(known, operator, isText ? noText(operand) : operand);
+  return test(
+    known,
+    operator,
+    isText && !operator.endsWith('like') && operator !== 'contains' ? noText(operand) : operand,
+  );
 }
 
 /** The job's JSON in which everything that has a zero value has it, but for what is absent. */
@@ -94,7 +98,7 @@ function test(value: JsonValue | undefined, operator: string, operand: JsonValue
       return (value !== undefined) === operand;
     case 'contains':
       if (Array.isArray(value)) return value.some((member) => member === operand);
-      return typeof value === 'string' && typeof operand === 'string' && value.split(operand).length > 1;
+      return typeof value === 'string' && typeof operand === 'string' && value.indexOf(operand) !== -1;
     case 'like':
     case 'ilike':
       return typeof value === 'string' && pattern(operand as string, operator === 'ilike')(value);
