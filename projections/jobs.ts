@@ -16,7 +16,7 @@ import type { Projection } from './projection.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 2,
+  version: 3,
   tables: ['job'],
   schema: `
     CREATE TABLE job (
@@ -60,10 +60,12 @@ export const jobs: Projection = {
       deleted INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     ${uuidIndex};
-    CREATE INDEX job_created ON job (created_at, position);
-    CREATE INDEX job_submit_id ON job (owner, submit_id) WHERE submit_id <> '';
+  `,
+  indexes: `
+    CREATE INDEX IF NOT EXISTS job_created ON job (created_at, position);
+    CREATE INDEX IF NOT EXISTS job_submit_id ON job (owner, submit_id) WHERE submit_id <> '';
     ${listIndexes}
-    CREATE INDEX job_running ON job (position) WHERE state = ${JobState.RUNNING};
+    CREATE INDEX IF NOT EXISTS job_running ON job (position) WHERE state = ${JobState.RUNNING};
   `,
   prepare(db, positionOf) {
     const insert = db.prepare(`

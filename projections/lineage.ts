@@ -14,23 +14,22 @@ const maxMentions = 10_000;
  */
 export const lineage: Projection = {
   name: 'lineage',
-  version: 1,
+  version: 2,
   tables: ['address', 'product'],
   schema: `
     CREATE TABLE address (
       key BLOB NOT NULL,
       gave INTEGER NOT NULL,
-      job INTEGER NOT NULL,
-      PRIMARY KEY (key, gave, job)
-    ) STRICT, WITHOUT ROWID;
+      job INTEGER NOT NULL
+    ) STRICT;
     CREATE TABLE product (
       position INTEGER PRIMARY KEY,
       job INTEGER NOT NULL
     ) STRICT;
   `,
+  indexes: 'CREATE INDEX IF NOT EXISTS address_key ON address (key, gave, job)',
   prepare(db, positionOf) {
-    // Two texts of one job may share a key, however unlikely that is.
-    const address = db.prepare('INSERT OR IGNORE INTO address (key, gave, job) VALUES (?, ?, ?)');
+    const address = db.prepare('INSERT INTO address (key, gave, job) VALUES (?, ?, ?)');
     const product = db.prepare('INSERT INTO product (position, job) VALUES (?, ?)');
     return {
       JobRequested(event, { position }) {

@@ -5,11 +5,11 @@ import { JobState } from '../gen/memoir/jobs/v1/job_pb.js';
  * the first page of the jobs with a value is read without sorting all of them, however many there are.
  */
 export const listIndexes = `
-    CREATE INDEX job_repository ON job (repository, created_at);
-    CREATE INDEX job_script ON job (repository, script, created_at);
-    CREATE INDEX job_owner ON job (owner, created_at);
-    CREATE INDEX job_script_version ON job (script_version, created_at);
-    CREATE INDEX job_unusual_state ON job (state, created_at) WHERE state <> ${JobState.COMPLETE};
-    CREATE INDEX job_docker_image ON job (docker_image_locator, created_at) WHERE docker_image_locator <> '';
-    CREATE INDEX job_sdk ON job (arvados_sdk_version, created_at) WHERE arvados_sdk_version <> '';
-    CREATE INDEX job_output ON job (substr(output, 1, 19)) WHERE output <> '';`;
+    CREATE INDEX IF NOT EXISTS job_repository ON job (repository, created_at);
+    CREATE INDEX IF NOT EXISTS job_script ON job (repository, script, created_at);
+    CREATE INDEX IF NOT EXISTS job_owner ON job (owner, created_at);
+    CREATE INDEX IF NOT EXISTS job_script_version ON job (script_version, created_at);
+    CREATE INDEX IF NOT EXISTS job_unusual_state ON job (state, created_at) WHERE state <> ${JobState.COMPLETE};
+    CREATE INDEX IF NOT EXISTS job_docker_image ON job (docker_image_locator, created_at) WHERE docker_image_locator <> '';
+    CREATE INDEX IF NOT EXISTS job_sdk ON job (arvados_sdk_version, created_at) WHERE arvados_sdk_version <> '';
+    CREATE INDEX IF NOT EXISTS job_output ON job (substr(output, 1, 19)) WHERE output <> '';`;

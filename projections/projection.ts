@@ -20,8 +20,13 @@ export type Projection = {
   readonly version: number;
   /** Names of its tables. */
   readonly tables: readonly string[];
-  /** SQL that creates its tables and indexes. */
+  /** SQL that creates its tables, and the indexes that its handlers need. */
   readonly schema: string;
+  /**
+   * SQL that creates the indexes that only reads need, if they are not there. It is run when the end of the log was reached for the
+   * first time: to keep them through a rebuild takes several times as long as to make them at its end.
+   */
+  readonly indexes?: string;
   /** Makes the handlers, which write to `db` inside a transaction of the runner. */
   readonly prepare: (db: Database.Database, positionOf: PositionOf) => Handlers;
 };

@@ -6,7 +6,7 @@ import type { Projection } from './projection.js';
 /** The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested. */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 2,
+  version: 3,
   tables: ['candidate'],
   schema: `
     CREATE TABLE candidate (
@@ -25,8 +25,10 @@ export const reuseIndex: Projection = {
       output TEXT NOT NULL DEFAULT '',
       log TEXT NOT NULL DEFAULT ''
     ) STRICT;
-    CREATE INDEX candidate_computation ON candidate (substr(computation_digest, 1, 12), run_number);
-    CREATE INDEX candidate_parameters ON candidate (substr(parameters_digest, 1, 12));
+  `,
+  indexes: `
+    CREATE INDEX IF NOT EXISTS candidate_computation ON candidate (substr(computation_digest, 1, 12), run_number);
+    CREATE INDEX IF NOT EXISTS candidate_parameters ON candidate (substr(parameters_digest, 1, 12));
   `,
   prepare(db, positionOf) {
     const insert = db.prepare(`

@@ -59,8 +59,13 @@ export async function runProjections(
   const apply = applier(db, running, note);
   const from = Math.min(...running.map(({ position }) => position));
   const { signal, batchSize } = options;
+  let indexed = false;
   for await (const batch of log.subscribeAll(from, { ...(signal && { signal }), ...(batchSize && { batchSize }) })) {
     if (batch.events.length > 0) apply(batch);
+    if (batch.live && !indexed) {
+      for (const { indexes } of projections) if (indexes) db.exec(indexes);
+      indexed = true;
+    }
     options.onApplied?.(batch);
   }
 }
