@@ -2,6 +2,7 @@ import { userInfo } from 'node:os';
 import { status } from '@grpc/grpc-js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
+import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
@@ -12,6 +13,7 @@ import type { RemoteOptions } from './options.js';
 /** The services that commands call, and how. */
 export type Clients = {
   readonly jobs: ClientOf<typeof JobsService>;
+  readonly exclusions: ClientOf<typeof ExclusionsService>;
   readonly history: ClientOf<typeof HistoryService>;
   readonly repositories: ClientOf<typeof RepositoriesService>;
   readonly images: ClientOf<typeof ImagesService>;
@@ -28,6 +30,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
   try {
     return await work({
       jobs: connection.service(JobsService),
+      exclusions: connection.service(ExclusionsService),
       history: connection.service(HistoryService),
       repositories: connection.service(RepositoriesService),
       images: connection.service(ImagesService),

@@ -5,6 +5,7 @@ import { type RecordedEvent, RecordedEventSchema } from '../../gen/memoir/histor
 import type { Decision } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { withClients } from './client.js';
 import { decisionLine, evidenceLines } from './decision-text.js';
+import { exclusionText } from './exclusions.js';
 import { constraintsText, progressText, tasksText, versionText } from './job-view.js';
 import { type RemoteOptions, remote, withJson } from './options.js';
 import { printLine, printMessage } from './output.js';
@@ -124,6 +125,13 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
           ...why(value.decision),
         ],
       ];
+    case 'excludedFromReuse':
+      return [
+        `excluded ${value.exclusion ? printable(exclusionText(value.exclusion)) : 'nothing'} from reuse`,
+        [`reason: ${printable(value.exclusion?.reason ?? '')}`, `exclusion: ${printable(value.exclusion?.id ?? '')}`],
+      ];
+    case 'reinstatedForReuse':
+      return [`lifted exclusion ${printable(value.exclusionId)}`, [`reason: ${printable(value.reason)}`]];
     default:
       return [`recorded ${printable(eventType)}, which this version of memoir does not know`, []];
   }

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { MemoirError } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { serverVersion } from '../version.js';
+import { excludeCommand, exclusionsCommand, reinstateCommand } from './exclusions.js';
 import { exitCode, exitCodeHelp } from './exit-code.js';
 import { explainCommand } from './explain.js';
 import { historyCommand } from './history.js';
@@ -41,6 +42,9 @@ function program(): Command {
     rangeCommand(),
     imagesCommand(),
     imageCommand(),
+    excludeCommand(),
+    reinstateCommand(),
+    exclusionsCommand(),
     serveCommand(),
     workerCommand(),
   ];

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { ExcludedFromReuseSchema, ReinstatedForReuseSchema } from '../../gen/memoir/events/v1/events_pb.js';
@@ -12,7 +13,7 @@ import type { Caller, JobsContext } from '../jobs/context.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { jobNotFound } from '../jobs/permit.js';
 import { type Hits, hitsOf } from './hits.js';
-import { checkExcludes, knowsExclusion } from './permit.js';
+import { checkExcludes, checkReinstates, knowsExclusion } from './permit.js';
 import type { ExclusionRules } from './rules.js';
 import { checkTarget } from './target.js';
 
@@ -188,6 +189,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
         jobCount += jobs.length;
         if (jobs.length < countPage) break;
         after = jobs.at(-1) as number;
+        await turn();
       }
       if (jobCount === 0) {
         throw new MemoirError('NOT_FOUND', 'OUTPUT_NOT_FOUND', `no job has the output ${quote(output)}`, {
@@ -206,9 +208,9 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     async reinstate(caller, id, reason) {
       await seeEverything();
       const row = readModel.exclusions.get(id);
-      if (!row || !knowsExclusion(caller.access, row.repository))
+      if (!row || !knowsExclusion(caller.access, readModel, row))
         throw new MemoirError('NOT_FOUND', 'EXCLUSION_NOT_FOUND', `there is no exclusion ${id}`, { field: 'id' });
-      await checkExcludes(caller, row.exclusion.target, context.streams.load);
+      await checkReinstates(caller, row, context.streams.load);
       const { case: kind } = row.exclusion.target;
       const stream =
         kind === 'dockerImageLocator'

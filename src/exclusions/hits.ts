@@ -4,13 +4,14 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { LineageRow } from '../../projections/lineage.js';
 import type { ReadModel } from '../../projections/read-model.js';
 import type { Access } from '../domain/access.js';
+import { seesJob } from './permit.js';
 import type { ExclusionRules } from './rules.js';
 import { jobOf, type Trace } from './trace.js';
 
 /** A job that an exclusion takes out of reuse. */
 export type Hit = {
   readonly uuid: string;
-  /** The job whose output it took; empty if it is hit itself. */
+  /** The job whose output it took; empty if it is hit itself, or if the caller may not read that job. */
   readonly through: string;
 };
 
@@ -27,11 +28,11 @@ const pageSize = 100;
 
 /** Of the jobs of a trace that may be read, those that could be reused if the exclusion did not stand, `limit` of them by name. */
 export async function hitsOf(
-  { lineage }: Pick<ReadModel, 'lineage'>,
+  { lineage, jobs }: Pick<ReadModel, 'lineage' | 'jobs'>,
   rules: Pick<ExclusionRules, 'ruleFor'>,
   { exclusion, direct, through }: Trace,
   limit: number,
-  access: Pick<Access, 'reads'>,
+  access: Access,
 ): Promise<Hits> {
   const first: Hit[] = [];
   let count = 0;
@@ -42,7 +43,8 @@ export async function hitsOf(
     if (!row || !access.reads(row) || !isReusable(row) || (await isUnderAnother(row))) continue;
     count++;
     if (first.length >= limit) continue;
-    first.push({ uuid: row.uuid, through: direct.has(position) ? '' : (through.get(position) ?? '') });
+    const giver = direct.has(position) ? '' : (through.get(position) ?? '');
+    first.push({ uuid: row.uuid, through: giver !== '' && seesJob(access, { jobs }, giver) ? giver : '' });
   }
   return { first, count };
 

@@ -1,3 +1,5 @@
+import type { ExclusionRow } from '../../projections/exclusions.js';
+import type { ReadModel } from '../../projections/read-model.js';
 import type { Access } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
@@ -41,7 +43,36 @@ export async function checkExcludes(
   }
 }
 
-/** Whether the caller may know of an exclusion; `repository` is where it belongs, none for images and outputs. */
-export function knowsExclusion(access: Access, repository: string): boolean {
-  return repository === '' || repository.startsWith('@') ? access.readsAll : access.knows(repository);
+/**
+ * Lets through who may lift an exclusion: whoever may order one like it. That of a job that was deleted since is for the
+ * administrators of its repository. Throws as `checkExcludes`.
+ */
+export async function checkReinstates(
+  caller: Caller,
+  { repository, exclusion: { target } }: Pick<ExclusionRow, 'repository' | 'exclusion'>,
+  jobOf: (uuid: string) => Promise<JobRecord | undefined>,
+): Promise<void> {
+  if (target.case === 'jobUuid' && caller.access.administers(repository)) return;
+  await checkExcludes(caller, target, jobOf);
+}
+
+/** Whether a principal may read a job; one that was deleted is for those who may read all. */
+export function seesJob(access: Access, { jobs }: Pick<ReadModel, 'jobs'>, uuid: string): boolean {
+  if (access.readsAll) return true;
+  const job = jobs.get(uuid);
+  return job !== undefined && access.reads(job);
+}
+
+/**
+ * Whether a principal may know of an exclusion: one of a repository that it knows, or of a job that it may read. Images and outputs
+ * are of no repository, so that theirs are for those who may read all; others are told where a decision obeys one.
+ */
+export function knowsExclusion(
+  access: Access,
+  readModel: Pick<ReadModel, 'jobs'>,
+  { repository, exclusion: { target } }: Pick<ExclusionRow, 'repository' | 'exclusion'>,
+): boolean {
+  if (access.readsAll) return true;
+  if (target.case === 'jobUuid' && seesJob(access, readModel, target.value)) return true;
+  return repository !== '' && access.knows(repository);
 }

@@ -2,14 +2,17 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { JsonObject } from '@bufbuild/protobuf';
 import type { ExclusionRow } from '../../projections/exclusions.js';
 import type { ReadModel } from '../../projections/read-model.js';
+import type { Access } from '../domain/access.js';
+import { quote } from '../domain/errors.js';
 import { exclusionText } from '../domain/exclusions.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { CandidateFacts } from '../domain/reuse.js';
 import { type Position, start } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
 import { type OwnWrites, outputKey } from '../jobs/own-writes.js';
-import { cascades } from './cascades.js';
+import { cascades, type Taken } from './cascades.js';
 import { commitRanges } from './commit-ranges.js';
+import { knowsExclusion, seesJob } from './permit.js';
 import { type Held, standingExclusions } from './standing.js';
 import { type Trace, tracer } from './trace.js';
 
@@ -32,16 +35,28 @@ export type Question = {
   readonly candidates: readonly Questioned[];
 };
 
+/** Why a candidate is ruled out. */
+export type ExcludedBy = {
+  readonly exclusion: Held;
+  /** The output that it took, and by whom that was given, if it is hit through another job. */
+  readonly taken?: Pick<Taken, 'output' | 'uuid'>;
+};
+
+/** Tells by which exclusion a candidate is ruled out. */
+export type ExclusionRule = (candidate: Questioned) => ExcludedBy | undefined;
+
 /** The standing exclusions as decisions obey them. */
 export type ExclusionRules = {
   /** False if there certainly is none; costs nothing. */
   any(): boolean;
   /**
-   * The rule for the candidates of a request: the exclusion that one is under, for people; undefined if none stands. It knows
-   * what this process wrote. The one named by `except` is passed over.
+   * The rule for the candidates of a request: by which exclusion one is ruled out; undefined if none stands. It knows what this
+   * process wrote. The one named by `except` is passed over.
    * @throws MemoirError UNAVAILABLE if a history that an exclusion needs is not loaded yet
    */
-  ruleFor(question: Question, except?: string): Promise<((candidate: Questioned) => string | undefined) | undefined>;
+  ruleFor(question: Question, except?: string): Promise<ExclusionRule | undefined>;
+  /** The same for people, without what the principal may not know of: other jobs, and exclusions of other repositories. */
+  textOf(excluded: ExcludedBy, access: Access): string;
   /**
    * What an exclusion hits now, whether it stands or not.
    * @throws MemoirError UNAVAILABLE as `ruleFor`
@@ -119,10 +134,17 @@ export function exclusionRules({ readModel, written, repositories }: RulesContex
     return texts;
   }
 
-  const textOf = (held: Held, taken?: { output: string; uuid: string }) => {
-    const reason = readModel.exclusions.get(held.id)?.exclusion.reason ?? '';
-    return exclusionText({ ...held, reason }, taken);
-  };
+  function textOf({ exclusion: { id }, taken }: ExcludedBy, access: Access): string {
+    const row = readModel.exclusions.get(id);
+    if (!row) return `it is under exclusion ${id}`;
+    // Whoever may read the candidate may know what it is itself.
+    if (!taken) return exclusionText(row.exclusion);
+    if (!knowsExclusion(access, readModel, row)) {
+      return `it took the output ${quote(taken.output)}, which is under exclusion ${id}`;
+    }
+    const uuid = taken.uuid !== '' && seesJob(access, readModel, taken.uuid) ? taken.uuid : '';
+    return exclusionText(row.exclusion, { ...taken, uuid });
+  }
 
   return {
     any: () => standing.size() > 0 || stale || refreshing !== undefined || written.pending(ownKey),
@@ -139,13 +161,14 @@ export function exclusionRules({ readModel, written, repositories }: RulesContex
       const texts = cascading.size() > 0 ? await mentioned(parameters()) : undefined;
       return (candidate) => {
         const job = { ...candidate, repository: candidate.repository ?? repository };
-        for (const held of standing.hitting(job, ranges.has)) if (held.id !== except) return textOf(held);
+        for (const exclusion of standing.hitting(job, ranges.has)) if (exclusion.id !== except) return { exclusion };
         for (const { exclusion, ...taken } of texts ? cascading.taken(texts) : []) {
-          if (exclusion.id !== except) return textOf(exclusion, taken);
+          if (exclusion.id !== except) return { exclusion, taken };
         }
         return undefined;
       };
     },
+    textOf,
     trace: trace.trace,
     expect(known) {
       traced.set(known.exclusion.id, known);

@@ -152,8 +152,11 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     async isAncestor(ancestor, commits) {
       refuseShallow(`which commits have ${ancestor} in their history`);
       const graph = history.loaded();
-      const isHere = async (commit: string) =>
-        (graph?.numberOf(commit) ?? -1) >= 0 || (await peel(commit))?.id === commit;
+      const isHere = async (commit: string) => {
+        if ((graph?.numberOf(commit) ?? -1) >= 0) return true;
+        const peeled = await peel(commit);
+        return peeled?.type === 'commit' && peeled.id === commit;
+      };
       if (!(await isHere(ancestor))) return commits.map(() => undefined);
       const here = await Promise.all(commits.map(isHere));
       const descends = await ancestry.descendants(

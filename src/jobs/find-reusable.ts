@@ -88,13 +88,20 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
 
   /** The request's terms with the exclusions that stand. */
   async function withExclusions(
-    { request, terms }: Wanted,
+    { caller, request, terms }: Wanted,
     candidates: readonly CandidateFacts[],
   ): Promise<ReuseTerms> {
     const { repository, scriptParameters = {} } = request;
     const question = { repository, parameters: () => scriptParameters, candidates };
-    const exclusion = await exclusions.ruleFor(question);
-    return exclusion ? { ...terms, exclusion } : terms;
+    const rule = await exclusions.ruleFor(question);
+    if (!rule) return terms;
+    return {
+      ...terms,
+      exclusion(candidate) {
+        const excluded = rule(candidate);
+        return excluded && exclusions.textOf(excluded, caller.access);
+      },
+    };
   }
 
   return async (wanted, listed = listedUnasked) => {

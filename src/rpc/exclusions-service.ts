@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { ExclusionSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import {
@@ -9,6 +10,7 @@ import {
   ReportOutputLostResponseSchema,
 } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import type { ExclusionList, ExclusionRow } from '../../projections/exclusions.js';
+import type { ReadModel } from '../../projections/read-model.js';
 import type { Access } from '../domain/access.js';
 import { invalid, quote } from '../domain/errors.js';
 import type { Exclusions } from '../exclusions/exclude.js';
@@ -61,7 +63,7 @@ export function exclusionsService(
       const [before = Number.MAX_SAFE_INTEGER] = readPageToken(pageToken, 1) ?? [];
       await seeToken(consistencyToken, store, readModel, call);
       const list = { includeReinstated, before, limit: size + 1, ...(repository !== '' && { repository }) };
-      const rows = known(readModel, call.caller.access, list);
+      const rows = await known(readModel, call.caller.access, list);
       const listed = page(rows, size);
       const last = listed.length < rows.length ? listed.at(-1) : undefined;
       return create(ListExclusionsResponseSchema, {
@@ -88,11 +90,11 @@ export function exclusionsService(
 }
 
 /** As `list`, but only what the caller may know of. */
-function known({ exclusions }: JobsContext['readModel'], access: Access, list: ExclusionList): readonly ExclusionRow[] {
+async function known(readModel: ReadModel, access: Access, list: ExclusionList): Promise<readonly ExclusionRow[]> {
   const rows: ExclusionRow[] = [];
-  for (let { before } = list; ; ) {
-    const next = exclusions.list({ ...list, before });
-    rows.push(...next.filter(({ repository }) => knowsExclusion(access, repository)));
+  for (let { before } = list; ; await turn()) {
+    const next = readModel.exclusions.list({ ...list, before });
+    rows.push(...next.filter((row) => knowsExclusion(access, readModel, row)));
     const last = next.at(-1);
     if (!last || next.length < list.limit || rows.length >= list.limit) return rows.slice(0, list.limit);
     before = last.position;

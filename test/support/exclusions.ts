@@ -1,0 +1,140 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { create, type JsonObject } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { pino } from 'pino';
+import { JobRequestedSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { openJobLists } from '../../projections/job-lists.js';
+import { openReadModel } from '../../projections/read-model.js';
+import { type Access, unrestricted } from '../../src/domain/access.js';
+import { computationDigests, jobUuid } from '../../src/domain/computation.js';
+import { systemEdge } from '../../src/edge.js';
+import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
+import { type Exclusions, exclusionUseCases } from '../../src/exclusions/exclude.js';
+import { type ExclusionRules, exclusionRules } from '../../src/exclusions/rules.js';
+import { openRepositories } from '../../src/git/repositories.js';
+import { openImageParts } from '../../src/images/open.js';
+import type { Caller, JobsContext } from '../../src/jobs/context.js';
+import { openJobStreams } from '../../src/jobs/job-streams.js';
+import { ownWrites } from '../../src/jobs/own-writes.js';
+import { testConfig } from './server.js';
+
+/** What a test says of a job; the rest does not matter to exclusions. */
+export type JobSketch = {
+  readonly repository: string;
+  readonly commit: string;
+  readonly image?: string;
+  readonly parameters: JsonObject;
+  readonly owner?: string;
+  readonly nondeterministic?: boolean;
+};
+
+/** The use cases of exclusions on a real store, read model and repositories, without a server around them. */
+export type ExclusionsBench = {
+  readonly context: JobsContext;
+  readonly rules: ExclusionRules;
+  readonly exclusions: Exclusions;
+  /** A caller who may do everything, or what the access says. */
+  caller(principal: string, access?: Access): Caller;
+  /** Records a new job, whatever jobs there are. */
+  request(sketch: JobSketch): Promise<Job>;
+  /** Claims the job and completes it. */
+  complete(job: Job, output: string, log?: string): Promise<void>;
+  /** Waits until the read model has everything. */
+  settle(): Promise<void>;
+  /** The rows of the read model as the exclusions see a job: by which exclusion it is ruled out, if by any. */
+  ruledOut(job: Job, sketch: JobSketch): Promise<string | undefined>;
+  /** Path of a file in the directory. */
+  path(name: string): string;
+  close(): Promise<void>;
+};
+
+/** Opens everything in a directory of its own; `repositories` are paths by name. */
+export async function openExclusionsBench(repositories: Readonly<Record<string, string>>): Promise<ExclusionsBench> {
+  const config = testConfig({});
+  const directory = config.data_dir;
+  const silent = pino({ level: 'silent' });
+  const url = sqliteUrl(join(directory, 'events.sqlite'));
+  const paths = Object.entries(repositories).map(([name, path]) => [name, { path }] as const);
+  const opened = await openRepositories(Object.fromEntries(paths));
+  const store = await openStore(url, systemEdge);
+  const readModelPath = join(directory, 'read-model.sqlite');
+  const readModel = await openReadModel(url, readModelPath);
+  const lists = openJobLists(readModelPath, 10_000);
+  await readModel.caughtUp();
+  const written = ownWrites(readModel);
+  const context: JobsContext = {
+    store,
+    readModel,
+    repositories: opened,
+    images: openImageParts({ store, readModel, written, edge: systemEdge, serverVersion: 'test' }, config, silent)
+      .images,
+    lists,
+    edge: systemEdge,
+    serverVersion: 'test',
+    written,
+    streams: openJobStreams(store, systemEdge, 'test', written),
+    reuseIfOutputsDiffer: false,
+    jobLogLimit: 1_000,
+  };
+  const rules = exclusionRules(context);
+  const caller = (principal: string, access = unrestricted(principal)): Caller => ({
+    principal,
+    access,
+    requestId: 'test',
+  });
+  const worker = caller('worker');
+  const runs = new Map<string, number>();
+
+  return {
+    context,
+    rules,
+    exclusions: exclusionUseCases(context, rules),
+    caller,
+    async request({ repository, commit, image = '', parameters, owner = 'ada', nondeterministic = false }) {
+      const digests = computationDigests({ repository, script: 'run.sh', scriptParameters: parameters });
+      const runNumber = (runs.get(digests.computation) ?? 0) + 1;
+      runs.set(digests.computation, runNumber);
+      const { record } = await context.streams.request(
+        caller(owner),
+        create(JobRequestedSchema, {
+          uuid: jobUuid(digests.computation, runNumber),
+          owner,
+          repository,
+          script: 'run.sh',
+          scriptVersion: commit,
+          scriptParameters: parameters,
+          parametersDigest: digests.parameters,
+          computationDigest: digests.computation,
+          runNumber,
+          dockerImageLocator: image,
+          nondeterministic,
+          requestedAt: timestampFromMs(0),
+        }),
+      );
+      return record.job;
+    },
+    async complete({ uuid }, output, log = 'log') {
+      await context.streams.execute(worker, uuid, { kind: 'start', worker: 'worker', leaseMs: 60_000, now: 0 });
+      const command = { kind: 'complete', worker: 'worker', output, log, now: 0 } as const;
+      await context.streams.execute(worker, uuid, command);
+    },
+    settle: async () => written.catchUp(await store.end()),
+    async ruledOut({ uuid }, { repository, parameters }) {
+      const record = await context.streams.load(uuid);
+      if (!record) throw new Error(`no job ${uuid}`);
+      if (!rules.any()) return undefined;
+      const rule = await rules.ruleFor({ repository, parameters: () => parameters, candidates: [record.job] });
+      return rule?.(record.job)?.exclusion.id;
+    },
+    path: (name) => join(directory, name),
+    async close() {
+      await lists.close();
+      await readModel.close();
+      await store.close();
+      await opened.close();
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
