@@ -2,7 +2,7 @@ import { MemoirError } from '../src/domain/errors.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
 import type { ValuesQuery } from './distinct-values.js';
 import type { ListPage, ListQuery } from './job-list.js';
-import { LaneFull, openListLane, TookTooLong } from './list-lane.js';
+import { Dropped, LaneFull, openListLane, TookTooLong } from './list-lane.js';
 import type { ListAnswers, ListQuestion } from './list-protocol.js';
 import { narrowing } from './narrowing.js';
 
@@ -17,7 +17,8 @@ const waitingLong = 32;
 export type JobLists = {
   /**
    * A page of jobs.
-   * @throws MemoirError RESOURCE_EXHAUSTED LIST_TOO_LONG telling what to narrow, or TOO_MANY_LISTS; all of these may
+   * @throws MemoirError RESOURCE_EXHAUSTED LIST_TOO_LONG telling what to narrow, or TOO_MANY_LISTS; all of these may. UNAVAILABLE
+   * if the signal aborts first
    */
   list(query: ListQuery, signal?: AbortSignal): Promise<ListPage>;
   /** The candidates of a request with filters. */
@@ -54,6 +55,7 @@ export function openJobLists(readModelPath: string, timeLimit: number): JobLists
           `${waitingLong} lists that take long wait already; try again later, or narrow this one`,
         );
       }
+      if (error instanceof Dropped) throw dropped(error);
       throw error;
     }
   }
@@ -66,6 +68,11 @@ export function openJobLists(readModelPath: string, timeLimit: number): JobLists
       await Promise.all([short.close(), long.close()]);
     },
   };
+}
+
+/** What the server aborts its calls with is meant for the caller; of another reason there is no caller left to tell. */
+function dropped({ cause, message }: Dropped): MemoirError {
+  return cause instanceof MemoirError ? cause : new MemoirError('UNAVAILABLE', 'CALL_ENDED', message);
 }
 
 function tooLong(question: ListQuestion, timeLimit: number, { message }: Error): MemoirError {

@@ -10,11 +10,14 @@ export class TookTooLong extends Error {}
 /** Thrown when too many questions wait already. */
 export class LaneFull extends Error {}
 
+/** Thrown when nobody waits for the answer any more; the cause is the reason of the signal. */
+export class Dropped extends Error {}
+
 /** A thread that answers questions one after the other. */
 export type ListLane = {
   /**
    * Answers a question.
-   * @throws TookTooLong, LaneFull, or what the signal was aborted with; Error if the thread failed
+   * @throws TookTooLong, LaneFull, Dropped if the signal aborts; Error if the thread failed
    */
   ask<K extends ListQuestion['kind']>(
     question: Extract<ListQuestion, { kind: K }>,
@@ -93,13 +96,15 @@ export function openListLane(readModelPath: string, limits: LaneLimits): ListLan
     asked.reject(reason);
   }
 
+  const dropFor = (signal: AbortSignal | undefined) => new Dropped('the call has ended', { cause: signal?.reason });
+
   return {
     ask: (question, signal) =>
       new Promise((resolve, reject) => {
         if (closed) return reject(closed);
-        if (signal?.aborted) return reject(signal.reason);
+        if (signal?.aborted) return reject(dropFor(signal));
         if (waiting.length >= limits.waiting) return reject(new LaneFull(`${waiting.length} wait already`));
-        const aborted = () => drop(asked, signal?.reason);
+        const aborted = () => drop(asked, dropFor(signal));
         const ended = () => signal?.removeEventListener('abort', aborted);
         const asked: Asked = {
           id: ++lastId,
