@@ -134,6 +134,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   return {
     resolve,
     async range({ end, minimum, exclude = [] }) {
+      if (minimum) history.preload();
       const resolved = (named: NamedRefspec) => resolve(named.refspec, named.field);
       const ends: RangeEnds = {
         end: await resolved(end),

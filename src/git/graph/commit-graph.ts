@@ -21,6 +21,17 @@ export type CommitGraph = {
   add(id: string, parents: readonly number[]): number;
 };
 
+/** The number that hexadecimal digits of a text give; more than any of so many digits if one of them is none. */
+function hexAsNumber(text: string, start: number, end: number): number {
+  let number = 0;
+  for (let i = start; i < end; i++) {
+    const c = text.charCodeAt(i);
+    const digit = c >= 48 && c <= 57 ? c - 48 : c >= 97 && c <= 102 ? c - 87 : 0x10000;
+    number = number * 16 + digit;
+  }
+  return number;
+}
+
 /** Makes a graph that begins with what was loaded. */
 export function createCommitGraph(base: ResidentGraph): CommitGraph {
   const { count, idBytes, ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents } = base;
@@ -31,29 +42,27 @@ export function createCommitGraph(base: ResidentGraph): CommitGraph {
   const laterParents: (readonly number[])[] = [];
 
   function baseNumber(id: string): number {
-    const first = Number.parseInt(id.slice(0, 4), 16);
+    const first = hexAsNumber(id, 0, 4);
     let low = fanout[first] ?? 0;
     let high = fanout[first + 1] ?? 0;
-    const key = Number.parseInt(id.slice(4, 12), 16);
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const found = view.readUInt32BE(middle * idBytes + 2);
-      if (found < key) low = middle + 1;
-      else if (found > key) high = middle;
-      else return searchEqual(id, key, middle, low, high);
+      const order = compareAt(middle, id);
+      if (order === 0) return numberAt[middle] ?? -1;
+      if (order < 0) low = middle + 1;
+      else high = middle;
     }
     return -1;
   }
 
-  /** Six equal bytes are equal ids, but for an attacker's; then the places around are looked at one by one. */
-  function searchEqual(id: string, key: number, middle: number, low: number, high: number): number {
-    for (const step of [-1, 1]) {
-      for (let place = step < 0 ? middle : middle + 1; place >= low && place < high; place += step) {
-        if (view.readUInt32BE(place * idBytes + 2) !== key) break;
-        if (hexAt(place) === id) return numberAt[place] ?? -1;
-      }
+  /** Negative, zero or positive as the id at a place is below, equal to or above another that has the same first two bytes. */
+  function compareAt(place: number, id: string): number {
+    const start = place * idBytes;
+    for (let i = 2; i < idBytes; i++) {
+      const difference = (ids[start + i] ?? 0) - hexAsNumber(id, i * 2, i * 2 + 2);
+      if (difference !== 0) return difference;
     }
-    return -1;
+    return 0;
   }
 
   const hexAt = (place: number) => view.toString('hex', place * idBytes, (place + 1) * idBytes);

@@ -13,7 +13,7 @@ const fromTip = 1;
 const fromBase = 2;
 
 /** Commits looked at between two chances to give way. */
-const stride = 16_384;
+const stride = 4_096;
 
 /**
  * The commits of `base..tip`: reachable from `tip` and not from `base`, as `git rev-list` has it. Both are painted downwards in

@@ -11,7 +11,7 @@ export type Descendants = {
 };
 
 /** Commits looked at between two chances to give way. */
-const stride = 16_384;
+const stride = 4_096;
 
 /**
  * Descendants of a commit in one upward pass: a commit has a higher number than its parents, so that when its turn comes it is

@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { MemoirError, quote } from '../../domain/errors.js';
+import { fileKind } from '../file-kind.js';
 import type { Layout } from '../layout.js';
 import type { Reader } from '../reader/reader.js';
 import type { WalkedCommit } from '../reader/reader-protocol.js';
@@ -20,6 +22,8 @@ export type History = {
    * DATA_LOSS if the repository is damaged
    */
   graphWith(ids: readonly string[]): Promise<CommitGraph>;
+  /** Begins to load the history if that is quick because the repository has a commit-graph. */
+  preload(): void;
   /** The graph if it is loaded. */
   loaded(): CommitGraph | undefined;
   close(): Promise<void>;
@@ -172,6 +176,13 @@ export function createHistory({ layout, reader, slicer, keptIn, log, patience }:
 
   return {
     graphWith,
+    preload() {
+      if (graph || loading || closed) return;
+      const info = join(layout.objectDir, 'info');
+      if (fileKind(join(info, 'commit-graph')) || fileKind(join(info, 'commit-graphs/commit-graph-chain'))) {
+        startLoad([], false).catch(() => undefined);
+      }
+    },
     loaded: () => graph,
     async close() {
       closed = true;

@@ -19,18 +19,27 @@ export function importCommits(
 ): void {
   const { name, hash } = layout;
   const first = table.count;
-  for (const start of starts) addRow(table, Buffer.from(start, 'hex'));
   const id = Buffer.alloc(hash.bytes);
-  for (let row = first; row < table.count; row++) {
+  let row = first;
+  // One start after another: what it reaches lies close together in a pack, and then most others are there already.
+  for (const start of starts) {
+    addRow(table, Buffer.from(start, 'hex'));
+    for (; row < table.count; row++) {
+      readRow(row);
+      onRead(row + 1 - first);
+    }
+  }
+
+  function readRow(row: number): void {
     table.ids.copy(id, 0, row * hash.bytes, (row + 1) * hash.bytes);
     const object = objects.readUnverified(id);
-    if (object?.type !== 'commit')
+    if (object?.type !== 'commit') {
       throw damaged(name, `commit ${id.toString('hex')} is ${object ? `a ${object.type}` : 'missing'}`);
+    }
     const commit = parseCommit(object.data, hash.hex, (what) => damaged(name, `object ${id.toString('hex')}: ${what}`));
     const parents = commit.parents.map((parent) => addRow(table, Buffer.from(parent, 'hex')));
     setParents(table, row, parents);
     table.dates[row] = commit.date;
     table.trees.write(commit.tree, row * hash.bytes, 'hex');
-    onRead(row + 1 - first);
   }
 }
