@@ -8,10 +8,45 @@ export const repositoryName = z
   .regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/)
   .max(255);
 
-/** Where a repository is. */
-export const repositoryConfig = z.strictObject({
-  /** Directory of a local repository, bare or not. */
-  path: z.string().min(1),
+/** Where a repository is: a local directory, or a server that it is fetched from. */
+export const repositoryConfig = z
+  .strictObject({
+    /** Directory of a local repository, bare or not. */
+    path: z.string().min(1).optional(),
+    /** Address of a remote repository, without user and password. */
+    url: z.string().min(1).optional(),
+    /** User and password, sent to that address alone. */
+    username: z.string().min(1).optional(),
+    password: z.string().min(1).optional(),
+  })
+  .refine(({ path, url }) => (path === undefined) !== (url === undefined), 'give either path or url')
+  .refine(
+    ({ url, username, password }) =>
+      (username === undefined) === (password === undefined) && (username === undefined || url !== undefined),
+    'give username and password both, with url, or neither',
+  );
+
+/** What is allowed of remote repositories, and when they are fetched. Times are in seconds. */
+export const remotesConfig = z.strictObject({
+  /** Hosts that may be fetched from; `*.example.org` for all below one. */
+  allowed_hosts: z.array(z.string().min(1)).default([]),
+  /** Whether `http:` is allowed beside `https:`. */
+  allow_http: z.boolean().default(false),
+  /** Whether hosts with private addresses are allowed. */
+  allow_private_addresses: z.boolean().default(false),
+  /** How old the last fetch may be when a repository is asked for. */
+  refresh_after: z.number().min(0).max(86_400).default(10),
+  /** How old the last fetch may be where the next one fails; 0 refuses what could be stale. */
+  accept_stale: z.number().min(0).max(31_536_000).default(0),
+  /** Longest time of one fetch. */
+  deadline: z.number().min(1).max(86_400).default(120),
+  /** Longest silence in one fetch. */
+  silence: z.number().min(1).max(3_600).default(30),
+  /** Most bytes of one fetch. */
+  max_bytes: z
+    .int()
+    .min(1)
+    .default(1024 * 1024 * 1024),
 });
 
 /** Everything that a server can be told. File, environment and flags all give values of this. */
@@ -24,6 +59,8 @@ export const serverConfig = z.strictObject({
   store: z.string().optional(),
   /** Repositories by name. */
   repositories: z.record(repositoryName, repositoryConfig).default({}),
+  /** Rules for repositories that are fetched from elsewhere. */
+  remotes: remotesConfig.prefault({}),
   /** TOML file of the policy, of who may do what. Without it everybody may do everything. */
   policy: z.string().min(1).optional(),
   /** Docker registries that are asked what tags name, by the beginning of the names of repositories. */

@@ -29,6 +29,7 @@ import { openJobStreams } from './jobs/job-streams.js';
 import { watchLeases } from './jobs/leases.js';
 import { ownWrites } from './jobs/own-writes.js';
 import { openPolicyFile } from './policy/policy-file.js';
+import { remoteRules, repositoryPlaces } from './repository-places.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { exclusionsService } from './rpc/exclusions-service.js';
 import { historyService } from './rpc/history-service.js';
@@ -70,7 +71,12 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     mkdirSync(config.data_dir, { recursive: true });
     const storeUrl = config.store ?? sqliteUrl(join(config.data_dir, 'events.sqlite'));
     const storeLabel = storeName(storeUrl);
-    const repositories = await openRepositories(config.repositories);
+    const repositories = await openRepositories(repositoryPlaces(config), {
+      edge,
+      directory: join(config.data_dir, 'git'),
+      log: logger,
+      remotes: remoteRules(config),
+    });
     closers.push(() => repositories.close());
     const store = await openStore(storeUrl, edge, (message) => logger.warn(message));
     closers.push(() => store.close());

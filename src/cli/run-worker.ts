@@ -35,17 +35,18 @@ export type WorkerOptions = {
  * @throws MemoirError INVALID_ARGUMENT if an option is wrong; CallError if the server refuses claims
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const repositories = await repositorySettings({
+  const configured = await repositorySettings({
     file: options.config,
     environment: process.env,
     flags: { repositories: options.repository },
     directory: process.cwd(),
   });
+  const repositories = localOnes(configured);
   if (Object.keys(repositories).length === 0) {
     throw invalid(
       'repositories',
       'BAD_OPTIONS',
-      'no repository is given: --repository, MEMOIR_REPOSITORIES or --config',
+      'no local repository is given: --repository, MEMOIR_REPOSITORIES or --config',
     );
   }
   const environment = scriptEnvironment(process.env, options.passEnv ?? []);
@@ -82,4 +83,13 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     connection.close();
     await directory.remove();
   }
+}
+
+/** Scripts are checked out of directories; jobs of other repositories are left to workers that have them. */
+function localOnes(
+  repositories: Awaited<ReturnType<typeof repositorySettings>>,
+): Readonly<Record<string, { readonly path: string }>> {
+  return Object.fromEntries(
+    Object.entries(repositories).flatMap(([name, { path }]) => (path === undefined ? [] : [[name, { path }]])),
+  );
 }

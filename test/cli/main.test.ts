@@ -196,7 +196,7 @@ test('a wrong configuration names its place, and a server that cannot start says
     [['serve', '--data-dir', other], { MEMOIR_LOG_LEVEL: 'loud' }, /MEMOIR_LOG_LEVEL: "loud"/],
     [['serve', '--data-dir', other, '--listen', address], {}, /cannot start.*(in use|EADDRINUSE)/],
     [['serve', '--data-dir', other, '--repository', 'r=/no/where'], {}, /no\/where/],
-    [['worker', '--store-dir', other, '--server', address], {}, /no repository is given/],
+    [['worker', '--store-dir', other, '--server', address], {}, /no local repository is given/],
     [
       [
         'worker',

@@ -47,7 +47,7 @@ const layers: readonly Layer[] = [
     imports: [...inner, 'eventstore', 'git', 'images', 'projections', 'jobs', 'rpc client'],
   },
   { name: 'worker', paths: ['src/worker/'], imports: [...inner, 'git', 'config', 'rpc client'] },
-  { name: 'main', paths: ['src/main.ts'], imports: ['*'] },
+  { name: 'main', paths: ['src/main.ts', 'src/repository-places.ts'], imports: ['*'] },
   { name: 'serve', paths: ['src/cli/run-server.ts'], imports: [...inner, 'config', 'cli', 'main'] },
   { name: 'cli', paths: ['src/cli/'], imports: [...inner, 'git', 'config', 'rpc client', 'worker', 'serve'] },
   { name: 'outside', paths: ['test/', 'bench/', 'demo/'], imports: ['*'] },

@@ -1,0 +1,53 @@
+import { basename, dirname } from 'node:path';
+import test from 'ava';
+import { serverConfig } from '../../src/config.js';
+import { serveGit } from '../support/git-http-server.js';
+import { makeProject } from '../support/project.js';
+import { failure } from '../support/refused.js';
+import { complete, find, uuidOf } from '../support/runs.js';
+import { startTestServer } from '../support/server.js';
+
+const project = makeProject();
+const origin = await serveGit(dirname(project.repository.path));
+const remotes = serverConfig.shape.remotes.parse({
+  allowed_hosts: ['127.0.0.1'],
+  allow_http: true,
+  allow_private_addresses: true,
+  refresh_after: 0,
+});
+const url = `${origin.url}/${basename(project.repository.path)}/.git`;
+const server = await startTestServer({ settings: { repositories: { project: { url } }, remotes } });
+const ada = server.as('ada');
+
+test.after.always(async () => {
+  await server.dispose();
+  await origin.close();
+  project.repository.dispose();
+});
+
+test.serial(
+  'a job is taken from a repository that is fetched, and reused when its branch is named again',
+  async (t) => {
+    const made = await find(ada, { scriptVersion: 'old' });
+    t.is(made.job?.scriptVersion, project.first);
+    await complete(ada, uuidOf(made));
+    t.is(uuidOf(await find(ada, { scriptVersion: 'main', minimumScriptVersion: 'old' })), uuidOf(made));
+    project.repository.git('branch', '--force', 'old', project.second);
+    const moved = await find(ada, { scriptVersion: 'old' });
+    t.is(moved.job?.scriptVersion, project.second, 'a branch that moved is seen');
+  },
+);
+
+test.serial('a server that cannot be fetched from is UNAVAILABLE, not a stale answer', async (t) => {
+  origin.instead = (_request, response) => void response.writeHead(500).end();
+  const error = await failure(t, () => find(ada, { scriptVersion: 'main' }));
+  t.is(error.reason, 'MIRROR_UNAVAILABLE');
+  origin.instead = undefined;
+  t.truthy((await find(ada, { scriptVersion: 'main' })).job);
+});
+
+test('a remote repository that no rule allows keeps the server from starting', async (t) => {
+  const settings = { repositories: { project: { url } }, remotes: serverConfig.shape.remotes.parse({}) };
+  const error = await t.throwsAsync(startTestServer({ settings }));
+  t.regex(error?.message ?? '', /repository "project" at "http:.*: /);
+});
