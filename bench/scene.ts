@@ -21,7 +21,7 @@ export type Scene = {
   dispose(): void;
 };
 
-/** Makes the repository, with one commit on branch `main`. */
+/** Makes the repository, with one commit on branch `main`, and one more on branch `later`. */
 export function makeScene(): Scene {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-bench-'));
   const repository = join(directory, 'repository');
@@ -30,7 +30,9 @@ export function makeScene(): Scene {
   git('init', '-q', '-b', 'main');
   writeFileSync(join(repository, 'run.sh'), '#!/bin/sh\ncat\n');
   git('add', '.');
-  git('-c', 'user.name=bench', '-c', 'user.email=bench@example.org', 'commit', '-qm', 'script');
+  const who = ['-c', 'user.name=bench', '-c', 'user.email=bench@example.org'];
+  git(...who, 'commit', '-qm', 'script');
+  git('branch', 'later', git(...who, 'commit-tree', 'main^{tree}', '-p', 'main', '-m', 'later'));
   const seed: Seed = { repository: 'bench', script: 'run.sh', commit: git('rev-parse', 'HEAD'), owner: 'bench' };
   return {
     seed,

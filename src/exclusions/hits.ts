@@ -1,9 +1,9 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { LineageRow } from '../../projections/lineage.js';
 import type { ReadModel } from '../../projections/read-model.js';
 import type { Access } from '../domain/access.js';
+import { pace } from './pace.js';
 import { seesJob } from './permit.js';
 import type { ExclusionRules } from './rules.js';
 import { jobOf, type Trace } from './trace.js';
@@ -23,9 +23,6 @@ export type Hits = {
   readonly count: number;
 };
 
-/** Jobs that are looked at between two chances for other work. */
-const pageSize = 100;
-
 /** Of the jobs of a trace that may be read, those that could be reused if the exclusion did not stand, `limit` of them by name. */
 export async function hitsOf(
   { lineage, jobs }: Pick<ReadModel, 'lineage' | 'jobs'>,
@@ -37,8 +34,9 @@ export async function hitsOf(
   const first: Hit[] = [];
   let count = 0;
   const positions = Float64Array.from(new Set([...direct, ...through.keys()])).sort();
-  for (const [i, position] of positions.entries()) {
-    if (i % pageSize === pageSize - 1) await turn();
+  const breathe = pace();
+  for (const position of positions) {
+    await breathe();
     const row = lineage.job(position);
     if (!row || !access.reads(row) || !isReusable(row) || (await isUnderAnother(row))) continue;
     count++;

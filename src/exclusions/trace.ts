@@ -1,9 +1,9 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import type { LineageRow } from '../../projections/lineage.js';
 import type { ReadModel } from '../../projections/read-model.js';
 import { type ExcludableJob, hitsItself } from '../domain/exclusions.js';
 import type { Position } from '../eventstore/port.js';
 import type { CommitRanges } from './commit-ranges.js';
+import { pace } from './pace.js';
 import type { Held } from './standing.js';
 
 /** Rows that are read at once: a millisecond or two. */
@@ -70,7 +70,8 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
       if (row) yield [row];
       return;
     }
-    for (let after = 0; ; await turn()) {
+    const breathe = pace();
+    for (let after = 0; ; await breathe()) {
       const rows =
         target.case === 'output'
           ? rowsAt(lineage.givers(target.value, after, pageSize))
@@ -90,8 +91,9 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
     trace.outputs.set(output, uuid);
     // A breadth-first search, so that each job is reached by the shortest way.
     const open = [{ output, uuid }];
+    const breathe = pace();
     for (const next of open) {
-      for (let after = 0; ; await turn()) {
+      for (let after = 0; ; await breathe()) {
         const takers = lineage.takers(next.output, after, pageSize);
         for (const position of takers) {
           if (trace.through.has(position)) continue;
@@ -104,7 +106,7 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
         if (takers.length < pageSize) break;
         after = takers.at(-1) as number;
       }
-      await turn();
+      await breathe();
     }
   }
 
@@ -128,7 +130,11 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
         }
       }
       if (!exclusion.cascade) return trace;
-      for (const { output, uuid } of given) await spread(trace, output, uuid);
+      const breathe = pace();
+      for (const { output, uuid } of given) {
+        await spread(trace, output, uuid);
+        await breathe();
+      }
       // What is known to be wrong is wrong wherever it came from.
       if (exclusion.target.case === 'output') await spread(trace, exclusion.target.value, '');
       return trace;
