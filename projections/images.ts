@@ -27,8 +27,10 @@ export const images: Projection = {
     ) STRICT;
     CREATE UNIQUE INDEX image_locator ON image (locator, tag);
     CREATE INDEX image_hash ON image (hash, repository);
-    CREATE INDEX image_repository ON image (repository, position);
-    CREATE INDEX image_tag ON image (repository, tag, position);
+    CREATE INDEX image_held ON image (forgotten_at, position);
+    CREATE INDEX image_of_repository ON image (repository, position);
+    CREATE INDEX image_held_of_repository ON image (repository, forgotten_at, position);
+    CREATE INDEX image_tag ON image (repository, tag, forgotten_at, position);
   `,
   prepare(db) {
     const owner = db.prepare('SELECT repository FROM image WHERE locator = ? LIMIT 1').pluck();
@@ -36,7 +38,7 @@ export const images: Projection = {
     const insert = db.prepare(`
       INSERT INTO image (position, locator, hash, repository, tag, registered_at) VALUES (?, ?, ?, ?, ?, ?)`);
     const forgotten = db.prepare(`
-      UPDATE image SET forgotten_at = ? WHERE locator = ? AND repository = ? AND forgotten_at IS NULL`);
+      UPDATE image SET forgotten_at = ? WHERE locator = ? AND +repository = ? AND +forgotten_at IS NULL`);
     return {
       ImageRegistered({ image, registeredAt }, { position }) {
         if (!image) return;
@@ -85,14 +87,8 @@ export type ImageListing = {
 /** Reads of the images. */
 export function imageQueries(db: Database.Database) {
   const byLocator = db.prepare('SELECT * FROM image WHERE locator = ? ORDER BY position DESC');
-  const page = db.prepare(`
-    SELECT * FROM image WHERE position < @before AND (@all OR forgotten_at IS NULL) ORDER BY position DESC LIMIT @limit`);
-  const pageOf = db.prepare(`
-    SELECT * FROM image WHERE repository = @repository AND position < @before AND (@all OR forgotten_at IS NULL)
-    ORDER BY position DESC LIMIT @limit`);
-
   const statements = new Map<string, Database.Statement>();
-  function all(sql: string, search: ImageSearch): ImageRow[] {
+  function all(sql: string, search: object): ImageRow[] {
     const statement = statements.get(sql) ?? db.prepare(sql);
     statements.set(sql, statement);
     return statement.all(search) as ImageRow[];
@@ -103,9 +99,8 @@ export function imageQueries(db: Database.Database) {
     byLocator: (locator: string) => byLocator.all(locator) as ImageRow[],
     /** The newest image that a search means and that is not forgotten. */
     newest(search: ImageSearch): ImageRow | undefined {
-      const tail = 'AND forgotten_at IS NULL ORDER BY position DESC LIMIT 1';
       const rows = conditions(search).flatMap((condition) =>
-        all(`SELECT * FROM image WHERE ${condition} ${tail}`, search),
+        all(`SELECT * FROM image WHERE ${held(condition)} ORDER BY position DESC LIMIT 1`, search),
       );
       return rows.sort((a, b) => b.position - a.position)[0];
     },
@@ -113,13 +108,18 @@ export function imageQueries(db: Database.Database) {
     locators: (search: ImageSearch): ReadonlySet<string> =>
       new Set(
         conditions(search)
-          .flatMap((condition) => all(`SELECT DISTINCT locator FROM image WHERE ${condition}`, search))
+          .flatMap((condition) => all(`SELECT locator FROM image WHERE ${condition}`, search))
           .map(({ locator }) => locator),
       ),
     /** Images, the newest first. */
     page({ repository, includeForgotten, before, limit }: ImageListing): ImageRow[] {
-      const bound = { repository, before, limit, all: Number(includeForgotten) };
-      return (repository === '' ? page : pageOf).all(bound) as ImageRow[];
+      const which = [
+        'position < @before',
+        ...(repository === '' ? [] : ['repository = @repository']),
+        ...(includeForgotten ? [] : ['forgotten_at IS NULL']),
+      ].join(' AND ');
+      const sql = `SELECT * FROM image WHERE ${which} ORDER BY position DESC LIMIT @limit`;
+      return all(sql, { repository, before, limit });
     },
   };
 }
@@ -130,4 +130,9 @@ function conditions({ repository, tag, hash }: ImageSearch): readonly string[] {
   const ofName = [...(repository === undefined ? [] : ['repository = @repository']), ...(hash ? ['hash = @hash'] : [])];
   const byLocator = ['locator = @locator', ...ofTag].join(' AND ');
   return ofName.length === 0 ? [byLocator] : [byLocator, [...ofName, ...ofTag].join(' AND ')];
+}
+
+/** The condition, of images that are not forgotten. Where it means few images by itself, it keeps the index that finds them. */
+function held(condition: string): string {
+  return `${condition} AND ${/locator|hash/.test(condition) ? '+' : ''}forgotten_at IS NULL`;
 }
