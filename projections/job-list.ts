@@ -2,6 +2,7 @@ import type Database from 'better-sqlite3';
 import { type JobField, jobFields } from '../src/domain/filters/field.js';
 import type { JobFilter } from '../src/domain/filters/filter.js';
 import type { JobOrder } from '../src/domain/filters/job-order.js';
+import { type AccessPath, accessPath } from './access-path.js';
 import { compileFilters } from './job-filters.js';
 import type { JobRow } from './jobs.js';
 import { type Readers, readableBy } from './readers.js';
@@ -54,14 +55,8 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
   const run = (piece: Sql) => watched.statement(db, piece.text, tests);
 
   const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
-  const values = keys.map(({ column }, i) => `${column} AS key${i}`);
-  const all = joined('AND', [...conditions, ...(query.after ? [behind(keys, query.after)] : [])]);
-  const page = sql(
-    `SELECT ${[...columns, ...values].join(', ')} FROM ${from} WHERE ${all.text} ` +
-      `ORDER BY ${keys.map(({ column, descending }) => `${column}${descending ? ' DESC' : ''}`).join(', ')} LIMIT ?`,
-    ...all.values,
-    query.limit + 1,
-  );
+  const all = [...conditions, ...(query.after ? [behind(keys, query.after)] : [])];
+  const page = pageOf({ from, columns, keys, limit: query.limit + 1 }, all, accessPath(query));
   const found = run(page).iterate(...page.values) as IterableIterator<JobRow & Record<string, KeyValue>>;
   const answer = takePage(found, query, keys.length);
   if (!query.countTotal) return { ...answer, total: undefined };
@@ -73,6 +68,39 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
       .pluck()
       .get(...count.values) as number,
   };
+}
+
+type PageOf = {
+  readonly from: string;
+  readonly columns: readonly string[];
+  readonly keys: readonly Key[];
+  readonly limit: number;
+};
+
+function pageOf({ from, columns, keys, limit }: PageOf, conditions: readonly Sql[], path: AccessPath): Sql {
+  const select = (what: readonly string[], of: string, where: readonly Sql[]) => {
+    const all = joined('AND', where);
+    const text = `SELECT ${what.join(', ')} FROM ${of} WHERE ${all.text} ORDER BY ${orderOf(keys)} LIMIT ?`;
+    return sql(text, ...all.values, limit);
+  };
+  const keyColumns = keys.map(({ column }, i) => `${column} AS key${i}`);
+  const wanted = [...columns, ...keyColumns];
+  if (path.by === 'planner') return select(wanted, from, conditions);
+  if (path.by === 'creation') return select(wanted, `${from} INDEXED BY job_created`, conditions);
+  // Positions first, so that no more whole rows are read than the page has.
+  const parts = path.branches.map((branch) => select(keyColumns, from, [branch, ...conditions]));
+  const union = parts.map(({ text }) => `SELECT * FROM (${text})`).join(' UNION ');
+  const order = orderOf(keys.map((key, i) => ({ ...key, column: `key${i}` })));
+  const positions = `SELECT key${keys.length - 1} AS found FROM (${union}) ORDER BY ${order} LIMIT ?`;
+  return sql(
+    `SELECT ${wanted.join(', ')} FROM (${positions}) CROSS JOIN job ON job.position = found ORDER BY ${orderOf(keys)}`,
+    ...parts.flatMap(({ values }) => values),
+    limit,
+  );
+}
+
+function orderOf(keys: readonly Key[]): string {
+  return keys.map(({ column, descending }) => `${column}${descending ? ' DESC' : ''}`).join(', ');
 }
 
 function takePage(

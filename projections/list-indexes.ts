@@ -8,6 +8,7 @@ export const listIndexes = `
     CREATE INDEX IF NOT EXISTS job_repository ON job (repository, created_at);
     CREATE INDEX IF NOT EXISTS job_script ON job (repository, script, created_at);
     CREATE INDEX IF NOT EXISTS job_owner ON job (owner, created_at);
+    CREATE INDEX IF NOT EXISTS job_claimed_by ON job (claimed_by, created_at) WHERE claimed_by <> '';
     CREATE INDEX IF NOT EXISTS job_script_version ON job (script_version, created_at);
     CREATE INDEX IF NOT EXISTS job_unusual_state ON job (state, created_at) WHERE state <> ${JobState.COMPLETE};
     CREATE INDEX IF NOT EXISTS job_docker_image ON job (docker_image_locator, created_at) WHERE docker_image_locator <> '';

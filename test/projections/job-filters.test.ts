@@ -1,8 +1,10 @@
 import { join } from 'node:path';
+import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import test, { type ExecutionContext } from 'ava';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { accessPath } from '../../projections/access-path.js';
 import { type ListQuery, listJobs } from '../../projections/job-list.js';
 import { watch } from '../../projections/watched.js';
 import { compareText } from '../../src/domain/filters/compare-text.js';
@@ -12,7 +14,7 @@ import { newestFirst, parseOrder } from '../../src/domain/filters/job-order.js';
 import { filterFailure, jobTest, targetValue } from '../../src/domain/filters/matches.js';
 import { parseFilters } from '../../src/domain/filters/parse-filters.js';
 import { anyFilterOf } from '../domain/filters/any-filter.js';
-import { naiveMatch } from '../domain/filters/naive.js';
+import { naiveMatch, type Triple } from '../domain/filters/naive.js';
 import { anyHistory, happen, type Told } from './history.js';
 import { catchUp, openScratch } from './scratch.js';
 
@@ -123,6 +125,67 @@ test('every order by every field is that of the domain, and pages put together a
     fc.property(anyOrder, fc.integer({ min: 1, max: 20 }), (keys, limit) => check(keys, limit)),
     { numRuns: 100 },
   );
+});
+
+test('what a list shows is what its reader may read, by every way in which jobs are come by', async (t) => {
+  const { db, jobs } = await historyOf(t, 5);
+  const watched = watch(db, () => false);
+  const oneOf = (field: string, values: readonly string[]) =>
+    fc
+      .tuple(fc.constantFrom('in', 'in', 'not in'), fc.subarray([...new Set(values)]))
+      .map(([operator, some]): Triple => [field, operator, some]);
+  const anyFilter = fc.oneof(
+    oneOf('owner', ['alice', 'bob', 'nobody']),
+    oneOf('repository', ['weather', 'climate/long-term']),
+    oneOf('state', ['Queued', 'Running', 'Failed', 'Cancelled', 'Complete']),
+    oneOf('docker_image_locator', ['image:1', '']),
+    oneOf(
+      'uuid',
+      jobs.slice(0, 20).map(({ uuid }) => uuid),
+    ),
+    oneOf(
+      'output',
+      jobs.map(({ output }) => output),
+    ),
+    anyFilterOf(jobs),
+  );
+  const anyReaders = fc.record({
+    principal: fc.constantFrom('alice', 'w1', 'nobody'),
+    repositories: fc.subarray(['weather', 'climate/long-term']),
+  });
+  const ways = new Set<string>();
+  fc.assert(
+    fc.property(
+      fc.array(anyFilter, { maxLength: 2 }),
+      fc.option(anyReaders, { nil: undefined }),
+      fc.constantFrom('created_at', 'created_at desc', 'priority, created_at'),
+      fc.integer({ min: 1, max: 30 }),
+      (triples, readers, orderBy, limit) => {
+        const { plain: filters } = parseFilters(triples.map((triple) => filterFromTriple(triple)));
+        const order = parseOrder(orderBy);
+        const asked = { ...query, filters, readers, order, limit };
+        ways.add(accessPath(asked).by);
+        const may = ({ owner, claimedBy, repository }: Job) =>
+          !readers || [owner, claimedBy].includes(readers.principal) || readers.repositories.includes(repository);
+        const expected = jobs.filter((job) => may(job) && triples.every((triple) => naiveMatch(job, triple)));
+        const found: string[] = [];
+        let after: ListQuery['after'];
+        do {
+          const page = listJobs(db, { ...asked, after }, watched);
+          t.is(page.total, expected.length);
+          found.push(...page.rows.map(({ uuid }) => uuid));
+          after = page.next;
+        } while (after);
+        const message = JSON.stringify([triples, readers, orderBy]);
+        t.deepEqual(found.toSorted(), expected.map(({ uuid }) => uuid).sort(), message);
+        const times = found.map((uuid) => timestampMs(jobs.find((job) => job.uuid === uuid)?.createdAt as Timestamp));
+        const sorted = times.toSorted((a, b) => (orderBy === 'created_at' ? a - b : b - a));
+        if (order.length === 1) t.deepEqual(times, sorted, message);
+      },
+    ),
+    { numRuns: 400 },
+  );
+  t.deepEqual([...ways].sort(), ['branches', 'creation', 'planner']);
 });
 
 function compare(a: unknown, b: unknown): number {
