@@ -256,27 +256,18 @@ export function jobFromRow(row: JobRow): Job {
 /** A lease as the read model knows it. */
 export type LeaseRow = { readonly uuid: string; readonly lease_ms: number; readonly lease_revision: number };
 
-/** Where a page of jobs, newest first, goes on. */
-export type JobCursor = { readonly createdAt: number; readonly position: number };
-
 /** Reads of the jobs that were not deleted. */
 export function jobQueries(db: Database.Database) {
   const byUuid = db.prepare(`SELECT * FROM job WHERE ${whereUuid} AND deleted = 0`);
   const bySubmitId = db.prepare(
     "SELECT * FROM job WHERE owner = ? AND submit_id = ? AND submit_id <> '' ORDER BY position LIMIT 1",
   );
-  const page = db.prepare(`
-    SELECT * FROM job WHERE deleted = 0 AND (created_at, position) < (?, ?)
-    ORDER BY created_at DESC, position DESC LIMIT ?`);
   const running = db.prepare(`SELECT uuid, lease_ms, lease_revision FROM job WHERE state = ${JobState.RUNNING}`);
   return {
     /** The row of a job. */
     get: (uuid: string) => byUuid.get(uuid, uuid) as JobRow | undefined,
     /** The first job that an owner made with a submit_id, deleted or not. */
     bySubmitId: (owner: string, submitId: string) => bySubmitId.get(owner, submitId) as JobRow | undefined,
-    /** Up to `limit` rows, newest first, after the cursor. */
-    page: (after: JobCursor | undefined, limit: number) =>
-      page.all(after?.createdAt ?? Number.MAX_SAFE_INTEGER, after?.position ?? 0, limit) as JobRow[],
     /** The leases of all running jobs. */
     leases: () => running.all() as LeaseRow[],
   };

@@ -1,5 +1,4 @@
 import type Database from 'better-sqlite3';
-import type { JobRow } from './jobs.js';
 import type { Projection } from './projection.js';
 
 /** Queued jobs in the order in which workers get them: by `urgency`, the negative priority, then by `position`, that of JobRequested. */
@@ -41,7 +40,6 @@ export type QueuedRow = QueueCursor & { readonly uuid: string; readonly reposito
 /** Reads of the queue. */
 export function queueQueries(db: Database.Database) {
   const rest = '(urgency, queued.position) > (?, ?) ORDER BY urgency, queued.position LIMIT ?';
-  const page = db.prepare(`SELECT job.* FROM queued JOIN job ON job.position = queued.position WHERE ${rest}`);
   const places = db.prepare(`SELECT position, uuid, repository, -urgency AS priority FROM queued WHERE ${rest}`);
   const placesOf = db.prepare(
     `SELECT position, uuid, repository, -urgency AS priority FROM queued WHERE repository = ? AND ${rest}`,
@@ -50,8 +48,6 @@ export function queueQueries(db: Database.Database) {
   const bounds = (cursor: QueueCursor | undefined): [number, number] =>
     cursor ? [-cursor.priority, cursor.position] : [-(2 ** 31), 0];
   return {
-    /** Up to `limit` queued jobs after the cursor. */
-    page: (cursor: QueueCursor | undefined, limit: number) => page.all(...bounds(cursor), limit) as JobRow[],
     /** Up to `limit` places after the cursor, of these repositories alone unless there are none. */
     places(cursor: QueueCursor | undefined, limit: number, repositories: readonly string[]): QueuedRow[] {
       if (repositories.length === 0) return places.all(...bounds(cursor), limit) as QueuedRow[];

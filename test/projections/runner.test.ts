@@ -56,10 +56,6 @@ function agrees(t: ExecutionContext, db: Database.Database, told: Told): void {
   const queue = queueQueries(db);
   t.is(queue.size(), queued.length);
   t.deepEqual(
-    queue.page(undefined, 1_000).map(({ uuid }) => uuid),
-    queued,
-  );
-  t.deepEqual(
     queue.places(undefined, 1_000, []).map(({ uuid }) => uuid),
     queued,
   );
