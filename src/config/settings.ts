@@ -80,11 +80,16 @@ function firstError(error: z.ZodError, layers: readonly Layer[]): Error {
   return invalid(key, 'BAD_CONFIG', `${origin}: ${what} is no value of ${quote(key)}: ${why}`);
 }
 
-/** The value as a message may show it: a registry's password is never shown, nor what may hold one. */
-function shownValue([first, ...rest]: readonly PropertyKey[], value: unknown): string {
-  const mayBeSecret = first === 'registries' && (rest.at(-1) !== 'url' || typeof value !== 'string');
-  if (mayBeSecret && (typeof value === 'object' || typeof value === 'string')) return '(not shown)';
-  if (typeof value === 'string') return first === 'registries' ? value.replace(/\/\/[^/]*@/, '//(not shown)@') : value;
+/** Settings whose members may have passwords. */
+const withPasswords: readonly PropertyKey[] = ['registries', 'repositories'];
+
+/** The value as a message may show it: a password is never shown, nor what may hold one. */
+function shownValue([first = '', ...rest]: readonly PropertyKey[], value: unknown): string {
+  const open = !withPasswords.includes(first);
+  const plain = open || rest.at(-1) === 'url' || rest.at(-1) === 'path';
+  if (!plain && (typeof value === 'object' || typeof value === 'string')) return '(not shown)';
+  if (!open && typeof value === 'object') return '(not shown)';
+  if (typeof value === 'string') return open ? value : value.replace(/\/\/[^/]*@/, '//(not shown)@');
   return JSON.stringify(value) ?? String(value);
 }
 

@@ -22,6 +22,16 @@ test('a data directory is all that is needed', async (t) => {
     data_dir: '/data',
     listen: '127.0.0.1:7420',
     registries: {},
+    remotes: {
+      accept_stale: 0,
+      allow_http: false,
+      allow_private_addresses: false,
+      allowed_hosts: [],
+      deadline: 120,
+      max_bytes: 1073741824,
+      refresh_after: 10,
+      silence: 30,
+    },
     repositories: {},
     reuse_if_outputs_differ: false,
     job_log_limit: 16 * 1024 * 1024,
@@ -88,6 +98,29 @@ test('registries come from the file alone, and are whole', async (t) => {
   t.is((await settings({ file, flags: { default_docker_image: 'base:2' } })).default_docker_image, 'base:2');
 });
 
+test('what is wrong with a remote repository is told without its password', async (t) => {
+  const secret = 's3cret';
+  for (const [toml, message] of [
+    [
+      `path = "/p"\nurl = "https://r"\nusername = "u"\npassword = "${secret}"`,
+      /repositories\.r.*: give either path or url/,
+    ],
+    [`password = "${secret}"\nurl = "https://r"`, /repositories\.r.*: give username and password both, with url/],
+    [
+      `path = "/p"\nusername = "u"\npassword = "${secret}"`,
+      /repositories\.r.*: give username and password both, with url/,
+    ],
+    [`url = "https://r"\nusername = "u"\npassword = ["${secret}"]`, /"\(not shown\)" is no value of .*password/],
+    [`url = "https://r"\npasword = "${secret}"`, /unknown key "repositories\.r\.pasword"/],
+    ['path = 1', /"1" is no value of "repositories\.r\.path"/],
+  ] as const) {
+    const file = fileOf(t, `data_dir = "/d"\n[repositories.r]\n${toml}\n`);
+    const error = await t.throwsAsync(settings({ file }), { instanceOf: MemoirError }, toml);
+    t.regex(error?.message ?? '', message);
+    t.false(error?.message.includes(secret), error?.message);
+  }
+});
+
 test('what is wrong with a registry is told without its password', async (t) => {
   const secret = 's3cret';
   for (const [toml, message] of [
@@ -123,8 +156,8 @@ for (const [what, sources, message] of [
   ],
   [
     'a key inside that means nothing',
-    { toml: '[repositories.a]\npath="/p"\nurl="x"' },
-    /unknown key "repositories.a.url"/,
+    { toml: '[repositories.a]\npath="/p"\nuri="x"' },
+    /unknown key "repositories.a.uri"/,
   ],
   ['a key with a meaning of its own', { toml: '__proto__ = 1' }, /unknown key "__proto__"/],
   ['a value of the wrong type', { toml: 'listen = 7420' }, /memoir.toml": "7420" is no value of "listen": .*string/],
