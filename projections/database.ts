@@ -42,7 +42,7 @@ function prepareFile(path: string, projections: readonly Projection[]): Database
     refuseDamage(db);
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = NORMAL');
-    db.pragma('cache_size = -65536');
+    db.pragma('cache_size = -32768');
     db.pragma('wal_autocheckpoint = 4000');
     db.exec(`CREATE TABLE IF NOT EXISTS projection (
       name TEXT PRIMARY KEY, version INTEGER NOT NULL, tables TEXT NOT NULL, position INTEGER NOT NULL, event_id TEXT NOT NULL

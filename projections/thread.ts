@@ -10,7 +10,7 @@ import type { ThreadData, ThreadMessage } from './thread-protocol.js';
 // The thread that keeps the read model, so that a rebuild or a burst never holds up the thread that answers calls.
 
 /** Events in one transaction while the log's past is applied: the more, the less often a page of an index is written again. */
-const batchSize = 4_000;
+const batchSize = 1_000;
 
 /** How long to wait after a failure, such as a full disk, before the batch is tried again, in milliseconds. */
 const retryAfter = 1_000;
