@@ -52,7 +52,7 @@ export function openJobLists(readModelPath: string, timeLimit: number): JobLists
         throw new MemoirError(
           'RESOURCE_EXHAUSTED',
           'TOO_MANY_LISTS',
-          `${waitingLong} lists that take long wait already; try again later, or narrow this one`,
+          `too many lists at once, ${error.message}; try again later, or narrow this one`,
         );
       }
       if (error instanceof Dropped) throw dropped(error);
