@@ -1,5 +1,6 @@
 import { JobState } from '../gen/memoir/jobs/v1/job_pb.js';
 import type { JobFilter } from '../src/domain/filters/filter.js';
+import { likePrefix } from '../src/domain/filters/like.js';
 import { compileFilters } from './job-filters.js';
 import type { ListQuery } from './job-list.js';
 import { type Sql, sql } from './sql.js';
@@ -22,6 +23,9 @@ const nearlyUnique = ['uuid', 'output'];
 /** Fields with an index that goes on with created_at. */
 const shared = ['repository', 'owner', 'script_version', 'docker_image_locator', 'arvados_sdk_version', 'state'];
 
+/** Fewest digits of an abbreviated commit that hardly any other commit begins with. */
+const shortestAbbreviation = 7;
+
 /** Most branches. */
 const mostBranches = 16;
 
@@ -33,6 +37,7 @@ export function accessPath({ from, filters, readers, order }: Omit<ListQuery, 'f
   const among = (names: readonly string[], most: number) =>
     narrowed.find(({ field, values }) => names.includes(field) && values.length <= most);
   if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(shared, 1)) return { by: 'planner' };
+  if (filters.some(isAbbreviation)) return { by: 'planner' };
   const several = among(shared, mostBranches);
   if (several) return { by: 'branches', branches: several.values.map((value) => one(several.filter, value)) };
   if (readers && readers.repositories.length <= mostBranches - 2) {
@@ -45,6 +50,12 @@ export function accessPath({ from, filters, readers, order }: Omit<ListQuery, 'f
     return { by: 'branches', branches };
   }
   return { by: 'creation' };
+}
+
+/** Whether a filter looks for an abbreviated commit. */
+function isAbbreviation({ target, test }: JobFilter): boolean {
+  const commit = target.of === 'field' && target.field === 'script_version';
+  return commit && test.is === 'like' && !test.pattern.fold && likePrefix(test.pattern).length >= shortestAbbreviation;
 }
 
 type Narrow = { readonly filter: JobFilter; readonly field: string; readonly values: readonly (string | number)[] };

@@ -13,4 +13,5 @@ export const listIndexes = `
     CREATE INDEX IF NOT EXISTS job_unusual_state ON job (state, created_at) WHERE state <> ${JobState.COMPLETE};
     CREATE INDEX IF NOT EXISTS job_docker_image ON job (docker_image_locator, created_at) WHERE docker_image_locator <> '';
     CREATE INDEX IF NOT EXISTS job_sdk ON job (arvados_sdk_version, created_at) WHERE arvados_sdk_version <> '';
-    CREATE INDEX IF NOT EXISTS job_output ON job (substr(output, 1, 19)) WHERE output <> '';`;
+    CREATE INDEX IF NOT EXISTS job_output ON job (substr(output, 1, 19)) WHERE output <> '';
+    CREATE INDEX IF NOT EXISTS job_deleted ON job (position) WHERE deleted = 1;`;
