@@ -101,7 +101,7 @@ const kinds: readonly Kind[] = [
   { name: 'output =', indexed: true, filters: (n) => [['output', '=', `sha256:${listedJob(n).digests.computation}`]] },
   {
     name: 'script_version like abbreviation',
-    indexed: true,
+    indexed: false,
     filters: (n) => [['script_version', 'like', `${(commits[n % commits.length] ?? '').slice(0, 8)}%`]],
   },
   { name: 'state = Failed', indexed: true, filters: () => [['state', '=', 'Failed']] },

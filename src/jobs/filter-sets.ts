@@ -26,7 +26,7 @@ export type ResolvedFilters = {
   now(): Promise<readonly JobFilter[]>;
 };
 
-/** How many commits are looked up before others have their turn. */
+/** How many times a commit is looked up in a range before others have their turn. */
 const slice = 20_000;
 
 /**
@@ -133,10 +133,11 @@ async function commitsInRanges(
 
 async function within(ranges: readonly CommitRange[], run: readonly string[]): Promise<readonly string[]> {
   const inside: string[] = [];
+  const turn = Math.ceil(slice / ranges.length);
   for (let i = 0; i < run.length; i++) {
     const commit = run[i] as string;
     if (ranges.some((range) => range.has(commit))) inside.push(commit);
-    if (i % slice === slice - 1) await setImmediate();
+    if (i % turn === turn - 1) await setImmediate();
   }
   return inside;
 }

@@ -1,5 +1,7 @@
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError } from '../domain/errors.js';
+import { lastingFields } from '../domain/filters/field.js';
+import type { JobFilter } from '../domain/filters/filter.js';
 import { filterFailure } from '../domain/filters/matches.js';
 import type { JobRecord } from '../domain/job.js';
 import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../domain/reuse.js';
@@ -34,7 +36,7 @@ export type FindReusable = (wanted: Wanted, listed?: number) => Promise<Found>;
 type Candidates = {
   readonly candidates: readonly CandidateFacts[];
   readonly unlisted?: number;
-  readonly again: (record: JobRecord) => CandidateFacts;
+  readonly again: (record: JobRecord, before: CandidateFacts) => CandidateFacts;
   readonly lastRun: number;
 };
 
@@ -57,7 +59,7 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
   async function withHeartbeats({ candidates, again }: Candidates): Promise<readonly CandidateFacts[]> {
     return Promise.all(
       candidates.map(async (candidate) =>
-        candidate.state === JobState.RUNNING ? again(await fresh(candidate.uuid)) : candidate,
+        candidate.state === JobState.RUNNING ? again(await fresh(candidate.uuid), candidate) : candidate,
       ),
     );
   }
@@ -66,7 +68,7 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
     const { computation } = wanted.digests;
     await written.seen(computation);
     const { candidates, lastRun } = candidatesOf(computation);
-    return { candidates: visible(wanted, candidates), again: factsOf, lastRun };
+    return { candidates: visible(wanted, candidates), again: (record) => factsOf(record), lastRun };
   }
 
   /** Any job with these parameters is a candidate, so that everything written so far matters. */
@@ -77,9 +79,10 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
     const readers = await readersOf(lists, wanted.caller, filters);
     const { parameters: parametersDigest } = wanted.digests;
     const found = await lists.candidates({ parametersDigest, filters, readers, listed });
-    const failure = filterFailure(filters);
-    const again = (record: JobRecord): CandidateFacts => {
-      const failedFilter = failure(record.job);
+    // What lasts was told in the threads for lists, where it takes nobody else's time.
+    const failure = filterFailure(filters.filter(mayChange));
+    const again: Candidates['again'] = (record, before) => {
+      const failedFilter = before.failedFilter ?? failure(record.job);
       const { repository } = record.job;
       return { ...factsOf(record), repository, ...(failedFilter !== undefined && { failedFilter }) };
     };
@@ -118,12 +121,17 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
       const { chosen } = decision;
       if (!chosen) return { decision, lastRun };
       const record = await fresh(chosen.uuid);
-      const facts = again(record);
+      const facts = again(record, chosen);
       const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
       if (same && facts.failedFilter === undefined) return { decision, record, lastRun };
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }
   };
+}
+
+/** Whether what a filter says of a job may be another thing later. */
+function mayChange({ target }: JobFilter): boolean {
+  return target.of === 'any' || !lastingFields.has(target.field);
 }
 
 /**

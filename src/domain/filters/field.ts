@@ -67,6 +67,25 @@ export const jobFields: ReadonlyMap<string, JobField> = new Map(
   JobSchema.fields.map((field) => [field.name, fieldOf(field)]),
 );
 
+/** Names of the fields that stay as they are from the moment in which a job is requested. */
+export const lastingFields: ReadonlySet<string> = new Set([
+  'uuid',
+  'owner',
+  'repository',
+  'script',
+  'script_version',
+  'supplied_script_version',
+  'script_parameters',
+  'submit_id',
+  'nondeterministic',
+  'runtime_constraints',
+  'docker_image_locator',
+  'arvados_sdk_version',
+  'created_at',
+  'run_number',
+  'computation_digest',
+]);
+
 /** Names of the fields that "any" looks at. */
 export const textFields: readonly string[] = [...jobFields.values()]
   .filter(({ kind }) => kind === 'text')

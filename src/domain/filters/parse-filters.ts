@@ -9,7 +9,7 @@ import { parseTest } from './parse-test.js';
 /** Most filters of a request. */
 const mostFilters = 64;
 
-/** Most names of one operator on commits or images. */
+/** Most names of commits and images in all filters of a request. */
 const mostNames = 100;
 
 /** Longest name of a commit or image, in UTF-16 code units. */
@@ -37,6 +37,10 @@ export function parseFilters(filters: readonly Filter[]): CheckedFilters {
     const parsed = parseFilter(index, filter);
     if ('names' in parsed) named.push(parsed);
     else plain.push(parsed);
+  }
+  const names = named.reduce((sum, set) => sum + set.names.length, 0);
+  if (names > mostNames) {
+    throw invalid('filters', 'TOO_MANY', `filters name ${names} commits and images, and ${mostNames} is the limit`);
   }
   const checked = { plain, sets: named };
   for (const set of named) placeOfCommits(set, checked);
@@ -75,7 +79,6 @@ function parseOperand(place: string, operand: Value | undefined): Given {
 function namesOf(place: string, operator: string, given: Given): readonly string[] {
   const wrong = (why: string) => invalid(`${place}.operand`, 'BAD_FILTER_OPERAND', `${place}: operand ${why}`);
   const names = Array.isArray(given) ? given : [given];
-  if (names.length > mostNames) throw wrong(`is a list of ${names.length}, and ${mostNames} is the limit`);
   return names.map((name) => {
     if (typeof name !== 'string') {
       const kind = kindOfGiven(name);

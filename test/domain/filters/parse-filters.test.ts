@@ -107,6 +107,11 @@ test('an operand must be given, and be JSON', (t) => {
   }
   const many = Array.from({ length: 65 }, () => filterFromTriple(['priority', '=', 1]));
   t.is(refusal(t, () => parseFilters(many)).reason, 'TOO_MANY');
+  const names = (count: number) => Array.from({ length: count }, (_, i) => `image-${i}`);
+  t.notThrows(() => parse(['docker_image_locator', 'in docker', names(100)]));
+  const named = () =>
+    parse(['docker_image_locator', 'in docker', names(60)], ['arvados_sdk_version', 'in git', names(41)]);
+  t.is(refusal(t, named).reason, 'TOO_MANY');
 });
 
 test('a filter on commits needs the filters beside it, and they must agree', (t) => {
