@@ -60,7 +60,10 @@ console.log(`${jobs.toLocaleString('en')} jobs, a read model of ${size} MiB, fil
 const teams = Array.from({ length: 20 }, (_, i) => `team-${i}/pipeline`);
 const repositories = await openRepositories(Object.fromEntries(teams.map((name) => [name, { path: repositoryPath }])));
 // The first range of a repository loads its history, which is another bench's.
-for (const name of teams) await repositories.range(name, { end: { refspec: 'HEAD', field: 'end' } });
+for (const name of teams) {
+  const [end, minimum] = ['HEAD', 'HEAD~1'].map((refspec) => ({ refspec, field: 'warm' }));
+  if (end && minimum) await repositories.range(name, { end, minimum });
+}
 const lists = openJobLists(readModelPath, limit);
 const images = { locators: async () => new Set(locators.slice(0, 3)) };
 const context = { lists, repositories, images } as unknown as JobsContext;
