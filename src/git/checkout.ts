@@ -4,27 +4,8 @@ import { mkdir, open, readFile, stat, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import git from 'isomorphic-git';
 import { MemoirError, quote } from '../domain/errors.js';
+import { type CheckoutLimits, checkoutLimits } from './checkout-limits.js';
 import { type TreeEntry, treeEntries } from './tree-entries.js';
-
-/** Bounds of a checkout, against trees that are made to fill a disk: a small object can name another a million times. */
-export type CheckoutLimits = {
-  /** Most files, symbolic links and directories together. */
-  readonly entries: number;
-  /** Most bytes of one file, which is in memory as a whole while it is written. */
-  readonly fileBytes: number;
-  /** Most bytes of all files together. */
-  readonly totalBytes: number;
-  /** Most directories within each other. */
-  readonly depth: number;
-};
-
-/** Limits that hold unless others are given. */
-export const checkoutLimits: CheckoutLimits = {
-  entries: 1_000_000,
-  fileBytes: 1024 ** 3,
-  totalBytes: 64 * 1024 ** 3,
-  depth: 256,
-};
 
 /** How to check out. */
 export type CheckoutOptions = {

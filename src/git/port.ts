@@ -36,6 +36,9 @@ export type CommitRange = {
   commits(): AsyncIterable<string>;
 };
 
+/** How many objects, and bytes of them, had to be copied for a commit to be kept. */
+export type KeptCommit = { readonly objects: number; readonly bytes: number };
+
 /** The configured git repositories as the rest of Memoir sees them. */
 export type Repositories = {
   /** Names of the configured repositories, sorted. */
@@ -64,6 +67,14 @@ export type Repositories = {
     ancestor: string,
     commits: readonly string[],
   ): Promise<readonly (boolean | undefined)[]>;
+  /**
+   * Copies a commit with its tree to where the commits of jobs are kept, so that the repository may lose it, and sets the ref of
+   * the job there. What is there already is not written again.
+   * @throws MemoirError NOT_FOUND OBJECT_MISSING if the repository does not have all of it; FAILED_PRECONDITION UNSAFE_TREE or
+   * DATA_LOSS for what cannot be checked out either; RESOURCE_EXHAUSTED KEEP_TOO_LARGE; UNAVAILABLE if the repository cannot be
+   * read or fetched now; or what the system says of a full disk, or the signal
+   */
+  keep(repository: string, commit: string, uuid: string, signal: AbortSignal): Promise<KeptCommit>;
   /** Lets go of open files and threads. */
   close(): Promise<void>;
 };

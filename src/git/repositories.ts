@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { invalid, quote } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
+import { directoryName } from './directory-name.js';
 import type { HistoryLog } from './graph/history.js';
 import { createSlicer } from './graph/slicer.js';
+import { createKeeper } from './kept/keeper.js';
 import { openRemote, type RemoteConfig, type RemoteOptions, remoteDefaults } from './mirror/open-remote.js';
 import type { Repositories } from './port.js';
 import { createReader } from './reader/reader.js';
@@ -25,6 +26,11 @@ export type RepositoriesOptions = {
   readonly remotes?: Partial<RemoteOptions>;
 };
 
+/** Where the commits of jobs are kept, in the directory of what is kept of repositories. */
+export function keptDirectory(directory: string): string {
+  return join(directory, 'kept');
+}
+
 /** Where a repository is: a local directory, or a server to fetch it from. */
 export type RepositoryPlace = { readonly path: string } | RemoteConfig;
 
@@ -42,6 +48,7 @@ export async function openRepositories(
 ): Promise<Repositories> {
   const repositories = new Map<string, Repository>();
   const reader = createReader();
+  const keeper = createKeeper();
   const slicer = createSlicer();
 
   function open(name: string, path: string): Repository {
@@ -85,15 +92,15 @@ export async function openRepositories(
     resolve: async (name, refspec, { field = 'script_version' } = {}) => repository(name).resolve(refspec, field),
     range: async (name, query) => repository(name).range(query),
     isAncestor: async (name, ancestor, commits) => repository(name).isAncestor(ancestor, commits),
+    async keep(name, commit, uuid, signal) {
+      const source = await repository(name).objects();
+      if (directory === undefined) throw new Error(`there is no directory to keep commits of ${quote(name)} in`);
+      return keeper.keep({ source, root: keptDirectory(directory), commit, uuid }, signal);
+    },
     async close() {
+      await keeper.close();
       await Promise.all([...repositories.values()].map((opened) => opened.close()));
       await reader.close();
     },
   };
-}
-
-/** A name for what is kept of a repository, which another repository, or another place under the same name, does not share. */
-function directoryName(name: string, place: string): string {
-  const digest = createHash('sha256').update(`${name}\0${place}`).digest('hex').slice(0, 16);
-  return `${name.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 64)}-${digest}`;
 }

@@ -6,7 +6,7 @@ import { createAncestry } from './ancestry.js';
 import { fileKind } from './file-kind.js';
 import { createHistory, type HistoryLog } from './graph/history.js';
 import type { Slicer } from './graph/slicer.js';
-import { readLayout } from './layout.js';
+import { type Layout, readLayout } from './layout.js';
 import type { CommitRange, NamedRefspec, RangeQuery } from './port.js';
 import { unavailable } from './problem.js';
 import { createRanges, type RangeEnds } from './ranges.js';
@@ -24,6 +24,8 @@ export type Repository = {
   range(query: RangeQuery): Promise<CommitRange>;
   /** See `Repositories.isAncestor`. */
   isAncestor(ancestor: string, commits: readonly string[]): Promise<readonly (boolean | undefined)[]>;
+  /** Where the objects of a commit that was resolved are. */
+  objects(): Promise<Layout>;
   close(): Promise<void>;
 };
 
@@ -133,6 +135,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
 
   return {
     resolve,
+    objects: async () => layout,
     async range({ end, minimum, exclude = [] }) {
       if (minimum) history.preload();
       const resolved = (named: NamedRefspec) => resolve(named.refspec, named.field);

@@ -40,6 +40,7 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
       if (known?.every((answer) => answer !== undefined)) return known;
       return at(await mirror.fresh()).isAncestor(ancestor, commits);
     },
+    objects: async () => at(mirror.fetched() ?? (await mirror.fresh())).objects(),
     async close() {
       await mirror.close();
       await opened?.close();

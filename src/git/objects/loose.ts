@@ -18,8 +18,14 @@ const headBytes = 128;
 /**
  * Loose objects of one object directory.
  * @param fail - makes the error to throw for a malformed or truncated file
+ * @param largest - most bytes of an object
  */
-export function openLooseObjects(directory: string, hexDigits: number, fail: (what: string) => Error): LooseObjects {
+export function openLooseObjects(
+  directory: string,
+  hexDigits: number,
+  fail: (what: string) => Error,
+  largest = largestObject,
+): LooseObjects {
   const pathOf = (id: string) => join(directory, id.slice(0, 2), id.slice(2));
 
   function load(id: string, most: number): Buffer | undefined {
@@ -43,7 +49,7 @@ export function openLooseObjects(directory: string, hexDigits: number, fail: (wh
   function inflate(id: string, bytes: Buffer, partly: boolean): Buffer {
     try {
       return inflateSync(bytes, {
-        maxOutputLength: largestObject + headBytes,
+        maxOutputLength: largest + headBytes,
         ...(partly ? { finishFlush: constants.Z_SYNC_FLUSH } : {}),
       });
     } catch (error) {
@@ -66,7 +72,7 @@ export function openLooseObjects(directory: string, hexDigits: number, fail: (wh
       return bytes && header(id, inflate(id, bytes, true)).type;
     },
     read(id) {
-      const bytes = load(id, largestObject);
+      const bytes = load(id, largest);
       if (!bytes) return undefined;
       const content = inflate(id, bytes, false);
       const { type, size, dataAt } = header(id, content);

@@ -1,9 +1,9 @@
-import { hash as digest } from 'node:crypto';
+import { createHash, hash as digest } from 'node:crypto';
 import type { HashAlgorithm } from '../hash.js';
 import { damaged, errno } from '../problem.js';
 import { findObjectDirectories } from './alternates.js';
 import { type LooseObjects, openLooseObjects } from './loose.js';
-import type { GitObject, ObjectType } from './object.js';
+import { type GitObject, largestObject, type ObjectType } from './object.js';
 import { openPackDirectory, type PackDirectory } from './pack-directory.js';
 import { createPageCache, type PageCache } from './paged-file.js';
 
@@ -11,7 +11,7 @@ import { createPageCache, type PageCache } from './paged-file.js';
 export type ObjectStore = {
   /** Kind of an object; undefined if the repository does not have it. */
   typeOf(id: string): ObjectType | undefined;
-  /** An object, its hash verified; undefined if the repository does not have it. For commits and tags: at most 32 MiB. */
+  /** An object, its hash verified; undefined if the repository does not have it. At most of the bytes that the store was opened for. */
   read(id: string): GitObject | undefined;
   /** Like `read`, by the raw id and without a check of the hash: for walks over a whole history. */
   readUnverified(id: Buffer): GitObject | undefined;
@@ -31,22 +31,33 @@ export type ObjectStoreOptions = {
   readonly hash: HashAlgorithm;
   /** Where pages of packs and indexes are kept; may be shared. 32 MiB of its own otherwise. */
   readonly pages?: PageCache;
+  /** Most bytes of one object; 32 MiB unless given. */
+  readonly largest?: number;
 };
 
 /** Bytes of pages that a store keeps if it is given no cache. */
 const ownPages = 32 * 1024 * 1024;
 
+/** Most bytes that are copied to be hashed in one call, which is faster for the small objects that most are. */
+const copied = 1024 * 1024;
+
 /**
  * Opens the objects of a repository.
  * @throws MemoirError DATA_LOSS naming repository and object from every reading function, where a file is truncated or corrupt
  */
-export function openObjectStore({ repository, directory, hash, pages }: ObjectStoreOptions): ObjectStore {
+export function openObjectStore({
+  repository,
+  directory,
+  hash,
+  pages,
+  largest = largestObject,
+}: ObjectStoreOptions): ObjectStore {
   const cache = pages ?? createPageCache(ownPages);
   let reading = '';
   const fail = (what: string) => damaged(repository, reading ? `object ${reading}: ${what}` : what);
   const directories: { loose: LooseObjects; packs: PackDirectory }[] = findObjectDirectories(directory).map((path) => ({
-    loose: openLooseObjects(path, hash.hex, fail),
-    packs: openPackDirectory(path, hash, cache, { read: readRaw, typeOf: typeOfRaw }, fail),
+    loose: openLooseObjects(path, hash.hex, fail, largest),
+    packs: openPackDirectory(path, hash, cache, { read: readRaw, typeOf: typeOfRaw }, fail, largest),
   }));
 
   function rescan(): void {
@@ -115,5 +126,7 @@ export function openObjectStore({ repository, directory, hash, pages }: ObjectSt
 
 /** The id that git gives to an object. */
 export function objectId(hash: HashAlgorithm, { type, data }: GitObject): string {
-  return digest(hash.name, Buffer.concat([Buffer.from(`${type} ${data.length}\0`), data]), 'hex');
+  const header = Buffer.from(`${type} ${data.length}\0`);
+  if (data.length > copied) return createHash(hash.name).update(header).update(data).digest('hex');
+  return digest(hash.name, Buffer.concat([header, data]), 'hex');
 }

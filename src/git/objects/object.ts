@@ -4,7 +4,7 @@ export type ObjectType = 'commit' | 'tree' | 'blob' | 'tag';
 /** An object's kind and content. */
 export type GitObject = { readonly type: ObjectType; readonly data: Buffer };
 
-/** Most bytes of a commit or tag that is read; no honest one comes near it. */
+/** Most bytes of an object that is read where commits, trees and tags are meant; no honest one comes near it. */
 export const largestObject = 32 * 1024 * 1024;
 
 /** Whether a word is a kind of object. */

@@ -27,6 +27,7 @@ const mostOpen = 128;
 /**
  * The packs under `directory/pack`, through the multi-pack index where there is a sound one.
  * @param fail - makes the error to throw for malformed files
+ * @param largest - most bytes of an object
  */
 export function openPackDirectory(
   directory: string,
@@ -34,6 +35,7 @@ export function openPackDirectory(
   cache: PageCache,
   elsewhere: Pick<PackSurroundings, 'read' | 'typeOf'>,
   fail: (what: string) => Error,
+  largest?: number,
 ): PackDirectory {
   const path = join(directory, 'pack');
   const packs = new LRUCache<string, Pack>({ max: mostOpen, dispose: (pack) => pack.close() });
@@ -55,9 +57,8 @@ export function openPackDirectory(
     let found = packs.get(name);
     if (!found) {
       const around: PackSurroundings = { ...elsewhere, offsetOf: (id) => offsetIn(name, id) };
-      found = openPack(join(path, `${name}.pack`), hash.bytes, cache, around, (what) =>
-        fail(`pack ${name}.pack: ${what}`),
-      );
+      const failIn = (what: string) => fail(`pack ${name}.pack: ${what}`);
+      found = openPack(join(path, `${name}.pack`), hash.bytes, cache, around, failIn, largest);
       packs.set(name, found);
     }
     return found;

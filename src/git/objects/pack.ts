@@ -42,6 +42,7 @@ const longestEntryHeader = 64;
 /**
  * Opens a pack of version 2 or 3 (gitformat-pack(5)).
  * @param fail - makes the error to throw for a malformed or truncated file
+ * @param largest - most bytes of an object
  */
 export function openPack(
   path: string,
@@ -49,6 +50,7 @@ export function openPack(
   cache: PageCache,
   around: PackSurroundings,
   fail: (what: string) => Error,
+  largest = largestObject,
 ): Pack {
   const file = openPagedFile(path, cache);
   const end = file.size - hashBytes;
@@ -94,7 +96,7 @@ export function openPack(
   }
 
   function inflate({ size, dataAt }: Entry, offset: number): Buffer {
-    if (size > largestObject) throw fail(`the object at ${offset} has ${size} bytes`);
+    if (size > largest) throw fail(`the object at ${offset} has ${size} bytes`);
     // zlib's own bound for what it makes of so many bytes, and some more for other deflaters; then all that is left.
     for (const length of [size + (size >>> 8) + 64, end - dataAt]) {
       const input = file.read(dataAt, Math.min(length, end - dataAt));
@@ -143,7 +145,7 @@ export function openPack(
         if (entry.base === undefined) content = data;
         else deltas.push(data);
         kept += data.length;
-        if (kept > 2 * largestObject) throw fail(`the object at ${offset} needs more than ${2 * largestObject} bytes`);
+        if (kept > 2 * largest) throw fail(`the object at ${offset} needs more than ${2 * largest} bytes`);
       });
       let type = types[last.kind];
       if (last.base instanceof Buffer) {
@@ -153,7 +155,7 @@ export function openPack(
         type = base.type;
       }
       if (!content || !type) throw fail(`no object at ${offset}`);
-      for (const delta of deltas.reverse()) content = applyDelta(content, delta, largestObject, fail);
+      for (const delta of deltas.reverse()) content = applyDelta(content, delta, largest, fail);
       return { type, data: content };
     },
     close: () => file.close(),
