@@ -72,6 +72,8 @@ export const serverConfig = z.strictObject({
     .optional(),
   /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
   reuse_if_outputs_differ: z.boolean().default(false),
+  /** Whether the commits that jobs use are copied into the data directory, so that their repositories may lose them. */
+  keep_commits: z.boolean().default(false),
   /** Most bytes of one job's live log. */
   job_log_limit: z
     .int()

@@ -18,7 +18,7 @@ import type { Edge } from './edge.js';
 import { openStore, sqliteUrl, storeName } from './eventstore/open-store.js';
 import { exclusionUseCases } from './exclusions/exclude.js';
 import { exclusionRules } from './exclusions/rules.js';
-import { openRepositories } from './git/repositories.js';
+import { keptDirectory, openRepositories } from './git/repositories.js';
 import { type ImageParts, openImageParts } from './images/open.js';
 import { jobClaims } from './jobs/claim-job.js';
 import type { JobsContext } from './jobs/context.js';
@@ -26,6 +26,7 @@ import { jobCreator } from './jobs/create-job.js';
 import { reusableFinder } from './jobs/find-reusable.js';
 import { jobLogs } from './jobs/job-log.js';
 import { openJobStreams } from './jobs/job-streams.js';
+import { type CommitKeeping, keepCommits } from './jobs/keep-commits.js';
 import { watchLeases } from './jobs/leases.js';
 import { ownWrites } from './jobs/own-writes.js';
 import { openPolicyFile } from './policy/policy-file.js';
@@ -71,9 +72,10 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     mkdirSync(config.data_dir, { recursive: true });
     const storeUrl = config.store ?? sqliteUrl(join(config.data_dir, 'events.sqlite'));
     const storeLabel = storeName(storeUrl);
+    const gitDirectory = join(config.data_dir, 'git');
     const repositories = await openRepositories(repositoryPlaces(config), {
       edge,
-      directory: join(config.data_dir, 'git'),
+      directory: gitDirectory,
       log: logger,
       remotes: remoteRules(config),
     });
@@ -87,6 +89,10 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     closers.push(() => lists.close());
     const written = ownWrites(readModel);
     const parts = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
+    const keeping = config.keep_commits
+      ? startKeeping(gitDirectory, { readModel, repositories, edge }, logger)
+      : undefined;
+    closers.push(async () => keeping?.stop());
     const context: JobsContext = {
       store,
       readModel,
@@ -99,6 +105,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
       streams: openJobStreams(store, edge, serverVersion, written),
       reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
       jobLogLimit: config.job_log_limit,
+      ...(keeping && { keepCommit: keeping.requested }),
     };
     const leases = watchLeases(context, logger);
     closers.push(() => leases.stop());
@@ -124,6 +131,16 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     await closeAll();
     throw error;
   }
+}
+
+function startKeeping(
+  gitDirectory: string,
+  context: Pick<JobsContext, 'readModel' | 'repositories' | 'edge'>,
+  logger: Logger,
+): CommitKeeping {
+  // At once, so that a worker may be started beside a server that has kept nothing yet.
+  mkdirSync(keptDirectory(gitDirectory), { recursive: true });
+  return keepCommits(context, logger);
 }
 
 function services(

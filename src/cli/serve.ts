@@ -10,6 +10,7 @@ type ServeOptions = {
   readonly policy?: string;
   readonly defaultDockerImage?: string;
   readonly reuseIfOutputsDiffer?: boolean;
+  readonly keepCommits?: boolean;
   readonly jobLogLimit?: string;
   readonly drainTimeout?: string;
   readonly logLevel?: string;
@@ -27,6 +28,7 @@ export function serveCommand(): Command {
     .option('--policy <file>', 'TOML file of who may do what (MEMOIR_POLICY; default: everybody everything)')
     .option('--default-docker-image <image>', 'docker image of jobs that name none (MEMOIR_DEFAULT_DOCKER_IMAGE)')
     .option('--reuse-if-outputs-differ', 'reuse the oldest although outputs differ (MEMOIR_REUSE_IF_OUTPUTS_DIFFER)')
+    .option('--keep-commits', 'copy the commits that jobs use into the data directory (MEMOIR_KEEP_COMMITS)')
     .option('--job-log-limit <bytes>', "most bytes of a job's live log (MEMOIR_JOB_LOG_LIMIT)")
     .option('--drain-timeout <seconds>', 'how long calls may go on after SIGTERM (MEMOIR_DRAIN_TIMEOUT)')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent (MEMOIR_LOG_LEVEL)')
@@ -48,6 +50,7 @@ export function serveCommand(): Command {
           policy: options.policy,
           default_docker_image: options.defaultDockerImage,
           reuse_if_outputs_differ: options.reuseIfOutputsDiffer,
+          keep_commits: options.keepCommits,
           job_log_limit: options.jobLogLimit,
           drain_timeout: options.drainTimeout,
           log_level: options.logLevel,

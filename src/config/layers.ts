@@ -20,6 +20,7 @@ const settings: Readonly<Record<string, Kind>> = {
   policy: 'text',
   default_docker_image: 'text',
   reuse_if_outputs_differ: 'boolean',
+  keep_commits: 'boolean',
   job_log_limit: 'number',
   drain_timeout: 'number',
   log_level: 'text',

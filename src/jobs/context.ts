@@ -26,7 +26,12 @@ export type JobsContext = {
   readonly reuseIfOutputsDiffer: boolean;
   /** Most bytes of one job's live log. */
   readonly jobLogLimit: number;
+  /** Is told of every job that was recorded, where their commits are kept; never waits and never fails. */
+  readonly keepCommit?: (job: JobToKeep) => void;
 };
+
+/** A job whose commit is to be kept. */
+export type JobToKeep = { readonly uuid: string; readonly repository: string; readonly commit: string };
 
 /** Who calls, and in which call. */
 export type Caller = {

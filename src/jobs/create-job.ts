@@ -121,6 +121,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     const { record, position } = await streams.request(asked.caller, event);
     if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
+    context.keepCommit?.({ uuid, repository: record.job.repository, commit: record.job.scriptVersion });
     return { job: record.job, reused: false, decision, position };
   }
 

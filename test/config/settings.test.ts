@@ -34,6 +34,7 @@ test('a data directory is all that is needed', async (t) => {
     },
     repositories: {},
     reuse_if_outputs_differ: false,
+    keep_commits: false,
     job_log_limit: 16 * 1024 * 1024,
     list_time_limit: 5,
     drain_timeout: 10,
