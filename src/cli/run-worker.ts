@@ -1,8 +1,9 @@
+import { stat } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../config/settings.js';
-import { invalid } from '../domain/errors.js';
+import { invalid, quote } from '../domain/errors.js';
 import { systemEdge } from '../edge.js';
 import { openContentStore } from '../worker/content-store.js';
 import { scriptEnvironment } from '../worker/run-script.js';
@@ -18,6 +19,7 @@ export type WorkerOptions = {
   readonly principal?: string;
   readonly config?: string;
   readonly repository?: Readonly<Record<string, string>>;
+  readonly kept?: string;
   readonly storeDir: string;
   readonly workDir: string;
   readonly jobs: number;
@@ -42,11 +44,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     directory: process.cwd(),
   });
   const repositories = localOnes(configured);
-  if (Object.keys(repositories).length === 0) {
+  const kept = options.kept === undefined ? undefined : await keptDirectory(options.kept);
+  if (Object.keys(repositories).length === 0 && kept === undefined) {
     throw invalid(
       'repositories',
       'BAD_OPTIONS',
-      'no local repository is given: --repository, MEMOIR_REPOSITORIES or --config',
+      'no local repository is given: --repository, MEMOIR_REPOSITORIES or --config; nor is --kept',
     );
   }
   const environment = scriptEnvironment(process.env, options.passEnv ?? []);
@@ -63,6 +66,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       {
         worker: connection.service(WorkerService),
         repositories,
+        kept,
+        // What is kept may be of any repository; the configured ones, local or not, are those that are meant if there are some.
+        claims: Object.keys(kept === undefined ? repositories : configured),
         environment,
         store,
         workDirectory: directory.path,
@@ -83,6 +89,17 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     connection.close();
     await directory.remove();
   }
+}
+
+/** The directory of kept commits. @throws MemoirError INVALID_ARGUMENT if it is none */
+async function keptDirectory(path: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) return resolve(path);
+  throw invalid(
+    'kept',
+    'BAD_OPTIONS',
+    `--kept ${quote(path)} is no directory; a server with keep_commits makes it in its data directory as git/kept`,
+  );
 }
 
 /** Scripts are checked out of directories; jobs of other repositories are left to workers that have them. */

@@ -13,6 +13,7 @@ export function workerCommand(): Command {
     .addOption(new Option('--principal <name>', 'who the worker is (default: user@host)').env('MEMOIR_PRINCIPAL'))
     .addOption(new Option('--config <file>', "a server's TOML file, for its repositories").env('MEMOIR_CONFIG'))
     .option('--repository <name=path>', 'a local git repository (repeatable)', named)
+    .option('--kept <directory>', "a server's <data_dir>/git/kept, to take the commits of jobs from")
     .requiredOption('--store-dir <directory>', 'where outputs and logs are kept, by their content')
     .option('--work-dir <directory>', 'where jobs run; emptied after them', tmpdir())
     .option('--jobs <number>', 'how many jobs to run at a time', integer(1, 1_024), 1)

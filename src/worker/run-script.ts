@@ -5,6 +5,7 @@ import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { checkout } from '../git/checkout.js';
 import { findScript } from './find-script.js';
+import { findTree } from './find-tree.js';
 import { type Ended, runInGroup } from './process-group.js';
 import { RunFailure } from './run-failure.js';
 import { writeOwner } from './work-directory.js';
@@ -22,8 +23,10 @@ export type RunPlaces = {
 
 /** How to run scripts. */
 export type ScriptSettings = {
-  /** Directories of the repositories by name. */
+  /** Directories of the local repositories by name. */
   readonly repositories: Readonly<Record<string, { readonly path: string }>>;
+  /** Directory where a server keeps the commits of jobs; undefined if there is none. */
+  readonly kept: string | undefined;
   /** Environment that every script gets beside Memoir's own variables. */
   readonly environment: Readonly<Record<string, string>>;
   /** Time between SIGTERM and SIGKILL, in milliseconds. */
@@ -84,13 +87,7 @@ export async function runScript(
   settings: ScriptSettings,
   signal: AbortSignal,
 ): Promise<Ended> {
-  const repository = Object.hasOwn(settings.repositories, job.repository)
-    ? settings.repositories[job.repository]
-    : undefined;
-  if (!repository) {
-    throw new RunFailure('UNKNOWN_REPOSITORY', `the worker has no repository ${quote(job.repository)}`);
-  }
-  await checkOut(repository.path, job.scriptVersion, places.tree, signal);
+  await checkOut(await findTree(job, settings, signal), job.scriptVersion, places.tree, signal);
   const path = await findScript(places.tree, job.script, job.scriptVersion);
   await writeFile(places.parameters, canonicalize(job.scriptParameters ?? {}) as string, { flag: 'wx', mode: 0o444 });
   signal.throwIfAborted();

@@ -8,6 +8,8 @@ import { type RunContext, runJob } from './run-job.js';
 export type WorkerSettings = RunContext & {
   /** How many jobs to run at a time. */
   readonly jobs: number;
+  /** Names of the repositories whose jobs it runs; empty for all. */
+  readonly claims: readonly string[];
   /** Whether to end when the queue is empty. */
   readonly once: boolean;
   readonly leaseMs: number;
@@ -70,7 +72,7 @@ async function claim(
         {
           wait: durationFromMs(once ? 0 : claimWaitMs),
           lease: durationFromMs(leaseMs),
-          repositories: Object.keys(settings.repositories),
+          repositories: [...settings.claims],
         },
         { signal: enough, timeoutMs: claimWaitMs + 30_000 },
       );
