@@ -35,8 +35,16 @@ export type Memoir = {
   get(uuid: string): Promise<Job>;
 };
 
-/** Starts a server on a repository `demo`. Everything ends and goes with the test. */
-export async function startTestServer(t: Pick<ExecutionContext, 'teardown'>): Promise<Memoir> {
+/**
+ * Starts a server on a repository `demo`. Everything ends and goes with the test.
+ * @param flags - of `memoir serve`, beside those for the data and the address
+ * @param of - how the server is told of the repository; by its path unless given
+ */
+export async function startTestServer(
+  t: Pick<ExecutionContext, 'teardown'>,
+  flags: readonly string[] = [],
+  of = (path: string): readonly string[] => ['--repository', `demo=${path}`],
+): Promise<Memoir> {
   const repository = makeRepository();
   const directory = mkdtempSync(join(tmpdir(), 'memoir-cli-'));
   const programs: Program[] = [];
@@ -54,7 +62,7 @@ export async function startTestServer(t: Pick<ExecutionContext, 'teardown'>): Pr
     return program;
   }
   async function serve(listen: string): Promise<[Program, string]> {
-    const args = ['serve', '--data-dir', join(directory, 'data'), '--repository', `demo=${repository.path}`];
+    const args = ['serve', '--data-dir', join(directory, 'data'), ...of(repository.path), ...flags];
     const program = start([...args, '--listen', listen]);
     return [program, (await program.says(/^ready on (\S+)$/m))[1] ?? ''];
   }
