@@ -49,6 +49,7 @@ test('flags go before the environment, that before the file, that before default
     MEMOIR_LISTEN: 'environment:2',
     MEMOIR_DRAIN_TIMEOUT: '2',
     MEMOIR_LOG_LEVEL: 'error',
+    MEMOIR_KEEP_COMMITS: 'true',
     HOME: '/x',
   };
   const flags = { log_level: 'debug', listen: undefined, drain_timeout: '3.5' };
@@ -58,6 +59,7 @@ test('flags go before the environment, that before the file, that before default
   t.is(found.drain_timeout, 3.5);
   t.is(found.log_level, 'debug');
   t.is(found.job_log_limit, 16 * 1024 * 1024);
+  t.true(found.keep_commits);
 });
 
 test('repositories of all sources are there, and the stronger source wins a name', async (t) => {
