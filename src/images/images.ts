@@ -29,6 +29,18 @@ function unrecorded(parts: ImagesParts): Images {
 
 function imagesOf({ context, lookup, defaultImage }: ImagesParts, record: boolean): Omit<Images, 'unrecorded'> {
   const { readModel, written } = context;
+
+  async function resolveDefault(name: string) {
+    const search = imageSearch(name);
+    const image = search && (await lookup(search, { record }));
+    if (image) return { name, locator: image.locator };
+    throw new MemoirError(
+      'FAILED_PRECONDITION',
+      'UNKNOWN_DEFAULT_IMAGE',
+      `the job names no docker_image, and the server's default_docker_image ${quote(name)} names no registered image`,
+    );
+  }
+
   return {
     async resolve(dockerImage, tag, field) {
       const search = imageSearch(dockerImage);
@@ -37,17 +49,7 @@ function imagesOf({ context, lookup, defaultImage }: ImagesParts, record: boolea
       if (image) return image.locator;
       throw unknown(field, dockerImage, tag, 'names no registered image');
     },
-    async default() {
-      if (defaultImage === undefined) return undefined;
-      const search = imageSearch(defaultImage);
-      const image = search && (await lookup(search, { record }));
-      if (image) return { name: defaultImage, locator: image.locator };
-      throw new MemoirError(
-        'FAILED_PRECONDITION',
-        'UNKNOWN_DEFAULT_IMAGE',
-        `the job names no docker_image, and the server's default_docker_image ${quote(defaultImage)} names no registered image`,
-      );
-    },
+    default: () => (defaultImage === undefined ? undefined : resolveDefault(defaultImage)),
     async locators(text) {
       const search = imageSearch(text);
       if (!search) return new Set();

@@ -13,7 +13,7 @@ export type Images = {
    * The image for jobs that name none, and the name that the server is configured with; undefined if there is no such name.
    * @throws MemoirError FAILED_PRECONDITION UNKNOWN_DEFAULT_IMAGE if no image matches the name, or as `resolve`
    */
-  default(): Promise<{ readonly name: string; readonly locator: string } | undefined>;
+  default(): Promise<{ readonly name: string; readonly locator: string }> | undefined;
   /**
    * Locators of all images that were ever registered and match a search such as `resolve` takes, old and forgotten ones included.
    * Empty if the search means nothing.

@@ -64,9 +64,8 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
     );
   }
 
-  async function sameComputation(wanted: Wanted): Promise<Candidates> {
+  function sameComputation(wanted: Wanted): Candidates {
     const { computation } = wanted.digests;
-    await written.seen(computation);
     const { candidates, lastRun } = candidatesOf(computation);
     return { candidates: visible(wanted, candidates), again: (record) => factsOf(record), lastRun };
   }
@@ -109,7 +108,8 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
 
   return async (wanted, listed = listedUnasked) => {
     const { filters } = wanted;
-    const found = filters ? await sameParameters(wanted, filters, listed) : await sameComputation(wanted);
+    if (written.pending(wanted.digests.computation)) await written.seen(wanted.digests.computation);
+    const found = filters ? await sameParameters(wanted, filters, listed) : sameComputation(wanted);
     const { unlisted, again, lastRun } = found;
     let { candidates } = found;
     if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found);
@@ -120,7 +120,7 @@ export function reusableFinder(context: JobsContext, exclusions: ExclusionRules)
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
       const { chosen } = decision;
       if (!chosen) return { decision, lastRun };
-      const record = await fresh(chosen.uuid);
+      const record = streams.current(chosen.uuid) ?? (await fresh(chosen.uuid));
       const facts = again(record, chosen);
       const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
       if (same && facts.failedFilter === undefined) return { decision, record, lastRun };

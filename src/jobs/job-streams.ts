@@ -31,6 +31,8 @@ export type Executed = {
 
 /** Jobs as their streams tell them, never older than the log. */
 export type JobStreams = {
+  /** The same as `load` gives, if that is known without reading; undefined otherwise. */
+  current(uuid: string): JobRecord | undefined;
   /** The job as it is now, deleted or not; undefined if there is none. */
   load(uuid: string): Promise<JobRecord | undefined>;
   /**
@@ -129,6 +131,7 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
 
   return {
     load,
+    current: (uuid) => (store.exclusive ? known.get(uuid)?.record : undefined),
     request: (caller, requested) => append(caller, requested.uuid, undefined, [requested]),
     execute: (caller, uuid, command) => serially(uuid, () => attempts(caller, uuid, command)),
   };

@@ -37,11 +37,21 @@ export async function resolveRequest(context: JobsContext, caller: Caller, reque
   const { repository, script, scriptVersion, scriptParameters = {} } = request;
   const resolutions: ResolvedName[] = [];
   const commits = await acceptedCommits(repositories, request, resolutions);
-  const arvadosSdkVersion = await acceptedSdk(repositories, request, resolutions);
+  // What most requests do not have is not waited for: this is the way of every answer.
+  const { dockerImage = '', arvadosSdkVersion: sdk = '' } = request.runtimeConstraints ?? {};
+  const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(repositories, sdk, resolutions);
   const digests = computationDigests({ repository, script, scriptParameters });
-  const filtered = await resolveFilters(context, caller, request, commits.commit, digests.parameters);
+  const filtered =
+    request.filters.length === 0
+      ? undefined
+      : await resolveSets(context, caller, parseFilters(request.filters), {
+          end: commits.commit,
+          parametersDigest: digests.parameters,
+        });
   // Last, since it may record what a registry says, and nothing of an invalid request is recorded.
-  const dockerImageLocator = await acceptedImage(images, request, resolutions);
+  const image = dockerImage === '' ? images.default() : acceptedImage(images, request, resolutions);
+  const { locator: dockerImageLocator, name } = image === undefined ? noImage : await image;
+  if (name !== undefined) note(resolutions, 'default_docker_image', name, dockerImageLocator);
   const { maxHeartbeatAge } = request;
   const terms: ReuseTerms<CandidateFacts> = {
     ...(commits.exact &&
@@ -72,14 +82,8 @@ export async function resolveRequest(context: JobsContext, caller: Caller, reque
   };
 }
 
-/** Commit of the SDK that a job asks for; empty if it asks for none. */
-async function acceptedSdk(
-  repositories: Repositories,
-  { runtimeConstraints }: CreateJobRequest,
-  resolutions: ResolvedName[],
-): Promise<string> {
-  const refspec = runtimeConstraints?.arvadosSdkVersion ?? '';
-  if (refspec === '') return '';
+/** Commit of the SDK that a job asks for. */
+async function acceptedSdk(repositories: Repositories, refspec: string, resolutions: ResolvedName[]): Promise<string> {
   const field = 'runtime_constraints.arvados_sdk_version';
   if (!repositories.names().includes(sdkRepository)) {
     throw invalid(
@@ -93,34 +97,22 @@ async function acceptedSdk(
   return commit;
 }
 
-/** Locator of the image that a job would run in; empty if it names none and the server has no image for such jobs. */
+/** An image as a job has it; `name` is the server's, where the job names none. */
+type AcceptedImage = { readonly locator: string; readonly name?: string };
+
+const noImage: AcceptedImage = { locator: '' };
+
+/** The image that a job names. */
 async function acceptedImage(
   images: Images,
   { runtimeConstraints }: CreateJobRequest,
   resolutions: ResolvedName[],
-): Promise<string> {
+): Promise<AcceptedImage> {
   const { dockerImage = '', dockerImageTag = '' } = runtimeConstraints ?? {};
-  if (dockerImage === '') {
-    const image = await images.default();
-    if (image) note(resolutions, 'default_docker_image', image.name, image.locator);
-    return image?.locator ?? '';
-  }
   const locator = await images.resolve(dockerImage, dockerImageTag, 'runtime_constraints');
   const given = dockerImageTag === '' ? dockerImage : `${dockerImage} with tag ${dockerImageTag}`;
   note(resolutions, 'runtime_constraints.docker_image', given, locator);
-  return locator;
-}
-
-async function resolveFilters(
-  context: JobsContext,
-  caller: Caller,
-  { filters }: CreateJobRequest,
-  end: string,
-  parametersDigest: string,
-) {
-  return filters.length === 0
-    ? undefined
-    : resolveSets(context, caller, parseFilters(filters), { end, parametersDigest });
+  return { locator };
 }
 
 function keyOf(

@@ -103,7 +103,9 @@ export function serveService<S extends DescService>(
     let context: CallContext | undefined;
     try {
       context = calls.context(call);
-      await open();
+      // Nothing to wait for is the rule, and an await of nothing has its price.
+      const opening = open();
+      if (opening) await opening;
       callback(null, await work(context));
     } catch (error) {
       callback(statusOf(error, context?.caller.requestId ?? '', logger));
