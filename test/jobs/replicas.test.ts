@@ -51,7 +51,7 @@ async function twoServers(t: ExecutionContext) {
       serverVersion: name,
       streams: openJobStreams(store, systemEdge, name, written),
       reuseIfOutputsDiffer: false,
-      images: { default: async () => undefined },
+      images: { default: () => undefined },
       repositories: {
         ...repositories,
         async resolve(repository: string, refspec: string) {
