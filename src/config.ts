@@ -63,6 +63,8 @@ export const serverConfig = z.strictObject({
   remotes: remotesConfig.prefault({}),
   /** TOML file of the policy, of who may do what. Without it everybody may do everything. */
   policy: z.string().min(1).optional(),
+  /** Whether callers are believed who they are although nothing proves it; a policy needs it until there is authentication. */
+  insecure: z.boolean().default(false),
   /** Docker registries that are asked what tags name, by the beginning of the names of repositories. */
   registries: z.record(registryPrefix, registryConfig).default({}),
   /** Docker image of jobs that name none, as a hash, repository or repository:tag. Without it, such jobs have none. */

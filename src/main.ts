@@ -64,6 +64,11 @@ export type RunningServer = {
  */
 export async function startServer(config: ServerConfig, edge: Edge, logger: Logger): Promise<RunningServer> {
   const { host, port } = loopbackAddress(config.listen);
+  if (config.policy !== undefined && !config.insecure) {
+    throw new Error(
+      `policy ${quote(config.policy)} needs the setting insecure (--insecure): callers are not authenticated yet, they name themselves, and whoever reaches the server can be anybody`,
+    );
+  }
   const closers: (() => Promise<void>)[] = [];
   const closeAll = async () => {
     for (const close of closers.reverse()) await close();

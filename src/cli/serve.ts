@@ -8,6 +8,7 @@ type ServeOptions = {
   readonly store?: string;
   readonly repository?: Readonly<Record<string, string>>;
   readonly policy?: string;
+  readonly insecure?: boolean;
   readonly defaultDockerImage?: string;
   readonly reuseIfOutputsDiffer?: boolean;
   readonly keepCommits?: boolean;
@@ -26,6 +27,7 @@ export function serveCommand(): Command {
     .option('--store <url>', 'event store (MEMOIR_STORE; default: sqlite in the data directory)')
     .option('--repository <name=path>', 'a local git repository (repeatable; MEMOIR_REPOSITORIES=name=path,…)', named)
     .option('--policy <file>', 'TOML file of who may do what (MEMOIR_POLICY; default: everybody everything)')
+    .option('--insecure', 'believe callers who they say they are, as a policy needs for now (MEMOIR_INSECURE)')
     .option('--default-docker-image <image>', 'docker image of jobs that name none (MEMOIR_DEFAULT_DOCKER_IMAGE)')
     .option('--reuse-if-outputs-differ', 'reuse the oldest although outputs differ (MEMOIR_REUSE_IF_OUTPUTS_DIFFER)')
     .option('--keep-commits', 'copy the commits that jobs use into the data directory (MEMOIR_KEEP_COMMITS)')
@@ -48,6 +50,7 @@ export function serveCommand(): Command {
           store: options.store,
           repositories: options.repository,
           policy: options.policy,
+          insecure: options.insecure,
           default_docker_image: options.defaultDockerImage,
           reuse_if_outputs_differ: options.reuseIfOutputsDiffer,
           keep_commits: options.keepCommits,

@@ -18,6 +18,7 @@ const settings: Readonly<Record<string, Kind>> = {
   store: 'text',
   repositories: 'repositories',
   policy: 'text',
+  insecure: 'boolean',
   default_docker_image: 'text',
   reuse_if_outputs_differ: 'boolean',
   keep_commits: 'boolean',

@@ -20,6 +20,7 @@ function settings(sources: Partial<Sources>) {
 test('a data directory is all that is needed', async (t) => {
   t.deepEqual(await settings({ flags: { data_dir: '/data' } }), {
     data_dir: '/data',
+    insecure: false,
     listen: '127.0.0.1:7420',
     registries: {},
     remotes: {

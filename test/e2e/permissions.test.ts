@@ -45,7 +45,10 @@ repositories = ["**"]
 `,
 );
 const path = project.repository.path;
-const server = await startTestServer({ repositories: { project: path, elsewhere: path }, settings: { policy } });
+const server = await startTestServer({
+  repositories: { project: path, elsewhere: path },
+  settings: { policy, insecure: true },
+});
 const [ada, bob, runner, eve, rita, root] = ['ada', 'bob', 'runner', 'eve', 'rita', 'root'].map(server.as) as [
   ReturnType<typeof server.as>,
   ReturnType<typeof server.as>,
@@ -202,4 +205,9 @@ test.serial('exclusions are ordered and seen by those whom they concern', async 
   });
   await refused(t, server, () => bob.exclusions.reinstateForReuse({ id, reason: 'right' }), denied);
   await ada.exclusions.reinstateForReuse({ id, reason: 'right' });
+});
+
+test.serial('a policy over names that nobody proves has to be wanted', async (t) => {
+  const error = await t.throwsAsync(startTestServer({ repositories: { project: path }, settings: { policy } }));
+  t.regex(error?.message ?? '', /policy ".*policy\.toml" needs the setting insecure \(--insecure\)/);
 });
