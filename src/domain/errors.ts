@@ -47,6 +47,14 @@ export function invalid(field: string, reason: string, message: string): MemoirE
 }
 
 /**
+ * The INVALID_ARGUMENT for a repository that is not configured. One that the caller may not know of is refused by the same, so that
+ * the two cannot be told apart.
+ */
+export function unknownRepository(name: string): MemoirError {
+  return invalid('repository', 'UNKNOWN_REPOSITORY', `repository ${quote(name)} is not configured`);
+}
+
+/**
  * The text in double quotes with control, format and other invisible characters escaped, cut to `limit` characters, so that a
  * hostile value can be named in a message without breaking a log line or a terminal.
  */

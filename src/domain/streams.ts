@@ -18,6 +18,7 @@ export const outputExclusionStream = 'exclusion-@outputs';
 
 /** The repository in the name of a stream of exclusions of jobs and commits. */
 export const repositoryOfExclusionStream = (stream: string): string => stream.slice('exclusion-'.length);
+
 /** Stream of the docker images of a repository. */
 export const imageStream = (repository: string): string => `image-${repository}`;
 

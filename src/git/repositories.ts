@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { invalid, quote } from '../domain/errors.js';
+import { quote, unknownRepository } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
 import { directoryName } from './directory-name.js';
 import type { HistoryLog } from './graph/history.js';
@@ -84,7 +84,7 @@ export async function openRepositories(
   function repository(name: string): Repository {
     const found = repositories.get(name);
     if (found) return found;
-    throw invalid('repository', 'UNKNOWN_REPOSITORY', `repository ${quote(name)} is not configured`);
+    throw unknownRepository(name);
   }
 
   return {

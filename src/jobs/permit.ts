@@ -1,18 +1,13 @@
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type Access, type Deed, permission } from '../domain/access.js';
 import type { Command } from '../domain/commands.js';
-import { invalid, MemoirError, quote } from '../domain/errors.js';
+import { MemoirError, quote, unknownRepository } from '../domain/errors.js';
 import type { JobRecord } from '../domain/job.js';
 import type { Caller } from './context.js';
 
 /** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
 export function jobNotFound(uuid: string, field = 'uuid'): MemoirError {
   return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', `there is no job ${quote(uuid)}`, { field });
-}
-
-/** The INVALID_ARGUMENT for a repository that is not configured or that the caller may not know of. */
-export function unknownRepository(name: string): MemoirError {
-  return invalid('repository', 'UNKNOWN_REPOSITORY', `repository ${quote(name)} is not configured`);
 }
 
 /** The PERMISSION_DENIED for something that the caller may know of, but not do. */
