@@ -7,9 +7,9 @@ import { MemoirError, quote } from '../domain/errors.js';
 import type { ExclusionEvent } from '../domain/events.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
 import { exclusionStream, imageExclusionStream, outputExclusionStream } from '../domain/streams.js';
-import { encodeEvent } from '../eventstore/codec.js';
-import { metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller, JobsContext } from '../jobs/context.js';
+import { eventOfCall } from '../jobs/event-of-call.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { jobNotFound } from '../jobs/permit.js';
 import { type Hits, hitsOf } from './hits.js';
@@ -120,9 +120,8 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
         await rules.current();
         const wanted = decide();
         if ('found' in wanted) return { found: wanted.found, position: await store.end() };
-        const metadata = metadataJson({ ...caller, serverVersion: context.serverVersion });
         try {
-          const encoded = encodeEvent(edge.uuid(), wanted, metadata);
+          const encoded = eventOfCall(context, caller, wanted);
           const { position } = await store.append(stream, last?.revision ?? 'no_stream', [encoded]);
           rules.recorded(position);
           return { position };

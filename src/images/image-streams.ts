@@ -9,9 +9,10 @@ import {
   noImagesYet,
 } from '../domain/image.js';
 import { imageStream } from '../domain/streams.js';
-import { decodeEvent, encodeEvent } from '../eventstore/codec.js';
-import { metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import { decodeEvent } from '../eventstore/codec.js';
+import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from '../jobs/context.js';
+import { eventOfCall } from '../jobs/event-of-call.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { type ImagesContext, imagesKey } from './context.js';
 
@@ -62,8 +63,7 @@ export function imageStreams({ store, written, edge, serverVersion }: ImagesCont
     const events = decideImage(repository, command);
     if (events instanceof MemoirError) throw events;
     if (events.length === 0) return { repository, position: await store.end(), changed: false };
-    const metadata = metadataJson({ ...caller, serverVersion });
-    const encoded = events.map((event) => encodeEvent(edge.uuid(), event, metadata));
+    const encoded = events.map((event) => eventOfCall({ edge, serverVersion }, caller, event));
     const expected = repository.revision < 0 ? 'no_stream' : repository.revision;
     const { position } = await store.append(imageStream(name), expected, encoded);
     written.note(imagesKey, position);

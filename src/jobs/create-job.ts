@@ -9,10 +9,10 @@ import { MemoirError, quote } from '../domain/errors.js';
 import type { JobRecord } from '../domain/job.js';
 import type { CandidateFacts, ReuseDecision } from '../domain/reuse.js';
 import { reuseStream } from '../domain/streams.js';
-import { encodeEvent } from '../eventstore/codec.js';
-import { metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller, JobsContext } from './context.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
+import { eventOfCall } from './event-of-call.js';
 import type { FindReusable } from './find-reusable.js';
 import { keyedLock } from './keyed-lock.js';
 import { resolveRequest, type Wanted } from './wanted.js';
@@ -138,12 +138,8 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       decision,
       reusedAt: timestampFromMs(edge.now()),
     });
-    const { position } = await store.append(reuseStream(job.uuid), 'any', [encode(caller, event)]);
+    const { position } = await store.append(reuseStream(job.uuid), 'any', [eventOfCall(context, caller, event)]);
     return { job, reused: true, decision, position };
-  }
-
-  function encode(caller: Caller, event: Parameters<typeof encodeEvent>[1]) {
-    return encodeEvent(edge.uuid(), event, metadataJson({ ...caller, serverVersion: context.serverVersion }));
   }
 
   return createJob;

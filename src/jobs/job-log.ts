@@ -5,9 +5,10 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError } from '../domain/errors.js';
 import { isFinished, stateName } from '../domain/job.js';
 import { jobLogStream, jobStream } from '../domain/streams.js';
-import { decodeEvent, encodeEvent } from '../eventstore/codec.js';
-import { metadataJson, type RecordedEvent, WrongExpectedRevision } from '../eventstore/port.js';
+import { decodeEvent } from '../eventstore/codec.js';
+import { type RecordedEvent, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller, JobsContext } from './context.js';
+import { eventOfCall } from './event-of-call.js';
 import { type KeyedLock, keyedLock } from './keyed-lock.js';
 import { readable } from './permit.js';
 import { waker } from './waker.js';
@@ -73,10 +74,9 @@ async function append(context: JobsContext, caller: Caller, uuid: string, text: 
       truncated,
       appendedAt: timestampFromMs(edge.now()),
     });
-    const metadata = metadataJson({ ...caller, serverVersion: context.serverVersion });
     try {
       const expected = end.revision < 0 ? 'no_stream' : end.revision;
-      await store.append(jobLogStream(uuid), expected, [encodeEvent(edge.uuid(), event, metadata)]);
+      await store.append(jobLogStream(uuid), expected, [eventOfCall(context, caller, event)]);
       return { size: end.size + Buffer.byteLength(kept), truncated };
     } catch (error) {
       if (!(error instanceof WrongExpectedRevision)) throw error;

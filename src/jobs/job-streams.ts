@@ -6,9 +6,10 @@ import type { JobEvent } from '../domain/events.js';
 import { decide, evolve, type JobRecord } from '../domain/job.js';
 import { jobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
-import { decodeJobEvent, encodeEvent } from '../eventstore/codec.js';
-import { type EventStore, metadataJson, type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import { decodeJobEvent } from '../eventstore/codec.js';
+import { type EventStore, type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from './context.js';
+import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
 import { permitted } from './permit.js';
@@ -87,8 +88,7 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
     record: JobRecord | undefined,
     events: readonly JobEvent[],
   ): Promise<Executed> {
-    const metadata = metadataJson({ ...caller, serverVersion });
-    const encoded = events.map((event) => encodeEvent(edge.uuid(), event, metadata));
+    const encoded = events.map((event) => eventOfCall({ edge, serverVersion }, caller, event));
     let bytes = known.peek(uuid)?.bytes ?? 0;
     for (const { data } of encoded) bytes += data.length;
     const expected = record ? record.job.revision : 'no_stream';
