@@ -50,7 +50,7 @@ export function fillListedJobs({ path, count, commits, locators }: ListedJobs): 
   const db = openReadModelFile(path, allProjections);
   db.pragma('synchronous = OFF');
   const positions = new Map<string, number>();
-  const handlers = allProjections.map(({ prepare }) => prepare(db, (stream) => positions.get(stream) ?? null));
+  const handlers = allProjections.map(({ prepare }) => prepare?.(db, (stream) => positions.get(stream) ?? null) ?? {});
   let position = 0;
   const apply = (stream: string, revision: number, event: MemoirEvent) => {
     const type = event.$typeName.slice('memoir.events.v1.'.length);

@@ -13,6 +13,9 @@ export type Handlers = {
   readonly [Name in BareName<MemoirEvent['$typeName']>]?: (event: EventOf<Name>, recorded: RecordedEvent) => void;
 };
 
+/** What a projection does with the events of a transaction as they were recorded, those of unknown types too. Never empty. */
+export type BatchHandler = (events: readonly RecordedEvent[]) => void;
+
 /** A view of the log in tables of its own. It is a function of the events alone: a rebuild gives the same rows. */
 export type Projection = {
   readonly name: string;
@@ -28,5 +31,7 @@ export type Projection = {
    */
   readonly indexes?: string;
   /** Makes the handlers, which write to `db` inside a transaction of the runner. */
-  readonly prepare: (db: Database.Database, positionOf: PositionOf) => Handlers;
+  readonly prepare?: (db: Database.Database, positionOf: PositionOf) => Handlers;
+  /** Makes what is called once in each transaction, after the handlers. Rows must not depend on where a batch ends. */
+  readonly prepareBatch?: (db: Database.Database) => BatchHandler;
 };

@@ -4,7 +4,7 @@ import { decodeEvent } from '../src/eventstore/codec.js';
 import type { Batch, EventLog, Position, RecordedEvent } from '../src/eventstore/port.js';
 import { isOfLog, readCheckpoint, resetProjection } from './database.js';
 import { jobPositions } from './job-position.js';
-import type { Projection } from './projection.js';
+import type { BatchHandler, Projection } from './projection.js';
 
 /** What one committed batch brought. */
 export type Applied = {
@@ -34,6 +34,7 @@ type Handler = (event: MemoirEvent, recorded: RecordedEvent) => void;
 type Running = {
   readonly projection: Projection;
   readonly handlers: Readonly<Record<string, Handler>>;
+  readonly takeBatch: BatchHandler | undefined;
   position: Position;
 };
 
@@ -54,7 +55,8 @@ export async function runProjections(
   for (const projection of projections) {
     if (!(await isOfLog(log, readCheckpoint(db, projection)))) resetProjection(db, projection);
     const { position } = readCheckpoint(db, projection);
-    running.push({ projection, handlers: projection.prepare(db, positionOf) as Record<string, Handler>, position });
+    const handlers = (projection.prepare?.(db, positionOf) ?? {}) as Record<string, Handler>;
+    running.push({ projection, handlers, takeBatch: projection.prepareBatch?.(db), position });
   }
   const apply = applier(db, running, note);
   const from = Math.min(...running.map(({ position }) => position));
@@ -86,6 +88,10 @@ function applier(
         event ??= decodeEvent(recorded, unprojected);
         handler(event, recorded);
       }
+    }
+    for (const { takeBatch, position } of running) {
+      const events = takeBatch ? batch.events.filter((recorded) => recorded.position > position) : [];
+      if (events.length > 0) takeBatch?.(events);
     }
     const last = batch.events.at(-1) as RecordedEvent;
     for (const { projection, position } of running) {

@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemEdge } from '../src/edge.js';
 import { openLog } from '../src/eventstore/open-store.js';
-import { allProjections } from './all.js';
+import { projectionSets } from './all.js';
 import { isDamage, openReadModelFile, removeReadModelFile } from './database.js';
 import { type Applied, runProjections } from './runner.js';
 import type { ThreadData, ThreadMessage } from './thread-protocol.js';
 
-// The thread that keeps the read model, so that a rebuild or a burst never holds up the thread that answers calls.
+// The thread that keeps one set of projections, so that a rebuild or a burst never holds up the thread that answers calls.
 
 /** Events in one transaction while the log's past is applied: the more, the less often a page of an index is written again. */
 const batchSize = 1_000;
@@ -15,7 +15,8 @@ const batchSize = 1_000;
 /** How long to wait after a failure, such as a full disk, before the batch is tried again, in milliseconds. */
 const retryAfter = 1_000;
 
-const { storeUrl, readModelPath } = workerData as ThreadData;
+const { storeUrl, path, keeps } = workerData as ThreadData;
+const projections = projectionSets[keeps];
 const stop = new AbortController();
 
 function say(message: ThreadMessage): void {
@@ -42,15 +43,15 @@ function report({ events, position, live }: Applied): void {
 parentPort?.once('message', () => stop.abort());
 
 const log = openLog(storeUrl, systemEdge, (message) => say({ kind: 'failed', message }));
-const db = openReadModelFile(readModelPath, allProjections);
+const db = openReadModelFile(path, projections);
 say({ kind: 'opened', end: await log.end() });
 while (!stop.signal.aborted) {
   try {
-    await runProjections(log, db, allProjections, { signal: stop.signal, onApplied: report, batchSize });
+    await runProjections(log, db, projections, { signal: stop.signal, onApplied: report, batchSize });
   } catch (error) {
     if (isDamage(error)) {
       db.close();
-      removeReadModelFile(readModelPath);
+      removeReadModelFile(path);
       throw new Error(`its file was damaged and is removed, the next start makes it anew: ${(error as Error).message}`);
     }
     say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });

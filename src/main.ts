@@ -9,6 +9,7 @@ import { ExclusionsService } from '../gen/memoir/jobs/v1/exclusions_service_pb.j
 import { JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../gen/memoir/worker/v1/worker_service_pb.js';
+import { openHistoryModel } from '../projections/history-model.js';
 import { openJobLists } from '../projections/job-lists.js';
 import { openReadModel, type ReadModel } from '../projections/read-model.js';
 import type { ServerConfig } from './config.js';
@@ -90,6 +91,8 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     const readModelPath = join(config.data_dir, 'read-model.sqlite');
     const readModel = await openReadModel(storeUrl, readModelPath);
     closers.push(() => readModel.close());
+    const history = await openHistoryModel(storeUrl, join(config.data_dir, 'history.sqlite'));
+    closers.push(() => history.close());
     const lists = openJobLists(readModelPath, config.list_time_limit * 1_000);
     closers.push(() => lists.close());
     const written = ownWrites(readModel);
@@ -101,6 +104,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     const context: JobsContext = {
       store,
       readModel,
+      history,
       lists,
       repositories,
       images: parts.images,

@@ -1,3 +1,4 @@
+import type { HistoryModel } from '../../projections/history-model.js';
 import type { JobLists } from '../../projections/job-lists.js';
 import type { ReadModel } from '../../projections/read-model.js';
 import { type Access, unrestricted } from '../domain/access.js';
@@ -12,6 +13,8 @@ import type { OwnWrites } from './own-writes.js';
 export type JobsContext = {
   readonly store: EventStore;
   readonly readModel: ReadModel;
+  /** What the past is read by. */
+  readonly history: HistoryModel;
   /** Reads of the read model that may take long. */
   readonly lists: JobLists;
   readonly streams: JobStreams;

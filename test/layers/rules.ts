@@ -32,7 +32,7 @@ const layers: readonly Layer[] = [
   { name: 'projections', paths: ['projections/'], imports: [...inner, 'eventstore'] },
   {
     name: 'jobs',
-    paths: ['src/jobs/', 'src/exclusions/'],
+    paths: ['src/jobs/', 'src/exclusions/', 'src/history/'],
     imports: [...inner, 'eventstore', 'git', 'images port', 'projections'],
   },
   {

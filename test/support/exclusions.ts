@@ -5,6 +5,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { pino } from 'pino';
 import { JobRequestedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { openHistoryModel } from '../../projections/history-model.js';
 import { openJobLists } from '../../projections/job-lists.js';
 import { openReadModel } from '../../projections/read-model.js';
 import { type Access, unrestricted } from '../../src/domain/access.js';
@@ -61,12 +62,14 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
   const store = await openStore(url, systemEdge);
   const readModelPath = join(directory, 'read-model.sqlite');
   const readModel = await openReadModel(url, readModelPath);
+  const history = await openHistoryModel(url, join(directory, 'history.sqlite'));
   const lists = openJobLists(readModelPath, 10_000);
   await readModel.caughtUp();
   const written = ownWrites(readModel);
   const context: JobsContext = {
     store,
     readModel,
+    history,
     repositories: opened,
     images: openImageParts({ store, readModel, written, edge: systemEdge, serverVersion: 'test' }, config, silent)
       .images,
@@ -132,6 +135,7 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
     async close() {
       await lists.close();
       await readModel.close();
+      await history.close();
       await store.close();
       await opened.close();
       rmSync(directory, { recursive: true });

@@ -1,0 +1,25 @@
+import Database from 'better-sqlite3';
+import { type Follower, startFollower } from './follower.js';
+import { logTimeQueries } from './log-times.js';
+
+/** What the past is read by. It is kept apart from the read model, so that nothing that it costs delays a decision. */
+export type HistoryModel = Follower & {
+  readonly times: ReturnType<typeof logTimeQueries>;
+};
+
+/**
+ * Starts the thread that keeps the history at `path` of the store at `storeUrl`, and opens it for reading.
+ * @throws StoreUnavailable if another server has the file; MemoirError UNAVAILABLE if the file or the log cannot be opened
+ */
+export async function openHistoryModel(storeUrl: string, path: string): Promise<HistoryModel> {
+  const follower = await startFollower({ storeUrl, path, keeps: 'history' }, 'the history');
+  const db = new Database(path, { readonly: true });
+  return {
+    ...follower,
+    times: logTimeQueries(db),
+    async close() {
+      await follower.close();
+      db.close();
+    },
+  };
+}

@@ -1,0 +1,28 @@
+import { hash } from 'node:crypto';
+
+/** What of an event is in the tree over the log. Its position is not: the place in the tree says what came before it. */
+export type Leaf = {
+  readonly stream: string;
+  readonly revision: number;
+  readonly id: string;
+  readonly type: string;
+  /** When the store recorded it, in milliseconds since 1970-01-01T00:00Z. */
+  readonly recordedAt: number;
+  /** ProtoJSON of the metadata, as it is stored. */
+  readonly metadata: string;
+  /** ProtoJSON of the event, as it is stored. */
+  readonly data: string;
+};
+
+/**
+ * The event as the text that is hashed: a JSON array of stream, revision, id, type, recordedAt and the text of the metadata; a line
+ * feed; the text of the data. JSON text written without spaces has no line feed, so that no two events have one text.
+ */
+export function leafText({ stream, revision, id, type, recordedAt, metadata, data }: Leaf): string {
+  return `${JSON.stringify([stream, revision, id, type, recordedAt, metadata])}\n${data}`;
+}
+
+/** Hash of an event in the tree: SHA-256 of a zero byte and its text in UTF-8 (RFC 6962, section 2.1). 32 bytes. */
+export function leafHash(leaf: Leaf): Buffer {
+  return hash('sha256', `\0${leafText(leaf)}`, 'buffer');
+}

@@ -1,0 +1,60 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { emptyRoot, growingTree, nodeHash } from '../../../src/domain/log-tree/growing-tree.js';
+import { leafHash, leafText } from '../../../src/domain/log-tree/leaf.js';
+
+/** The definition of RFC 6962, section 2.1, word for word. */
+function rootOf(leaves: readonly Uint8Array[]): Uint8Array {
+  if (leaves.length === 0) return emptyRoot;
+  if (leaves.length === 1) return leaves[0] as Uint8Array;
+  let k = 1;
+  while (k * 2 < leaves.length) k *= 2;
+  return nodeHash(rootOf(leaves.slice(0, k)), rootOf(leaves.slice(k)));
+}
+
+test('the root is that of the definition', (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ minLength: 32, maxLength: 32 }), { maxLength: 70 }), (leaves) => {
+      const tree = growingTree();
+      for (const leaf of leaves) tree.add(leaf);
+      t.is(tree.size(), leaves.length);
+      t.deepEqual(Buffer.from(tree.root()), Buffer.from(rootOf(leaves)));
+    }),
+  );
+});
+
+const leaf = {
+  stream: 'job-1',
+  revision: 0,
+  id: 'e1',
+  type: 'JobDeleted',
+  recordedAt: 1_000,
+  metadata: '{"principal":"a"}',
+  data: '{}',
+};
+
+test('an event has a text of its own, and a hash that does not change from version to version', (t) => {
+  t.is(leafText(leaf), '["job-1",0,"e1","JobDeleted",1000,"{\\"principal\\":\\"a\\"}"]\n{}');
+  t.is(leafHash(leaf).toString('hex'), '8a9869c98ad1a87881dc72b52b4697fe51a30b90c4abfb91c10e1fa01e43366e');
+});
+
+test('no two events have one text', (t) => {
+  const text = fc.string({ unit: 'binary', maxLength: 8 });
+  const any = fc.record({
+    stream: text,
+    revision: fc.nat(3),
+    id: text,
+    type: text,
+    recordedAt: fc.nat(3),
+    metadata: text,
+    data: text,
+  });
+  fc.assert(
+    fc.property(any, any, (one, other) => {
+      const same = Object.keys(one).every((key) => one[key as keyof typeof one] === other[key as keyof typeof one]);
+      t.is(leafText(one) === leafText(other), same);
+    }),
+  );
+  const moved = { ...leaf, metadata: '{"principal":"a"}"]\n{}', data: '' };
+  t.not(leafText(moved), leafText(leaf));
+});
