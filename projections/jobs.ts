@@ -256,18 +256,29 @@ export function jobFromRow(row: JobRow): Job {
 /** A lease as the read model knows it. */
 export type LeaseRow = { readonly uuid: string; readonly lease_ms: number; readonly lease_revision: number };
 
+/** What is told apart by which job an event is of. */
+export type JobFactsRow = {
+  readonly owner: string;
+  readonly repository: string;
+  readonly script: string;
+  readonly claimedBy: string;
+};
+
 /** Reads of the jobs that were not deleted. */
 export function jobQueries(db: Database.Database) {
   const byUuid = db.prepare(`SELECT * FROM job WHERE ${whereUuid} AND deleted = 0`);
   const bySubmitId = db.prepare(
     "SELECT * FROM job WHERE owner = ? AND submit_id = ? AND submit_id <> '' ORDER BY position LIMIT 1",
   );
+  const facts = db.prepare(`SELECT owner, repository, script, claimed_by AS claimedBy FROM job WHERE ${whereUuid}`);
   const running = db.prepare(`SELECT uuid, lease_ms, lease_revision FROM job WHERE state = ${JobState.RUNNING}`);
   return {
     /** The row of a job. */
     get: (uuid: string) => byUuid.get(uuid, uuid) as JobRow | undefined,
     /** The first job that an owner made with a submit_id, deleted or not. */
     bySubmitId: (owner: string, submitId: string) => bySubmitId.get(owner, submitId) as JobRow | undefined,
+    /** Whose a job is, deleted or not. */
+    facts: (uuid: string) => facts.get(uuid, uuid) as JobFactsRow | undefined,
     /** The leases of all running jobs. */
     leases: () => running.all() as LeaseRow[],
   };

@@ -34,6 +34,12 @@ export const streamPrefixes: readonly string[] = ['job-', 'reuse-', 'joblog-', '
 /** The uuid in the name of a job's stream. */
 export const uuidOfJobStream = (stream: string): string => stream.slice('job-'.length);
 
+/** The uuid in the name of any stream of a job: its own, that of its answers, that of its live log; undefined for others. */
+export function uuidOfAnyJobStream(stream: string): string | undefined {
+  const uuid = /^(?:job|reuse|joblog)-(.*)$/s.exec(stream)?.[1];
+  return uuid !== undefined && isUuid(uuid) ? uuid : undefined;
+}
+
 /** Whether a text is a UUID in lower case, of any version. */
 export const isUuid = (text: string): boolean =>
   /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/.test(text);

@@ -1,0 +1,72 @@
+import type { ReadModel } from '../../projections/read-model.js';
+import { type Access, permission } from '../domain/access.js';
+import {
+  exclusionStream,
+  imageExclusionStream,
+  imageStream,
+  outputExclusionStream,
+  repositoryOfExclusionStream,
+  uuidOfAnyJobStream,
+} from '../domain/streams.js';
+import type { RecordedEvent } from '../eventstore/port.js';
+import { knowsExclusion } from '../exclusions/permit.js';
+
+/** What an event is about, beside what it says itself. */
+export type EventFacts = {
+  /** The job that it is of. */
+  readonly job?: {
+    readonly uuid: string;
+    readonly owner: string;
+    readonly script: string;
+    /** Principal of the worker that claimed it; empty if none did. */
+    readonly claimedBy: string;
+  };
+  /** The repository of the job or exclusion; undefined for what belongs to none: docker images, exclusions of images and outputs. */
+  readonly repository?: string;
+  /** Whether a principal may read the event: by the rules for the job or exclusion that it is of. */
+  readonly readableBy: (access: Access) => boolean;
+};
+
+const everybody = () => true;
+const whoReadsAll = (access: Access) => access.readsAll;
+
+/** What an event is about. The read model must have come to the event. */
+export function eventFacts(
+  readModel: Pick<ReadModel, 'jobs' | 'exclusions'>,
+  { stream, type, data }: Pick<RecordedEvent, 'stream' | 'type' | 'data'>,
+): EventFacts {
+  const uuid = uuidOfAnyJobStream(stream);
+  if (uuid !== undefined) return factsOfJob(readModel, uuid);
+  if (stream.startsWith(exclusionStream(''))) return factsOfExclusion(readModel, stream, exclusionId(type, data));
+  return { readableBy: stream.startsWith(imageStream('')) ? everybody : whoReadsAll };
+}
+
+function factsOfJob({ jobs }: Pick<ReadModel, 'jobs'>, uuid: string): EventFacts {
+  const facts = jobs.facts(uuid);
+  if (!facts) return { readableBy: whoReadsAll };
+  const { repository, owner, script, claimedBy } = facts;
+  return {
+    job: { uuid, owner, script, claimedBy },
+    repository,
+    readableBy: (access) => permission(access, facts, 'read') === 'granted',
+  };
+}
+
+function factsOfExclusion(
+  readModel: Pick<ReadModel, 'jobs' | 'exclusions'>,
+  stream: string,
+  id: string | undefined,
+): EventFacts {
+  const ofNone = stream === imageExclusionStream || stream === outputExclusionStream;
+  const row = id === undefined ? undefined : readModel.exclusions.get(id);
+  return {
+    ...(!ofNone && { repository: repositoryOfExclusionStream(stream) }),
+    readableBy: row ? (access) => knowsExclusion(access, readModel, row) : whoReadsAll,
+  };
+}
+
+/** The id of the exclusion that an event is of, read from its ProtoJSON without the rest of it. */
+function exclusionId(type: string, data: string): string | undefined {
+  const event = JSON.parse(data) as { readonly exclusion?: { readonly id?: string }; readonly exclusionId?: string };
+  return type === 'ReinstatedForReuse' ? event.exclusionId : event.exclusion?.id;
+}
