@@ -2,6 +2,7 @@ import { fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import type Database from 'better-sqlite3';
 import { type Exclusion, ExclusionSchema } from '../gen/memoir/jobs/v1/exclusion_pb.js';
 import { repositoryOfExclusionStream } from '../src/domain/streams.js';
+import type { Position } from '../src/eventstore/port.js';
 import type { Projection } from './projection.js';
 
 /**
@@ -84,6 +85,9 @@ export type ExclusionList = {
 /** Reads of the exclusions. */
 export function exclusionQueries(db: Database.Database) {
   const byId = db.prepare('SELECT * FROM exclusion WHERE id = ?');
+  const ofJob = db.prepare(
+    "SELECT position, changed FROM exclusion WHERE repository = ? AND exclusion ->> '$.jobUuid' = ? ORDER BY position",
+  );
   const changes = db.prepare('SELECT * FROM exclusion WHERE changed > ? ORDER BY changed LIMIT ?');
   const lists = new Map<string, Database.Statement>();
   function listing(conditions: readonly string[]): Database.Statement {
@@ -97,6 +101,11 @@ export function exclusionQueries(db: Database.Database) {
     get(id: string): ExclusionRow | undefined {
       const row = byId.get(id) as Row | undefined;
       return row && fromRow(row);
+    },
+    /** Positions of the events of the exclusions that name a job of a repository, in the order of the log. */
+    positionsOfJob(repository: string, uuid: string): Position[] {
+      const rows = ofJob.all(repository, uuid) as Pick<Row, 'position' | 'changed'>[];
+      return [...new Set(rows.flatMap(({ position, changed }) => [position, changed]))].sort((a, b) => a - b);
     },
     /** Up to `limit` exclusions that changed after a position of the log, in the order of their last changes. */
     changedAfter: (position: number, limit: number) => (changes.all(position, limit) as Row[]).map(fromRow),

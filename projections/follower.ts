@@ -16,6 +16,8 @@ export type Progress = {
 
 /** A thread that keeps projections up to date in a file of their own. */
 export type Follower = {
+  /** What messages call it, such as "the read model". */
+  readonly name: string;
   /** Everything in the log up to here can be read. */
   position(): Position;
   /** How far the rebuild or catch-up is. */
@@ -116,6 +118,7 @@ export async function startFollower(
   const end = await opened;
 
   return {
+    name,
     position: () => position,
     progress: () => ({ live: live && !closed, position, end, failure }),
     waitFor(wanted, signal) {

@@ -1,10 +1,12 @@
 import Database from 'better-sqlite3';
 import { type Follower, startFollower } from './follower.js';
+import { logSubjectQueries } from './log-subjects.js';
 import { logTimeQueries } from './log-times.js';
 
 /** What the past is read by. It is kept apart from the read model, so that nothing that it costs delays a decision. */
 export type HistoryModel = Follower & {
   readonly times: ReturnType<typeof logTimeQueries>;
+  readonly subjects: ReturnType<typeof logSubjectQueries>;
 };
 
 /**
@@ -17,6 +19,7 @@ export async function openHistoryModel(storeUrl: string, path: string): Promise<
   return {
     ...follower,
     times: logTimeQueries(db),
+    subjects: logSubjectQueries(db),
     async close() {
       await follower.close();
       db.close();

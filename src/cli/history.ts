@@ -1,41 +1,87 @@
-import { durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { durationMs, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import canonicalize from 'canonicalize';
 import { Command } from 'commander';
-import { type RecordedEvent, RecordedEventSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
+import {
+  type ReadHistoryResponse,
+  type RecordedEvent,
+  RecordedEventSchema,
+} from '../../gen/memoir/history/v1/history_service_pb.js';
+import type { Image } from '../../gen/memoir/images/v1/image_pb.js';
 import type { Decision } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { withClients } from './client.js';
 import { decisionLine, evidenceLines } from './decision-text.js';
 import { exclusionText } from './exclusions.js';
 import { constraintsText, progressText, tasksText, versionText } from './job-view.js';
 import { type RemoteOptions, remote, withJson } from './options.js';
-import { printLine, printMessage } from './output.js';
+import { note, printLine, printMessage } from './output.js';
 import { printable, printableLines } from './printable.js';
 import { styled } from './style.js';
+import { time } from './time-option.js';
 import { instant, span } from './time-text.js';
+
+type HistoryOptions = RemoteOptions & {
+  readonly json?: boolean;
+  readonly computation?: string;
+  readonly repository?: string;
+  readonly by?: string;
+  readonly since?: number;
+  readonly until?: number;
+};
 
 /** `memoir history`. */
 export function historyCommand(): Command {
   const command = new Command('history')
-    .description('tell everything that was recorded of a job: when, who, what and why')
-    .argument('<uuid>', 'uuid of the job');
-  return remote(withJson(command)).action((uuid: string, options: RemoteOptions & { readonly json?: boolean }) =>
+    .description('tell what was recorded of a job, or of anything else: when, who, what and why')
+    .argument('[uuid]', 'uuid of the job')
+    .option('--computation <digest>', 'of every job of a computation')
+    .option('--repository <name>', 'of every job of a repository, and its exclusions')
+    .option('--by <principal>', 'only what was done by a principal')
+    .option(
+      '--since <time>',
+      'only from a time on: 2026-01-31T12:00:00Z, 2026-01-31, or how long ago: 90m, 12h, 7d',
+      time(Date.now),
+    )
+    .option('--until <time>', 'only before a time', time(Date.now));
+  return remote(withJson(command)).action((uuid: string | undefined, options: HistoryOptions) =>
     withClients(options, async (clients) => {
-      let before: RecordedEvent | undefined;
-      let quiet = 0;
-      for await (const { event } of clients.history.readHistory({ uuid })) {
-        if (!event) continue;
-        if (options.json) await printMessage(RecordedEventSchema, event);
-        else if (isBareHeartbeat(event)) quiet += 1;
-        else {
-          if (quiet > 0) await printLine(styled('dim', `    (${quiet} heartbeats without news)`));
-          for (const line of storyLines(event, before)) await printLine(line);
-          before = event;
-          quiet = 0;
-        }
-      }
-      if (quiet > 0) await printLine(styled('dim', `    (${quiet} heartbeats without news)`));
+      const { computation, repository, by, since, until } = options;
+      const request = {
+        ...(uuid !== undefined && { uuid }),
+        ...(computation !== undefined && { computationDigest: computation }),
+        ...(repository !== undefined && { repository }),
+        ...(by !== undefined && { principal: by }),
+        ...(since !== undefined && { since: timestampFromMs(since) }),
+        ...(until !== undefined && { until: timestampFromMs(until) }),
+      };
+      await printHistory(clients.history.readHistory(request), options.json === true, uuid === undefined);
     }),
   );
+}
+
+/** Prints events, as a story or as JSON; `naming` tells of which stream each is. */
+async function printHistory(events: AsyncIterable<ReadHistoryResponse>, json: boolean, naming: boolean): Promise<void> {
+  let before: RecordedEvent | undefined;
+  let any = false;
+  let quiet = 0;
+  const tellQuiet = async () => {
+    if (quiet > 0) await printLine(styled('dim', `    (${quiet} heartbeats without news)`));
+    quiet = 0;
+  };
+  for await (const { event } of events) {
+    if (!event) continue;
+    any = true;
+    if (json) await printMessage(RecordedEventSchema, event);
+    else if (isBareHeartbeat(event)) quiet += 1;
+    else {
+      await tellQuiet();
+      const [head = '', ...details] = storyLines(event, before);
+      await printLine(naming ? `${head} ${styled('dim', `[${printable(event.stream)}]`)}` : head);
+      for (const line of details) await printLine(line);
+      before = event;
+    }
+  }
+  await tellQuiet();
+  if (!any) note('nothing was recorded of that, or nothing that you may read');
 }
 
 /** Whether the event only extends a lease, as thousands of a long run do. */
@@ -132,9 +178,18 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
       ];
     case 'reinstatedForReuse':
       return [`lifted exclusion ${printable(value.exclusionId)}`, [`reason: ${printable(value.reason)}`]];
+    case 'imageRegistered':
+      return [`registered docker image ${printable(value.image?.locator ?? '')}`, [imageNames(value.image)]];
+    case 'imageForgotten':
+      return [`forgot docker image ${printable(value.locator)}`, [`reason: ${printable(value.reason)}`]];
     default:
       return [`recorded ${printable(eventType)}, which this version of memoir does not know`, []];
   }
+}
+
+function imageNames(image: Image | undefined): string {
+  if (!image) return '';
+  return `names: ${printable([image.repository, image.tag, image.hash].filter((name) => name !== '').join(', '))}`;
 }
 
 function why(decision: Decision | undefined): readonly string[] {

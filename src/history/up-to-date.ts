@@ -6,19 +6,19 @@ import type { Position } from '../eventstore/port.js';
 const longestWait = 10_000;
 
 /**
- * Resolves when the history has come to a position of the log.
+ * Resolves when a thread that follows the log has come to a position of the log.
  * @throws MemoirError UNAVAILABLE with the progress if it does not in 10 s, or if the signal aborts first
  */
-export async function upToDate(history: Follower, wanted: Position, signal?: AbortSignal): Promise<void> {
-  if (wanted <= history.position()) return;
+export async function upToDate(follower: Follower, wanted: Position, signal?: AbortSignal): Promise<void> {
+  if (wanted <= follower.position()) return;
   const late = AbortSignal.timeout(longestWait);
   try {
-    await history.waitFor(wanted, signal ? AbortSignal.any([signal, late]) : late);
+    await follower.waitFor(wanted, signal ? AbortSignal.any([signal, late]) : late);
   } catch (error) {
     if (!late.aborted) throw error;
-    const { position, end, failure } = history.progress();
+    const { position, end, failure } = follower.progress();
     const why = failure === undefined ? '' : `; it cannot go on: ${failure}`;
-    const message = `the history is being brought up to date: at position ${position} of about ${Math.max(end, wanted)}${why}`;
-    throw new MemoirError('UNAVAILABLE', 'HISTORY_CATCHING_UP', message);
+    const message = `${follower.name} is being brought up to date: at position ${position} of about ${Math.max(end, wanted)}${why}`;
+    throw new MemoirError('UNAVAILABLE', 'CATCHING_UP', message);
   }
 }

@@ -1,61 +1,72 @@
 import { create, fromJson } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type HistoryService,
   MetadataSchema,
+  type ReadHistoryRequest,
   ReadHistoryResponseSchema,
   type RecordedEvent as RecordedEventMessage,
   RecordedEventSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
-import { jobStream, reuseStream } from '../domain/streams.js';
-import { decodeEvent } from '../eventstore/codec.js';
+import { invalid, quote } from '../domain/errors.js';
+import { decodeEvent, eventTypes } from '../eventstore/codec.js';
 import type { RecordedEvent } from '../eventstore/port.js';
+import { type HistoryQuery, readHistory } from '../history/read-history.js';
 import type { JobsContext } from '../jobs/context.js';
-import { checkUuid } from '../jobs/limits.js';
-import { jobNotFound, mayRead } from '../jobs/permit.js';
+import { checkLength, checkUuid, textLimits } from '../jobs/limits.js';
 import type { Implementation } from './service.js';
 
+/** Longest name of a principal, in bytes. */
+const principalLimit = 256;
+
 /** memoir.history.v1.HistoryService. */
-export function historyService({ store: log, streams }: JobsContext): Implementation<typeof HistoryService> {
+export function historyService(context: JobsContext): Implementation<typeof HistoryService> {
   return {
     async *readHistory(request, { caller, signal }) {
-      const uuid = checkUuid('uuid', request.uuid);
-      // A deleted job has a history all the same.
-      const record = await streams.load(uuid);
-      if (!record || !mayRead(caller.access, record.job)) throw jobNotFound(uuid);
-      for await (const recorded of inOrder(log.readStream(jobStream(uuid)), log.readStream(reuseStream(uuid)))) {
-        if (signal.aborted) return;
+      for await (const recorded of readHistory(context, caller.access, queryOf(request), signal)) {
         yield create(ReadHistoryResponseSchema, { event: eventMessage(recorded) });
       }
     },
   };
 }
 
-/** Two sequences that ascend by position, as one. */
-async function* inOrder(
-  one: AsyncIterable<RecordedEvent>,
-  other: AsyncIterable<RecordedEvent>,
-): AsyncGenerator<RecordedEvent> {
-  const [a, b] = [one[Symbol.asyncIterator](), other[Symbol.asyncIterator]()];
-  let [x, y] = [await a.next(), await b.next()];
-  while (!x.done || !y.done) {
-    if (y.done || (!x.done && x.value.position < y.value.position)) {
-      yield x.value;
-      x = await a.next();
-    } else {
-      yield y.value;
-      y = await b.next();
-    }
+/** @throws MemoirError INVALID_ARGUMENT naming the field that is wrong */
+function queryOf(request: ReadHistoryRequest): HistoryQuery {
+  const { uuid, computationDigest, repository, principal, since, until, afterPosition } = request;
+  checkLength('repository', repository, textLimits.repository);
+  checkLength('principal', principal, principalLimit);
+  if (computationDigest !== '' && !/^[0-9a-f]{64}$/.test(computationDigest)) {
+    const message = `computation_digest ${quote(computationDigest)} is not 64 hexadecimal digits in lower case`;
+    throw invalid('computation_digest', 'BAD_DIGEST', message);
   }
+  if (afterPosition > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw invalid('after_position', 'OUT_OF_RANGE', `after_position ${afterPosition} is beyond any log`);
+  }
+  const query: HistoryQuery = {
+    uuid: uuid === '' ? undefined : checkUuid('uuid', uuid),
+    computationDigest: computationDigest || undefined,
+    repository: repository || undefined,
+    principal: principal || undefined,
+    since: millis(since),
+    until: millis(until),
+    after: Number(afterPosition),
+  };
+  const { after: _, ...conditions } = query;
+  if (Object.values(conditions).every((condition) => condition === undefined)) {
+    const message = 'uuid is required, or one of computation_digest, repository, principal, since and until';
+    throw invalid('uuid', 'REQUIRED', message);
+  }
+  return query;
 }
 
-/** The event as clients see it. */
+/** The first whole millisecond that is not before the time; events are recorded in whole ones. */
+function millis(time: Timestamp | undefined): number | undefined {
+  return time && Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000);
+}
+
+/** The event as clients see it; one of a type that this version does not know without the event itself. */
 export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
   const { type } = recorded;
-  const event = {
-    case: type.charAt(0).toLowerCase() + type.slice(1),
-    value: decodeEvent(recorded),
-  } as RecordedEventMessage['event'];
   return create(RecordedEventSchema, {
     position: BigInt(recorded.position),
     stream: recorded.stream,
@@ -64,6 +75,12 @@ export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
     eventType: type,
     recordedAt: timestampFromMs(recorded.recordedAt),
     metadata: fromJson(MetadataSchema, JSON.parse(recorded.metadata), { ignoreUnknownFields: true }),
-    event,
+    ...(eventTypes.includes(type) && { event: typed(recorded) }),
   });
+}
+
+function typed(recorded: RecordedEvent): RecordedEventMessage['event'] {
+  const { type } = recorded;
+  const name = type.charAt(0).toLowerCase() + type.slice(1);
+  return { case: name, value: decodeEvent(recorded) } as RecordedEventMessage['event'];
 }

@@ -154,6 +154,17 @@ test('cancel, update and delete do what they say, and history tells it', async (
   t.is((await run(['delete', uuid])).out, `deleted ${uuid}\n`);
   t.is((await run(['get', uuid])).code, 3);
   t.regex((await run(['history', uuid])).out, /ada deleted it/);
+  const { computation_digest: computation } = JSON.parse(
+    (await run(['history', uuid, '--json'])).out.split('\n')[0] ?? '',
+  ).job_requested as { computation_digest: string };
+  const ofRepository = await run(['history', '--repository', 'demo', '--by', 'ada', '--since', '1h']);
+  t.regex(ofRepository.out, new RegExp(`requested run.sh of demo: run 1, queued \\[job-${uuid}\\]\n`));
+  t.is((await run(['history', '--computation', computation])).out.match(/\n\S+ /g)?.length, 3);
+  const none = await run(['history', '--repository', 'demo', '--until', '2001-01-01']);
+  t.deepEqual([none.code, none.out], [0, '']);
+  t.regex(none.err, /nothing was recorded of that/);
+  t.regex((await run(['history', '--since', 'yesterday'])).err, /90m, 12h, 7d/);
+  t.regex((await run(['history'])).err, /uuid is required, or one of computation_digest/);
 });
 
 test.serial('lists follow as many pages as they need', async (t) => {

@@ -1,0 +1,139 @@
+import { type Access, permission } from '../domain/access.js';
+import { jobUuid } from '../domain/computation.js';
+import { MemoirError, quote } from '../domain/errors.js';
+import { jobStream, reuseStream, uuidOfAnyJobStream } from '../domain/streams.js';
+import { type Position, type RecordedEvent, start } from '../eventstore/port.js';
+import type { JobsContext } from '../jobs/context.js';
+import { jobNotFound } from '../jobs/permit.js';
+import { type EventFacts, eventFacts } from './event-facts.js';
+import { mergeEvents, type Source } from './merge-events.js';
+import { positionBefore } from './position-before.js';
+import { upToDate } from './up-to-date.js';
+
+/** Which events of the log to read: those that meet every condition. */
+export type HistoryQuery = {
+  readonly uuid?: string | undefined;
+  readonly computationDigest?: string | undefined;
+  readonly repository?: string | undefined;
+  readonly principal?: string | undefined;
+  /** The log from the first event on that was recorded at this time or later, in milliseconds since 1970-01-01T00:00Z. */
+  readonly since?: number | undefined;
+  /** The log before the first event that was recorded at this time or later. */
+  readonly until?: number | undefined;
+  readonly after: Position;
+};
+
+/** Positions that are looked up at once. */
+const pageSize = 256;
+
+type Context = Pick<JobsContext, 'store' | 'readModel' | 'history'>;
+
+/** The section of the log after `after`, up to `last`. */
+type Section = { readonly after: Position; readonly last: Position };
+
+/**
+ * The events that meet a query and that a principal may read, in the order of the log up to its end now, without those of live logs.
+ * @throws MemoirError NOT_FOUND if there is no such job or no job of the computation, UNAVAILABLE if the history is not up to date
+ */
+export async function* readHistory(
+  context: Context,
+  access: Access,
+  query: HistoryQuery,
+  signal: AbortSignal,
+): AsyncGenerator<RecordedEvent> {
+  const { store, readModel } = context;
+  const last = await store.end();
+  await upToDate(readModel, last, signal);
+  const section = await sectionOf(context, query, last);
+  for await (const recorded of candidates(context, access, query, section, signal)) {
+    if (signal.aborted) return;
+    if (recorded.position > section.last) return;
+    if (recorded.position <= section.after || recorded.type === 'JobLogAppended') continue;
+    const facts = eventFacts(readModel, recorded);
+    if (facts.readableBy(access) && meets(query, recorded, facts)) yield recorded;
+  }
+}
+
+async function sectionOf(context: Context, { since, until, after }: HistoryQuery, end: Position): Promise<Section> {
+  const first = since === undefined ? start : await positionBefore(context, since);
+  const last = until === undefined ? end : Math.min(end, await positionBefore(context, until));
+  return { after: Math.max(after, first), last };
+}
+
+/** Events in the order of the log, among which are all that meet the query in the section. */
+async function* candidates(
+  context: Context,
+  access: Access,
+  { uuid, computationDigest, repository, principal }: HistoryQuery,
+  { after, last }: Section,
+  signal: AbortSignal,
+): AsyncGenerator<RecordedEvent> {
+  const { store, history } = context;
+  if (uuid !== undefined || computationDigest !== undefined) {
+    const uuids =
+      uuid === undefined ? jobsOf(context, access, computationDigest ?? '') : [checked(context, access, uuid)];
+    yield* mergeEvents(sourcesOf(context, uuids));
+  } else if (repository !== undefined || principal !== undefined) {
+    await upToDate(history, last, signal);
+    let from = after;
+    for (;;) {
+      const positions = history.subjects.positions({ repository, principal }, from, last, pageSize);
+      yield* eventsAt(store, positions);
+      from = positions.at(-1) ?? from;
+      if (positions.length < pageSize) return;
+    }
+  } else yield* store.readAll(after);
+}
+
+/** The job, if there is one that the principal may read. */
+function checked({ readModel }: Context, access: Access, uuid: string): string {
+  const facts = readModel.jobs.facts(uuid);
+  if (!facts || permission(access, facts, 'read') !== 'granted') throw jobNotFound(uuid);
+  return uuid;
+}
+
+/** The jobs of a computation that the principal may read, oldest first. */
+function jobsOf({ readModel }: Context, access: Access, digest: string): string[] {
+  const uuids: string[] = [];
+  const runs = readModel.candidates.lastRun(digest);
+  for (let run = 1; run <= runs; run++) {
+    const uuid = jobUuid(digest, run);
+    const facts = readModel.jobs.facts(uuid);
+    if (facts && permission(access, facts, 'read') === 'granted') uuids.push(uuid);
+  }
+  if (uuids.length > 0) return uuids;
+  const message = `there is no job of computation ${quote(digest)}`;
+  throw new MemoirError('NOT_FOUND', 'COMPUTATION_NOT_FOUND', message, { field: 'computation_digest' });
+}
+
+/** What was recorded of each job, by where it begins in the log. */
+function* sourcesOf({ store, readModel }: Context, uuids: readonly string[]): Generator<Source> {
+  for (const uuid of uuids) {
+    const from = readModel.lineage.position(uuid) ?? start;
+    const { repository = '' } = readModel.jobs.facts(uuid) ?? {};
+    const exclusions = readModel.exclusions.positionsOfJob(repository, uuid);
+    yield { from, read: () => store.readStream(jobStream(uuid)) };
+    yield { from, read: () => store.readStream(reuseStream(uuid)) };
+    if (exclusions.length > 0) yield { from, read: () => eventsAt(store, exclusions) };
+  }
+}
+
+/** The events at some positions, looked up together, since a store behind a network takes its time for each. */
+async function* eventsAt(store: Context['store'], positions: readonly Position[]): AsyncGenerator<RecordedEvent> {
+  for (let i = 0; i < positions.length; i += 32) {
+    const found = await Promise.all(positions.slice(i, i + 32).map((position) => store.eventAt(position)));
+    for (const recorded of found) if (recorded) yield recorded;
+  }
+}
+
+function meets({ uuid, repository, principal }: HistoryQuery, recorded: RecordedEvent, facts: EventFacts): boolean {
+  if (repository !== undefined && facts.repository !== repository) return false;
+  if (principal !== undefined && principalOf(recorded) !== principal) return false;
+  // A job's exclusions are in a stream of the repository, where they were looked up for the job.
+  const of = uuidOfAnyJobStream(recorded.stream);
+  return uuid === undefined || of === undefined || of === uuid;
+}
+
+function principalOf({ metadata }: RecordedEvent): string {
+  return (JSON.parse(metadata) as { readonly principal?: string }).principal ?? '';
+}
