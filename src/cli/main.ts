@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { MemoirError } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { serverVersion } from '../version.js';
+import { auditCommand } from './audit.js';
 import { excludeCommand, exclusionsCommand, reinstateCommand } from './exclusions.js';
 import { exitCode, exitCodeHelp } from './exit-code.js';
 import { explainCommand } from './explain.js';
@@ -45,6 +46,7 @@ function program(): Command {
     excludeCommand(),
     reinstateCommand(),
     exclusionsCommand(),
+    auditCommand(),
     serveCommand(),
     workerCommand(),
   ];
