@@ -1,11 +1,18 @@
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
-/** Hash of an inner node: SHA-256 of a byte 1 and the hashes of its children (RFC 6962, section 2.1). */
+/** Length of every hash of the tree, in bytes. */
+export const hashLength = 32;
+
+// Reused: to make one for each of millions of nodes takes longer than the hash.
+const node = Buffer.alloc(1 + 2 * hashLength);
+node[0] = 1;
+
+/** Hash of an inner node: SHA-256 of a byte 1 and the hashes of its children, of 32 bytes each (RFC 6962, section 2.1). */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash('sha256').update(prefix).update(left).update(right).digest();
+  node.set(left, 1);
+  node.set(right, 1 + hashLength);
+  return hash('sha256', node, 'buffer');
 }
-
-const prefix = Uint8Array.of(1);
 
 /** Root of the tree without leaves: SHA-256 of nothing. */
 export const emptyRoot: Buffer = hash('sha256', '', 'buffer');
@@ -16,6 +23,8 @@ export type GrowingTree = {
   size(): number;
   /** Adds a leaf by its hash. */
   add(leaf: Uint8Array): void;
+  /** Adds as many leaves, a power of two of which the size is a multiple, by the root of the subtree that they are. */
+  addSubtree(root: Uint8Array, leaves: number): void;
   /** The Merkle tree hash of all leaves so far. */
   root(): Buffer;
 };
@@ -25,15 +34,19 @@ export function growingTree(): GrowingTree {
   // Roots of complete subtrees from left to right; their sizes are the binary digits of `size`, so that they descend.
   const complete: Uint8Array[] = [];
   let size = 0;
+
+  function addSubtree(root: Uint8Array, leaves: number): void {
+    let merged = root;
+    for (let rest = size / leaves; rest % 2 === 1; rest = Math.floor(rest / 2))
+      merged = nodeHash(complete.pop() as Uint8Array, merged);
+    complete.push(merged);
+    size += leaves;
+  }
+
   return {
     size: () => size,
-    add(leaf) {
-      let node = leaf;
-      for (let rest = size; rest % 2 === 1; rest = Math.floor(rest / 2))
-        node = nodeHash(complete.pop() as Uint8Array, node);
-      complete.push(node);
-      size++;
-    },
+    add: (leaf) => addSubtree(leaf, 1),
+    addSubtree,
     root() {
       const last = complete.at(-1);
       if (!last) return emptyRoot;

@@ -1,16 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { emptyRoot, growingTree, nodeHash } from '../../../src/domain/log-tree/growing-tree.js';
+import { growingTree } from '../../../src/domain/log-tree/growing-tree.js';
 import { leafHash, leafText } from '../../../src/domain/log-tree/leaf.js';
-
-/** The definition of RFC 6962, section 2.1, word for word. */
-function rootOf(leaves: readonly Uint8Array[]): Uint8Array {
-  if (leaves.length === 0) return emptyRoot;
-  if (leaves.length === 1) return leaves[0] as Uint8Array;
-  let k = 1;
-  while (k * 2 < leaves.length) k *= 2;
-  return nodeHash(rootOf(leaves.slice(0, k)), rootOf(leaves.slice(k)));
-}
+import { rootOfHashes } from '../../../src/domain/log-tree/tiles.js';
+import { naiveRoot } from './naive.js';
 
 test('the root is that of the definition', (t) => {
   fc.assert(
@@ -18,7 +11,25 @@ test('the root is that of the definition', (t) => {
       const tree = growingTree();
       for (const leaf of leaves) tree.add(leaf);
       t.is(tree.size(), leaves.length);
-      t.deepEqual(Buffer.from(tree.root()), Buffer.from(rootOf(leaves)));
+      t.deepEqual(Buffer.from(tree.root()), Buffer.from(naiveRoot(leaves)));
+    }),
+  );
+});
+
+test('leaves may be added many at a time, as subtrees', (t) => {
+  const hash = fc.uint8Array({ minLength: 32, maxLength: 32 });
+  fc.assert(
+    fc.property(fc.array(hash, { maxLength: 70 }), fc.array(fc.nat(6)), (leaves, heights) => {
+      const tree = growingTree();
+      let at = 0;
+      for (const height of [...heights, ...leaves.map(() => 0)]) {
+        const count = 2 ** height;
+        if (at % count !== 0 || at + count > leaves.length) continue;
+        tree.addSubtree(rootOfHashes(Buffer.concat(leaves.slice(at, at + count))), count);
+        at += count;
+      }
+      t.is(tree.size(), leaves.length);
+      t.deepEqual(Buffer.from(tree.root()), Buffer.from(naiveRoot(leaves)));
     }),
   );
 });
