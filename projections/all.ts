@@ -4,6 +4,7 @@ import { jobs } from './jobs.js';
 import { lineage } from './lineage.js';
 import { logSubjects } from './log-subjects.js';
 import { logTimes } from './log-times.js';
+import { logTree } from './log-tree.js';
 import type { Projection } from './projection.js';
 import { queue } from './queue.js';
 import { reuseIndex } from './reuse-index.js';
@@ -12,7 +13,7 @@ import { reuseIndex } from './reuse-index.js';
 export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions, images];
 
 /** Every projection of the history: what the past is read by. */
-export const historyProjections: readonly Projection[] = [logTimes, logSubjects];
+export const historyProjections: readonly Projection[] = [logTimes, logSubjects, logTree];
 
 /** Projections by the name of the file that they share. */
 export const projectionSets = { 'read model': allProjections, history: historyProjections } as const;

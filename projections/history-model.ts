@@ -2,11 +2,14 @@ import Database from 'better-sqlite3';
 import { type Follower, startFollower } from './follower.js';
 import { logSubjectQueries } from './log-subjects.js';
 import { logTimeQueries } from './log-times.js';
+import { logTreeQueries } from './log-tree.js';
 
 /** What the past is read by. It is kept apart from the read model, so that nothing that it costs delays a decision. */
 export type HistoryModel = Follower & {
   readonly times: ReturnType<typeof logTimeQueries>;
   readonly subjects: ReturnType<typeof logSubjectQueries>;
+  /** The Merkle tree over the log. */
+  readonly tree: ReturnType<typeof logTreeQueries>;
 };
 
 /**
@@ -20,6 +23,7 @@ export async function openHistoryModel(storeUrl: string, path: string): Promise<
     ...follower,
     times: logTimeQueries(db),
     subjects: logSubjectQueries(db),
+    tree: logTreeQueries(db),
     async close() {
       await follower.close();
       db.close();

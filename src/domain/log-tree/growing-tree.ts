@@ -14,6 +14,12 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   return hash('sha256', node, 'buffer');
 }
 
+/** Writes the hash of the inner node whose children stand in `children` at byte `from`, one after the other, to `target` at byte `at`. */
+export function writeNodeHash(children: Uint8Array, from: number, target: Buffer, at: number): void {
+  node.set(children.subarray(from, from + 2 * hashLength), 1);
+  target.write(hash('sha256', node, 'binary'), at, 'latin1');
+}
+
 /** Root of the tree without leaves: SHA-256 of nothing. */
 export const emptyRoot: Buffer = hash('sha256', '', 'buffer');
 

@@ -1,4 +1,4 @@
-import { growingTree, hashLength } from './growing-tree.js';
+import { hashLength, writeNodeHash } from './growing-tree.js';
 import type { Nodes } from './proof.js';
 
 /** Levels of the tree in one tile (as https://c2sp.org/tlog-tiles). */
@@ -10,11 +10,13 @@ export const tileWidth = 2 ** tileHeight;
 /** Gives the hashes of a tile one after the other: at level 0 of leaves, above of full tiles of the level below. */
 export type Tiles = (level: number, tile: number) => Uint8Array;
 
-/** The root of a complete subtree whose leaves are hashes, one after the other, a power of two of them. */
+/** The root of a complete subtree, from its leaves: hashes, one after the other, a power of two of them. */
 export function rootOfHashes(hashes: Uint8Array): Buffer {
-  const tree = growingTree();
-  for (let at = 0; at < hashes.length; at += hashLength) tree.add(hashes.subarray(at, at + hashLength));
-  return tree.root();
+  const row = Buffer.from(hashes);
+  for (let width = row.length; width > hashLength; width /= 2) {
+    for (let at = 0; at < width; at += 2 * hashLength) writeNodeHash(row, at, row, at / 2);
+  }
+  return row.subarray(0, hashLength);
 }
 
 /**
