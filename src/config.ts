@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { registryConfig, registryPrefix } from './config/registries.js';
 import { imageSearch } from './domain/image-name.js';
+import { isKeyName } from './domain/log-tree/verifier-key.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
 export const repositoryName = z
@@ -81,6 +82,15 @@ export const serverConfig = z.strictObject({
     .int()
     .min(0)
     .default(16 * 1024 * 1024),
+  /** File of the Ed25519 key that checkpoints of the log are signed with. Without it, checkpoint.key in the data directory, made if it is not there. */
+  checkpoint_key: z.string().min(1).optional(),
+  /** Name of the log in its checkpoints. Without it, `memoir/` and the beginning of a hash of the key. */
+  checkpoint_origin: z
+    .string()
+    .refine(isKeyName, 'give up to 255 characters without white space, "+" and control characters')
+    .optional(),
+  /** How old the last checkpoint may become before the next one is recorded, in seconds; 0 records none. */
+  checkpoint_interval: z.number().min(0).max(2_000_000).default(3_600),
   /** How long the server may work on one list of jobs, in seconds. */
   list_time_limit: z.number().min(0.01).max(600).default(5),
   /** How long calls may go on after SIGTERM, in seconds. */

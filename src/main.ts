@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { DescService } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
+import { AuditService } from '../gen/memoir/audit/v1/audit_service_pb.js';
 import { HistoryService } from '../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -20,6 +21,9 @@ import { openStore, sqliteUrl, storeName } from './eventstore/open-store.js';
 import { exclusionUseCases } from './exclusions/exclude.js';
 import { exclusionRules } from './exclusions/rules.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
+import { openCheckpointKey } from './history/checkpoint-key.js';
+import { openCheckpoints } from './history/checkpoints.js';
+import { recordCheckpoints } from './history/record-checkpoints.js';
 import { type ImageParts, openImageParts } from './images/open.js';
 import { jobClaims } from './jobs/claim-job.js';
 import type { JobsContext } from './jobs/context.js';
@@ -32,6 +36,7 @@ import { watchLeases } from './jobs/leases.js';
 import { ownWrites } from './jobs/own-writes.js';
 import { openPolicyFile } from './policy/policy-file.js';
 import { remoteRules, repositoryPlaces } from './repository-places.js';
+import { type AuditParts, auditService } from './rpc/audit-service.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { exclusionsService } from './rpc/exclusions-service.js';
 import { historyService } from './rpc/history-service.js';
@@ -78,6 +83,11 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     mkdirSync(config.data_dir, { recursive: true });
     const storeUrl = config.store ?? sqliteUrl(join(config.data_dir, 'events.sqlite'));
     const storeLabel = storeName(storeUrl);
+    const signer = openCheckpointKey({
+      path: config.checkpoint_key ?? join(config.data_dir, 'checkpoint.key'),
+      make: config.checkpoint_key === undefined,
+      origin: config.checkpoint_origin,
+    });
     const gitDirectory = join(config.data_dir, 'git');
     const repositories = await openRepositories(repositoryPlaces(config), {
       edge,
@@ -118,12 +128,17 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     };
     const leases = watchLeases(context, logger);
     closers.push(() => leases.stop());
+    const checkpoints = openCheckpoints(context, signer);
+    const recording = recordCheckpoints(context, checkpoints, config.checkpoint_interval * 1_000, logger);
+    closers.push(() => recording.stop());
     const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
     closers.push(async () => policy?.close());
     const calls = openCalls(principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
-    const server = await listen(host, port, services(context, parts, calls, logger));
+    const server = await listen(host, port, services(context, parts, { checkpoints, signer }, calls, logger));
     const unwatch = watchReadModel(readModel, server.setServing, logger);
     logger.info({ address: server.address, store: storeLabel, repositories: repositories.names() }, 'listening');
+    const { key, made } = signer;
+    logger.info({ key: key.text }, made ? 'made a key that checkpoints are signed with' : 'checkpoints are signed');
     return {
       address: server.address,
       ready: () => readModel.caughtUp(),
@@ -155,6 +170,7 @@ function startKeeping(
 function services(
   context: JobsContext,
   images: ImageParts,
+  audit: AuditParts,
   calls: ReturnType<typeof openCalls>,
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
@@ -168,6 +184,7 @@ function services(
   serve(JobsService, jobsService(context, jobCreator(context, find), find, logs));
   serve(WorkerService, workerService(context, jobClaims(context), logs));
   serve(HistoryService, historyService(context));
+  serve(AuditService, auditService(context, audit));
   serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules)));
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));

@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os';
 import { status } from '@grpc/grpc-js';
+import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -16,6 +17,7 @@ export type Clients = {
   readonly exclusions: ClientOf<typeof ExclusionsService>;
   readonly history: ClientOf<typeof HistoryService>;
   readonly repositories: ClientOf<typeof RepositoriesService>;
+  readonly audit: ClientOf<typeof AuditService>;
   readonly images: ClientOf<typeof ImagesService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
@@ -33,6 +35,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       exclusions: connection.service(ExclusionsService),
       history: connection.service(HistoryService),
       repositories: connection.service(RepositoriesService),
+      audit: connection.service(AuditService),
       images: connection.service(ImagesService),
       unary: { timeoutMs: options.timeout * 1_000 },
     });

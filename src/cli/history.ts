@@ -176,6 +176,8 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
         `excluded ${value.exclusion ? printable(exclusionText(value.exclusion)) : 'nothing'} from reuse`,
         [`reason: ${printable(value.exclusion?.reason ?? '')}`, `exclusion: ${printable(value.exclusion?.id ?? '')}`],
       ];
+    case 'checkpointSigned':
+      return [`signed a checkpoint of the first ${value.treeSize} events`, [`key: ${printable(value.key)}`]];
     case 'reinstatedForReuse':
       return [`lifted exclusion ${printable(value.exclusionId)}`, [`reason: ${printable(value.reason)}`]];
     case 'imageRegistered':

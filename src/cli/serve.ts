@@ -13,6 +13,9 @@ type ServeOptions = {
   readonly reuseIfOutputsDiffer?: boolean;
   readonly keepCommits?: boolean;
   readonly jobLogLimit?: string;
+  readonly checkpointKey?: string;
+  readonly checkpointOrigin?: string;
+  readonly checkpointInterval?: string;
   readonly drainTimeout?: string;
   readonly logLevel?: string;
 };
@@ -32,6 +35,12 @@ export function serveCommand(): Command {
     .option('--reuse-if-outputs-differ', 'reuse the oldest although outputs differ (MEMOIR_REUSE_IF_OUTPUTS_DIFFER)')
     .option('--keep-commits', 'copy the commits that jobs use into the data directory (MEMOIR_KEEP_COMMITS)')
     .option('--job-log-limit <bytes>', "most bytes of a job's live log (MEMOIR_JOB_LOG_LIMIT)")
+    .option(
+      '--checkpoint-key <file>',
+      'private key of checkpoints (MEMOIR_CHECKPOINT_KEY; default: in the data directory)',
+    )
+    .option('--checkpoint-origin <name>', 'name of the log in its checkpoints (MEMOIR_CHECKPOINT_ORIGIN)')
+    .option('--checkpoint-interval <seconds>', 'how often one is recorded, 0 for never (MEMOIR_CHECKPOINT_INTERVAL)')
     .option('--drain-timeout <seconds>', 'how long calls may go on after SIGTERM (MEMOIR_DRAIN_TIMEOUT)')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent (MEMOIR_LOG_LEVEL)')
     .addHelpText(
@@ -55,6 +64,9 @@ export function serveCommand(): Command {
           reuse_if_outputs_differ: options.reuseIfOutputsDiffer,
           keep_commits: options.keepCommits,
           job_log_limit: options.jobLogLimit,
+          checkpoint_key: options.checkpointKey,
+          checkpoint_origin: options.checkpointOrigin,
+          checkpoint_interval: options.checkpointInterval,
           drain_timeout: options.drainTimeout,
           log_level: options.logLevel,
         },

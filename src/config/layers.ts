@@ -23,15 +23,27 @@ const settings: Readonly<Record<string, Kind>> = {
   reuse_if_outputs_differ: 'boolean',
   keep_commits: 'boolean',
   job_log_limit: 'number',
+  checkpoint_key: 'text',
+  checkpoint_origin: 'text',
+  checkpoint_interval: 'number',
   drain_timeout: 'number',
   log_level: 'text',
 };
 
 /** Variables of other commands and of the scripts that workers run. */
 const otherVariables = new Set(
-  ['CONFIG', 'SERVER', 'PRINCIPAL', 'PARAMETERS', 'OUTPUT', 'JOB_UUID', 'SCRIPT_VERSION', 'TMP', 'PROGRESS'].map(
-    (name) => `MEMOIR_${name}`,
-  ),
+  [
+    'CONFIG',
+    'SERVER',
+    'PRINCIPAL',
+    'PARAMETERS',
+    'OUTPUT',
+    'JOB_UUID',
+    'SCRIPT_VERSION',
+    'TMP',
+    'PROGRESS',
+    'AUDIT_KEY',
+  ].map((name) => `MEMOIR_${name}`),
 );
 
 /** A TOML file. @throws MemoirError INVALID_ARGUMENT naming the file: unreadable, or not TOML, with the line */

@@ -95,7 +95,7 @@ function shownValue([first = '', ...rest]: readonly PropertyKey[], value: unknow
 
 function absolute(layer: Layer, directory: string): Layer {
   const values: Record<string, unknown> = { ...layer.values };
-  for (const key of ['data_dir', 'policy']) {
+  for (const key of ['data_dir', 'policy', 'checkpoint_key']) {
     const path = values[key];
     if (typeof path === 'string' && path !== '') values[key] = resolve(directory, path);
   }

@@ -1,4 +1,5 @@
 import type {
+  CheckpointSigned,
   ExcludedFromReuse,
   ImageForgotten,
   ImageRegistered,
@@ -30,4 +31,11 @@ export type JobEvent =
 export type ExclusionEvent = ExcludedFromReuse | ReinstatedForReuse;
 
 /** Any event of the log. */
-export type MemoirEvent = JobEvent | JobReused | JobLogAppended | ExclusionEvent | ImageRegistered | ImageForgotten;
+export type MemoirEvent =
+  | JobEvent
+  | JobReused
+  | JobLogAppended
+  | ExclusionEvent
+  | ImageRegistered
+  | ImageForgotten
+  | CheckpointSigned;

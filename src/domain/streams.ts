@@ -25,11 +25,14 @@ export const imageStream = (repository: string): string => `image-${repository}`
 /** The repository in the name of a stream of images. */
 export const repositoryOfImageStream = (stream: string): string => stream.slice('image-'.length);
 
+/** Stream of the checkpoints that servers signed. */
+export const checkpointStream = 'checkpoint-log';
+
 /**
  * What the name of every stream of Memoir begins with. A store that others use too gives only these, so a new kind of stream must
  * be added here.
  */
-export const streamPrefixes: readonly string[] = ['job-', 'reuse-', 'joblog-', 'image-', 'exclusion-'];
+export const streamPrefixes: readonly string[] = ['job-', 'reuse-', 'joblog-', 'image-', 'exclusion-', 'checkpoint-'];
 
 /** The uuid in the name of a job's stream. */
 export const uuidOfJobStream = (stream: string): string => stream.slice('job-'.length);

@@ -1,5 +1,6 @@
 import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import {
+  CheckpointSignedSchema,
   ExcludedFromReuseSchema,
   ImageForgottenSchema,
   ImageRegisteredSchema,
@@ -36,6 +37,7 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     ReinstatedForReuseSchema,
     ImageRegisteredSchema,
     ImageForgottenSchema,
+    CheckpointSignedSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

@@ -1,6 +1,7 @@
 import type { ReadModel } from '../../projections/read-model.js';
 import { type Access, permission } from '../domain/access.js';
 import {
+  checkpointStream,
   exclusionStream,
   imageExclusionStream,
   imageStream,
@@ -38,7 +39,7 @@ export function eventFacts(
   const uuid = uuidOfAnyJobStream(stream);
   if (uuid !== undefined) return factsOfJob(readModel, uuid);
   if (stream.startsWith(exclusionStream(''))) return factsOfExclusion(readModel, stream, exclusionId(type, data));
-  return { readableBy: stream.startsWith(imageStream('')) ? everybody : whoReadsAll };
+  return { readableBy: stream.startsWith(imageStream('')) || stream === checkpointStream ? everybody : whoReadsAll };
 }
 
 function factsOfJob({ jobs }: Pick<ReadModel, 'jobs'>, uuid: string): EventFacts {

@@ -38,6 +38,7 @@ test('a data directory is all that is needed', async (t) => {
     keep_commits: false,
     job_log_limit: 16 * 1024 * 1024,
     list_time_limit: 5,
+    checkpoint_interval: 3_600,
     drain_timeout: 10,
     log_level: 'info',
   });

@@ -2,6 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fromJson, type JsonValue } from '@bufbuild/protobuf';
 import test from 'ava';
 import { MetadataSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { openCheckpoint } from '../../src/domain/log-tree/checkpoint.js';
+import { growingTree } from '../../src/domain/log-tree/growing-tree.js';
+import { leafHash } from '../../src/domain/log-tree/leaf.js';
+import { verifierKey } from '../../src/domain/log-tree/verifier-key.js';
 import { decodeEvent, encodeEvent, eventTypes } from '../../src/eventstore/codec.js';
 import { type EventMetadata, metadataJson } from '../../src/eventstore/port.js';
 import { catchUp, openScratch } from '../projections/scratch.js';
@@ -61,6 +65,24 @@ for (const name of logs) {
     await scratch.close();
   });
 }
+
+test('the tree over the golden log is what its checkpoint says, whose key is that of RFC 8032, section 7.1, test 1', (t) => {
+  const golden = lines('v1.jsonl').map((line) => JSON.parse(line) as Line);
+  const bytes = Buffer.from('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a', 'hex');
+  const tree = growingTree();
+  let checkpoints = 0;
+  for (const { metadata, data, ...recorded } of golden) {
+    if (recorded.type === 'CheckpointSigned') {
+      const { note } = data as { readonly note: string };
+      const { size, root } = openCheckpoint(note, [verifierKey('memoir/golden', bytes)]);
+      t.is(size, tree.size());
+      t.deepEqual(Buffer.from(root), tree.root());
+      checkpoints++;
+    }
+    tree.add(leafHash({ ...recorded, metadata: JSON.stringify(metadata), data: JSON.stringify(data) }));
+  }
+  t.is(checkpoints, 1);
+});
 
 test('fields of a newer version are passed over', (t) => {
   const recorded = { type: 'JobDeleted', stream: 's', revision: 0 };

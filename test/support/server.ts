@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -21,6 +22,7 @@ export type Clients = {
   readonly worker: ServiceClient<typeof WorkerService.method>;
   readonly exclusions: ServiceClient<typeof ExclusionsService.method>;
   readonly history: ServiceClient<typeof HistoryService.method>;
+  readonly audit: ServiceClient<typeof AuditService.method>;
   readonly images: ServiceClient<typeof ImagesService.method>;
   readonly repositories: ServiceClient<typeof RepositoriesService.method>;
   close(): void;
@@ -64,6 +66,7 @@ export function clientsOf(address: string, principal: string): Clients {
     worker: connection.service(WorkerService),
     exclusions: connection.service(ExclusionsService),
     history: connection.service(HistoryService),
+    audit: connection.service(AuditService),
     images: connection.service(ImagesService),
     repositories: connection.service(RepositoriesService),
     close: () => connection.close(),

@@ -1,0 +1,137 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hash,
+  type KeyObject,
+  randomUUID,
+  sign,
+} from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { quote } from '../domain/errors.js';
+import type { TreeHead } from '../domain/log-tree/check-proof.js';
+import { checkpointText } from '../domain/log-tree/checkpoint.js';
+import { formatNote } from '../domain/log-tree/signed-note.js';
+import { bytesOfKey, type VerifierKey, verifierKey } from '../domain/log-tree/verifier-key.js';
+
+/** What checkpoints are signed with. */
+export type CheckpointSigner = {
+  /** What they are verified with; its name is the log's. */
+  readonly key: VerifierKey;
+  /** The signed checkpoint of a tree. */
+  sign(head: TreeHead): string;
+};
+
+/** Where the key is. */
+export type CheckpointKeyPlace = {
+  /** File of the private key. */
+  readonly path: string;
+  /** Whether the key is made where there is none. */
+  readonly make: boolean;
+  /** Name of the log; without it, `memoir/` and the beginning of a hash of the key. */
+  readonly origin: string | undefined;
+};
+
+/** A key file has about 120 bytes. */
+const longest = 16_384;
+
+/**
+ * Reads the key, or makes one: an Ed25519 private key as PKCS#8 in PEM, readable by its owner alone.
+ * @throws Error naming the file if there is none, if it holds something else, or if others may read it
+ */
+export function openCheckpointKey({
+  path,
+  make,
+  origin,
+}: CheckpointKeyPlace): CheckpointSigner & { readonly made: boolean } {
+  const made = make && makeKey(path);
+  const privateKey = readKey(path);
+  const bytes = bytesOfKey(createPublicKey(privateKey));
+  const key = verifierKey(origin ?? `memoir/${hash('sha256', bytes, 'hex').slice(0, 8)}`, bytes);
+  return {
+    key,
+    made,
+    sign(head) {
+      const text = checkpointText({ ...head, origin: key.name });
+      return formatNote(text, key, sign(null, Buffer.from(text), privateKey));
+    },
+  };
+}
+
+/** Makes a key where there is none, whole or not at all, whoever else does so at the same moment. */
+function makeKey(path: string): boolean {
+  const temporary = `${path}.${randomUUID()}`;
+  try {
+    const file = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+    try {
+      const { privateKey } = generateKeyPairSync('ed25519');
+      writeFileSync(file, privateKey.export({ format: 'pem', type: 'pkcs8' }));
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    linkSync(temporary, path);
+    const directory = openSync(dirname(path), 'r');
+    try {
+      fsyncSync(directory);
+    } finally {
+      closeSync(directory);
+    }
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw new Error(`the checkpoint key ${quote(path)} cannot be made: ${(error as Error).message}`, { cause: error });
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+function readKey(path: string): KeyObject {
+  const refuse = (why: string, cause?: unknown) => new Error(`checkpoint_key ${quote(path)} ${why}`, { cause });
+  let pem: string;
+  try {
+    // Without waiting, should it be a pipe.
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const found = fstatSync(file);
+      if (!found.isFile() || found.size > longest) throw refuse('is no key file');
+      const mode = found.mode & 0o777;
+      if ((mode & 0o077) !== 0) {
+        throw refuse(`may be used by others than its owner (mode ${mode.toString(8)}); make it mode 600`);
+      }
+      pem = readFileSync(file, 'utf8');
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    const hint = code === 'ENOENT' ? '; make one by: openssl genpkey -algorithm ed25519 -out FILE' : '';
+    throw refuse(`cannot be read: ${(error as Error).message}${hint}`, error);
+  }
+  const privateKey = parsePem(pem);
+  if (privateKey?.asymmetricKeyType !== 'ed25519') {
+    throw refuse('is no Ed25519 private key as PKCS#8 in PEM, without a password');
+  }
+  return privateKey;
+}
+
+/** The error of the parser is not told: it may quote what it read. */
+function parsePem(pem: string): KeyObject | undefined {
+  try {
+    return createPrivateKey({ key: pem, format: 'pem' });
+  } catch {
+    return undefined;
+  }
+}
