@@ -7,6 +7,8 @@ import type { Caller } from '../jobs/context.js';
 /** What a handler knows of its call beside the request. */
 export type CallContext = {
   readonly caller: Caller;
+  /** What the caller may do now, which a changed policy makes another than `caller.access` while a stream goes on. */
+  access(): Access;
   /** Aborts when the client is gone or its deadline passed, or when the server shuts down; see `shutdownReason`. */
   readonly signal: AbortSignal;
 };
@@ -65,6 +67,7 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
     let controller: AbortController | undefined;
     const made: CallContext = {
       caller,
+      access: () => authorise(caller.principal),
       // Made only where it is used: most calls never wait.
       get signal() {
         if (!controller) {

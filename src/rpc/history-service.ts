@@ -1,20 +1,17 @@
-import { create, fromJson } from '@bufbuild/protobuf';
-import { type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { create } from '@bufbuild/protobuf';
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import {
   type HistoryService,
-  MetadataSchema,
   type ReadHistoryRequest,
   ReadHistoryResponseSchema,
-  type RecordedEvent as RecordedEventMessage,
-  RecordedEventSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
-import { decodeEvent, eventTypes } from '../eventstore/codec.js';
-import type { RecordedEvent } from '../eventstore/port.js';
 import { type HistoryQuery, readHistory } from '../history/read-history.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkUuid, textLimits } from '../jobs/limits.js';
+import { eventMessage } from './event-message.js';
 import type { Implementation } from './service.js';
+import { subscribeEvents } from './subscribe-events.js';
 
 /** Longest name of a principal, in bytes. */
 const principalLimit = 256;
@@ -27,6 +24,7 @@ export function historyService(context: JobsContext): Implementation<typeof Hist
         yield create(ReadHistoryResponseSchema, { event: eventMessage(recorded) });
       }
     },
+    subscribeEvents: subscribeEvents(context),
   };
 }
 
@@ -62,25 +60,4 @@ function queryOf(request: ReadHistoryRequest): HistoryQuery {
 /** The first whole millisecond that is not before the time; events are recorded in whole ones. */
 function millis(time: Timestamp | undefined): number | undefined {
   return time && Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000);
-}
-
-/** The event as clients see it; one of a type that this version does not know without the event itself. */
-export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
-  const { type } = recorded;
-  return create(RecordedEventSchema, {
-    position: BigInt(recorded.position),
-    stream: recorded.stream,
-    revision: recorded.revision,
-    eventId: recorded.id,
-    eventType: type,
-    recordedAt: timestampFromMs(recorded.recordedAt),
-    metadata: fromJson(MetadataSchema, JSON.parse(recorded.metadata), { ignoreUnknownFields: true }),
-    ...(eventTypes.includes(type) && { event: typed(recorded) }),
-  });
-}
-
-function typed(recorded: RecordedEvent): RecordedEventMessage['event'] {
-  const { type } = recorded;
-  const name = type.charAt(0).toLowerCase() + type.slice(1);
-  return { case: name, value: decodeEvent(recorded) } as RecordedEventMessage['event'];
 }

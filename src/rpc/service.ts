@@ -7,7 +7,6 @@ import {
   type DescService,
   fromBinary,
   type MessageShape,
-  toBinary,
 } from '@bufbuild/protobuf';
 import type {
   ServerReadableStream,
@@ -21,13 +20,15 @@ import type { Logger } from 'pino';
 import { MemoirError } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
 import type { CallContext, Calls, ServerCall } from './call.js';
+import { type Encoded, encode } from './encoded.js';
+import { outbox } from './outbox.js';
 import { statusOf } from './status.js';
 
 type Handler<M> =
   M extends DescMethodUnary<infer I, infer O>
     ? (request: MessageShape<I>, call: CallContext) => Promise<MessageShape<O>>
     : M extends DescMethodServerStreaming<infer I, infer O>
-      ? (request: MessageShape<I>, call: CallContext) => AsyncIterable<MessageShape<O>>
+      ? (request: MessageShape<I>, call: CallContext) => AsyncIterable<MessageShape<O> | Encoded<O>>
       : M extends DescMethodClientStreaming<infer I, infer O>
         ? (requests: AsyncIterable<MessageShape<I>>, call: CallContext) => Promise<MessageShape<O>>
         : never;
@@ -121,9 +122,11 @@ export function serveService<S extends DescService>(
         context = calls.context(call);
         const { signal } = context;
         await open();
+        const send = outbox(call, signal);
         for await (const message of handler(decode(input, call.request), context)) {
           if (signal.aborted) break;
-          if (!call.write(encode(output, message))) await drained(call, signal);
+          const full = send(encode(output, message));
+          if (full) await full;
         }
         if (signal.aborted && signal.reason instanceof MemoirError) throw signal.reason;
         call.end();
@@ -150,23 +153,4 @@ function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
 
 async function* decodeAll(schema: DescMessage, call: AsyncIterable<Bytes>): AsyncGenerator<MessageShape<DescMessage>> {
   for await (const bytes of call) yield decode(schema, bytes);
-}
-
-function encode(schema: DescMessage, message: unknown): Bytes {
-  const bytes = toBinary(schema, message as MessageShape<DescMessage>);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** Resolves when the client has read on, or is gone, so that a slow reader never grows memory. */
-function drained(call: ServerWritableStream<Bytes, Bytes>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      call.removeListener('drain', done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    call.once('drain', done);
-    signal.addEventListener('abort', done);
-  });
 }

@@ -1,0 +1,56 @@
+import type { ReadModel } from '../../projections/read-model.js';
+import type { Position, RecordedEvent } from '../eventstore/port.js';
+import { type EventFacts, eventFacts } from './event-facts.js';
+import { type Place, placeBehind } from './place.js';
+
+/** An event as all subscribers share it. What few of them need is made when the first one needs it, once. */
+export type LogEntry<Message> = {
+  readonly place: Place;
+  readonly type: string;
+  /** About how many bytes of memory it takes. */
+  readonly size: number;
+  /** What it is about. */
+  facts(): EventFacts;
+  /** What a subscriber is sent. */
+  message(): Message;
+};
+
+/** Beside its data, what an entry takes: the rest of the event, the objects around it, and what a message adds to the data. */
+const overhead = 2_000;
+
+/** The entry of an event that the read model has come to. `present` makes what a subscriber is sent. */
+export function logEntry<Message>(
+  readModel: Pick<ReadModel, 'jobs' | 'exclusions'>,
+  present: (recorded: RecordedEvent, place: Place) => Message,
+  recorded: RecordedEvent,
+): LogEntry<Message> {
+  const place = placeBehind(recorded);
+  let facts: EventFacts | undefined;
+  let message: { readonly made: Message } | undefined;
+  return {
+    place,
+    type: recorded.type,
+    // A text may take two bytes a character, and the message that is made of it about as many as it has characters.
+    size: overhead + 3 * recorded.data.length,
+    facts() {
+      facts ??= eventFacts(readModel, recorded);
+      return facts;
+    },
+    message() {
+      message ??= { made: present(recorded, place) };
+      return message.made;
+    },
+  };
+}
+
+/** Index of the first entry after a position in entries that ascend by it; their number if there is none. A binary search. */
+export function firstAfter(entries: readonly LogEntry<unknown>[], position: Position): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((entries[middle] as LogEntry<unknown>).place.position > position) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

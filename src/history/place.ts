@@ -1,0 +1,90 @@
+import type { HistoryModel } from '../../projections/history-model.js';
+import { invalid, quote } from '../domain/errors.js';
+import { type EventLog, type Position, start } from '../eventstore/port.js';
+import { positionBefore } from './position-before.js';
+
+/** A place in the log: behind an event, which is named so that the place can be told from an equal position of another log. */
+export type Place = {
+  readonly position: Position;
+  /** Id of the event; empty at the start of the log, and where the event there is gone. */
+  readonly eventId: string;
+};
+
+/** Where a client wants to begin. */
+export type Beginning =
+  | { readonly at: 'beginning' }
+  | { readonly at: 'now' }
+  | { readonly at: 'position'; readonly position: bigint }
+  /** Milliseconds since 1970-01-01T00:00Z. */
+  | { readonly at: 'time'; readonly time: number }
+  | { readonly at: 'token'; readonly token: string };
+
+const atStart: Place = { position: start, eventId: '' };
+
+/**
+ * The place to begin at.
+ * @throws MemoirError INVALID_ARGUMENT if it is not a place of this log; UNAVAILABLE as `positionBefore`
+ */
+export async function placeOf(
+  context: { readonly store: EventLog; readonly history: HistoryModel },
+  beginning: Beginning,
+): Promise<Place> {
+  const { store } = context;
+  switch (beginning.at) {
+    case 'beginning':
+      return atStart;
+    case 'now':
+      for await (const last of store.readAll(undefined, { direction: 'backwards', limit: 1 })) return placeBehind(last);
+      return atStart;
+    case 'position': {
+      if (beginning.position === BigInt(start)) return atStart;
+      const found = await eventAt(store, beginning.position);
+      if (found) return placeBehind(found);
+      const message = `no event of this log is at position ${beginning.position}`;
+      throw invalid('position', 'NO_SUCH_POSITION', message);
+    }
+    case 'time': {
+      const position = await positionBefore(context, beginning.time);
+      const found = position === start ? undefined : await store.eventAt(position);
+      return found ? placeBehind(found) : { position, eventId: '' };
+    }
+    case 'token':
+      return placeOfToken(store, beginning.token);
+  }
+}
+
+/** The place behind an event. */
+export function placeBehind(event: { readonly position: Position; readonly id: string }): Place {
+  return { position: event.position, eventId: event.id };
+}
+
+/** The resume token of a place. */
+export function resumeTokenOf({ position, eventId }: Place): string {
+  return Buffer.from(`${position} ${digits(eventId)}`).toString('base64url');
+}
+
+async function placeOfToken(store: EventLog, token: string): Promise<Place> {
+  const text = Buffer.from(token.slice(0, 100), 'base64url').toString('latin1');
+  const [, position = '', id] = /^(\d{1,16}) ((?:[0-9a-f]{16})?)$/.exec(text) ?? [];
+  if (id === undefined || Buffer.from(text).toString('base64url') !== token) {
+    throw invalid('resume_token', 'BAD_TOKEN', `resume_token ${quote(token, 60)} was not given by a subscription`);
+  }
+  if (Number(position) === start && id === '') return atStart;
+  const found = await eventAt(store, BigInt(position));
+  if (found ? id !== '' && digits(found.id) !== id : id !== '' || Number(position) > (await store.end())) {
+    const why = found ? 'another event is' : 'no event is';
+    const message = `resume_token ${quote(token, 60)} is of another log: ${why} at position ${position} of this one`;
+    throw invalid('resume_token', 'TOKEN_OF_ANOTHER_LOG', message);
+  }
+  return found ? placeBehind(found) : { position: Number(position), eventId: '' };
+}
+
+/** Half of a UUID, which is enough to know it again. */
+function digits(uuid: string): string {
+  return uuid.replaceAll('-', '').slice(0, 16);
+}
+
+async function eventAt(store: EventLog, position: bigint) {
+  if (position > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+  return store.eventAt(Number(position));
+}

@@ -1,0 +1,30 @@
+import { create, fromJson } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import {
+  MetadataSchema,
+  type RecordedEvent as RecordedEventMessage,
+  RecordedEventSchema,
+} from '../../gen/memoir/history/v1/history_service_pb.js';
+import { decodeEvent, eventTypes } from '../eventstore/codec.js';
+import type { RecordedEvent } from '../eventstore/port.js';
+
+/** The event as clients see it; one of a type that this version does not know without the event itself. */
+export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
+  const { type } = recorded;
+  return create(RecordedEventSchema, {
+    position: BigInt(recorded.position),
+    stream: recorded.stream,
+    revision: recorded.revision,
+    eventId: recorded.id,
+    eventType: type,
+    recordedAt: timestampFromMs(recorded.recordedAt),
+    metadata: fromJson(MetadataSchema, JSON.parse(recorded.metadata), { ignoreUnknownFields: true }),
+    ...(eventTypes.includes(type) && { event: typed(recorded) }),
+  });
+}
+
+function typed(recorded: RecordedEvent): RecordedEventMessage['event'] {
+  const { type } = recorded;
+  const name = type.charAt(0).toLowerCase() + type.slice(1);
+  return { case: name, value: decodeEvent(recorded) } as RecordedEventMessage['event'];
+}

@@ -1,0 +1,37 @@
+import type { ServerWritableStream } from '@grpc/grpc-js';
+
+/** Messages and bytes that wait in this process for one reader before it is waited for. grpc-js would count messages alone. */
+const mostMessages = 16;
+const mostBytes = 256 * 1024;
+
+/**
+ * Sends the messages of a stream no faster than its client reads, so that a reader that is slow, or has stopped for good, holds a
+ * bounded part of the memory. The function gives nothing while there is room, else what resolves when there is, or when the signal
+ * aborts.
+ */
+export function outbox(
+  call: Pick<ServerWritableStream<Buffer, Buffer>, 'write'>,
+  signal: AbortSignal,
+): (message: Buffer) => Promise<void> | undefined {
+  let messages = 0;
+  let bytes = 0;
+  let resume: (() => void) | undefined;
+  signal.addEventListener('abort', () => resume?.(), { once: true });
+
+  return (message) => {
+    messages++;
+    bytes += message.length;
+    call.write(message, () => {
+      messages--;
+      bytes -= message.length;
+      if (messages <= mostMessages / 2 && bytes <= mostBytes / 2) resume?.();
+    });
+    if ((messages < mostMessages && bytes < mostBytes) || signal.aborted) return undefined;
+    return new Promise((resolve) => {
+      resume = () => {
+        resume = undefined;
+        resolve();
+      };
+    });
+  };
+}

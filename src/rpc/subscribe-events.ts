@@ -1,0 +1,104 @@
+import { create } from '@bufbuild/protobuf';
+import { type Duration, durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
+import {
+  type SubscribeEventsRequest,
+  type SubscribeEventsResponse,
+  SubscribeEventsResponseSchema,
+} from '../../gen/memoir/history/v1/history_service_pb.js';
+import { invalid } from '../domain/errors.js';
+import type { RecordedEvent } from '../eventstore/port.js';
+import { cloudEventAttributes, cloudEventSource, cloudEventVersion } from '../history/cloud-event.js';
+import { eventFilter } from '../history/event-filter.js';
+import { openEventHub } from '../history/event-hub.js';
+import { type Beginning, type Place, placeOf, resumeTokenOf } from '../history/place.js';
+import { type Heartbeat, subscribe } from '../history/subscribe.js';
+import type { JobsContext } from '../jobs/context.js';
+import type { CallContext } from './call.js';
+import { Encoded } from './encoded.js';
+import { eventMessage } from './event-message.js';
+
+/** Longest time without a message, in milliseconds: unless asked for, and what may be asked for. */
+const heartbeatMs = { usual: 15_000, least: 1_000, most: 3_600_000 } as const;
+
+/** Seconds of the first and the last time that a google.protobuf.Timestamp can tell. */
+const timestampSeconds = { first: -62_135_596_800n, last: 253_402_300_799n } as const;
+
+/** HistoryService.SubscribeEvents. */
+export function subscribeEvents(context: JobsContext) {
+  const hub = openEventHub(
+    context,
+    (recorded, place) => new Encoded(SubscribeEventsResponseSchema, eventResponse(recorded, place)),
+  );
+  return async function* (request: SubscribeEventsRequest, { access, signal }: CallContext) {
+    const filter = eventFilter(request);
+    const longestSilence = heartbeatOf(request.heartbeatInterval);
+    const from = await placeOf(context, beginningOf(request.start));
+    const subscription = { from, filter, access, heartbeatMs: longestSilence, signal };
+    for await (const given of subscribe(hub, subscription, context.edge)) {
+      yield 'event' in given ? given.event : heartbeatResponse(given.heartbeat);
+    }
+  };
+}
+
+function eventResponse(recorded: RecordedEvent, place: Place): SubscribeEventsResponse {
+  const event = eventMessage(recorded);
+  const { recordedAt: time, metadata } = event;
+  return create(SubscribeEventsResponseSchema, {
+    resumeToken: resumeTokenOf(place),
+    position: event.position,
+    content: { case: 'event', value: event },
+    cloudEvent: {
+      ...cloudEventAttributes(recorded),
+      source: cloudEventSource,
+      specVersion: cloudEventVersion,
+      ...(time && { time }),
+      dataContentType: 'application/json',
+      traceparent: metadata?.traceparent ?? '',
+    },
+  });
+}
+
+function heartbeatResponse({ place, live }: Heartbeat): SubscribeEventsResponse {
+  return create(SubscribeEventsResponseSchema, {
+    resumeToken: resumeTokenOf(place),
+    position: BigInt(place.position),
+    content: { case: 'heartbeat', value: { live } },
+  });
+}
+
+function beginningOf(start: SubscribeEventsRequest['start']): Beginning {
+  switch (start.case) {
+    case 'beginning':
+      return { at: 'beginning' };
+    case 'position':
+      return { at: 'position', position: start.value };
+    case 'time':
+      return { at: 'time', time: millis(start.value) };
+    case 'resumeToken':
+      return { at: 'token', token: start.value };
+    default:
+      return { at: 'now' };
+  }
+}
+
+/** The first whole millisecond that is not before the time; events are recorded in whole ones. */
+function millis({ seconds, nanos }: Timestamp): number {
+  const { first, last } = timestampSeconds;
+  if (seconds < first || seconds > last || nanos < 0 || nanos > 999_999_999) {
+    throw invalid(
+      'time',
+      'BAD_TIME',
+      `time of ${seconds} seconds and ${nanos} nanoseconds is no time of the years 1 to 9999`,
+    );
+  }
+  return Number(seconds) * 1_000 + Math.ceil(nanos / 1_000_000);
+}
+
+function heartbeatOf(interval: Duration | undefined): number {
+  if (!interval) return heartbeatMs.usual;
+  const ms = durationMs(interval);
+  const { least, most } = heartbeatMs;
+  if (ms >= least && ms <= most) return ms;
+  const message = `heartbeat_interval of ${ms / 1_000} s; it may be from ${least / 1_000} s to ${most / 1_000} s`;
+  throw invalid('heartbeat_interval', 'OUT_OF_RANGE', message);
+}
