@@ -15,12 +15,23 @@ type Running = { step(until: number): boolean };
 export function createSlicer(): Slicer {
   const queue: Running[] = [];
   let pumping = false;
+  /**
+   * When the slice of this turn of the event loop is over; undefined before a turn's first work. Work that is asked for as soon
+   * as other work is done comes within the same turn, so that many short pieces in a row would be a long one.
+   */
+  let until: number | undefined;
 
   async function pump(): Promise<void> {
     pumping = true;
     for (let next = queue.shift(); next; next = queue.shift()) {
-      if (!next.step(performance.now() + slice)) queue.push(next);
-      if (queue.length > 0) await turn();
+      if (until !== undefined && performance.now() >= until) await turn();
+      if (until === undefined) {
+        until = performance.now() + slice;
+        setImmediate(() => {
+          until = undefined;
+        });
+      }
+      if (!next.step(until)) queue.push(next);
     }
     pumping = false;
   }

@@ -36,6 +36,22 @@ test('much work at once is done in turns, with a turn for everything else after 
   t.true(turns >= 12, `${turns} turns`);
 });
 
+test('much short work, each begun when the one before is done, leaves turns for everything else too', async (t) => {
+  const slicer = createSlicer();
+  let turns = 0;
+  let working = true;
+  const watching = (async () => {
+    while (working) {
+      await turn();
+      turns++;
+    }
+  })();
+  for (let i = 0; i < 60; i++) await slicer.run(counting(1, 'done'));
+  working = false;
+  await watching;
+  t.true(turns >= 6, `${turns} turns`);
+});
+
 test('work that throws rejects, and the next goes on', async (t) => {
   const slicer = createSlicer();
   // biome-ignore lint/correctness/useYield: it fails before it comes to that
