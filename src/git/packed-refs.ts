@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { createPageCache, openPagedFile, type PagedFile } from './objects/paged-file.js';
 import { errno } from './problem.js';
-import { compareLine, isRefLine, type Lines, lineEnd, lineStart } from './text-lines.js';
+import { compareLine, isRefLine, type Line, type Lines, lineAround, lineEnd } from './text-lines.js';
 
 /** The `packed-refs` file of a repository as it is at the moment of each call. */
 export type PackedRefs = {
@@ -84,9 +84,7 @@ export function openPackedRefs(
     *entries() {
       const from = lines();
       const whole = linesOf(from.read(0, from.size));
-      for (let at = 0; at < whole.size; at = lineEnd(whole, at) + 1) {
-        if (isRefLine(whole, at)) yield parseLine(whole, at, hexDigits, fail);
-      }
+      for (const line of refLines(whole)) yield parseLine(line, hexDigits, fail);
     },
     close() {
       current.close();
@@ -114,45 +112,49 @@ function search(lines: Lines, name: Buffer, hexDigits: number, fail: (what: stri
   let low = 0;
   let high = lines.size;
   while (low < high) {
-    let at = lineStart(lines, Math.floor((low + high) / 2));
-    while (at > low && !isRefLine(lines, at)) at = lineStart(lines, at - 1);
-    const end = lineEnd(lines, at);
-    if (!isRefLine(lines, at)) {
-      low = end + 1;
+    let line = lineAround(lines, Math.floor((low + high) / 2));
+    while (line.start > low && !isRefLine(line)) line = lineAround(lines, line.start - 1);
+    if (!isRefLine(line)) {
+      low = line.end + 1;
       continue;
     }
-    if (end - at < hexDigits + 2) throw fail('packed-refs has a line that is too short');
-    const order = compareLine(lines, at + hexDigits + 1, end, name);
-    if (order === 0) return parseLine(lines, at, hexDigits, fail).id;
-    if (order > 0) high = at;
-    else low = end + 1;
+    if (line.end - line.start < hexDigits + 2) throw fail('packed-refs has a line that is too short');
+    const order = compareLine(line, hexDigits + 1, name);
+    if (order === 0) return parseLine(line, hexDigits, fail).id;
+    if (order > 0) high = line.start;
+    else low = line.end + 1;
   }
   return undefined;
+}
+
+function* refLines(lines: Lines): Generator<Line> {
+  for (let at = 0; at < lines.size; ) {
+    const line = lineAround(lines, at);
+    if (isRefLine(line)) yield line;
+    at = line.end + 1;
+  }
 }
 
 /** The file's lines in order of name; files of old git versions, and those that people edited, do not promise it. */
 function sorted(file: PagedFile, hexDigits: number, fail: (what: string) => Error): Lines {
   const header = file.read(0, lineEnd(file, 0)).toString('latin1');
   if (header.startsWith('# pack-refs with:') && header.split(' ').includes('sorted')) return file;
-  const whole = linesOf(file.read(0, file.size));
   const found: { name: Buffer; line: Buffer }[] = [];
-  for (let at = 0; at < whole.size; at = lineEnd(whole, at) + 1) {
-    if (!isRefLine(whole, at)) continue;
-    parseLine(whole, at, hexDigits, fail);
-    const line = whole.read(at, lineEnd(whole, at) - at);
-    found.push({ name: line.subarray(hexDigits + 1), line });
+  for (const line of refLines(linesOf(file.read(0, file.size)))) {
+    parseLine(line, hexDigits, fail);
+    const bytes = line.bytes.subarray(line.start - line.from, line.end - line.from);
+    found.push({ name: bytes.subarray(hexDigits + 1), line: bytes });
   }
   found.sort((a, b) => Buffer.compare(a.name, b.name));
   return linesOf(Buffer.concat(found.flatMap(({ line }) => [line, Buffer.from('\n')])));
 }
 
 function parseLine(
-  lines: Lines,
-  at: number,
+  { start, end, bytes, from }: Line,
   hexDigits: number,
   fail: (what: string) => Error,
 ): { name: string; id: string } {
-  const line = lines.read(at, lineEnd(lines, at) - at).toString('utf8');
+  const line = bytes.toString('utf8', start - from, end - from);
   const id = line.slice(0, hexDigits);
   if (id.length !== hexDigits || !/^[0-9a-f]+$/.test(id) || line.charAt(hexDigits) !== ' ') {
     throw fail(`packed-refs has the line ${JSON.stringify(line.slice(0, 200))}`);

@@ -32,13 +32,30 @@ export function lineEnd(lines: Lines, position: number): number {
   return lines.size;
 }
 
-/** Whether the line that begins at a position is neither a comment nor the peeled form of a tag. */
-export function isRefLine(lines: Lines, position: number): boolean {
-  const [first] = lines.read(position, 1);
+/** A line: where it begins and ends, and bytes that hold it, of which the first is at `from`. */
+export type Line = { readonly start: number; readonly end: number; readonly bytes: Buffer; readonly from: number };
+
+/** The line that a position is in, by a single read unless the line is long. */
+export function lineAround(lines: Lines, position: number): Line {
+  const from = Math.max(0, position - piece);
+  const bytes = lines.read(from, 2 * piece);
+  const before = position === from ? -1 : bytes.lastIndexOf(newline, position - from - 1);
+  const after = bytes.indexOf(newline, position - from);
+  if ((before >= 0 || from === 0) && (after >= 0 || from + bytes.length === lines.size)) {
+    return { start: from + before + 1, end: from + (after < 0 ? bytes.length : after), bytes, from };
+  }
+  const start = lineStart(lines, position);
+  const end = lineEnd(lines, position);
+  return { start, end, bytes: lines.read(start, end - start), from: start };
+}
+
+/** Whether a line is neither a comment nor the peeled form of a tag. */
+export function isRefLine({ start, bytes, from }: Line): boolean {
+  const first = bytes[start - from];
   return first !== numberSign && first !== caret;
 }
 
-/** Negative, zero or positive as the text between two positions comes before, is, or comes after the given bytes. */
-export function compareLine(lines: Lines, start: number, end: number, bytes: Buffer): number {
-  return Buffer.compare(lines.read(start, end - start), bytes);
+/** Negative, zero or positive as a line from its character number `skip` on comes before, is, or comes after the given text. */
+export function compareLine({ start, end, bytes, from }: Line, skip: number, text: Buffer): number {
+  return bytes.compare(text, 0, text.length, start - from + skip, end - from);
 }

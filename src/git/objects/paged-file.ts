@@ -1,7 +1,8 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 
-const pageBits = 15;
+/** Pages of 8 KiB: what is asked for is most often small and far apart, and a history is imported no slower than by larger ones. */
+const pageBits = 13;
 const pageSize = 1 << pageBits;
 /** Beyond this, bit operations lose bits. */
 const largestInteger = 2 ** 31 - 1;

@@ -7,7 +7,7 @@ import { unavailable } from '../problem.js';
 import { openRefs, type Ref } from '../refs.js';
 import { type ObjectReader, openObjectReader } from './object-reader.js';
 import type { ReaderReply, ReaderRequest, WalkedCommit } from './reader-protocol.js';
-import { searchMessages } from './search-messages.js';
+import type { searchMessages } from './search-messages.js';
 import { packError } from './sent-error.js';
 
 // The thread that reads objects, so that a slow disk or a long search never holds up the thread that answers calls.
@@ -44,7 +44,16 @@ function allRefs(layout: Layout): string[] {
   }
 }
 
-function* answer(reader: ObjectReader, request: Request): Generator<undefined, unknown> {
+/** The search is loaded when it is first asked for: its library takes a third of the time that the thread takes to start. */
+async function loadSearch(): Promise<typeof searchMessages> {
+  return (await import('./search-messages.js')).searchMessages;
+}
+
+function* answer(
+  reader: ObjectReader,
+  request: Request,
+  search: typeof searchMessages | undefined,
+): Generator<undefined, unknown> {
   const { question, ask } = request;
   switch (question) {
     case 'peel':
@@ -56,7 +65,7 @@ function* answer(reader: ObjectReader, request: Request): Generator<undefined, u
     case 'abbreviated':
       return reader.abbreviated(ask.prefix);
     case 'search':
-      return yield* searchMessages(reader, { ...ask, starts: ask.starts ?? allRefs(request.layout) });
+      return search && (yield* search(reader, { ...ask, starts: ask.starts ?? allRefs(request.layout) }));
     case 'ancestor': {
       let at: string | undefined = ask.id;
       for (let i = 0; i < ask.generations && at !== undefined; i++) {
@@ -89,7 +98,8 @@ function* walk(
 async function serve(request: Request): Promise<void> {
   let reply: ReaderReply;
   try {
-    const steps = answer(readerOf(request), request);
+    const search = request.question === 'search' ? await loadSearch() : undefined;
+    const steps = answer(readerOf(request), request, search);
     let until = performance.now() + slice;
     let step = steps.next();
     while (!step.done) {
