@@ -21,14 +21,16 @@ export type CommitGraph = {
   add(id: string, parents: readonly number[]): number;
 };
 
-/** The number that hexadecimal digits of a text give; more than any of so many digits if one of them is none. */
+/** What a character that is no lower-case hexadecimal digit counts as: more than any number of digits that are compared. */
+const noDigit = 2 ** 20;
+
+const digitOf = new Uint32Array(128).fill(noDigit);
+for (const [value, digit] of [...'0123456789abcdef'].entries()) digitOf[digit.charCodeAt(0)] = value;
+
+/** The number that hexadecimal digits of a text give; one that no so many digits give if one of them is none. */
 function hexAsNumber(text: string, start: number, end: number): number {
   let number = 0;
-  for (let i = start; i < end; i++) {
-    const c = text.charCodeAt(i);
-    const digit = c >= 48 && c <= 57 ? c - 48 : c >= 97 && c <= 102 ? c - 87 : 0x10000;
-    number = number * 16 + digit;
-  }
+  for (let i = start; i < end; i++) number = number * 16 + (digitOf[text.charCodeAt(i)] ?? noDigit);
   return number;
 }
 
@@ -45,20 +47,34 @@ export function createCommitGraph(base: ResidentGraph): CommitGraph {
     const first = hexAsNumber(id, 0, 4);
     let low = fanout[first] ?? 0;
     let high = fanout[first + 1] ?? 0;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const order = compareAt(middle, id);
-      if (order === 0) return numberAt[middle] ?? -1;
-      if (order < 0) low = middle + 1;
-      else high = middle;
+    if (low >= high) return -1;
+    const key = hexAsNumber(id, 4, 12);
+    // Ids are random, so that the guess (interpolation search) is most often close by; from there in growing steps.
+    let at = Math.min(high - 1, low + Math.floor((key / 2 ** 32) * (high - low)));
+    for (let step = 1; low < high; step *= 2) {
+      const order = keyAt(at) - key || compareRest(at, id);
+      if (order === 0) return numberAt[at] ?? -1;
+      if (order < 0) {
+        low = at + 1;
+        at = Math.min(at + step, (low + high) >>> 1);
+      } else {
+        high = at;
+        at = Math.max(at - step, (low + high) >>> 1);
+      }
     }
     return -1;
   }
 
-  /** Negative, zero or positive as the id at a place is below, equal to or above another that has the same first two bytes. */
-  function compareAt(place: number, id: string): number {
+  /** The third to sixth byte of the id at a place. */
+  function keyAt(place: number): number {
+    const at = place * idBytes;
+    return (ids[at + 2] ?? 0) * 2 ** 24 + (((ids[at + 3] ?? 0) << 16) | ((ids[at + 4] ?? 0) << 8) | (ids[at + 5] ?? 0));
+  }
+
+  /** Negative, zero or positive as the id at a place is below, equal to or above another that has the same first six bytes. */
+  function compareRest(place: number, id: string): number {
     const start = place * idBytes;
-    for (let i = 2; i < idBytes; i++) {
+    for (let i = 6; i < idBytes; i++) {
       const difference = (ids[start + i] ?? 0) - hexAsNumber(id, i * 2, i * 2 + 2);
       if (difference !== 0) return difference;
     }

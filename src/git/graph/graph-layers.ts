@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HashAlgorithm } from '../hash.js';
 import { type Chunk, readChunkTable } from '../objects/chunks.js';
 import { errno } from '../problem.js';
+import { checksum } from './checksum.js';
 
 /** A commit-graph file that says something wrong; the message names it. */
 export class BadCommitGraph extends Error {}
@@ -26,12 +26,14 @@ export type GraphLayer = {
   /** Corrected commit dates less the dates, and those that are too large for that. */
   readonly offsets: Chunk | undefined;
   readonly largeOffsets: Chunk | undefined;
+  /** Whether the checksum is right. Nothing may be told of the layer before that is known. */
+  readonly intact: Promise<boolean>;
 };
 
 /**
  * The files of git's commit-graph (gitformat-commit-graph(5), version 1) of an object directory, in order: one file, or a split
- * chain. Their checksums and sizes were checked. Undefined if there is none.
- * @throws BadCommitGraph if one is truncated, corrupt, or of another version or object format
+ * chain. Their sizes were checked; their checksums are being computed meanwhile. Undefined if there is none.
+ * @throws BadCommitGraph if one is truncated or of another version or object format
  */
 export function readGraphLayers(objectDir: string, hash: HashAlgorithm): GraphLayer[] | undefined {
   const info = join(objectDir, 'info');
@@ -60,8 +62,6 @@ function parseLayer(path: string, bytes: Buffer, hash: HashAlgorithm): GraphLaye
   if (end < 8 || bytes.toString('latin1', 0, 4) !== 'CGPH') throw fail('it is not a commit-graph');
   if (bytes[4] !== 1) throw fail(`it has version ${bytes[4]}`);
   if (bytes[5] !== (hash.name === 'sha1' ? 1 : 2)) throw fail('it is of another object format');
-  const sum = createHash(hash.name).update(bytes.subarray(0, end)).digest();
-  if (!sum.equals(bytes.subarray(end))) throw fail('its checksum is wrong');
   const file = { size: end, read: (at: number, length: number) => bytes.subarray(at, Math.min(at + length, end)) };
   const chunks = readChunkTable(file, 8, bytes[6] ?? 0, fail);
   const [fanout, ids, data] = ['OIDF', 'OIDL', 'CDAT'].map((name) => chunks.get(name));
@@ -84,7 +84,24 @@ function parseLayer(path: string, bytes: Buffer, hash: HashAlgorithm): GraphLaye
     edges: chunks.get('EDGE'),
     offsets,
     largeOffsets: chunks.get('GDO2'),
+    intact: isIntact(bytes, end, hash),
   };
+}
+
+async function isIntact(bytes: Buffer, end: number, { name }: HashAlgorithm): Promise<boolean> {
+  const said = bytes.toString('hex', end);
+  return (
+    (await checksum({ bytes: bytes.buffer as unknown as SharedArrayBuffer, length: end, algorithm: name })) === said
+  );
+}
+
+/**
+ * Waits until the checksums of all layers are known.
+ * @throws BadCommitGraph if one of them is wrong
+ */
+export async function checkIntact(layers: readonly GraphLayer[]): Promise<void> {
+  for (const { path, intact } of layers)
+    if (!(await intact)) throw new BadCommitGraph(`${path}: its checksum is wrong`);
 }
 
 /** Whether the layers have the commit with a raw id. */
@@ -104,11 +121,22 @@ export function layersHave(layers: readonly GraphLayer[], { bytes: width }: Hash
   });
 }
 
+/** A file's content in shared memory. */
 function readWhole(path: string): Buffer | undefined {
+  let file: number;
   try {
-    return readFileSync(path);
+    file = openSync(path, 'r');
   } catch (error) {
     if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return undefined;
     throw error;
+  }
+  try {
+    const bytes = Buffer.from(new SharedArrayBuffer(fstatSync(file).size));
+    let at = 0;
+    for (let got = -1; got !== 0 && at < bytes.length; at += got)
+      got = readSync(file, bytes, at, bytes.length - at, at);
+    return bytes.subarray(0, at);
+  } finally {
+    closeSync(file);
   }
 }

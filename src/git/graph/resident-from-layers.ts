@@ -1,6 +1,6 @@
 import type { HashAlgorithm } from '../hash.js';
 import { BadCommitGraph, type GraphLayer, inEdges, noParent } from './graph-layers.js';
-import type { ResidentGraph } from './resident-graph.js';
+import { fanoutOf, type ResidentGraph, sharedBytes, sharedInt32, sharedUint32 } from './resident-graph.js';
 import { sortByDate } from './sort-by-date.js';
 import { sortIds } from './sort-ids.js';
 
@@ -13,54 +13,81 @@ export function residentFromLayers(layers: readonly GraphLayer[], hash: HashAlgo
   const width = hash.bytes;
   const count = layers.reduce((sum, layer) => sum + layer.count, 0);
   const dates = new Float64Array(count);
-  const unsorted = Buffer.allocUnsafeSlow(count * width);
   let row = 0;
   for (const layer of layers) {
     if (!layer.offsets) return undefined;
-    layer.bytes.copy(unsorted, row * width, layer.ids.start, layer.ids.start + layer.count * width);
     row = readDates(layer, width, dates, row);
   }
   const order = sortByDate(dates);
-  const numberOf = new Uint32Array(count);
+  const numberOf = sharedUint32(count);
   for (let number = 0; number < count; number++) numberOf[order[number] ?? 0] = number;
 
-  const sorted = layers.length === 1 ? undefined : sortIds(unsorted, count, width);
-  const ids = sorted ? Buffer.allocUnsafeSlow(count * width) : unsorted;
-  const fanout = new Uint32Array(65_537);
-  const numberAt = new Uint32Array(count);
-  const placeOf = new Uint32Array(count);
+  const firstParent = sharedInt32(count).fill(-1);
+  const secondParent = sharedInt32(count).fill(-1);
+  const more: number[] = [];
+  row = 0;
+  for (const layer of layers) row = readParents(layer, width, numberOf, { firstParent, secondParent, more }, row);
+  const moreParents = sharedInt32(more.length);
+  moreParents.set(more);
+  const places =
+    layers.length === 1 ? placesOfOne(layers, width, order, numberOf) : mergePlaces(layers, width, numberOf);
+  return {
+    count,
+    idBytes: width,
+    ...places,
+    fanout: fanoutOf(places.ids, width),
+    firstParent,
+    secondParent,
+    moreParents,
+  };
+}
+
+type Places = Pick<ResidentGraph, 'ids' | 'numberAt' | 'placeOf'>;
+
+/** One file has its ids in order already, so that its rows are the places. */
+function placesOfOne(layers: readonly GraphLayer[], width: number, order: Uint32Array, numberOf: Uint32Array): Places {
+  const placeOf = sharedUint32(order.length);
+  placeOf.set(order);
+  return { ids: idsOf(layers, width, order.length), numberAt: numberOf, placeOf };
+}
+
+function mergePlaces(layers: readonly GraphLayer[], width: number, numberOf: Uint32Array): Places {
+  const count = numberOf.length;
+  const unsorted = idsOf(layers, width, count);
+  const sorted = sortIds(unsorted, count, width);
+  const ids = sharedBytes(count * width);
+  const numberAt = sharedUint32(count);
+  const placeOf = sharedUint32(count);
   for (let place = 0; place < count; place++) {
-    const from = sorted ? (sorted[place] ?? 0) : place;
-    if (sorted) unsorted.copy(ids, place * width, from * width, (from + 1) * width);
-    const next = (((ids[place * width] ?? 0) << 8) | (ids[place * width + 1] ?? 0)) + 1;
-    fanout[next] = (fanout[next] ?? 0) + 1;
+    const from = sorted[place] ?? 0;
+    unsorted.copy(ids, place * width, from * width, (from + 1) * width);
     const number = numberOf[from] ?? 0;
     numberAt[place] = number;
     placeOf[number] = place;
   }
-  for (let i = 0; i < 65_536; i++) fanout[i + 1] = (fanout[i + 1] ?? 0) + (fanout[i] ?? 0);
+  return { ids, numberAt, placeOf };
+}
 
-  const firstParent = new Int32Array(count).fill(-1);
-  const secondParent = new Int32Array(count).fill(-1);
-  const more: number[] = [];
-  row = 0;
-  for (const layer of layers) row = readParents(layer, width, numberOf, { firstParent, secondParent, more }, row);
-  const moreParents = Int32Array.from(more);
-  return { count, idBytes: width, ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents };
+function idsOf(layers: readonly GraphLayer[], width: number, count: number): Buffer {
+  const all = sharedBytes(count * width);
+  let at = 0;
+  for (const { bytes, ids, count } of layers) at += bytes.copy(all, at, ids.start, ids.start + count * width);
+  return all;
 }
 
 function readDates(layer: GraphLayer, width: number, dates: Float64Array, firstRow: number): number {
   const { bytes, data, offsets, largeOffsets, count, path } = layer;
+  const view = viewOf(bytes);
   for (let i = 0; i < count; i++) {
     const at = data.start + i * (width + 16) + width + 8;
-    let offset = offsets ? bytes.readUInt32BE(offsets.start + i * 4) : 0;
+    let offset = offsets ? view.getUint32(offsets.start + i * 4) : 0;
     if (offset >= inEdges) {
       const place = (offset - inEdges) * 8;
       if (!largeOffsets || place + 8 > largeOffsets.length)
         throw new BadCommitGraph(`${path}: a date is outside of its chunk`);
-      offset = Number(bytes.readBigUInt64BE(largeOffsets.start + place));
+      offset = Number(view.getBigUint64(largeOffsets.start + place));
     }
-    dates[firstRow + i] = (bytes.readUInt32BE(at) % 4) * 2 ** 32 + bytes.readUInt32BE(at + 4) + offset;
+    dates[firstRow + i] = (view.getUint32(at) & 3) * 2 ** 32 + view.getUint32(at + 4) + offset;
   }
   return firstRow + count;
 }
@@ -74,6 +101,7 @@ function readParents(
   { firstParent, secondParent, more }: Parents,
   firstRow: number,
 ): number {
+  const view = viewOf(bytes);
   const parentNumber = (position: number, child: number): number => {
     const number = numberOf[position];
     if (number === undefined) throw new BadCommitGraph(`${path}: it has no commit number ${position}`);
@@ -82,11 +110,11 @@ function readParents(
   };
   for (let i = 0; i < count; i++) {
     const at = data.start + i * (width + 16) + width;
-    const first = bytes.readUInt32BE(at);
+    const first = view.getUint32(at);
     if (first === noParent) continue;
     const number = numberOf[firstRow + i] ?? 0;
     firstParent[number] = parentNumber(first, number);
-    const second = bytes.readUInt32BE(at + 4);
+    const second = view.getUint32(at + 4);
     if (second === noParent) continue;
     if (second < inEdges) {
       secondParent[number] = parentNumber(second, number);
@@ -97,11 +125,15 @@ function readParents(
       if (!edges || (edge + 1) * 4 > edges.length) {
         throw new BadCommitGraph(`${path}: a list of parents is outside of its chunk`);
       }
-      const entry = bytes.readUInt32BE(edges.start + edge * 4);
+      const entry = view.getUint32(edges.start + edge * 4);
       const parent = parentNumber(entry % inEdges, number);
       more.push(entry >= inEdges ? -1 - parent : parent);
       if (entry >= inEdges) break;
     }
   }
   return firstRow + count;
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }

@@ -4,6 +4,9 @@ import { sortIds } from './sort-ids.js';
 /**
  * A history in typed arrays: 36 bytes a commit with SHA-1. Commits are numbered by ascending corrected commit date (generation
  * number v2), so that every commit has a higher number than its parents: the number itself is the generation cut-off.
+ *
+ * The arrays are shared memory: the thread that made them hands them over without a copy, and to the garbage collector of the
+ * thread that answers calls they are no reason to hurry, as large memory of its own would be.
  */
 export type ResidentGraph = {
   readonly count: number;
@@ -33,24 +36,19 @@ export function makeResident(table: CommitTable, order: Uint32Array): ResidentGr
   for (let number = 0; number < count; number++) numberOf[order[number] ?? 0] = number;
 
   const sorted = sortIds(table.ids, count, width);
-  const ids = new Uint8Array(count * width);
-  const fanout = new Uint32Array(65_537);
-  const numberAt = new Uint32Array(count);
-  const placeOf = new Uint32Array(count);
+  const ids = sharedBytes(count * width);
+  const numberAt = sharedUint32(count);
+  const placeOf = sharedUint32(count);
   for (let place = 0; place < count; place++) {
     const row = sorted[place] ?? 0;
     const number = numberOf[row] ?? 0;
-    const start = row * width;
-    for (let i = 0; i < width; i++) ids[place * width + i] = table.ids[start + i] ?? 0;
-    const next = table.ids.readUInt16BE(start) + 1;
-    fanout[next] = (fanout[next] ?? 0) + 1;
+    table.ids.copy(ids, place * width, row * width, (row + 1) * width);
     numberAt[place] = number;
     placeOf[number] = place;
   }
-  for (let i = 0; i < 65_536; i++) fanout[i + 1] = (fanout[i + 1] ?? 0) + (fanout[i] ?? 0);
 
-  const firstParent = new Int32Array(count);
-  const secondParent = new Int32Array(count);
+  const firstParent = sharedInt32(count);
+  const secondParent = sharedInt32(count);
   const more: number[] = [];
   for (let number = 0; number < count; number++) {
     const row = order[number] ?? 0;
@@ -66,14 +64,43 @@ export function makeResident(table: CommitTable, order: Uint32Array): ResidentGr
       more.push(i === rest.length - 1 ? -1 - to : to);
     }
   }
-  const moreParents = Int32Array.from(more);
+  const moreParents = sharedInt32(more.length);
+  moreParents.set(more);
+  const fanout = fanoutOf(ids, width);
   return { count, idBytes: width, ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents };
 }
 
-/** The graph's memory, to be handed to another thread without a copy. */
-export function buffersOf(graph: ResidentGraph): ArrayBuffer[] {
+/** The fan-out table of ids in ascending order. */
+export function fanoutOf(ids: Uint8Array, idBytes: number): Uint32Array {
+  const fanout = sharedUint32(65_537);
+  for (let at = 0; at < ids.length; at += idBytes) {
+    const next = (((ids[at] ?? 0) << 8) | (ids[at + 1] ?? 0)) + 1;
+    fanout[next] = (fanout[next] ?? 0) + 1;
+  }
+  for (let i = 0; i < 65_536; i++) fanout[i + 1] = (fanout[i + 1] ?? 0) + (fanout[i] ?? 0);
+  return fanout;
+}
+
+/** Bytes of memory that a graph takes. */
+export function residentBytes(graph: ResidentGraph): number {
   const { ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents } = graph;
-  return [ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents].map(
-    ({ buffer }) => buffer as ArrayBuffer,
+  return [ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents].reduce(
+    (sum, { byteLength }) => sum + byteLength,
+    0,
   );
+}
+
+/** Bytes, all zero, of shared memory. */
+export function sharedBytes(length: number): Buffer {
+  return Buffer.from(new SharedArrayBuffer(length));
+}
+
+/** Numbers, all zero, in shared memory. */
+export function sharedUint32(length: number): Uint32Array {
+  return new Uint32Array(new SharedArrayBuffer(length * 4));
+}
+
+/** Numbers, all zero, in shared memory. */
+export function sharedInt32(length: number): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(length * 4));
 }
