@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
 import Table from 'cli-table3';
 import { loadGraph } from '../src/git/graph/load-graph.js';
-import { buffersOf } from '../src/git/graph/resident-graph.js';
+import { residentBytes } from '../src/git/graph/resident-graph.js';
 import { readLayout } from '../src/git/layout.js';
 import type { Repositories } from '../src/git/port.js';
 import { openRepositories } from '../src/git/repositories.js';
@@ -14,7 +14,7 @@ import { measureHeldUp } from './event-loop.js';
 import { measureLargePack } from './git-large-pack.js';
 import { percentile } from './percentile.js';
 import { createPrng } from './prng.js';
-import { makeSyntheticRepository, runGit } from './synthetic-repository.js';
+import { makeSyntheticRepository, runGit, sampleCommits } from './synthetic-repository.js';
 
 // What the git module does in which time and memory, beside git itself in the same run.
 //
@@ -185,7 +185,7 @@ async function measureMemory(path: string, end: string): Promise<void> {
   const layout = readLayout('r', path);
   const listener = { progress: () => undefined, warning: () => undefined };
   const { graph } = await loadGraph({ layout, starts: [end], complete: false, keptIn: undefined }, listener).result;
-  const bytes = buffersOf(graph).reduce((sum, { byteLength }) => sum + byteLength, 0) / graph.count;
+  const bytes = residentBytes(graph) / graph.count;
   figure('memory of the graph', `${bytes.toFixed(1)} bytes a commit`, '', '≤ 64', bytes <= 64);
 }
 
@@ -221,12 +221,12 @@ async function measureRefspecs(path: string, refs: number): Promise<void> {
   figure('full hash, again', ms(fullTime / 100_000), '');
 }
 
-/** Some of many, so that the garbage collector has little to do with what is only there for the measurement. */
-const sample = (items: readonly string[]) => Array.from({ length: Math.min(20_000, items.length) }, () => pick(items));
+/** Commits that are picked from. */
+const sampled = 20_000;
 
 async function measureHistory(path: string): Promise<void> {
   const count = Number(await runGit(path, ['rev-list', '--all', '--count']));
-  const ids = sample((await runGit(path, ['rev-list', '--all'])).split('\n'));
+  const ids = await sampleCommits(path, Math.max(1, Math.floor(count / sampled)));
   const end = await runGit(path, ['rev-parse', 'HEAD']);
   const back = Math.floor(Number(await runGit(path, ['rev-list', '--first-parent', '--count', 'HEAD'])) / 3);
   const base = await runGit(path, ['rev-parse', `HEAD~${back}`]);

@@ -33,6 +33,30 @@ export async function runGit(
   return Buffer.concat(chunks).toString('utf8').replace(/\n$/, '');
 }
 
+/**
+ * Some of all commits, evenly spread and in no order of meaning. They are picked from the stream, as a list of all would leave
+ * much for the garbage collector to do in what is measured afterwards.
+ */
+export async function sampleCommits(path: string, every: number): Promise<string[]> {
+  const child = spawn('git', ['rev-list', '--all'], { cwd: path, stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = once(child, 'exit');
+  const sample: string[] = [];
+  let rest = Buffer.alloc(0);
+  let line = 0;
+  for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+    rest = Buffer.concat([rest, chunk]);
+    let at = 0;
+    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, at)) {
+      if (line++ % every === 0) sample.push(rest.toString('latin1', at, end));
+      at = end + 1;
+    }
+    rest = rest.subarray(at);
+  }
+  const [code] = await exit;
+  if (code !== 0) throw new Error(`git rev-list ended with ${code}`);
+  return sample;
+}
+
 /** Makes a bare repository with a history of merged side lines by `git fast-import`; the same arguments give the same hashes. */
 export async function makeSyntheticRepository({ path, commits, refs }: SyntheticHistory): Promise<void> {
   await runGit('.', ['init', '--quiet', '--bare', '--initial-branch=main', path]);
