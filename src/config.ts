@@ -33,6 +33,8 @@ export const remotesConfig = z.strictObject({
   allowed_hosts: z.array(z.string().min(1)).default([]),
   /** Whether `http:` is allowed beside `https:`. */
   allow_http: z.boolean().default(false),
+  /** Whether `git:` is allowed. */
+  allow_git: z.boolean().default(false),
   /** Whether hosts with private addresses are allowed. */
   allow_private_addresses: z.boolean().default(false),
   /** How old the last fetch may be when a repository is asked for. */

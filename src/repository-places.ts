@@ -18,6 +18,7 @@ export function remoteRules({ remotes }: Pick<ServerConfig, 'remotes'>): NonNull
   return {
     allowedHosts: remotes.allowed_hosts,
     allowHttp: remotes.allow_http,
+    allowGit: remotes.allow_git,
     allowPrivateAddresses: remotes.allow_private_addresses,
     refreshAfter: remotes.refresh_after * 1_000,
     acceptStale: remotes.accept_stale * 1_000,

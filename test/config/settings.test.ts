@@ -25,6 +25,7 @@ test('a data directory is all that is needed', async (t) => {
     registries: {},
     remotes: {
       accept_stale: 0,
+      allow_git: false,
       allow_http: false,
       allow_private_addresses: false,
       allowed_hosts: [],

@@ -1,6 +1,7 @@
 import { basename, dirname } from 'node:path';
 import test from 'ava';
 import { serverConfig } from '../../src/config.js';
+import { serveDaemon } from '../support/git-daemon.js';
 import { serveGit } from '../support/git-http-server.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
@@ -50,4 +51,16 @@ test('a remote repository that no rule allows keeps the server from starting', a
   const settings = { repositories: { project: { url } }, remotes: serverConfig.shape.remotes.parse({}) };
   const error = await t.throwsAsync(startTestServer({ settings }));
   t.regex(error?.message ?? '', /repository "project" at "http:.*: /);
+});
+
+test('a job is taken from a repository of a git daemon where that is allowed', async (t) => {
+  const daemon = await serveDaemon(dirname(project.repository.path));
+  t.teardown(() => daemon.close());
+  const repositories = { project: { url: `${daemon.url}/${basename(project.repository.path)}/.git` } };
+  const settings = { repositories, remotes: { ...remotes, allow_http: false, allow_git: true } };
+  const other = await startTestServer({ settings });
+  t.teardown(other.dispose);
+  t.is((await find(other.as('ada'), { scriptVersion: project.first })).job?.scriptVersion, project.first);
+  const refused = startTestServer({ settings: { repositories, remotes } });
+  t.regex((await t.throwsAsync(refused))?.message ?? '', /scheme "git:" is not allowed/);
 });

@@ -1,9 +1,8 @@
-import { lookup as resolveHost } from 'node:dns';
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
-import type { LookupFunction } from 'node:net';
 import type { GitHttpRequest, GitHttpResponse, HttpClient } from 'isomorphic-git';
-import { isPrivateAddress } from './private-address.js';
+import { onePiece } from './one-piece.js';
+import { createPublicLookup } from './public-lookup.js';
 import { type RemoteRules, refusedUrl } from './remote-rules.js';
 
 /** Bounds of one fetch. */
@@ -16,31 +15,18 @@ export type HttpLimits = {
 
 const mostRedirects = 5;
 
+const listType = 'application/x-git-upload-pack-advertisement';
+
 /**
  * An HTTP client for isomorphic-git that keeps to the rules at every redirect and for every address that a name has when the
  * connection is made, so that a name cannot change its mind in between.
  */
 export function createMirrorHttp(rules: RemoteRules, limits: HttpLimits): HttpClient {
+  const lookup = createPublicLookup(rules);
   let received = 0;
 
-  /** Looks a name up and refuses it if any of its addresses is private. */
-  const lookup: LookupFunction = (hostname, options, callback) => {
-    resolveHost(hostname, { ...options, all: true }, (error, addresses) => {
-      if (error) return callback(error, '', 0);
-      const wrong = rules.allowPrivateAddresses
-        ? undefined
-        : addresses.find(({ address }) => isPrivateAddress(address));
-      if (wrong) return callback(new Error(`${hostname} has the address ${wrong.address}, which is not public`), '', 0);
-      if (options.all) return callback(null, addresses);
-      const [first] = addresses;
-      return first
-        ? callback(null, first.address, first.family)
-        : callback(new Error(`${hostname} has no address`), '', 0);
-    });
-  };
-
   function send(url: URL, method: string, headers: Record<string, string>, body: Buffer): Promise<IncomingMessage> {
-    const refused = refusedUrl(url, rules);
+    const refused = refusedUrl(url, { ...rules, allowGit: false });
     if (refused) return Promise.reject(new Error(refused));
     return new Promise((resolve, reject) => {
       const { request } = url.protocol === 'https:' ? https : http;
@@ -77,7 +63,9 @@ export function createMirrorHttp(rules: RemoteRules, limits: HttpLimits): HttpCl
       const { location } = response.headers;
       if (statusCode < 300 || statusCode > 399 || location === undefined) {
         const received = response.headers as Record<string, string>;
-        return { url: at.href, method, statusCode, statusMessage, headers: received, body: bounded(response) };
+        const isList = received['content-type'] === listType;
+        const body = isList ? onePiece(await wholeList(bounded(response))) : bounded(response);
+        return { url: at.href, method, statusCode, statusMessage, headers: received, body };
       }
       response.destroy();
       if (redirects === mostRedirects) throw new Error(`it redirects more than ${mostRedirects} times`);
@@ -92,6 +80,15 @@ export function createMirrorHttp(rules: RemoteRules, limits: HttpLimits): HttpCl
   }
 
   return { request };
+}
+
+/** A list of refs, which is not looked at before it is whole: isomorphic-git takes one that breaks off for a short one. */
+async function wholeList(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  const list = Buffer.concat(chunks);
+  if (!list.subarray(-4).equals(Buffer.from('0000'))) throw new Error('it ends within its list of refs');
+  return list;
 }
 
 function withoutCredentials(headers: Record<string, string>): Record<string, string> {

@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import git from 'isomorphic-git';
 import { fileKind } from '../file-kind.js';
 import { isRefName } from '../ref-name.js';
+import { createGitProtocol } from './git-protocol.js';
 import { createMirrorHttp } from './mirror-http.js';
 import type { MirrorThreadData, MirrorThreadMessage } from './mirror-protocol.js';
 import { publishRefs } from './publish-refs.js';
@@ -21,11 +22,13 @@ async function fetchOnce(): Promise<number> {
   if (!fileKind(join(gitdir, 'config'))) await git.init({ fs, gitdir, bare: true });
   await git.setConfig({ fs, gitdir, path: 'remote.origin.url', value: url });
   await git.setConfig({ fs, gitdir, path: 'remote.origin.fetch', value: '+refs/heads/*:refs/heads/*' });
+  const overGit = url.startsWith('git:');
   const { defaultBranch } = await git.fetch({
     fs,
-    http: createMirrorHttp(rules, limits),
+    http: overGit ? createGitProtocol(new URL(url), rules, limits) : createMirrorHttp(rules, limits),
     gitdir,
-    url,
+    // isomorphic-git takes no other scheme; the client for `git:` knows where to go.
+    url: overGit ? url.replace('git:', 'http:') : url,
     remote: 'origin',
     tags: true,
     prune: true,

@@ -8,9 +8,9 @@ import { type RemoteRules, refusedUrl } from './remote-rules.js';
 
 /** A repository that is fetched from elsewhere. */
 export type RemoteConfig = {
-  /** `https:`, or `http:` where it is allowed; without credentials. */
+  /** `https:`, or `http:` or `git:` where that is allowed; without credentials. */
   readonly url: string;
-  /** Sent to the server of `url` alone, if it asks. */
+  /** Sent to the server of `url` alone, if it asks; `git:` has no way to. */
   readonly credentials?: { readonly username: string; readonly password: string };
 };
 
@@ -21,6 +21,7 @@ export type RemoteOptions = RemoteRules & MirrorTimes & HttpLimits;
 export const remoteDefaults: RemoteOptions = {
   allowedHosts: [],
   allowHttp: false,
+  allowGit: false,
   allowPrivateAddresses: false,
   refreshAfter: 10_000,
   acceptStale: 0,
@@ -49,6 +50,7 @@ export function openRemote(
   {
     allowedHosts,
     allowHttp,
+    allowGit,
     allowPrivateAddresses,
     refreshAfter,
     acceptStale,
@@ -58,9 +60,10 @@ export function openRemote(
   }: RemoteOptions,
   { directory, monotonic, log, open }: RemoteSurroundings,
 ): Repository {
-  const rules: RemoteRules = { allowedHosts, allowHttp, allowPrivateAddresses };
+  const rules: RemoteRules = { allowedHosts, allowHttp, allowGit, allowPrivateAddresses };
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  const refused = parsed ? refusedUrl(parsed, rules) : 'it is not a URL';
+  const withoutUse = parsed?.protocol === 'git:' && credentials ? 'the scheme "git:" takes no credentials' : undefined;
+  const refused = parsed ? (refusedUrl(parsed, rules) ?? withoutUse) : 'it is not a URL';
   if (refused !== undefined) {
     const shown = parsed ? `${parsed.protocol}//${parsed.host}${parsed.pathname}` : url;
     throw new MemoirError(

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { quote } from '../../domain/errors.js';
+import { gitPath } from './git-url.js';
 import { isPrivateAddress } from './private-address.js';
 
 /** Where repositories may be fetched from. */
@@ -8,6 +9,8 @@ export type RemoteRules = {
   readonly allowedHosts: readonly string[];
   /** Whether `http:` is allowed beside `https:`. */
   readonly allowHttp: boolean;
+  /** Whether `git:` is allowed, whose content anybody on the way can change as with `http:`. */
+  readonly allowGit: boolean;
   /** Whether hosts may have addresses of private networks, of this machine, or that are otherwise not public. */
   readonly allowPrivateAddresses: boolean;
 };
@@ -15,10 +18,11 @@ export type RemoteRules = {
 /** Says why a URL must not be asked; undefined if it may. Addresses behind a name are another matter. */
 export function refusedUrl(
   url: URL,
-  { allowedHosts, allowHttp, allowPrivateAddresses }: RemoteRules,
+  { allowedHosts, allowHttp, allowGit, allowPrivateAddresses }: RemoteRules,
 ): string | undefined {
-  if (url.protocol !== 'https:' && !(allowHttp && url.protocol === 'http:')) {
-    return `the scheme ${quote(url.protocol)} is not allowed`;
+  const { protocol } = url;
+  if (protocol !== 'https:' && !(allowHttp && protocol === 'http:') && !(allowGit && protocol === 'git:')) {
+    return `the scheme ${quote(protocol)} is not allowed`;
   }
   if (url.username !== '' || url.password !== '') return 'credentials belong into the configuration, not into a URL';
   const host = url.hostname.toLowerCase().replace(/\.$/, '');
@@ -27,5 +31,6 @@ export function refusedUrl(
   const address = host.replace(/^\[(.*)\]$/, '$1');
   if (!allowPrivateAddresses && isIP(address) !== 0 && isPrivateAddress(address))
     return `${address} is not a public address`;
-  return undefined;
+  const path = protocol === 'git:' ? gitPath(url) : undefined;
+  return path && 'problem' in path ? path.problem : undefined;
 }

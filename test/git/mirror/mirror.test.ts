@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -158,6 +159,30 @@ test('a transfer that breaks off leaves what was served before', async (t) => {
   t.is(await repositories.resolve('r', 'main'), third);
   t.truthy(serve);
 });
+
+for (const [how, cut] of [
+  ['breaks off', (response: ServerResponse) => setImmediate(() => response.destroy())],
+  ['ends too early', (response: ServerResponse) => response.end()],
+] as const) {
+  test(`a list of refs that ${how} takes none away`, async (t) => {
+    const setup = await setUp(t);
+    const { origin, server, commits } = setup;
+    const repositories = await open(t, setup, { acceptStale: 1_000_000 });
+    t.is(await repositories.resolve('r', 'v1'), commits[0]);
+    const main = origin.git('rev-parse', 'main');
+    server.instead = (request, response) => {
+      if (request.method === 'POST') return void response.writeHead(500).end();
+      response.writeHead(200, { 'content-type': 'application/x-git-upload-pack-advertisement' });
+      response.write(
+        `001e# service=git-upload-pack\n0000${pkt(`${main} HEAD\0side-band-64k symref=HEAD:refs/heads/main\n`)}${pkt(`${main} refs/heads/main\n`)}`,
+      );
+      cut(response);
+    };
+    const strict = await open(t, setup);
+    t.regex(await unavailable(t, strict.resolve('r', 'main')), /ends within its list of refs|aborted/);
+    t.is(await repositories.resolve('r', 'v1'), commits[0]);
+  });
+}
 
 const pkt = (text: string) => (text.length + 4).toString(16).padStart(4, '0') + text;
 
