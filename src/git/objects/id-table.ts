@@ -13,13 +13,13 @@ export type IdTable = {
 };
 
 /**
- * The table of ids at `idsAt`, with its fan-out table at `fanoutAt`.
+ * The table of ids at `idsAt`, `stride` bytes from one to the next, with its fan-out table at `fanoutAt`.
  * @param fail - makes the error to throw if the fan-out does not ascend
  */
 export function openIdTable(
   file: PagedFile,
   { bytes }: HashAlgorithm,
-  { fanoutAt, idsAt }: { fanoutAt: number; idsAt: number },
+  { fanoutAt, idsAt, stride = bytes }: { fanoutAt: number; idsAt: number; stride?: number },
   fail: (what: string) => Error,
 ): IdTable {
   const raw = file.read(fanoutAt, 1024);
@@ -32,7 +32,7 @@ export function openIdTable(
   }
   const count = fanout[256] ?? 0;
 
-  const at = (place: number) => file.read(idsAt + place * bytes, bytes);
+  const at = (place: number) => file.read(idsAt + place * stride, bytes);
 
   function lowerBound(prefix: Buffer): number {
     const first = prefix[0] ?? 0;
@@ -41,7 +41,7 @@ export function openIdTable(
     const key = prefix.length < 4 ? -1 : prefix.readUInt32BE(0);
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const found = key < 0 ? key : file.uint32(idsAt + middle * bytes);
+      const found = key < 0 ? key : file.uint32(idsAt + middle * stride);
       if (found === key ? Buffer.compare(at(middle), prefix) < 0 : found < key) low = middle + 1;
       else high = middle;
     }

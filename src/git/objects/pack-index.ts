@@ -1,6 +1,6 @@
 import type { HashAlgorithm } from '../hash.js';
 import { type IdTable, openIdTable } from './id-table.js';
-import { openPagedFile, type PageCache } from './paged-file.js';
+import { openPagedFile, type PageCache, type PagedFile } from './paged-file.js';
 
 /** The index of one pack: where in the pack each object begins. */
 export type PackIndex = {
@@ -16,7 +16,7 @@ const fanoutBytes = 1024;
 const isLarge = 0x80000000;
 
 /**
- * Opens a pack index of version 2 (gitformat-pack(5)).
+ * Opens a pack index of version 2, or of version 1 as git wrote it before 2007 (gitformat-pack(5)).
  * @param fail - makes the error to throw for a malformed or truncated file
  */
 export function openPackIndex(
@@ -28,28 +28,42 @@ export function openPackIndex(
   const file = openPagedFile(path, cache);
   try {
     const header = file.read(0, headerBytes);
-    if (header.length < headerBytes || header.readUInt32BE(0) !== signature)
-      throw fail('it is not an index of version 2');
+    if (header.length < headerBytes) throw fail('it is truncated');
+    if (header.readUInt32BE(0) !== signature) return readFirstVersion(file, hash, fail);
     if (header.readUInt32BE(4) !== 2) throw fail(`it has version ${header.readUInt32BE(4)}`);
-    const idsAt = headerBytes + fanoutBytes;
-    const ids = openIdTable(file, hash, { fanoutAt: headerBytes, idsAt }, fail);
-    const offsetsAt = idsAt + ids.count * (hash.bytes + 4);
-    const largeAt = offsetsAt + ids.count * 4;
-    const end = file.size - 2 * hash.bytes;
-    if (largeAt > end) throw fail('it is truncated');
-    return {
-      ids,
-      offset(place) {
-        const small = file.read(offsetsAt + place * 4, 4).readUInt32BE(0);
-        if (small < isLarge) return small;
-        const position = largeAt + (small - isLarge) * 8;
-        if (position + 8 > end) throw fail('an offset is outside of its table');
-        return Number(file.read(position, 8).readBigUInt64BE(0));
-      },
-      close: () => file.close(),
-    };
+    return readSecondVersion(file, hash, fail);
   } catch (error) {
     file.close();
     throw error;
   }
+}
+
+/** A fan-out table, then offset and id of each object, and nothing that says what it is: its size has to. */
+function readFirstVersion(file: PagedFile, hash: HashAlgorithm, fail: (what: string) => Error): PackIndex {
+  const stride = 4 + hash.bytes;
+  const ids = openIdTable(file, hash, { fanoutAt: 0, idsAt: fanoutBytes + 4, stride }, fail);
+  if (file.size !== fanoutBytes + ids.count * stride + 2 * hash.bytes) {
+    throw fail('it is neither an index of version 2, nor as long as one of version 1 is');
+  }
+  return { ids, offset: (place) => file.uint32(fanoutBytes + place * stride), close: () => file.close() };
+}
+
+function readSecondVersion(file: PagedFile, hash: HashAlgorithm, fail: (what: string) => Error): PackIndex {
+  const idsAt = headerBytes + fanoutBytes;
+  const ids = openIdTable(file, hash, { fanoutAt: headerBytes, idsAt }, fail);
+  const offsetsAt = idsAt + ids.count * (hash.bytes + 4);
+  const largeAt = offsetsAt + ids.count * 4;
+  const end = file.size - 2 * hash.bytes;
+  if (largeAt > end) throw fail('it is truncated');
+  return {
+    ids,
+    offset(place) {
+      const small = file.read(offsetsAt + place * 4, 4).readUInt32BE(0);
+      if (small < isLarge) return small;
+      const position = largeAt + (small - isLarge) * 8;
+      if (position + 8 > end) throw fail('an offset is outside of its table');
+      return Number(file.read(position, 8).readBigUInt64BE(0));
+    },
+    close: () => file.close(),
+  };
 }

@@ -65,6 +65,7 @@ const forms: Record<string, string[][]> = {
   loose: [],
   'one pack, deltas by offset': [['repack', '-adfq', '--depth=50', '--window=50']],
   'one pack, deltas by id': [['-c', 'repack.useDeltaBaseOffset=false', 'repack', '-adfq', '--depth=50', '--window=50']],
+  'an index of version 1': [['-c', 'pack.indexVersion=1', 'repack', '-adfq', '--depth=50', '--window=50']],
   'multi-pack index': [
     ['repack', '-dq'],
     ['multi-pack-index', 'write'],
@@ -90,6 +91,24 @@ for (const objectFormat of ['sha1', 'sha256'] as const) {
       t.deepEqual(store.withPrefix('abababab', 10), []);
     });
   }
+}
+
+test('reads by an index of version 1 as git index-pack makes it', (t) => {
+  const repository = makeDeltas(t, 'sha1');
+  repository.git('repack', '-adfq');
+  asFirstVersion(repository);
+  const store = open(t, objectDir(repository));
+  for (const { id, content } of allObjects(repository)) t.true(store.read(id)?.data.equals(content), id);
+});
+
+/** Gives the one pack of a repository an index of version 1. */
+function asFirstVersion(repository: TestRepository): void {
+  const directory = join(objectDir(repository), 'pack');
+  const name = readdirSync(directory).find((file) => file.endsWith('.pack')) ?? '';
+  const index = join(directory, name.replace('.pack', '.idx'));
+  rmSync(index);
+  repository.git('index-pack', '--index-version=1', '-o', index, join(directory, name));
+  if (readFileSync(index).readUInt32BE(0) === 0xff744f63) throw new Error('git wrote another version');
 }
 
 test('some of the objects are deltas, or the tests above would say little', (t) => {
@@ -139,9 +158,11 @@ function readDamaged(
   t: ExecutionContext,
   suffix: '.pack' | '.idx' | 'multi-pack-index' | 'loose',
   damage: (path: string, random: number) => void,
+  prepare: (repository: TestRepository) => void = () => undefined,
 ): { wrong: number; told: number; lost: number } {
   const repository = makeDeltas(t, 'sha1');
   if (suffix !== 'loose') repository.git('repack', '-adfq', '--depth=50', '--window=50');
+  prepare(repository);
   if (suffix === 'multi-pack-index') repository.git('multi-pack-index', 'write');
   const ids = repository
     .git('rev-list', '--objects', '--all')
@@ -212,6 +233,11 @@ for (const [what, damage] of [
 
   test(`a pack index with a ${what} never gives a wrong object`, (t) => {
     const { wrong } = readDamaged(t, '.idx', damage);
+    t.is(wrong, 0);
+  });
+
+  test(`a pack index of version 1 with a ${what} never gives a wrong object`, (t) => {
+    const { wrong } = readDamaged(t, '.idx', damage, asFirstVersion);
     t.is(wrong, 0);
   });
 
