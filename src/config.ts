@@ -95,6 +95,13 @@ export const serverConfig = z.strictObject({
   checkpoint_interval: z.number().min(0).max(2_000_000).default(3_600),
   /** How long the server may work on one list of jobs, in seconds. */
   list_time_limit: z.number().min(0.01).max(600).default(5),
+  /** How long the history of a repository stays in memory that nobody asks for, in seconds; 0 for as long as there is room. */
+  history_idle_timeout: z.number().min(0).max(31_536_000).default(3_600),
+  /** Most bytes of all histories in memory; one alone may have more. About 36 a commit. */
+  history_memory_limit: z
+    .int()
+    .min(0)
+    .default(1024 ** 3),
   /** How long calls may go on after SIGTERM, in seconds. */
   drain_timeout: z.number().min(0).max(3_600).default(10),
   /** Least severe log lines to write. */

@@ -35,7 +35,7 @@ import { type CommitKeeping, keepCommits } from './jobs/keep-commits.js';
 import { watchLeases } from './jobs/leases.js';
 import { ownWrites } from './jobs/own-writes.js';
 import { openPolicyFile } from './policy/policy-file.js';
-import { remoteRules, repositoryPlaces } from './repository-places.js';
+import { historyLimits, remoteRules, repositoryPlaces } from './repository-places.js';
 import { type AuditParts, auditService } from './rpc/audit-service.js';
 import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { exclusionsService } from './rpc/exclusions-service.js';
@@ -94,6 +94,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
       directory: gitDirectory,
       log: logger,
       remotes: remoteRules(config),
+      histories: historyLimits(config),
     });
     closers.push(() => repositories.close());
     const store = await openStore(storeUrl, edge, (message) => logger.warn(message));

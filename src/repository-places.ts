@@ -13,6 +13,15 @@ export function repositoryPlaces({
   return places;
 }
 
+/** How long and how many histories stay in memory, as the git module takes it. */
+export function historyLimits({
+  history_idle_timeout,
+  history_memory_limit,
+}: Pick<ServerConfig, 'history_idle_timeout' | 'history_memory_limit'>): NonNullable<RepositoriesOptions['histories']> {
+  const idleAfter = history_idle_timeout === 0 ? Number.POSITIVE_INFINITY : history_idle_timeout * 1_000;
+  return { idleAfter, maxBytes: history_memory_limit };
+}
+
 /** The rules for remote repositories as the git module takes them. */
 export function remoteRules({ remotes }: Pick<ServerConfig, 'remotes'>): NonNullable<RepositoriesOptions['remotes']> {
   return {

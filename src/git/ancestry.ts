@@ -12,6 +12,8 @@ export type Ancestry = {
    * @throws MemoirError as `History.graphWith`
    */
   descendants(ancestor: string, commits: readonly string[]): Promise<(commit: string) => boolean>;
+  /** Lets go of what is kept. */
+  forget(): void;
 };
 
 /** Bytes of the sets that are kept of one repository. */
@@ -27,6 +29,7 @@ export function createAncestry(history: History, slicer: Slicer): Ancestry {
   });
 
   return {
+    forget: () => kept.clear(),
     async descendants(ancestor, commits) {
       const graph = await history.graphWith([ancestor, ...commits]);
       const known = kept.get(ancestor);

@@ -14,7 +14,11 @@ export type RangeEnds = {
 };
 
 /** Makes ranges of one repository and keeps the costly part of them. */
-export type Ranges = { between(ends: RangeEnds): Promise<CommitRange> };
+export type Ranges = {
+  between(ends: RangeEnds): Promise<CommitRange>;
+  /** Lets go of what is kept. Ranges that were given out stay as they are. */
+  forget(): void;
+};
 
 /** Bytes of the sets that are kept of one repository. */
 const keptBytes = 16 * 1024 * 1024;
@@ -46,6 +50,7 @@ export function createRanges(history: History, slicer: Slicer): Ranges {
   }
 
   return {
+    forget: () => kept.clear(),
     async between(ends) {
       const { end, minimum } = ends;
       if (minimum === undefined || minimum === end) return few(ends, [end]);

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { quote, unknownRepository } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
 import { directoryName } from './directory-name.js';
+import { createGraphBudget, type GraphLimits, graphLimits } from './graph/graph-budget.js';
 import type { HistoryLog } from './graph/history.js';
 import { createSlicer } from './graph/slicer.js';
 import { createKeeper } from './kept/keeper.js';
@@ -24,6 +25,8 @@ export type RepositoriesOptions = {
   readonly patience?: number;
   /** What is allowed of remote repositories; nothing unless given. */
   readonly remotes?: Partial<RemoteOptions>;
+  /** How long and how many histories stay in memory. */
+  readonly histories?: GraphLimits;
 };
 
 /** Where the commits of jobs are kept, in the directory of what is kept of repositories. */
@@ -44,16 +47,26 @@ const silent: HistoryLog = { info: () => undefined, warn: () => undefined };
  */
 export async function openRepositories(
   config: Readonly<Record<string, RepositoryPlace>>,
-  { edge = systemEdge, directory, log = silent, patience = 10_000, remotes = {} }: RepositoriesOptions = {},
+  {
+    edge = systemEdge,
+    directory,
+    log = silent,
+    patience = 10_000,
+    remotes = {},
+    histories = graphLimits,
+  }: RepositoriesOptions = {},
 ): Promise<Repositories> {
+  const monotonic = () => edge.monotonic();
   const repositories = new Map<string, Repository>();
   const reader = createReader();
   const keeper = createKeeper();
   const slicer = createSlicer();
+  const budget = createGraphBudget(histories, monotonic, log);
 
   function open(name: string, path: string): Repository {
     const keptIn = directory === undefined ? undefined : join(directory, directoryName(name, resolve(path)));
-    return openRepository(name, path, { reader, slicer, now: () => edge.now(), keptIn, log, patience });
+    const now = () => edge.now();
+    return openRepository(name, path, { reader, slicer, now, monotonic, keptIn, log, patience, budget });
   }
 
   function openPlace(name: string, place: RepositoryPlace): Repository {
@@ -66,7 +79,7 @@ export async function openRepositories(
       { ...remoteDefaults, ...remotes },
       {
         directory: join(directory, directoryName(name, place.url)),
-        monotonic: () => edge.monotonic(),
+        monotonic,
         log,
         open: (path) => open(name, path),
       },
@@ -76,6 +89,7 @@ export async function openRepositories(
   try {
     for (const [name, place] of Object.entries(config)) repositories.set(name, openPlace(name, place));
   } catch (error) {
+    budget.close();
     await reader.close();
     throw error;
   }
@@ -98,6 +112,7 @@ export async function openRepositories(
       return keeper.keep({ source, root: keptDirectory(directory), commit, uuid }, signal);
     },
     async close() {
+      budget.close();
       await keeper.close();
       await Promise.all([...repositories.values()].map((opened) => opened.close()));
       await reader.close();

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { MemoirError, quote } from '../domain/errors.js';
 import { createAncestry } from './ancestry.js';
 import { fileKind } from './file-kind.js';
+import type { GraphBudget } from './graph/graph-budget.js';
 import { createHistory, type HistoryLog } from './graph/history.js';
 import type { Slicer } from './graph/slicer.js';
 import { type Layout, readLayout } from './layout.js';
@@ -40,6 +41,10 @@ export type RepositoryOptions = {
   readonly log: HistoryLog;
   /** How long a range waits for the history to be loaded, in milliseconds. */
   readonly patience: number;
+  /** Time in milliseconds of a clock that does not jump. */
+  readonly monotonic: () => number;
+  /** Lets go of the history when it is due. */
+  readonly budget: GraphBudget;
 };
 
 /** Commits that are remembered as such, so that a full hash costs no look at the disk. */
@@ -59,11 +64,21 @@ const longestSearch = 200_000;
  * @throws MemoirError as `readLayout` does
  */
 export function openRepository(name: string, path: string, options: RepositoryOptions): Repository {
-  const { reader, now } = options;
+  const { reader, now, budget } = options;
   const layout = readLayout(name, path);
-  const history = createHistory({ ...options, layout });
+  const history = createHistory({ ...options, layout, onLoaded: budget.sweep });
   const ranges = createRanges(history, options.slicer);
   const ancestry = createAncestry(history, options.slicer);
+  budget.hold({
+    name,
+    bytes: history.bytes,
+    usedAt: history.usedAt,
+    unload() {
+      history.unload();
+      ranges.forget();
+      ancestry.forget();
+    },
+  });
   const refs = openRefs(layout, now);
   /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */
   const commits = new LRUCache<string, string>({ max: rememberedCommits });

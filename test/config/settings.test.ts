@@ -40,6 +40,8 @@ test('a data directory is all that is needed', async (t) => {
     job_log_limit: 16 * 1024 * 1024,
     list_time_limit: 5,
     checkpoint_interval: 3_600,
+    history_idle_timeout: 3_600,
+    history_memory_limit: 1024 ** 3,
     drain_timeout: 10,
     log_level: 'info',
   });

@@ -26,6 +26,12 @@ export type History = {
   preload(): void;
   /** The graph if it is loaded. */
   loaded(): CommitGraph | undefined;
+  /** Bytes that the graph takes; 0 if there is none, or while another is being loaded. */
+  bytes(): number;
+  /** When it was last asked for anything, by the given clock. */
+  usedAt(): number;
+  /** Lets go of the graph, unless another is being loaded; the next call loads it again. */
+  unload(): void;
   close(): Promise<void>;
 };
 
@@ -39,6 +45,10 @@ export type HistoryOptions = {
   readonly log: HistoryLog;
   /** How long a call waits for a load before it is UNAVAILABLE, in milliseconds. */
   readonly patience: number;
+  /** Time in milliseconds of a clock that does not jump. */
+  readonly monotonic: () => number;
+  /** Called when a graph was loaded. */
+  readonly onLoaded: () => void;
 };
 
 /** Commits asked of the reader in one message; more would hold up this thread while they are unpacked. */
@@ -57,7 +67,16 @@ const mostExtended = 20_000;
 const mostAdded = 100_000;
 
 /** A history, of which nothing is loaded yet. */
-export function createHistory({ layout, reader, slicer, keptIn, log, patience }: HistoryOptions): History {
+export function createHistory({
+  layout,
+  reader,
+  slicer,
+  keptIn,
+  log,
+  patience,
+  monotonic,
+  onLoaded,
+}: HistoryOptions): History {
   const { name } = layout;
   let graph: CommitGraph | undefined;
   let load: GraphLoad | undefined;
@@ -65,6 +84,7 @@ export function createHistory({ layout, reader, slicer, keptIn, log, patience }:
   let imported = 0;
   let extending: Promise<unknown> = Promise.resolve();
   let closed = false;
+  let usedAt = monotonic();
   let failed: { starts: string; error: unknown; until: number } | undefined;
 
   async function startLoad(starts: readonly string[], complete: boolean): Promise<CommitGraph> {
@@ -98,6 +118,7 @@ export function createHistory({ layout, reader, slicer, keptIn, log, patience }:
     loading = result.finally(() => {
       loading = undefined;
       load = undefined;
+      onLoaded();
     });
     loading.catch((error: unknown) => {
       failed = { starts: key, error, until: performance.now() + restAfterFailure };
@@ -166,6 +187,7 @@ export function createHistory({ layout, reader, slicer, keptIn, log, patience }:
   }
 
   async function graphWith(ids: readonly string[]): Promise<CommitGraph> {
+    usedAt = monotonic();
     const current = await firstGraph(ids);
     if (ids.every((id) => current.numberOf(id) >= 0)) return current;
     const extended = await inTime(serially(() => extend(graph ?? current, ids)));
@@ -177,13 +199,22 @@ export function createHistory({ layout, reader, slicer, keptIn, log, patience }:
   return {
     graphWith,
     preload() {
+      usedAt = monotonic();
       if (graph || loading || closed) return;
       const info = join(layout.objectDir, 'info');
       if (fileKind(join(info, 'commit-graph')) || fileKind(join(info, 'commit-graphs/commit-graph-chain'))) {
         startLoad([], false).catch(() => undefined);
       }
     },
-    loaded: () => graph,
+    loaded() {
+      usedAt = monotonic();
+      return graph;
+    },
+    bytes: () => (loading ? 0 : (graph?.bytes() ?? 0)),
+    usedAt: () => usedAt,
+    unload() {
+      if (!loading) graph = undefined;
+    },
     async close() {
       closed = true;
       await load?.cancel();
