@@ -21,8 +21,11 @@ import { gitEnvironment, makeRepository, type TestRepository } from '../support/
 
 type Entry = readonly [mode: string, name: string | Buffer, oid: string];
 
-function setUp(t: ExecutionContext): { repository: TestRepository; scratch: string; target: string } {
-  const repository = makeRepository();
+function setUp(
+  t: ExecutionContext,
+  objectFormat: 'sha1' | 'sha256' = 'sha1',
+): { repository: TestRepository; scratch: string; target: string } {
+  const repository = makeRepository({ objectFormat });
   t.teardown(repository.dispose);
   const scratch = mkdtempSync(join(tmpdir(), 'memoir-checkout-'));
   t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
@@ -83,20 +86,22 @@ function makeMixedTree({ path, commit }: TestRepository): string {
   return commit({ 'häuser/ñ \n.txt': 'odd name', empty: '', 'deep/er/text': 'text\n', '.gitignore': 'x\n' });
 }
 
-for (const packed of [false, true]) {
-  test(`a checkout has just what git's own has, ${packed ? 'packed' : 'loose'}`, async (t) => {
-    const { repository, scratch, target } = setUp(t);
-    const commit = makeMixedTree(repository);
-    repository.commit({ empty: 'no longer' });
-    if (packed) repository.git('gc', '--quiet');
-    const done = await checkout(repository.path, commit, target);
-    const clone = join(scratch, 'clone');
-    execFileSync('git', ['clone', '--quiet', '--no-checkout', repository.path, clone], { env: gitEnvironment() });
-    execFileSync('git', ['-C', clone, 'checkout', '--quiet', commit], { env: gitEnvironment() });
-    const expected = listing(clone);
-    t.deepEqual(listing(target), expected);
-    t.is(done.entries, Object.keys(expected).length);
-  });
+for (const objectFormat of ['sha1', 'sha256'] as const) {
+  for (const packed of [false, true]) {
+    test(`a checkout has just what git's own has, ${packed ? 'packed' : 'loose'}, ${objectFormat}`, async (t) => {
+      const { repository, scratch, target } = setUp(t, objectFormat);
+      const commit = makeMixedTree(repository);
+      repository.commit({ empty: 'no longer' });
+      if (packed) repository.git('gc', '--quiet');
+      const done = await checkout(repository.path, commit, target);
+      const clone = join(scratch, 'clone');
+      execFileSync('git', ['clone', '--quiet', '--no-checkout', repository.path, clone], { env: gitEnvironment() });
+      execFileSync('git', ['-C', clone, 'checkout', '--quiet', commit], { env: gitEnvironment() });
+      const expected = listing(clone);
+      t.deepEqual(listing(target), expected);
+      t.is(done.entries, Object.keys(expected).length);
+    });
+  }
 }
 
 test('bare repositories and linked work trees are read too', async (t) => {
@@ -215,6 +220,25 @@ test('large files stop at the limits', async (t) => {
   const total = await refusal(t, repository, commit, `${target}2`, { limits: { totalBytes: 1_000 } });
   t.is(total.code, 'RESOURCE_EXHAUSTED');
   t.regex(total.message, /more than 1000 bytes/);
+});
+
+test('a file that is too large to be read is too large, not damage: loose, packed, and as a delta', async (t) => {
+  const { repository, target } = setUp(t);
+  const large = `${'some text '.repeat(3_400_000)}`;
+  repository.commit({ large });
+  const commits = [repository.git('rev-parse', 'HEAD'), repository.commit({ large: `${large}!` })];
+  const refused = async (packed: string) => {
+    for (const [i, commit] of commits.entries()) {
+      const error = await refusal(t, repository, commit, `${target}-${packed}-${i}`, { limits: { fileBytes: 1_000 } });
+      t.is(error.reason, 'CHECKOUT_TOO_LARGE', error.message);
+    }
+  };
+  await refused('loose');
+  repository.git('-c', 'core.bigFileThreshold=1g', 'gc', '--quiet');
+  t.regex(repository.git('cat-file', '--batch-check=%(deltabase)', '--batch-all-objects'), /^(?!0+$)[0-9a-f]+$/m);
+  await refused('packed');
+  await checkout(repository.path, commits[1] ?? '', target);
+  t.is(readFileSync(join(target, 'large'), 'latin1'), `${large}!`);
 });
 
 test('missing, exchanged and malformed objects are told apart by name', async (t) => {

@@ -7,7 +7,7 @@ import { type Program, type Surroundings, startMemoir } from '../../demo/program
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { connect } from '../../src/rpc/client.js';
-import { makeRepository, type TestRepository } from './git-repository.js';
+import { makeRepository, type TestRepository, type TestRepositoryOptions } from './git-repository.js';
 
 /** What a finished command said. */
 export type Said = { readonly code: number; readonly out: string; readonly err: string };
@@ -39,13 +39,15 @@ export type Memoir = {
  * Starts a server on a repository `demo`. Everything ends and goes with the test.
  * @param flags - of `memoir serve`, beside those for the data and the address
  * @param of - how the server is told of the repository; by its path unless given
+ * @param kind - what kind of repository it is
  */
 export async function startTestServer(
   t: Pick<ExecutionContext, 'teardown'>,
   flags: readonly string[] = [],
   of = (path: string): readonly string[] => ['--repository', `demo=${path}`],
+  kind: TestRepositoryOptions = {},
 ): Promise<Memoir> {
-  const repository = makeRepository();
+  const repository = makeRepository(kind);
   const directory = mkdtempSync(join(tmpdir(), 'memoir-cli-'));
   const programs: Program[] = [];
   let closeConnection = () => {};

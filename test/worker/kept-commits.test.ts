@@ -179,3 +179,24 @@ test.serial('without the setting nothing is kept, and a worker is told that ther
   t.is(refused.code, 2);
   t.regex(refused.err, /--kept ".*kept" is no directory/);
 });
+
+test.serial('a job of a SHA-256 repository runs from its repository, and from what was kept of it', async (t) => {
+  const memoir = await startTestServer(t, ['--keep-commits'], undefined, { objectFormat: 'sha256' });
+  const commit = script(memoir, 'cat beside > "$MEMOIR_OUTPUT/out"', { beside: 'x'.repeat(10_000) });
+  t.is(commit.length, 64);
+  memoir.repository.git('gc', '--quiet');
+  const first = await memoir.submit('run', { n: 1 });
+  t.is(await memoir.worker('--once').ended(), 0);
+  const job = await memoir.get(first);
+  t.is(job.state, JobState.COMPLETE, job.failureMessage);
+  t.is(job.scriptVersion, commit);
+  const second = await memoir.submit('run', { n: 2 });
+  await keptOf(memoir, second, commit);
+  script(memoir, 'exit 1');
+  lose(memoir, memoir.repository.git('rev-parse', 'HEAD'));
+  await workWithKept(t, memoir);
+  const kept = await memoir.get(second);
+  t.is(kept.state, JobState.COMPLETE, kept.failureMessage);
+  t.is(kept.output, job.output);
+  t.is(fsck(keptPath(keptRoot(memoir), 'demo')), '');
+});

@@ -5,7 +5,7 @@ import { MemoirError, quote } from '../../domain/errors.js';
 import type { CheckoutLimits } from '../checkout-limits.js';
 import { type Layout, readLayout } from '../layout.js';
 import { parseCommit } from '../objects/commit.js';
-import type { GitObject, ObjectType } from '../objects/object.js';
+import { type GitObject, ObjectTooLarge, type ObjectType } from '../objects/object.js';
 import { type ObjectStore, openObjectStore } from '../objects/object-store.js';
 import type { PageCache } from '../objects/paged-file.js';
 import type { KeptCommit } from '../port.js';
@@ -127,7 +127,14 @@ export async function keepCommit(
 
   /** What an earlier attempt has copied is read from there, as the origin may have lost it since. */
   function read(id: string, type: ObjectType): GitObject {
-    const object = readFrom(kept, id) ?? readFrom(origin, id);
+    let object: GitObject | undefined;
+    try {
+      object = readFrom(kept, id) ?? readFrom(origin, id);
+    } catch (error) {
+      const { cause } = error as Error;
+      if (cause instanceof ObjectTooLarge) throw tooLarge(`its ${type} ${id} has ${cause.bytes} bytes or more`);
+      throw error;
+    }
     if (!object) {
       const what = `${type} ${id} of repository ${quote(repository)} is missing`;
       throw new MemoirError('NOT_FOUND', 'OBJECT_MISSING', what, { metadata: { repository } });

@@ -1,9 +1,16 @@
+import { ObjectTooLarge } from './object.js';
+
 /**
  * Applies a delta as packs hold them (gitformat-pack(5), "Deltified representation") to its base.
  * @param limit - most bytes that the result may have
  * @param fail - makes the error to throw for a delta that does not fit its base or itself
  */
-export function applyDelta(base: Buffer, delta: Buffer, limit: number, fail: (what: string) => Error): Buffer {
+export function applyDelta(
+  base: Buffer,
+  delta: Buffer,
+  limit: number,
+  fail: (what: string, cause?: unknown) => Error,
+): Buffer {
   let at = 0;
   const next = (): number => {
     const byte = delta[at++];
@@ -20,7 +27,7 @@ export function applyDelta(base: Buffer, delta: Buffer, limit: number, fail: (wh
   };
   if (varint() !== base.length) throw fail('a delta belongs to a base of another size');
   const size = varint();
-  if (size > limit) throw fail(`an object has more than ${limit} bytes`);
+  if (size > limit) throw fail(`an object has more than ${limit} bytes`, new ObjectTooLarge(size));
   const out = Buffer.allocUnsafe(size);
   let filled = 0;
   while (at < delta.length) {

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { constants, inflateSync } from 'node:zlib';
 import { errno } from '../problem.js';
-import { type GitObject, isObjectType, largestObject, type ObjectType } from './object.js';
+import { type GitObject, isObjectType, largestObject, ObjectTooLarge, type ObjectType } from './object.js';
 
 /** Objects that are kept in a file each. */
 export type LooseObjects = {
@@ -23,7 +23,7 @@ const headBytes = 128;
 export function openLooseObjects(
   directory: string,
   hexDigits: number,
-  fail: (what: string) => Error,
+  fail: (what: string, cause?: unknown) => Error,
   largest = largestObject,
 ): LooseObjects {
   const pathOf = (id: string) => join(directory, id.slice(0, 2), id.slice(2));
@@ -38,7 +38,9 @@ export function openLooseObjects(
     }
     try {
       const { size } = fstatSync(file);
-      if (size > most && most > headBytes) throw fail(`object ${id} takes ${size} bytes`);
+      if (size > most && most > headBytes) {
+        throw fail(`object ${id} takes ${size} bytes`, new ObjectTooLarge(size));
+      }
       const bytes = Buffer.allocUnsafe(Math.min(size, most));
       return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0));
     } finally {
@@ -53,7 +55,8 @@ export function openLooseObjects(
         ...(partly ? { finishFlush: constants.Z_SYNC_FLUSH } : {}),
       });
     } catch (error) {
-      throw fail(`object ${id} cannot be inflated: ${String(error)}`);
+      const more = errno(error) === 'ERR_BUFFER_TOO_LARGE';
+      throw fail(`object ${id} cannot be inflated: ${String(error)}`, more ? new ObjectTooLarge(largest + 1) : error);
     }
   }
 

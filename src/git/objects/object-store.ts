@@ -54,7 +54,8 @@ export function openObjectStore({
 }: ObjectStoreOptions): ObjectStore {
   const cache = pages ?? createPageCache(ownPages);
   let reading = '';
-  const fail = (what: string) => damaged(repository, reading ? `object ${reading}: ${what}` : what);
+  const fail = (what: string, cause?: unknown) =>
+    damaged(repository, reading ? `object ${reading}: ${what}` : what, cause);
   const directories: { loose: LooseObjects; packs: PackDirectory }[] = findObjectDirectories(directory).map((path) => ({
     loose: openLooseObjects(path, hash.hex, fail, largest),
     packs: openPackDirectory(path, hash, cache, { read: readRaw, typeOf: typeOfRaw }, fail, largest),

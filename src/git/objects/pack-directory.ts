@@ -34,7 +34,7 @@ export function openPackDirectory(
   hash: HashAlgorithm,
   cache: PageCache,
   elsewhere: Pick<PackSurroundings, 'read' | 'typeOf'>,
-  fail: (what: string) => Error,
+  fail: (what: string, cause?: unknown) => Error,
   largest?: number,
 ): PackDirectory {
   const path = join(directory, 'pack');
@@ -57,7 +57,7 @@ export function openPackDirectory(
     let found = packs.get(name);
     if (!found) {
       const around: PackSurroundings = { ...elsewhere, offsetOf: (id) => offsetIn(name, id) };
-      const failIn = (what: string) => fail(`pack ${name}.pack: ${what}`);
+      const failIn = (what: string, cause?: unknown) => fail(`pack ${name}.pack: ${what}`, cause);
       found = openPack(join(path, `${name}.pack`), hash.bytes, cache, around, failIn, largest);
       packs.set(name, found);
     }

@@ -1,6 +1,6 @@
 import { inflateSync } from 'node:zlib';
 import { applyDelta } from './delta.js';
-import { type GitObject, largestObject, type ObjectType } from './object.js';
+import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './object.js';
 import { openPagedFile, type PageCache } from './paged-file.js';
 
 /** One pack file, read at positions. */
@@ -49,7 +49,7 @@ export function openPack(
   hashBytes: number,
   cache: PageCache,
   around: PackSurroundings,
-  fail: (what: string) => Error,
+  fail: (what: string, cause?: unknown) => Error,
   largest = largestObject,
 ): Pack {
   const file = openPagedFile(path, cache);
@@ -96,7 +96,7 @@ export function openPack(
   }
 
   function inflate({ size, dataAt }: Entry, offset: number): Buffer {
-    if (size > largest) throw fail(`the object at ${offset} has ${size} bytes`);
+    if (size > largest) throw fail(`the object at ${offset} has ${size} bytes`, new ObjectTooLarge(size));
     // zlib's own bound for what it makes of so many bytes, and some more for other deflaters; then all that is left.
     for (const length of [size + (size >>> 8) + 64, end - dataAt]) {
       const input = file.read(dataAt, Math.min(length, end - dataAt));

@@ -15,7 +15,11 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { MemoirError } from '../../../src/domain/errors.js';
 import { checkout } from '../../../src/git/checkout.js';
+import { checkoutLimits } from '../../../src/git/checkout-limits.js';
+import { keepCommit } from '../../../src/git/kept/keep-commit.js';
 import { findKept, keptPath } from '../../../src/git/kept/kept-repository.js';
+import { readLayout } from '../../../src/git/layout.js';
+import { createPageCache } from '../../../src/git/objects/paged-file.js';
 import { keptDirectory, openRepositories } from '../../../src/git/repositories.js';
 import {
   gitEnvironment,
@@ -213,4 +217,24 @@ test('what was broken off is gone on with, even if the repository has lost the r
   t.false(existsSync(join(path, 'objects/tmp_obj_memoir_1')));
   t.is(fsck(path), '');
   t.is(kept('ls-tree', '-r', '--name-only', commit).split('\n').length, 1_501);
+});
+
+test('a file that is too large is told as that, loose and packed, so that it is not tried again for ever', async (t) => {
+  const { repository, root } = await setUp(t);
+  const commit = repository.commit({ large: 'x'.repeat(5_000_000), small: 'y' });
+  for (const packed of [false, true]) {
+    if (packed) repository.git('gc', '--quiet');
+    const source = readLayout('demo', repository.path);
+    const kept = keepCommit(
+      { source, root: `${root}-${packed}`, commit, uuid: job(1) },
+      {
+        limits: { ...checkoutLimits, fileBytes: 1_000_000 },
+        pages: createPageCache(1 << 20),
+        whole: new Map(),
+        signal: endless,
+      },
+    );
+    const error = await t.throwsAsync(kept, { instanceOf: MemoirError });
+    t.is(error?.reason, 'KEEP_TOO_LARGE', error?.message);
+  }
 });
