@@ -64,7 +64,7 @@ for (const name of teams) {
   const [end, minimum] = ['HEAD', 'HEAD~1'].map((refspec) => ({ refspec, field: 'warm' }));
   if (end && minimum) await repositories.range(name, { end, minimum });
 }
-const lists = openJobLists(readModelPath, limit);
+const lists = openJobLists({ readModel: readModelPath, history: '' }, limit);
 const images = { locators: async () => new Set(locators.slice(0, 3)) };
 const context = { lists, repositories, images } as unknown as JobsContext;
 const callerOf = (principal: string): Caller => ({ principal, access: unrestricted(principal), requestId: 'bench' });

@@ -30,22 +30,25 @@ const shortestAbbreviation = 7;
 const mostBranches = 16;
 
 /** Chooses by the form of the query alone, since SQLite keeps no statistics of a read model that changes all the time. */
-export function accessPath({ from, filters, readers, order }: Omit<ListQuery, 'fields'>): AccessPath {
+export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQuery, 'fields'>): AccessPath {
   const [first, second] = order;
   if (from === 'queue' || first.field !== 'created_at' || second) return { by: 'planner' };
   const narrowed = filters.flatMap(narrow);
   const among = (names: readonly string[], most: number) =>
     narrowed.find(({ field, values }) => names.includes(field) && values.length <= most);
-  if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(shared, 1)) return { by: 'planner' };
+  // No index has the states of the past.
+  const sharing = asOf === undefined ? shared : shared.filter((name) => name !== 'state');
+  if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(sharing, 1)) return { by: 'planner' };
   if (filters.some(isAbbreviation)) return { by: 'planner' };
-  const several = among(shared, mostBranches);
+  const several = among(sharing, mostBranches);
   if (several) return { by: 'branches', branches: several.values.map((value) => one(several.filter, value)) };
   if (readers && readers.repositories.length <= mostBranches - 2) {
     const { principal, repositories } = readers;
+    const claimed = asOf === undefined ? 'job.claimed_by' : 'job.final_claimed_by';
     const branches = [
       ...repositories.map((repository) => sql('job.repository = ?', repository)),
       sql('job.owner = ?', principal),
-      sql("job.claimed_by = ? AND job.claimed_by <> ''", principal),
+      sql(`${claimed} = ? AND ${claimed} <> ''`, principal),
     ];
     return { by: 'branches', branches };
   }

@@ -1,5 +1,7 @@
 import { exclusions } from './exclusions.js';
+import { imageRegistrations } from './image-registrations.js';
 import { images } from './images.js';
+import { jobLives } from './job-lives.js';
 import { jobs } from './jobs.js';
 import { lineage } from './lineage.js';
 import { logSubjects } from './log-subjects.js';
@@ -13,7 +15,13 @@ import { reuseIndex } from './reuse-index.js';
 export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions, images];
 
 /** Every projection of the history: what the past is read by. */
-export const historyProjections: readonly Projection[] = [logTimes, logSubjects, logTree];
+export const historyProjections: readonly Projection[] = [
+  jobLives,
+  imageRegistrations,
+  logSubjects,
+  logTimes,
+  logTree,
+];
 
 /** Projections by the name of the file that they share. */
 export const projectionSets = { 'read model': allProjections, history: historyProjections } as const;

@@ -2,6 +2,7 @@ import type Database from 'better-sqlite3';
 import type { JobFilter } from '../src/domain/filters/filter.js';
 import { filterFailure } from '../src/domain/filters/matches.js';
 import type { CandidateFacts } from '../src/domain/reuse.js';
+import type { Position } from '../src/eventstore/port.js';
 import { compileFilters } from './job-filters.js';
 import { type JobRow, jobFromRow } from './jobs.js';
 import { type Readers, readableBy } from './readers.js';
@@ -14,6 +15,8 @@ const mostMatching = 100_000;
 
 /** Which candidates are wanted: all jobs with these parameters, told apart by filters. Plain data. */
 export type CandidatesQuery = {
+  /** Position of the log whose jobs are meant, on a connection to the past; absent for now. */
+  readonly asOf?: Position;
   readonly parametersDigest: string;
   readonly filters: readonly JobFilter[];
   /** Who asks; undefined for whoever may read all. */

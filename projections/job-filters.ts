@@ -34,6 +34,18 @@ export function compileFilters(filters: readonly JobFilter[]): CompiledFilters {
   };
 }
 
+/**
+ * Conditions on what jobs have or will have, as the views of the past know it, that follow from filters on what they have: an index
+ * finds by them.
+ */
+export function finalFilters(filters: readonly JobFilter[]): Sql[] {
+  return filters.flatMap(({ target, test }) => {
+    if (target.of !== 'field' || target.field !== 'output' || test.is !== 'one of' || test.negate) return [];
+    const values = test.values.map((value) => String(value ?? ''));
+    return values.includes('') ? [] : [oneOfTexts('job.final_output', values)];
+  });
+}
+
 type Call = (test: TextTest, column: string) => string;
 
 function compile({ target, test }: JobFilter, call: Call): Sql {
@@ -89,6 +101,7 @@ const abbreviated = 'job.script_version';
 const shortened: ReadonlyMap<string, (of: string) => string> = new Map([
   ['job.uuid', (of: string) => `substr(${of}, 1, 13)`],
   ['job.output', (of: string) => `substr(${of}, 1, 19)`],
+  ['job.final_output', (of: string) => `substr(${of}, 1, 19)`],
 ]);
 
 function oneOfTexts(column: string, values: readonly string[]): Sql {

@@ -2,8 +2,10 @@ import type Database from 'better-sqlite3';
 import { type JobField, jobFields } from '../src/domain/filters/field.js';
 import type { JobFilter } from '../src/domain/filters/filter.js';
 import type { JobOrder } from '../src/domain/filters/job-order.js';
+import type { Position } from '../src/eventstore/port.js';
 import { type AccessPath, accessPath } from './access-path.js';
-import { compileFilters } from './job-filters.js';
+import { jobsByCreation } from './as-of-views.js';
+import { compileFilters, finalFilters } from './job-filters.js';
 import type { JobRow } from './jobs.js';
 import { type Readers, readableBy } from './readers.js';
 import { joined, type Sql, sql } from './sql.js';
@@ -13,6 +15,8 @@ import type { Watched } from './watched.js';
 export type ListQuery = {
   /** Queued jobs stand in the order in which workers get them, whatever `order` says. */
   readonly from: 'jobs' | 'queue';
+  /** Position of the log whose jobs are listed, on a connection to the past; absent for now. Not of the queue. */
+  readonly asOf?: Position;
   readonly filters: readonly JobFilter[];
   /** Who reads; undefined for whoever may read all. */
   readonly readers: Readers | undefined;
@@ -47,20 +51,29 @@ type Key = { readonly column: string; readonly descending: boolean; readonly nul
  * @throws what `watched` throws when the time is up
  */
 export function listJobs(db: Database.Database, query: ListQuery, watched: Watched): ListPage {
+  const past = query.asOf !== undefined;
   const { where, tests } = compileFilters(query.filters);
   const queue = query.from === 'queue';
   const keys = queue ? queueKeys : keysOf(query.order);
   const from = queue ? 'queued CROSS JOIN job ON job.position = queued.position' : 'job';
-  const conditions = [watched.each('job.position'), sql('job.deleted = 0'), readableBy(query.readers), where];
+  const narrowed = past ? finalFilters(query.filters) : [];
+  const conditions = [
+    ...narrowed,
+    watched.each('job.position'),
+    sql('job.deleted = 0'),
+    readableBy(query.readers),
+    where,
+  ];
   const run = (piece: Sql) => watched.statement(db, piece.text, tests);
 
   const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
   const all = [...conditions, ...(query.after ? [behind(keys, query.after)] : [])];
-  const page = pageOf({ from, columns, keys, limit: query.limit + 1 }, all, accessPath(query));
+  const byCreation = past ? `${jobsByCreation} AS job` : `${from} INDEXED BY job_created`;
+  const page = pageOf({ from, byCreation, columns, keys, limit: query.limit + 1 }, all, accessPath(query));
   const found = run(page).iterate(...page.values) as IterableIterator<JobRow & Record<string, KeyValue>>;
   const answer = takePage(found, query, keys.length);
   if (!query.countTotal) return { ...answer, total: undefined };
-  const everything = !queue && query.filters.length === 0 && !query.readers;
+  const everything = !queue && !past && query.filters.length === 0 && !query.readers;
   const matching = joined('AND', conditions);
   const count = everything
     ? countOfAll
@@ -78,12 +91,14 @@ const countOfAll = sql('SELECT (SELECT count(*) FROM job) - (SELECT count(*) FRO
 
 type PageOf = {
   readonly from: string;
+  /** The same, in the order of creation. */
+  readonly byCreation: string;
   readonly columns: readonly string[];
   readonly keys: readonly Key[];
   readonly limit: number;
 };
 
-function pageOf({ from, columns, keys, limit }: PageOf, conditions: readonly Sql[], path: AccessPath): Sql {
+function pageOf({ from, byCreation, columns, keys, limit }: PageOf, conditions: readonly Sql[], path: AccessPath): Sql {
   const select = (what: readonly string[], of: string, where: readonly Sql[]) => {
     const all = joined('AND', where);
     const text = `SELECT ${what.join(', ')} FROM ${of} WHERE ${all.text} ORDER BY ${orderOf(keys)} LIMIT ?`;
@@ -92,7 +107,7 @@ function pageOf({ from, columns, keys, limit }: PageOf, conditions: readonly Sql
   const keyColumns = keys.map(({ column }, i) => `${column} AS key${i}`);
   const wanted = [...columns, ...keyColumns];
   if (path.by === 'planner') return select(wanted, from, conditions);
-  if (path.by === 'creation') return select(wanted, `${from} INDEXED BY job_created`, conditions);
+  if (path.by === 'creation') return select(wanted, byCreation, conditions);
   // Positions first, so that no more whole rows are read than the page has.
   const parts = path.branches.map((branch) => select(keyColumns, from, [branch, ...conditions]));
   const union = parts.map(({ text }) => `SELECT * FROM (${text})`).join(' UNION ');

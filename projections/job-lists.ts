@@ -1,4 +1,5 @@
 import { MemoirError } from '../src/domain/errors.js';
+import type { PastFiles } from './as-of.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
 import type { ValuesQuery } from './distinct-values.js';
 import type { ListPage, ListQuery } from './job-list.js';
@@ -29,13 +30,13 @@ export type JobLists = {
 };
 
 /**
- * Opens the lists over a read model's file, each limited to a number of milliseconds. There are two lanes, the simplest of
+ * Opens the lists over the files of the projections, each limited to a number of milliseconds. There are two lanes, the simplest of
  * multilevel feedback queues (Corbató 1962): every question begins in a lane where it may take 50 ms, and only one that does not
  * end in that goes on to the lane for long ones. So what is quick never waits for what is not.
  */
-export function openJobLists(readModelPath: string, timeLimit: number): JobLists {
-  const short = openListLane(readModelPath, { time: Math.min(shortTime, timeLimit), waiting: waitingShort });
-  const long = openListLane(readModelPath, { time: timeLimit, waiting: waitingLong });
+export function openJobLists(files: PastFiles, timeLimit: number): JobLists {
+  const short = openListLane(files, { time: Math.min(shortTime, timeLimit), waiting: waitingShort });
+  const long = openListLane(files, { time: timeLimit, waiting: waitingLong });
 
   async function ask<K extends ListQuestion['kind']>(
     question: Extract<ListQuestion, { kind: K }>,

@@ -11,6 +11,9 @@ const cacheSize = 20_000;
  */
 export const whereUuid = 'substr(uuid, 1, 13) = substr(?, 1, 13) AND uuid = ?';
 
+/** SQL that gives the position of the job with the uuid `@uuid`. */
+export const findJob = 'SELECT position FROM job WHERE substr(uuid, 1, 13) = substr(@uuid, 1, 13) AND uuid = @uuid';
+
 /** SQL that makes the index that `whereUuid` uses. */
 export const uuidIndex = 'CREATE INDEX job_uuid ON job (substr(uuid, 1, 13))';
 
@@ -25,10 +28,10 @@ export type JobPositions = {
 };
 
 /**
- * Finds where jobs begin by the table of the projection `jobs`, which must stand before those that ask. What it says of a job
+ * Finds where jobs begin by `sql`, which reads the table of a projection that stands before those that ask. What it says of a job
  * never changes, so that these may be rebuilt apart from each other.
  */
-export function jobPositions(db: Database.Database): JobPositions {
+export function jobPositions(db: Database.Database, sql: string | undefined): JobPositions {
   const cache = new Map<string, number>();
   let select: Database.Statement | undefined;
   function keep(stream: string, position: number): void {
@@ -39,9 +42,9 @@ export function jobPositions(db: Database.Database): JobPositions {
     positionOf(stream) {
       const cached = cache.get(stream);
       if (cached !== undefined) return cached;
-      select ??= db.prepare(`SELECT position FROM job WHERE ${whereUuid}`).pluck();
-      const uuid = uuidOfJobStream(stream);
-      const position = select.get(uuid, uuid) as number | undefined;
+      if (sql === undefined) throw new Error('no projection of the file tells where jobs begin');
+      select ??= db.prepare(sql).pluck();
+      const position = select.get({ uuid: uuidOfJobStream(stream) }) as number | undefined;
       if (position === undefined) return null;
       keep(stream, position);
       return position;

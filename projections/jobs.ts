@@ -9,7 +9,7 @@ import {
   type TasksSummary,
   TasksSummarySchema,
 } from '../gen/memoir/jobs/v1/job_pb.js';
-import { uuidIndex, whereUuid } from './job-position.js';
+import { findJob, uuidIndex, whereUuid } from './job-position.js';
 import { listIndexes } from './list-indexes.js';
 import type { Projection } from './projection.js';
 
@@ -67,6 +67,7 @@ export const jobs: Projection = {
     ${listIndexes}
     CREATE INDEX IF NOT EXISTS job_running ON job (position) WHERE state = ${JobState.RUNNING};
   `,
+  findJob,
   prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,

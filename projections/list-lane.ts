@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import type { PastFiles } from './as-of.js';
 import type { ListAnswers, ListQuestion, ListReply, ListRequest, ListThreadData } from './list-protocol.js';
 
 /** How much longer than its limit a question may take before its thread is given up, in milliseconds. */
@@ -36,8 +37,8 @@ type Asked = {
   readonly reject: (error: unknown) => void;
 };
 
-/** Opens a lane over the read model's file. Its thread is started by the first question. */
-export function openListLane(readModelPath: string, limits: LaneLimits): ListLane {
+/** Opens a lane over the files of the projections. Its thread is started by the first question. */
+export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
   const dropped = new SharedArrayBuffer(4);
   const waiting: Asked[] = [];
   let lastId = 0;
@@ -47,7 +48,7 @@ export function openListLane(readModelPath: string, limits: LaneLimits): ListLan
   let closed: Error | undefined;
 
   function startThread(): Worker {
-    const data: ListThreadData = { readModelPath, dropped };
+    const data: ListThreadData = { files, dropped };
     const started = new Worker(new URL('./list-thread.js', import.meta.url), { workerData: data });
     const gone = (why: string) => {
       if (thread !== started) return;

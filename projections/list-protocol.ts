@@ -1,10 +1,11 @@
+import type { PastFiles } from './as-of.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
 import type { ValuesQuery } from './distinct-values.js';
 import type { ListPage, ListQuery } from './job-list.js';
 
 /** What a thread for lists is started with. */
 export type ListThreadData = {
-  readonly readModelPath: string;
+  readonly files: PastFiles;
   /** One number of 32 bits: that of the question that nobody waits for any more. */
   readonly dropped: SharedArrayBuffer;
 };

@@ -30,6 +30,8 @@ export type Projection = {
    * first time: to keep them through a rebuild takes several times as long as to make them at its end.
    */
   readonly indexes?: string;
+  /** SQL that gives the position of the JobRequested of the job with the uuid `@uuid`, for `positionOf`. */
+  readonly findJob?: string;
   /** Makes the handlers, which write to `db` inside a transaction of the runner. */
   readonly prepare?: (db: Database.Database, positionOf: PositionOf) => Handlers;
   /** Makes what is called once in each transaction, after the handlers. Rows must not depend on where a batch ends. */

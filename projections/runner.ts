@@ -51,7 +51,7 @@ export async function runProjections(
   options: RunnerOptions = {},
 ): Promise<void> {
   const running: Running[] = [];
-  const { positionOf, note } = jobPositions(db);
+  const { positionOf, note } = jobPositions(db, projections.find(({ findJob }) => findJob !== undefined)?.findJob);
   for (const projection of projections) {
     if (!(await isOfLog(log, readCheckpoint(db, projection)))) resetProjection(db, projection);
     const { position } = readCheckpoint(db, projection);

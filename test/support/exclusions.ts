@@ -62,8 +62,9 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
   const store = await openStore(url, systemEdge);
   const readModelPath = join(directory, 'read-model.sqlite');
   const readModel = await openReadModel(url, readModelPath);
-  const history = await openHistoryModel(url, join(directory, 'history.sqlite'));
-  const lists = openJobLists(readModelPath, 10_000);
+  const historyPath = join(directory, 'history.sqlite');
+  const history = await openHistoryModel(url, historyPath);
+  const lists = openJobLists({ readModel: readModelPath, history: historyPath }, 10_000);
   await readModel.caughtUp();
   const written = ownWrites(readModel);
   const context: JobsContext = {

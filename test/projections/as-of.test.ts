@@ -1,0 +1,298 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import {
+  ExcludedFromReuseSchema,
+  ImageForgottenSchema,
+  ImageRegisteredSchema,
+  ReinstatedForReuseSchema,
+} from '../../gen/memoir/events/v1/events_pb.js';
+import { allProjections, historyProjections } from '../../projections/all.js';
+import { openPastConnection, type PastReads, pastReads } from '../../projections/as-of.js';
+import { candidatesByFilters } from '../../projections/candidates-by-filters.js';
+import { openReadModelFile } from '../../projections/database.js';
+import { exclusionQueries } from '../../projections/exclusions.js';
+import { imageQueries } from '../../projections/images.js';
+import { type ListQuery, listJobs } from '../../projections/job-list.js';
+import { jobQueries } from '../../projections/jobs.js';
+import { lineageQueries } from '../../projections/lineage.js';
+import { reuseQueries } from '../../projections/reuse-index.js';
+import { runProjections } from '../../projections/runner.js';
+import { type Watched, watch } from '../../projections/watched.js';
+import { jcsDigest } from '../../src/domain/computation.js';
+import type { MemoirEvent } from '../../src/domain/events.js';
+import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
+import { newestFirst, parseOrder } from '../../src/domain/filters/job-order.js';
+import { parseFilters } from '../../src/domain/filters/parse-filters.js';
+import type { Position } from '../../src/eventstore/port.js';
+import { noon } from '../domain/commands.js';
+import { anyFilterOf } from '../domain/filters/any-filter.js';
+import type { Triple } from '../domain/filters/naive.js';
+import { anyHistory, append, happen, type Step, type Told } from './history.js';
+import { catchUp, openScratch, type Scratch } from './scratch.js';
+
+/** What happens beside jobs: the event and its stream. */
+type Beside = { readonly kind: 'beside'; readonly stream: string; readonly event: MemoirEvent };
+
+const repository = fc.constantFrom('weather', 'climate/long-term');
+const locator = fc.constantFrom('image:1', 'image:2', 'image:3');
+const id = fc.constantFrom('e1', 'e2', 'e3', 'e4');
+const at = fc.integer({ min: noon, max: noon + 1_000_000 }).map(timestampFromMs);
+
+const anyBeside: fc.Arbitrary<Beside> = fc.oneof(
+  fc
+    .record({
+      repository,
+      locator,
+      tag: fc.constantFrom('', 'latest'),
+      hash: fc.constantFrom('h1', 'h2'),
+      registeredAt: at,
+    })
+    .map(({ registeredAt, ...image }) => ({
+      kind: 'beside' as const,
+      stream: `image-${image.repository}`,
+      event: create(ImageRegisteredSchema, { image, registeredAt }),
+    })),
+  fc.record({ repository, locator, forgottenAt: at }).map((forgotten) => ({
+    kind: 'beside' as const,
+    stream: `image-${forgotten.repository}`,
+    event: create(ImageForgottenSchema, forgotten),
+  })),
+  fc.record({ repository, id, cascade: fc.boolean(), output: fc.constantFrom('sha256:aa', 'x') }).map((one) => ({
+    kind: 'beside' as const,
+    stream: `exclusion-${one.repository}`,
+    event: create(ExcludedFromReuseSchema, {
+      exclusion: { id: one.id, cascade: one.cascade, reason: 'wrong', target: { case: 'output', value: one.output } },
+    }),
+  })),
+  fc.record({ exclusionId: id, reason: fc.constantFrom('', 'mended') }).map((lifted) => ({
+    kind: 'beside' as const,
+    stream: 'exclusion-weather',
+    event: create(ReinstatedForReuseSchema, lifted),
+  })),
+);
+
+/** Random histories of jobs with images and exclusions in between. */
+const anyLog = fc
+  .tuple(anyHistory, fc.array(fc.tuple(fc.nat(60), anyBeside), { maxLength: 15 }))
+  .map(([steps, besides]): readonly (Step | Beside)[] => {
+    const all: (Step | Beside)[] = [...steps];
+    for (const [place, beside] of besides) all.splice(place % (all.length + 1), 0, beside);
+    return all;
+  });
+
+type Names = {
+  readonly uuids: readonly string[];
+  readonly digests: readonly string[];
+  readonly parameters: readonly string[];
+};
+
+const query: ListQuery = {
+  from: 'jobs',
+  filters: [],
+  readers: undefined,
+  order: newestFirst,
+  after: undefined,
+  limit: 1_000,
+  bytes: Number.MAX_SAFE_INTEGER,
+  fields: undefined,
+  countTotal: true,
+};
+
+const orders = [
+  'priority desc, created_at',
+  'finished_at, output desc',
+  'state desc',
+  'lease_expires_at desc',
+  'description',
+];
+
+/** Everything that can be read, by the queries that the server has. */
+function everything(reads: PastReads, { uuids, digests }: Names) {
+  const { jobs, candidates, lineage, exclusions, images } = reads;
+  const outputs = ['sha256:aa', 'x', ''];
+  return {
+    jobs: uuids.map((uuid) => withoutFinal(jobs.get(uuid))),
+    submitted: ['alice', 'bob'].map((owner) => withoutFinal(jobs.bySubmitId(owner, 'again'))),
+    leases: jobs.leases(),
+    candidates: digests.map((digest) => [candidates.candidates(digest), candidates.lastRun(digest)]),
+    lineage: lineage.jobs(0, 1_000),
+    positions: uuids.map((uuid) => lineage.position(uuid)),
+    parameters: lineage.jobs(0, 1_000).map(({ position }) => [lineage.parameters(position), lineage.job(position)]),
+    given: outputs.map((output) => [lineage.givers(output, 0, 100), lineage.liveGivers(output, 0, 100)]),
+    taken: outputs.map((output) => lineage.takers(output, 0, 100)),
+    products: lineage.products(0, 1_000),
+    exclusions: [true, false].map((includeReinstated) =>
+      exclusions.list({ includeReinstated, before: Number.MAX_SAFE_INTEGER, limit: 100 }),
+    ),
+    changes: exclusions.changedAfter(0, 100),
+    excluded: ['e1', 'e2', 'e3'].map((one) => exclusions.get(one)),
+    images: [true, false].map((includeForgotten) =>
+      images.page({ repository: '', includeForgotten, before: Number.MAX_SAFE_INTEGER, limit: 100 }),
+    ),
+    newest: ['weather', 'climate/long-term'].flatMap((name) => [
+      images.newest({ locator: name, repository: name, tag: 'latest' }),
+      images.newest({ locator: name, repository: name }),
+      [...images.locators({ locator: name, repository: name })].sort(),
+    ]),
+    located: ['image:1', 'image:2'].map((name) => images.byLocator(name)),
+  };
+}
+
+/** The row as the table has it. */
+function withoutFinal<Row extends object>(row: Row | undefined): Row | undefined {
+  const { final_output: _, final_claimed_by: __, ...rest } = (row ?? {}) as Record<string, unknown>;
+  return row && (rest as Row);
+}
+
+/** Every list of jobs that there are branches for. */
+function lists(
+  db: Parameters<typeof listJobs>[0],
+  watched: Watched,
+  names: Names,
+  triples: readonly Triple[][],
+  asOf?: Position,
+) {
+  const past = asOf === undefined ? {} : { asOf };
+  const list = (changed: Partial<ListQuery>) => {
+    const { rows, next, total } = listJobs(db, { ...query, ...past, ...changed }, watched);
+    return { rows, next, total };
+  };
+  const filtersOf = (those: readonly Triple[]) => parseFilters(those.map((triple) => filterFromTriple(triple))).plain;
+  const readers = { principal: 'w1', repositories: ['weather'] };
+  const first = list({ limit: 3 });
+  return {
+    all: list({}),
+    orders: orders.map((order) => list({ order: parseOrder(order) })),
+    readers: list({ readers }),
+    claimed: list({ readers: { principal: 'w2', repositories: [] } }),
+    pages: [first, first.next && list({ limit: 3, after: first.next })],
+    filtered: triples.map((those) => list({ filters: filtersOf(those), countTotal: true })),
+    candidates: names.parameters.flatMap((parametersDigest) =>
+      triples.slice(0, 3).map((those) => {
+        const filters = filtersOf(those);
+        return candidatesByFilters(db, { ...past, parametersDigest, filters, readers: undefined, listed: 2 }, watched);
+      }),
+    ),
+  };
+}
+
+const usual: readonly Triple[][] = [
+  [['repository', '=', 'weather']],
+  [['state', 'in', ['Queued', 'Running']]],
+  [['state', '=', 'Complete']],
+  [['output', '=', 'sha256:aa']],
+  [['output', 'in', ['sha256:aa', '']]],
+  [['owner', 'in', ['alice', 'bob']]],
+  [['claimed_by', '=', 'w1']],
+  [['script_version', 'like', 'c0ffee00%']],
+];
+
+/** The truth: what a read model that saw the log up to a position answers, for every position. */
+async function truths(scratch: Scratch, read: (db: Parameters<typeof listJobs>[0], watched: Watched) => unknown) {
+  const told = new Map<Position, unknown>();
+  const db = openReadModelFile(scratch.path('truth.sqlite'), allProjections);
+  const watched = watch(db, () => false);
+  for (const { indexes } of allProjections) if (indexes) db.exec(indexes);
+  told.set(0, read(db, watched));
+  const stop = new AbortController();
+  await runProjections(scratch.store, db, allProjections, {
+    batchSize: 1,
+    signal: stop.signal,
+    onApplied({ position, live }) {
+      told.set(position, read(db, watched));
+      if (live) stop.abort();
+    },
+  });
+  db.close();
+  return told;
+}
+
+function allReads(db: Parameters<typeof listJobs>[0]): PastReads {
+  return {
+    jobs: jobQueries(db),
+    candidates: reuseQueries(db),
+    lineage: lineageQueries(db),
+    exclusions: exclusionQueries(db),
+    images: imageQueries(db),
+  };
+}
+
+async function record(scratch: Scratch, log: readonly (Step | Beside)[]): Promise<Told> {
+  const told: Told = new Map();
+  for (const step of log) {
+    if (step.kind === 'beside') await append(scratch.store, step.stream, step.event);
+    else await happen(scratch.store, [step], told);
+  }
+  return told;
+}
+
+function namesOf(told: Told): Names {
+  const records = [...told.values()].map(({ record: { job } }) => job);
+  return {
+    uuids: [...told.keys()],
+    digests: [...new Set(records.map(({ computationDigest }) => computationDigest))],
+    parameters: [...new Set(records.map(({ scriptParameters }) => jcsDigest(scriptParameters ?? {})))],
+  };
+}
+
+async function compare(t: ExecutionContext, log: readonly (Step | Beside)[], seed: number): Promise<number> {
+  const scratch = await openScratch(() => noon);
+  try {
+    const told = await record(scratch, log);
+    const names = namesOf(told);
+    const jobs = [...told.values()].map(({ record: { job } }) => job);
+    const random =
+      jobs.length === 0
+        ? []
+        : fc.sample(fc.array(anyFilterOf(jobs), { minLength: 1, maxLength: 2 }), { numRuns: 6, seed });
+    const triples = [...random, ...usual];
+    const expected = await truths(scratch, (db, watched) => ({
+      reads: everything(allReads(db), names),
+      lists: lists(db, watched, names, triples),
+    }));
+    await catchUp(scratch.store, scratch.path('rm.sqlite'));
+    await catchUp(scratch.store, scratch.path('history.sqlite'), { projections: historyProjections });
+    const past = openPastConnection({ readModel: scratch.path('rm.sqlite'), history: scratch.path('history.sqlite') });
+    const reads = pastReads(past);
+    const watched = watch(past.db, () => false);
+    // Not in order, so that nothing is taken over from the position before.
+    const positions = [...expected.keys()].sort((a, b) => ((a * 7) % 13) - ((b * 7) % 13));
+    for (const position of positions) {
+      const those = everything(reads(position), names);
+      past.moveTo(position);
+      t.deepEqual(
+        { reads: those, lists: lists(past.db, watched, names, triples, position) },
+        expected.get(position) as never,
+        `as of ${position}`,
+      );
+    }
+    past.db.close();
+    return positions.length;
+  } finally {
+    await scratch.close();
+  }
+}
+
+test('as of every position, every query answers as a read model that ended there', async (t) => {
+  t.timeout(110_000);
+  let positions = 0;
+  for (const seed of [1, 2]) {
+    const log = fc.sample(anyLog, { numRuns: 9, seed }).flat();
+    positions += await compare(t, log, seed);
+  }
+  t.true(positions > 120, `${positions} positions`);
+});
+
+test('the rows of the history are the same wherever batches end', async (t) => {
+  const scratch = await openScratch(() => noon);
+  await record(scratch, fc.sample(anyLog, { numRuns: 12, seed: 7 }).flat());
+  const rows = (name: string, batchSize: number) =>
+    catchUp(scratch.store, scratch.path(name), { projections: historyProjections, batchSize });
+  const all = await rows('all.sqlite', 10_000);
+  t.true(all.length > 100);
+  t.deepEqual(await rows('one.sqlite', 1), all);
+  t.deepEqual(await rows('some.sqlite', 7), all);
+  await scratch.close();
+});
