@@ -49,6 +49,7 @@ export function logTimeQueries(db: Database.Database) {
   const before = db
     .prepare('SELECT position FROM log_time WHERE latest < ? ORDER BY latest DESC, position DESC LIMIT 1')
     .pluck();
+  const upTo = db.prepare('SELECT latest FROM log_time WHERE position <= ? ORDER BY position DESC LIMIT 1').pluck();
   const tail = db.prepare('SELECT events, latest FROM log_time_tail');
   return {
     /**
@@ -56,6 +57,11 @@ export function logTimeQueries(db: Database.Database) {
      * after it, or after the position of the read model, the first one follows that was not.
      */
     before: (time: number): Position => (before.get(time) as Position | undefined) ?? start,
+    /**
+     * About when the log came to a position, in milliseconds since 1970-01-01T00:00Z: the latest time of events up to it, less those
+     * of the last 256; 0 near the beginning.
+     */
+    latest: (position: Position) => (upTo.get(position) as number | undefined) ?? 0,
     /** How many events there are up to the position of the read model. */
     events: () => (tail.get() as Tail).events,
   };

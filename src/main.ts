@@ -102,10 +102,10 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     const readModelPath = join(config.data_dir, 'read-model.sqlite');
     const readModel = await openReadModel(storeUrl, readModelPath);
     closers.push(() => readModel.close());
-    const historyPath = join(config.data_dir, 'history.sqlite');
-    const history = await openHistoryModel(storeUrl, historyPath);
+    const files = { readModel: readModelPath, history: join(config.data_dir, 'history.sqlite') };
+    const history = await openHistoryModel(storeUrl, files);
     closers.push(() => history.close());
-    const lists = openJobLists({ readModel: readModelPath, history: historyPath }, config.list_time_limit * 1_000);
+    const lists = openJobLists(files, config.list_time_limit * 1_000);
     closers.push(() => lists.close());
     const written = ownWrites(readModel);
     const parts = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);

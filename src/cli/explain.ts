@@ -3,6 +3,7 @@ import { type Decision, Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_
 import { type ExplainReuseResponse, ExplainReuseResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { stateName } from '../domain/job.js';
 import { ruleName } from '../domain/reuse.js';
+import { type AsOfOptions, withAsOf } from './as-of.js';
 import { withClients } from './client.js';
 import { decisionLine } from './decision-text.js';
 import { type JobRequestOptions, jobRequest, requestOf } from './job-request.js';
@@ -12,17 +13,20 @@ import { printable } from './printable.js';
 import { styled } from './style.js';
 import { table } from './table.js';
 
-type ExplainOptions = RemoteOptions & JobRequestOptions & { readonly limit: number; readonly json?: boolean };
+type ExplainOptions = RemoteOptions &
+  JobRequestOptions &
+  AsOfOptions & { readonly limit: number; readonly json?: boolean };
 
 /** `memoir explain`. */
 export function explainCommand(): Command {
   const command = jobRequest(
     new Command('explain').description('tell what submit would be answered with and why; nothing is recorded'),
   ).option('--limit <number>', 'most candidates to print', integer(1, 10_000), 100);
-  return remote(withJson(command)).action(async (options: ExplainOptions) => {
+  return remote(withJson(withAsOf(command))).action(async (options: ExplainOptions) => {
     const request = await requestOf(options);
     await withClients(options, async (clients) => {
-      const answer = await clients.jobs.explainReuse({ request, maxCandidates: options.limit }, clients.unary);
+      const { limit: maxCandidates, asOf } = options;
+      const answer = await clients.jobs.explainReuse({ request, maxCandidates, ...(asOf && { asOf }) }, clients.unary);
       if (options.json) await printMessage(ExplainReuseResponseSchema, answer);
       else await printLine(explanation(answer));
     });

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { type Job, JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type GetQueueRequestSchema, WatchJobResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { filtersFromText } from '../domain/filters/from-triple.js';
+import { type AsOfOptions, withAsOf } from './as-of.js';
 import { withClients } from './client.js';
 import { jobSheet, jobTable } from './job-view.js';
 import { integer, type RemoteOptions, remote, repeated, withJson } from './options.js';
@@ -30,9 +31,10 @@ type PageRequest = Pick<MessageInitShape<typeof GetQueueRequestSchema>, 'pageSiz
 /** `memoir get`. */
 export function getCommand(): Command {
   const command = new Command('get').description('print one job').argument('<uuid>', 'uuid of the job');
-  return remote(withJson(command)).action((uuid: string, options: ReadOptions) =>
+  return remote(withJson(withAsOf(command))).action((uuid: string, options: ReadOptions & AsOfOptions) =>
     withClients(options, async (clients) => {
-      const { job } = await clients.jobs.getJob({ uuid }, clients.unary);
+      const { asOf } = options;
+      const { job } = await clients.jobs.getJob({ uuid, ...(asOf && { asOf }) }, clients.unary);
       if (!job) throw new Error('the server answered without a job');
       if (options.json) await printMessage(JobSchema, job);
       else await printLine(jobSheet(job, Date.now()));
@@ -45,10 +47,11 @@ export function listCommand(): Command {
   const command = new Command('list')
     .description('print jobs, the newest first')
     .option('--order-by <keys>', 'another order, such as "priority desc, created_at"');
-  return paged(command).action((options: ListOptions) =>
+  return paged(withAsOf(command)).action((options: ListOptions & AsOfOptions) =>
     withClients(options, (clients) => {
-      const { orderBy = '' } = options;
-      return printPages(options, (page) => clients.jobs.listJobs({ ...page, orderBy }, clients.unary), 'no jobs');
+      const { orderBy = '', asOf } = options;
+      const asked = { orderBy, ...(asOf && { asOf }) };
+      return printPages(options, (page) => clients.jobs.listJobs({ ...page, ...asked }, clients.unary), 'no jobs');
     }),
   );
 }

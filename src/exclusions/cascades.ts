@@ -29,6 +29,8 @@ export type Cascades = {
    * @throws MemoirError UNAVAILABLE if a history that is needed is not loaded yet
    */
   followed(): Promise<void>;
+  /** Everything in the log up to here was followed; undefined if there is nothing to follow. */
+  followedTo(): Position | undefined;
   /** What of these texts is the output of a job that is hit, as far as it was followed. */
   taken(texts: ReadonlySet<string>): Generator<Taken>;
 };
@@ -91,6 +93,7 @@ export function cascades({ readModel, ranges }: TraceContext, tracer: Tracer): C
 
   return {
     size: () => traces.size + untraced.size,
+    followedTo: () => (traces.size === 0 ? undefined : followedTo()),
     add(exclusion, traced) {
       if (traced) keep({ ...traced, exclusion });
       else untraced.set(exclusion.id, exclusion);

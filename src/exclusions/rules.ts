@@ -3,8 +3,6 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { ExclusionRow } from '../../projections/exclusions.js';
 import type { ReadModel } from '../../projections/read-model.js';
 import type { Access } from '../domain/access.js';
-import { quote } from '../domain/errors.js';
-import { exclusionText } from '../domain/exclusions.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { CandidateFacts } from '../domain/reuse.js';
 import { type Position, start } from '../eventstore/port.js';
@@ -12,7 +10,8 @@ import type { Repositories } from '../git/port.js';
 import { type OwnWrites, outputKey } from '../jobs/own-writes.js';
 import { cascades, type Taken } from './cascades.js';
 import { commitRanges } from './commit-ranges.js';
-import { knowsExclusion, seesJob } from './permit.js';
+import { exclusionDetail } from './exclusion-detail.js';
+import { learnCandidates } from './learn-candidates.js';
 import { type Held, standingExclusions } from './standing.js';
 import { type Trace, tracer } from './trace.js';
 
@@ -70,6 +69,8 @@ export type ExclusionRules = {
   current(): Promise<void>;
   /** Those that stand and have the same target. */
   alike(exclusion: Held): readonly Held[];
+  /** What the rules know: exclusions up to a position of the log, and what they hit through others up to another. */
+  position(): { readonly standing: Position; readonly followed: Position | undefined };
 };
 
 /** What the rules work with. */
@@ -134,30 +135,12 @@ export function exclusionRules({ readModel, written, repositories }: RulesContex
     return texts;
   }
 
-  function textOf({ exclusion: { id }, taken }: ExcludedBy, access: Access): string {
-    const row = readModel.exclusions.get(id);
-    if (!row) return `it is under exclusion ${id}`;
-    // Whoever may read the candidate may know what it is itself.
-    if (!taken) return exclusionText(row.exclusion);
-    if (!knowsExclusion(access, readModel, row)) {
-      return `it took the output ${quote(taken.output)}, which is under exclusion ${id}`;
-    }
-    const uuid = taken.uuid !== '' && seesJob(access, readModel, taken.uuid) ? taken.uuid : '';
-    return exclusionText(row.exclusion, { ...taken, uuid });
-  }
-
   return {
     any: () => standing.size() > 0 || stale || refreshing !== undefined || written.pending(ownKey),
     async ruleFor({ repository, parameters, candidates }, except) {
       await takenIn();
       if (standing.size() === 0) return undefined;
-      for (const of of new Set(candidates.map((candidate) => candidate.repository ?? repository))) {
-        const those = candidates.filter((candidate) => (candidate.repository ?? repository) === of);
-        const commits = new Set(those.map(({ scriptVersion }) => scriptVersion));
-        for (const { target } of standing.ranges(of)) {
-          if (target.case === 'commitRange') await ranges.learn(target.value, commits);
-        }
-      }
+      await learnCandidates(ranges, standing, { repository, candidates });
       const texts = cascading.size() > 0 ? await mentioned(parameters()) : undefined;
       return (candidate) => {
         const job = { ...candidate, repository: candidate.repository ?? repository };
@@ -168,7 +151,7 @@ export function exclusionRules({ readModel, written, repositories }: RulesContex
         return undefined;
       };
     },
-    textOf,
+    textOf: (excluded, access) => exclusionDetail(readModel, excluded, access),
     trace: trace.trace,
     expect(known) {
       traced.set(known.exclusion.id, known);
@@ -177,5 +160,6 @@ export function exclusionRules({ readModel, written, repositories }: RulesContex
     recorded: (position) => written.note(ownKey, position),
     current: takenIn,
     alike: standing.alike,
+    position: () => ({ standing: seen, followed: cascading.followedTo() }),
   };
 }

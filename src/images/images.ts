@@ -1,8 +1,8 @@
 import { invalid, MemoirError, quote } from '../domain/errors.js';
-import { imageSearch, withTag } from '../domain/image-name.js';
+import { type ImageSearch, imageSearch, withTag } from '../domain/image-name.js';
 import { type ImagesContext, imagesKey } from './context.js';
 import type { Lookup } from './lookup.js';
-import type { Images } from './port.js';
+import type { Images, RegisteredImages } from './port.js';
 
 /** What the images of a server are made of. */
 export type ImagesParts = {
@@ -12,14 +12,36 @@ export type ImagesParts = {
   readonly defaultImage?: string | undefined;
 };
 
+/** Where images are looked up. */
+type Source = {
+  readonly lookup: (search: ImageSearch) => Promise<{ readonly locator: string } | undefined>;
+  readonly locators: (search: ImageSearch) => Promise<ReadonlySet<string>>;
+};
+
 /** The images as the rest of Memoir sees them. */
-export function openImages(parts: ImagesParts): Images {
-  return { ...imagesOf(parts, true), unrecorded: unrecorded(parts) };
+export function openImages({ context: { readModel, written }, lookup, defaultImage }: ImagesParts): Images {
+  const locators = async (search: ImageSearch) => {
+    await written.seen(imagesKey);
+    return readModel.images.locators(search);
+  };
+  const recording = (record: boolean) =>
+    imagesOf({ lookup: (search) => lookup(search, { record }), locators }, defaultImage);
+  const among = (registered: RegisteredImages) => {
+    const source: Source = {
+      lookup: async (search) => registered.newest(search),
+      locators: async (search) => registered.locators(search),
+    };
+    return leavingNoTrace(imagesOf(source, defaultImage), among);
+  };
+  return { ...recording(true), unrecorded: leavingNoTrace(recording(false), among), among };
 }
 
-function unrecorded(parts: ImagesParts): Images {
+type Resolving = Omit<Images, 'unrecorded' | 'among'>;
+
+function leavingNoTrace(resolving: Resolving, among: Images['among']): Images {
   const images: Images = {
-    ...imagesOf(parts, false),
+    ...resolving,
+    among,
     get unrecorded() {
       return images;
     },
@@ -27,12 +49,10 @@ function unrecorded(parts: ImagesParts): Images {
   return images;
 }
 
-function imagesOf({ context, lookup, defaultImage }: ImagesParts, record: boolean): Omit<Images, 'unrecorded'> {
-  const { readModel, written } = context;
-
+function imagesOf({ lookup, locators }: Source, defaultImage: string | undefined): Resolving {
   async function resolveDefault(name: string) {
     const search = imageSearch(name);
-    const image = search && (await lookup(search, { record }));
+    const image = search && (await lookup(search));
     if (image) return { name, locator: image.locator };
     throw new MemoirError(
       'FAILED_PRECONDITION',
@@ -45,16 +65,14 @@ function imagesOf({ context, lookup, defaultImage }: ImagesParts, record: boolea
     async resolve(dockerImage, tag, field) {
       const search = imageSearch(dockerImage);
       if (!search) throw unknown(field, dockerImage, tag, 'is no hash, repository or repository:tag');
-      const image = await lookup(withTag(search, tag, `${field}.docker_image_tag`), { record });
+      const image = await lookup(withTag(search, tag, `${field}.docker_image_tag`));
       if (image) return image.locator;
       throw unknown(field, dockerImage, tag, 'names no registered image');
     },
     default: () => (defaultImage === undefined ? undefined : resolveDefault(defaultImage)),
     async locators(text) {
       const search = imageSearch(text);
-      if (!search) return new Set();
-      await written.seen(imagesKey);
-      return readModel.images.locators(search);
+      return search ? locators(search) : new Set();
     },
   };
 }

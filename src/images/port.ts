@@ -1,3 +1,13 @@
+import type { ImageSearch } from '../domain/image-name.js';
+
+/** Images that are registered, at some moment. */
+export type RegisteredImages = {
+  /** The newest image that a search means and that is not forgotten. */
+  newest(search: ImageSearch): { readonly locator: string } | undefined;
+  /** Locators of all images that a search means, forgotten ones included. */
+  locators(search: ImageSearch): ReadonlySet<string>;
+};
+
 /** The docker images that the server was told of, as the rest of Memoir sees them. */
 export type Images = {
   /**
@@ -21,4 +31,6 @@ export type Images = {
   locators(search: string): Promise<ReadonlySet<string>>;
   /** The same images for one who must leave no trace: what a registry says is used but not registered. */
   readonly unrecorded: Images;
+  /** The same where other images are registered, as in the past. No registry is asked. */
+  among(registered: RegisteredImages): Images;
 };

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { CandidateFacts } from '../domain/reuse.js';
-import type { JobsContext } from './context.js';
+import type { DecidingContext } from './context.js';
 
 /** How many candidates are kept. */
 const kept = 100_000;
@@ -17,7 +17,7 @@ export type Runs = {
  * The jobs of a computation as the reuse index has them. Where nobody else writes the store they are kept until this process
  * changes one of them: a computation that is asked for again and again is then answered from memory.
  */
-export function cachedCandidates({ store, readModel, written }: JobsContext): (computationDigest: string) => Runs {
+export function cachedCandidates({ store, readModel, written }: DecidingContext): (computationDigest: string) => Runs {
   const read = (computationDigest: string): Runs => {
     // First, since the thread of the projections may add a run between the two: the next run must then collide.
     const lastRun = readModel.candidates.lastRun(computationDigest);

@@ -33,6 +33,16 @@ export type JobsContext = {
   readonly keepCommit?: (job: JobToKeep) => void;
 };
 
+/** What a decision is taken with; it may be one of the past. */
+export type DecidingContext = Pick<JobsContext, 'repositories' | 'images' | 'reuseIfOutputsDiffer'> & {
+  readonly store: Pick<EventStore, 'exclusive' | 'end'>;
+  readonly readModel: Pick<ReadModel, 'candidates'>;
+  readonly lists: Pick<JobLists, 'candidates' | 'values'>;
+  readonly streams: Pick<JobStreams, 'current' | 'load'>;
+  readonly written: Pick<OwnWrites, 'pending' | 'seen' | 'catchUp' | 'onNote'>;
+  readonly edge: Edge;
+};
+
 /** A job whose commit is to be kept. */
 export type JobToKeep = { readonly uuid: string; readonly repository: string; readonly commit: string };
 

@@ -2,7 +2,7 @@ import type { Decision } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequest } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { jobUuid } from '../domain/computation.js';
-import type { Caller, JobsContext } from './context.js';
+import type { Caller, DecidingContext } from './context.js';
 import { createdNoMatch, reused } from './decision-message.js';
 import type { FindReusable } from './find-reusable.js';
 import { resolveRequest } from './wanted.js';
@@ -19,7 +19,7 @@ export type Explanation = {
  * nothing.
  */
 export async function explainReuse(
-  context: JobsContext,
+  context: DecidingContext,
   find: FindReusable,
   caller: Caller,
   request: CreateJobRequest,

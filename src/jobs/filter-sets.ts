@@ -4,9 +4,14 @@ import { jobFields } from '../domain/filters/field.js';
 import type { CheckedFilters, JobFilter, NamedSet } from '../domain/filters/filter.js';
 import { placeOfCommits } from '../domain/filters/parse-filters.js';
 import type { CommitRange, Repositories } from '../git/port.js';
-import type { Caller, JobsContext } from './context.js';
+import type { Caller, DecidingContext } from './context.js';
 import { checkKnows } from './permit.js';
 import type { ResolvedName } from './resolved-name.js';
+
+/** What sets are resolved with. */
+export type SetsContext = Pick<DecidingContext, 'repositories' | 'images'> & {
+  readonly lists: Pick<DecidingContext['lists'], 'values'>;
+};
 
 /** What a filter on commits ends at. */
 export type SetsOptions = {
@@ -35,7 +40,7 @@ const slice = 20_000;
  * repository that the caller may not know of as for one that is not configured; or what the repositories and lists throw
  */
 export async function resolveSets(
-  context: Pick<JobsContext, 'repositories' | 'images' | 'lists'>,
+  context: SetsContext,
   caller: Caller,
   checked: CheckedFilters,
   options: SetsOptions = {},
@@ -64,7 +69,7 @@ export async function resolveSets(
 type SetValues = { readonly values: () => Promise<readonly string[]>; readonly resolved: readonly string[] };
 
 function valuesOf(
-  context: Pick<JobsContext, 'repositories' | 'images' | 'lists'>,
+  context: SetsContext,
   set: NamedSet,
   checked: CheckedFilters,
   options: SetsOptions,
@@ -91,7 +96,7 @@ function asFilter({ index, text, field, operator }: NamedSet, values: readonly s
   };
 }
 
-async function locators(images: JobsContext['images'], { names }: NamedSet): Promise<SetValues> {
+async function locators(images: SetsContext['images'], { names }: NamedSet): Promise<SetValues> {
   const found = await Promise.all(names.map((name) => images.locators(name)));
   const values = [...new Set(found.flatMap((those) => [...those]))];
   return {
@@ -110,7 +115,7 @@ async function commits(repositories: Repositories, repository: string, set: Name
 
 async function commitsInRanges(
   repositories: Repositories,
-  lists: JobsContext['lists'],
+  lists: SetsContext['lists'],
   repository: string,
   set: NamedSet,
   { end, parametersDigest }: SetsOptions,

@@ -7,7 +7,7 @@ import type { JobRecord } from '../domain/job.js';
 import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../domain/reuse.js';
 import type { ExclusionRules } from '../exclusions/rules.js';
 import { cachedCandidates } from './cached-candidates.js';
-import type { JobsContext } from './context.js';
+import type { DecidingContext } from './context.js';
 import type { ResolvedFilters } from './filter-sets.js';
 import { readersOf } from './readers.js';
 import type { Wanted } from './wanted.js';
@@ -44,7 +44,10 @@ type Candidates = {
  * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
-export function reusableFinder(context: JobsContext, exclusions: ExclusionRules): FindReusable {
+export function reusableFinder(
+  context: DecidingContext,
+  exclusions: Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf'>,
+): FindReusable {
   const { store, readModel, streams, written, lists } = context;
   const candidatesOf = cachedCandidates(context);
   const decide = rememberedDecisions();

@@ -8,7 +8,7 @@ import type { Caller } from './context.js';
  * Undefined if the filters let nothing through but what it may read.
  */
 export async function readersOf(
-  lists: JobLists,
+  lists: Pick<JobLists, 'values'>,
   { principal, access }: Caller,
   filters: readonly JobFilter[],
 ): Promise<Readers | undefined> {

@@ -6,7 +6,7 @@ import { parseFilters } from '../domain/filters/parse-filters.js';
 import type { CandidateFacts, ReuseTerms } from '../domain/reuse.js';
 import type { Repositories } from '../git/port.js';
 import type { Images } from '../images/port.js';
-import type { Caller, JobsContext } from './context.js';
+import type { Caller, DecidingContext } from './context.js';
 import { type ResolvedFilters, resolveSets } from './filter-sets.js';
 import type { ResolvedName } from './resolved-name.js';
 
@@ -25,6 +25,12 @@ export type Wanted = {
   readonly resolutions: readonly ResolvedName[];
 };
 
+/** What requests are resolved with. */
+export type ResolvingContext = Pick<
+  DecidingContext,
+  'repositories' | 'images' | 'edge' | 'lists' | 'reuseIfOutputsDiffer'
+>;
+
 /** Name of the repository in which arvados_sdk_version is resolved. */
 const sdkRepository = 'arvados';
 
@@ -32,7 +38,11 @@ const sdkRepository = 'arvados';
  * Resolves every refspec and image of a request that `checkCreateJob` let through.
  * @throws MemoirError INVALID_ARGUMENT naming the field and the value that cannot be resolved, or what the repositories throw
  */
-export async function resolveRequest(context: JobsContext, caller: Caller, request: CreateJobRequest): Promise<Wanted> {
+export async function resolveRequest(
+  context: ResolvingContext,
+  caller: Caller,
+  request: CreateJobRequest,
+): Promise<Wanted> {
   const { repositories, images, edge } = context;
   const { repository, script, scriptVersion, scriptParameters = {} } = request;
   const resolutions: ResolvedName[] = [];

@@ -16,11 +16,13 @@ import {
 } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { jobFromRow } from '../../projections/jobs.js';
 import { invalid, quote } from '../domain/errors.js';
+import { positionOf } from '../history/as-of.js';
 import { cancelJob } from '../jobs/cancel-job.js';
 import { checkCreateJob } from '../jobs/check-create-job.js';
 import type { JobsContext } from '../jobs/context.js';
 import type { CreateJob } from '../jobs/create-job.js';
 import { explainReuse } from '../jobs/explain-reuse.js';
+import { explainReuseAsOf } from '../jobs/explain-reuse-as-of.js';
 import type { FindReusable } from '../jobs/find-reusable.js';
 import type { JobLogs } from '../jobs/job-log.js';
 import { checkUuid } from '../jobs/limits.js';
@@ -39,7 +41,7 @@ export function jobsService(
   find: FindReusable,
   logs: JobLogs,
 ): Implementation<typeof JobsService> {
-  const { store, readModel, streams, edge } = context;
+  const { store, readModel, history, streams, edge } = context;
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
   return {
@@ -50,21 +52,25 @@ export function jobsService(
       return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(position) });
     },
 
-    async explainReuse({ request, maxCandidates }, { caller }) {
+    async explainReuse({ request, maxCandidates, asOf }, { caller, signal }) {
       if (!request) throw invalid('request', 'REQUIRED', 'request is required');
       if (maxCandidates > 10_000) {
         throw invalid('max_candidates', 'OUT_OF_RANGE', `max_candidates ${maxCandidates} is more than 10000`);
       }
       checkCreateJob(request);
       checkKnows(caller, request.repository);
-      const explanation = await explainReuse(context, find, caller, request, maxCandidates || 100);
+      const limit = maxCandidates || 100;
+      const explanation = asOf
+        ? await explainReuseAsOf(context, await positionOf(context, asOf, signal), caller, request, limit)
+        : await explainReuse(context, find, caller, request, limit);
       return create(ExplainReuseResponseSchema, explanation);
     },
 
-    async getJob({ uuid, consistencyToken }, call) {
+    async getJob({ uuid, consistencyToken, asOf }, call) {
       const wanted = checkUuid('uuid', uuid);
       await see(consistencyToken, call);
-      const row = readModel.jobs.get(wanted);
+      const { jobs } = asOf ? history.at(await positionOf(context, asOf, call.signal)) : readModel;
+      const row = jobs.get(wanted);
       const job = row && jobFromRow(row);
       if (!job || !mayRead(call.caller.access, job)) throw jobNotFound(wanted);
       return create(GetJobResponseSchema, { job });

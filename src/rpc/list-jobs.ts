@@ -1,11 +1,16 @@
 import { toJson } from '@bufbuild/protobuf';
 import type { FieldMask } from '@bufbuild/protobuf/wkt';
+import type { AsOf } from '../../gen/memoir/jobs/v1/as_of_pb.js';
 import { type Filter, FilterSchema } from '../../gen/memoir/jobs/v1/filter_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { KeyValue } from '../../projections/job-list.js';
 import { jobFromRow } from '../../projections/jobs.js';
+import { invalid } from '../domain/errors.js';
 import type { ScalarKind } from '../domain/filters/field.js';
 import { type JobOrder, newestFirst, parseOrder } from '../domain/filters/job-order.js';
 import { parseFilters } from '../domain/filters/parse-filters.js';
+import type { Position } from '../eventstore/port.js';
+import { momentText, positionOf, readablePosition } from '../history/as-of.js';
 import type { Caller, JobsContext } from '../jobs/context.js';
 import { resolveSets } from '../jobs/filter-sets.js';
 import { readersOf } from '../jobs/readers.js';
@@ -23,6 +28,7 @@ export type ListRequest = {
   readonly filters: readonly Filter[];
   readonly select?: FieldMask | undefined;
   readonly countTotal: boolean;
+  readonly asOf?: AsOf | undefined;
 };
 
 /** A page of jobs. */
@@ -63,20 +69,35 @@ function list(
   const checked = parseFilters(request.filters);
   const selection = parseSelection(request.select);
   const keys = order.map(({ field, descending }) => [field, descending]);
-  const listed: Listed = [from, keys, request.filters.map((filter) => toJson(FilterSchema, filter))];
-  const after = readListToken(listed, kinds, request.pageToken);
+  const { asOf } = request;
+  const filtersGiven = request.filters.map((filter) => toJson(FilterSchema, filter));
+  const listed: Listed = [from, keys, filtersGiven, ...(asOf ? [momentText(asOf)] : [])];
+  // The position comes last, so that all pages are of the moment that the first one was of.
+  const token = readListToken(listed, asOf ? [...kinds, 'number'] : kinds, request.pageToken);
+  const after = asOf ? token?.slice(0, -1) : token;
+  const pinned = asOf ? token?.at(-1) : undefined;
   return async (caller, signal) => {
-    const resolved = await resolveSets(context, caller, checked);
+    const position =
+      asOf && (await (pinned === undefined ? positionOf(context, asOf, signal) : pinnedPosition(pinned, signal)));
+    const images = position === undefined ? context.images : context.images.among(context.history.at(position).images);
+    const resolved = await resolveSets({ ...context, images }, caller, checked);
     const filters = await resolved.now();
     const { fields } = selection;
     const { countTotal } = request;
     const readers = await readersOf(context.lists, caller, filters);
-    const query = { from, filters, readers, order, after, limit, bytes: pageBytes, fields, countTotal };
+    const moment = position === undefined ? {} : { asOf: position };
+    const query = { from, ...moment, filters, readers, order, after, limit, bytes: pageBytes, fields, countTotal };
     const { rows, next, total } = await context.lists.list(query, signal);
     return {
       jobs: rows.map((row) => selection.apply(jobFromRow(row))),
-      nextPageToken: next ? listTokenOf(listed, next) : '',
+      nextPageToken: next ? listTokenOf(listed, position === undefined ? next : [...next, position]) : '',
       ...(total !== undefined && { totalSize: BigInt(total) }),
     };
   };
+  async function pinnedPosition(value: KeyValue, signal: AbortSignal): Promise<Position> {
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) {
+      return readablePosition(context, BigInt(value), signal);
+    }
+    throw invalid('page_token', 'BAD_TOKEN', 'page_token was not given by this list');
+  }
 }

@@ -62,9 +62,9 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
   const store = await openStore(url, systemEdge);
   const readModelPath = join(directory, 'read-model.sqlite');
   const readModel = await openReadModel(url, readModelPath);
-  const historyPath = join(directory, 'history.sqlite');
-  const history = await openHistoryModel(url, historyPath);
-  const lists = openJobLists({ readModel: readModelPath, history: historyPath }, 10_000);
+  const files = { readModel: readModelPath, history: join(directory, 'history.sqlite') };
+  const history = await openHistoryModel(url, files);
+  const lists = openJobLists(files, 10_000);
   await readModel.caughtUp();
   const written = ownWrites(readModel);
   const context: JobsContext = {

@@ -1,0 +1,24 @@
+import type { CreateJobRequest } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import type { Position } from '../eventstore/port.js';
+import { commitRanges } from '../exclusions/commit-ranges.js';
+import { exclusionRulesAsOf, standingAsOf } from '../exclusions/rules-as-of.js';
+import type { Caller, JobsContext } from './context.js';
+import { contextAsOf } from './context-as-of.js';
+import { type Explanation, explainReuse } from './explain-reuse.js';
+import { reusableFinder } from './find-reusable.js';
+
+/** What CreateJob would have decided at a position that can be read; as `explainReuse`, by the same rules. */
+export async function explainReuseAsOf(
+  context: JobsContext,
+  position: Position,
+  caller: Caller,
+  request: CreateJobRequest,
+  maxCandidates: number,
+): Promise<Explanation> {
+  const { history, store, repositories } = context;
+  const reads = history.at(position);
+  const time = (await store.eventAt(position))?.recordedAt ?? history.times.latest(position);
+  const then = contextAsOf(context, { position, time, reads });
+  const rules = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, commitRanges(repositories));
+  return explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);
+}
