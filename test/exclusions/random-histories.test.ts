@@ -42,6 +42,8 @@ type World = {
   readonly exclusions: KnownExclusion[];
   readonly history: readonly GeneratedCommit[];
   readonly ids: readonly string[];
+  /** What was found right, to be asked again of the past. */
+  readonly checks: { readonly known: KnownJob; readonly position: number; readonly right: readonly string[] }[];
 };
 
 function texts(value: JsonValue): string[] {
@@ -279,6 +281,7 @@ async function check(bench: ExclusionsBench, world: World, n: number): Promise<s
   const right = standing(world)
     .filter((exclusion) => hit(world, exclusion).has(known))
     .map(({ id }) => id);
+  if (!known.deleted) world.checks.push({ known, position: await bench.context.store.end(), right });
   if (by === undefined ? right.length === 0 : right.includes(by)) return undefined;
   return `job ${known.job.uuid} is ruled out by ${by} instead of ${right.length === 0 ? 'nothing' : right}`;
 }
@@ -290,11 +293,12 @@ test('what exclusions hit is what a reference in memory says, after any history'
   const ids = writeHistory(repository, history);
   let done = 0;
   let checked = 0;
+  let past = 0;
   const property = fc.asyncProperty(
     fc.array(operation, { minLength: length, maxLength: length }),
     async (operations) => {
       const bench = await openExclusionsBench({ one: repository.path, twin: repository.path });
-      const world: World = { jobs: [], exclusions: [], history, ids };
+      const world: World = { jobs: [], exclusions: [], history, ids, checks: [] };
       try {
         for (const [i, op] of operations.entries()) {
           const wrong = await apply(bench, world, op);
@@ -306,6 +310,11 @@ test('what exclusions hit is what a reference in memory says, after any history'
           const wrong = await check(bench, world, n);
           if (wrong !== undefined) throw new Error(`at the end: ${wrong}`);
           checked++;
+        }
+        for (const { known, position, right } of world.checks) {
+          const by = await bench.ruledOutThen(known.job, known.sketch, position);
+          if (by === undefined ? right.length === 0 : right.includes(by)) past++;
+          else throw new Error(`as of ${position}, job ${known.job.uuid} is ruled out by ${by} instead of ${right}`);
         }
         const live = await catchUp(bench.context.store, bench.path('read-model.sqlite'));
         t.deepEqual(live, await catchUp(bench.context.store, bench.path('rebuilt.sqlite'), { batchSize: 7 }));
@@ -322,5 +331,6 @@ test('what exclusions hit is what a reference in memory says, after any history'
   t.false(failed, `seed ${seed}, path ${counterexamplePath}: ${(errorInstance as Error | null)?.message}`);
   t.log(`${done} operations, ${checked} jobs checked at the end`);
   t.true(done >= 2_000);
+  t.true(past > 500, `${past} checks of the past`);
   repository.dispose();
 });

@@ -7,13 +7,16 @@ import { JobRequestedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { openHistoryModel } from '../../projections/history-model.js';
 import { openJobLists } from '../../projections/job-lists.js';
+import { jobFromRow } from '../../projections/jobs.js';
 import { openReadModel } from '../../projections/read-model.js';
 import { type Access, unrestricted } from '../../src/domain/access.js';
 import { computationDigests, jobUuid } from '../../src/domain/computation.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
+import { commitRanges } from '../../src/exclusions/commit-ranges.js';
 import { type Exclusions, exclusionUseCases } from '../../src/exclusions/exclude.js';
 import { type ExclusionRules, exclusionRules } from '../../src/exclusions/rules.js';
+import { exclusionRulesAsOf, standingAsOf } from '../../src/exclusions/rules-as-of.js';
 import { openRepositories } from '../../src/git/repositories.js';
 import { openImageParts } from '../../src/images/open.js';
 import type { Caller, JobsContext } from '../../src/jobs/context.js';
@@ -46,6 +49,8 @@ export type ExclusionsBench = {
   settle(): Promise<void>;
   /** The rows of the read model as the exclusions see a job: by which exclusion it is ruled out, if by any. */
   ruledOut(job: Job, sketch: JobSketch): Promise<string | undefined>;
+  /** The same as of a position, by the search upstream. The job must have been there. */
+  ruledOutThen(job: Job, sketch: JobSketch, position: number): Promise<string | undefined>;
   /** Path of a file in the directory. */
   path(name: string): string;
   close(): Promise<void>;
@@ -83,6 +88,7 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
     jobLogLimit: 1_000,
   };
   const rules = exclusionRules(context);
+  const ranges = commitRanges(opened);
   const caller = (principal: string, access = unrestricted(principal)): Caller => ({
     principal,
     access,
@@ -131,6 +137,17 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
       if (!rules.any()) return undefined;
       const rule = await rules.ruleFor({ repository, parameters: () => parameters, candidates: [record.job] });
       return rule?.(record.job)?.exclusion.id;
+    },
+    async ruledOutThen({ uuid }, { repository, parameters }, position) {
+      await history.waitFor(position);
+      await readModel.waitFor(position);
+      const reads = history.at(position);
+      const row = reads.jobs.get(uuid);
+      const past = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, ranges);
+      if (!row || !past.any()) return undefined;
+      const job = jobFromRow(row);
+      const rule = await past.ruleFor({ repository, parameters: () => parameters, candidates: [job] });
+      return rule?.(job)?.exclusion.id;
     },
     path: (name) => join(directory, name),
     async close() {
