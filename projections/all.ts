@@ -15,13 +15,7 @@ import { reuseIndex } from './reuse-index.js';
 export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions, images];
 
 /** Every projection of the history: what the past is read by. */
-export const historyProjections: readonly Projection[] = [
-  jobLives,
-  imageRegistrations,
-  logSubjects,
-  logTimes,
-  logTree,
-];
+export const historyProjections: readonly Projection[] = [jobLives, imageRegistrations, logSubjects, logTimes, logTree];
 
 /** Projections by the name of the file that they share. */
 export const projectionSets = { 'read model': allProjections, history: historyProjections } as const;

@@ -3,15 +3,15 @@ import {
   exclusionStream,
   imageExclusionStream,
   jobLogStream,
+  jobStream,
   outputExclusionStream,
   repositoryOfExclusionStream,
   uuidOfAnyJobStream,
 } from '../src/domain/streams.js';
 import type { Position, RecordedEvent } from '../src/eventstore/port.js';
-import { uuidIndex, whereUuid } from './job-position.js';
 import type { Projection } from './projection.js';
 
-/** Jobs whose repository is kept at hand: those that have events now. */
+/** Names whose numbers are kept at hand. */
 const cacheSize = 20_000;
 
 /** By what events are found. */
@@ -21,13 +21,13 @@ const kinds = { principal: 1, repository: 2 } as const;
 export type SubjectKind = keyof typeof kinds;
 
 /**
- * Where in the log the events of each principal and of each repository are, those of live logs excepted. `job` has the repository
- * of each job, by the position of its JobRequested.
+ * Where in the log the events of each principal and of each repository are, those of live logs excepted. `subject_job` has the
+ * repository of each job, by the position of its JobRequested.
  */
 export const logSubjects: Projection = {
   name: 'log-subjects',
   version: 1,
-  tables: ['subject', 'subject_event', 'job'],
+  tables: ['subject', 'subject_event', 'subject_job'],
   schema: `
     CREATE TABLE subject (
       id INTEGER PRIMARY KEY,
@@ -40,25 +40,16 @@ export const logSubjects: Projection = {
       position INTEGER NOT NULL,
       PRIMARY KEY (subject, position)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE job (
-      position INTEGER PRIMARY KEY,
-      uuid TEXT NOT NULL,
+    CREATE TABLE subject_job (
+      job INTEGER PRIMARY KEY,
       repository INTEGER NOT NULL
     ) STRICT;
-    ${uuidIndex};
   `,
-  prepareBatch(db) {
+  prepareBatch(db, positionOf) {
     const idOf = subjectIds(db);
     const insert = db.prepare('INSERT INTO subject_event (subject, position) VALUES (?, ?)');
-    const insertJob = db.prepare('INSERT INTO job (position, uuid, repository) VALUES (?, ?, ?)');
-    const selectJob = db.prepare(`SELECT repository FROM job WHERE ${whereUuid}`).pluck();
-    const cache = new Map<string, number>();
-
-    function keep(uuid: string, repository: number): number {
-      if (cache.size >= cacheSize) cache.clear();
-      cache.set(uuid, repository);
-      return repository;
-    }
+    const insertJob = db.prepare('INSERT INTO subject_job (job, repository) VALUES (?, ?)');
+    const selectJob = db.prepare('SELECT repository FROM subject_job WHERE job = ?').pluck();
 
     function repositoryOf({ stream, type, data, position }: RecordedEvent): number | undefined {
       const uuid = uuidOfAnyJobStream(stream);
@@ -66,13 +57,10 @@ export const logSubjects: Projection = {
         const repository = repositoryOfExclusions(stream);
         return repository === undefined ? undefined : idOf('repository', repository);
       }
-      if (type === 'JobRequested') {
-        const repository = idOf('repository', member(data, 'repository'));
-        insertJob.run(position, uuid, repository);
-        return keep(uuid, repository);
-      }
-      const known = cache.get(uuid) ?? (selectJob.get(uuid, uuid) as number | undefined);
-      return known === undefined ? undefined : keep(uuid, known);
+      if (type !== 'JobRequested') return selectJob.get(positionOf(jobStream(uuid))) as number | undefined;
+      const repository = idOf('repository', member(data, 'repository'));
+      insertJob.run(position, repository);
+      return repository;
     }
 
     return (events) => {

@@ -35,5 +35,5 @@ export type Projection = {
   /** Makes the handlers, which write to `db` inside a transaction of the runner. */
   readonly prepare?: (db: Database.Database, positionOf: PositionOf) => Handlers;
   /** Makes what is called once in each transaction, after the handlers. Rows must not depend on where a batch ends. */
-  readonly prepareBatch?: (db: Database.Database) => BatchHandler;
+  readonly prepareBatch?: (db: Database.Database, positionOf: PositionOf) => BatchHandler;
 };

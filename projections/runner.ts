@@ -56,7 +56,7 @@ export async function runProjections(
     if (!(await isOfLog(log, readCheckpoint(db, projection)))) resetProjection(db, projection);
     const { position } = readCheckpoint(db, projection);
     const handlers = (projection.prepare?.(db, positionOf) ?? {}) as Record<string, Handler>;
-    running.push({ projection, handlers, takeBatch: projection.prepareBatch?.(db), position });
+    running.push({ projection, handlers, takeBatch: projection.prepareBatch?.(db, positionOf), position });
   }
   const apply = applier(db, running, note);
   const from = Math.min(...running.map(({ position }) => position));

@@ -41,7 +41,8 @@ async function scene(t: ExecutionContext): Promise<Scene> {
     clock,
     edge,
     async server(name) {
-      const history = await openHistoryModel(sqliteUrl(path), join(directory, `${name}.sqlite`));
+      const files = { readModel: join(directory, 'read-model.sqlite'), history: join(directory, `${name}.sqlite`) };
+      const history = await openHistoryModel(sqliteUrl(path), files);
       histories.push(history);
       const signer = openCheckpointKey({ path: join(directory, `${name}.key`), make: true, origin: 'log' });
       return openCheckpoints({ store, history, edge, serverVersion: '0' }, signer);

@@ -74,7 +74,7 @@ test('it goes on where a process was killed in the middle, and after a batch tha
     t.deepEqual(await catchUp(scratch.store, killed, { ...only, batchSize: 64 }), rows);
 
     const db = openReadModelFile(scratch.path('failed.sqlite'), [logTree]);
-    const take = logTree.prepareBatch?.(db);
+    const take = logTree.prepareBatch?.(db, () => null);
     const events = await collect(scratch.store.readAll());
     take?.(events.slice(0, 300));
     t.throws(() =>
@@ -98,7 +98,7 @@ test('it goes on where a process was killed in the middle, and after a batch tha
 test('positions may have gaps, as those of KurrentDB', (t) => {
   const db = new Database(':memory:');
   db.exec(logTree.schema);
-  const take = logTree.prepareBatch?.(db);
+  const take = logTree.prepareBatch?.(db, () => null);
   const events = Array.from({ length: 600 }, (_, i) => ({
     position: 2 ** 40 + i * 1_000 + (i % 7),
     stream: 'job-1',
