@@ -141,7 +141,7 @@ test('a log of a newer version is refused, naming both', async (t) => {
     db.pragma('user_version = 7');
     db.close();
   });
-  await refuses(t, path, /has format 7, and this version of Memoir reads format 1/);
+  await refuses(t, path, /has format 7, and this version of Memoir reads formats 1 and 2/);
 });
 
 test('a log from which an event was taken is refused', async (t) => {

@@ -26,8 +26,7 @@ const pageCharacters = 8 * 1024 * 1024;
 type Page = { readonly events: RecordedEvent[]; readonly end: boolean };
 
 /** Reads the log at `path`, in any thread of the process that writes it. */
-export function openReader(path: string): EventLog {
-  const db = openLogReader(path);
+export function openReader(path: string, db = openLogReader(path)): EventLog {
   const select = statements(db);
   const grown = new BroadcastChannel(commitChannel(path));
   const closed = new AbortController();

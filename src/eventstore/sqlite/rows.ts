@@ -12,7 +12,7 @@ export type EventRow = [number, string, number, string, string, string, string, 
  * The event that a row of the log at `path` holds.
  * @throws StoreUnreadable naming the event if the row is not what was written
  */
-export function eventFromRow(path: string, row: EventRow): RecordedEvent {
+export function eventFromRow(path: string, row: EventRow | readonly [...EventRow, ...unknown[]]): RecordedEvent {
   const [position, stream, revision, id, type, data, metadata, recordedAt, written] = row;
   const event: RecordedEvent = { id, type, data, metadata, stream, revision, position, recordedAt };
   if (checksum(event) !== written) {

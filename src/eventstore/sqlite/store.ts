@@ -1,10 +1,11 @@
-import { closeSync, mkdirSync, openSync, realpathSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { realpathSync } from 'node:fs';
 import { quote } from '../../domain/errors.js';
 import { checkAppend } from '../check-append.js';
-import { type EventLog, type EventStore, StoreUnavailable } from '../port.js';
+import { type EventLog, type EventStore, StoreUnreadable } from '../port.js';
+import { claimFile } from './claim-file.js';
 import { lockLog } from './lock.js';
 import { openReader } from './reader.js';
+import { openLogToExport } from './schema.js';
 import { startWriter, type Writer } from './writer.js';
 
 /**
@@ -14,7 +15,7 @@ import { startWriter, type Writer } from './writer.js';
  * written
  */
 export async function openSqliteStore(path: string, now: () => number): Promise<EventStore> {
-  const file = claim(path);
+  const file = claimFile(path);
   const unlock = lockLog(file);
   try {
     const writer = await startWriter(file, now);
@@ -53,15 +54,15 @@ export function openSqliteLog(path: string): EventLog {
 }
 
 /**
- * The file itself, made if there is none, whatever links lead to it: its lock stands beside it, and two paths to one log must
- * lead to one lock.
+ * Opens the log of an embedded store for reading only, whether another process has it open or none.
+ * @throws StoreUnreadable if there is none, or events are missing in it; StoreUnavailable if it cannot be opened
  */
-function claim(path: string): string {
+export function openSqliteExport(path: string): EventLog {
+  let file: string;
   try {
-    mkdirSync(dirname(path), { recursive: true });
-    closeSync(openSync(path, 'a'));
-    return realpathSync(path);
+    file = realpathSync(path);
   } catch (error) {
-    throw new StoreUnavailable(`the event log ${quote(path)} cannot be opened: ${(error as Error).message}`, error);
+    throw new StoreUnreadable(`there is no event log ${quote(path)}: ${(error as Error).message}`, error);
   }
+  return openReader(file, openLogToExport(file));
 }
