@@ -1,10 +1,14 @@
 import { resolve } from 'node:path';
 import { quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
+import type { LogImporter } from './importer.js';
+import { openKurrentImporter } from './kurrentdb/importer.js';
 import { openKurrentLog, openKurrentStore } from './kurrentdb/store.js';
 import { isKurrentUrl, type KurrentUrl, parseKurrentUrl, withoutCredentials } from './kurrentdb/url.js';
 import type { EventLog, EventStore } from './port.js';
-import { openSqliteLog, openSqliteStore } from './sqlite/store.js';
+import { openSqliteImporter } from './sqlite/importer.js';
+import { openSqliteExport, openSqliteLog, openSqliteStore } from './sqlite/store.js';
+import type { StoreKind } from './transfer/format.js';
 
 const sqliteScheme = 'sqlite:';
 
@@ -12,8 +16,8 @@ const sqliteScheme = 'sqlite:';
 export type OnTrouble = (message: string) => void;
 
 type Place =
-  | { readonly kind: 'sqlite'; readonly path: string }
-  | { readonly kind: 'kurrentdb'; readonly url: KurrentUrl };
+  | { readonly kind: 'sqlite' & StoreKind; readonly path: string }
+  | { readonly kind: 'kurrentdb' & StoreKind; readonly url: KurrentUrl };
 
 /** The URL of the embedded store in a file. */
 export function sqliteUrl(path: string): string {
@@ -44,6 +48,24 @@ export function openLog(url: string, edge: Edge, onTrouble?: OnTrouble): EventLo
   const place = placeOf(url);
   if (place.kind === 'sqlite') return openSqliteLog(place.path);
   return openKurrentLog(place.url, { edge, ...(onTrouble && { onTrouble }) });
+}
+
+/** The kind of store that a URL names. @throws Error as `openStore` does */
+export function storeKind(url: string): StoreKind {
+  return placeOf(url).kind;
+}
+
+/** Opens the log of a store for reading only, in any process, while servers have it open or not. Throws as `openStore` does. */
+export function openLogToExport(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
+  const place = placeOf(url);
+  return place.kind === 'sqlite' ? openSqliteExport(place.path) : openLog(url, edge, onTrouble);
+}
+
+/** Opens a store, as `openStore` does, to take a log that was recorded elsewhere. */
+export async function openImporter(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<LogImporter> {
+  const place = placeOf(url);
+  if (place.kind === 'sqlite') return openSqliteImporter(place.path);
+  return openKurrentImporter(place.url, { edge, ...(onTrouble && { onTrouble }) });
 }
 
 function placeOf(url: string): Place {

@@ -1,12 +1,4 @@
-import {
-  ANY,
-  type AppendResult,
-  type AppendStreamState,
-  type JSONEventData,
-  type JSONEventType,
-  type KurrentDBClient,
-  NO_STREAM,
-} from '@kurrent/kurrentdb-client';
+import type { AppendResult, KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { quote } from '../../domain/errors.js';
 import {
   type Appended,
@@ -16,20 +8,12 @@ import {
   StoreUnavailable,
   WrongExpectedRevision,
 } from '../port.js';
+import { type AppendData, appendOnce, dataFrom, maxUnderWay } from './append-once.js';
 import type { Connection } from './connection.js';
 import { actualRevision, breaksClient, failureOf, unavailable } from './failure.js';
 import { inTime, type Patience } from './patience.js';
 import type { Reader } from './reader.js';
 import { positionFrom } from './recorded.js';
-
-/**
- * Appends under way at once. All of them share one stream of requests, answered as they are done. It is one less than the stream
- * takes without waiting: writes that wait in the client when a connection breaks end the process by an unhandled rejection.
- */
-const maxUnderWay = 15;
-
-/** An append is always one request, for the same reason. The server's own limit is far below. */
-const oneRequest = 64 * 1024 * 1024;
 
 /** How far back a stream is searched for events that were appended with any revision and not answered. */
 const searchDepth = 4_096;
@@ -41,8 +25,6 @@ export type Appender = {
   close(): Promise<void>;
 };
 
-type Data = JSONEventData<JSONEventType>[];
-
 /** Appends by `connection`. */
 export function appenderOf(connection: Connection, address: string, patience: Patience, reader: Reader): Appender {
   const waiting: (() => void)[] = [];
@@ -52,7 +34,12 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
   let underWay = 0;
   let closed = false;
 
-  async function send(stream: string, expected: ExpectedRevision, data: Data, used: (client: KurrentDBClient) => void) {
+  async function send(
+    stream: string,
+    expected: ExpectedRevision,
+    data: AppendData,
+    used: (client: KurrentDBClient) => void,
+  ) {
     // In the order of the calls, which the server keeps, since all go by one stream.
     if (underWay >= maxUnderWay) await new Promise<void>((turn) => waiting.push(turn));
     else underWay++;
@@ -61,12 +48,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
       used(client);
       const opening = opened.get(client);
       if (opening) await opening;
-      const request = client.appendToStream(stream, data, {
-        streamState: stateFrom(expected),
-        batchAppendSize: oneRequest,
-        requiresLeader: true,
-      });
-      const answer = inTime(request, patience.timings.answerTimeout);
+      const answer = inTime(appendOnce(client, stream, expected, data), patience.timings.answerTimeout);
       if (!opening)
         opened.set(
           client,
@@ -160,37 +142,4 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
       await Promise.all(unfinished);
     },
   };
-}
-
-function stateFrom(expected: ExpectedRevision): AppendStreamState {
-  if (expected === 'any') return ANY;
-  if (expected === 'no_stream') return NO_STREAM;
-  return BigInt(expected);
-}
-
-/**
- * The event as the client wants it: parsed, for it writes the JSON itself.
- * @throws TypeError if it would not come back as it was given
- */
-function dataFrom({ id, type, data, metadata }: NewEvent): Data[number] {
-  return {
-    id,
-    type,
-    contentType: 'application/json',
-    data: faithful(id, data) as JSONEventType['data'],
-    metadata: faithful(id, metadata) as Record<string, unknown>,
-  };
-}
-
-function faithful(id: string, text: string): unknown {
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch {
-    throw new TypeError(`${quote(text)} of event ${id} is not JSON, and KurrentDB is given nothing else`);
-  }
-  if (JSON.stringify(content) === text) return content;
-  throw new TypeError(
-    `${quote(text)} of event ${id} is not JSON as JSON.stringify writes it, and would not come back so`,
-  );
 }

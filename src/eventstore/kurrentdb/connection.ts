@@ -11,15 +11,18 @@ export type Connection = {
   close(): Promise<void>;
 };
 
-/** A connection that is made when it is first used. */
-export function connect({ connectionString, address }: KurrentUrl): Connection {
+/** A connection that is made when it is first used. `prepare` is given every client before its use. */
+export function connect(
+  { connectionString, address }: KurrentUrl,
+  prepare: (client: KurrentDBClient) => KurrentDBClient = (client) => client,
+): Connection {
   let current: KurrentDBClient | undefined;
   let closed = false;
 
   return {
     client() {
       if (closed) throw new StoreUnavailable(`the event store at ${address} is closed`);
-      current ??= open(connectionString, address);
+      current ??= prepare(open(connectionString, address));
       return current;
     },
     renew(broken) {
@@ -60,6 +63,33 @@ function sturdy(client: KurrentDBClient): KurrentDBClient {
   const internals = client as unknown as Internals;
   const { handleError } = internals;
   if (handleError) internals.handleError = (...failed) => handleError(...failed).catch(() => undefined);
+  return client;
+}
+
+type StreamCreator = (
+  service: unknown,
+  name: string,
+  create: (stub: unknown) => unknown,
+  cache?: WeakMap<object, unknown>,
+) => () => Promise<unknown>;
+
+/**
+ * Lets a client have one stream of append requests and never another. By itself it opens a new one when the first breaks, and what
+ * is asked for at that moment goes there although what was asked for before it is lost with the first.
+ */
+export function withOneStream(client: KurrentDBClient): KurrentDBClient {
+  const internals = client as unknown as { GRPCStreamCreator: StreamCreator };
+  const { GRPCStreamCreator: createStream } = internals;
+  let opened = false;
+  internals.GRPCStreamCreator = (service, name, create, cache) => {
+    if (name !== 'appendToStream') return createStream(service, name, create, cache);
+    const once = (stub: unknown) => {
+      if (opened) throw new Error('the stream of append requests has ended');
+      opened = true;
+      return create(stub);
+    };
+    return createStream(service, name, once, cache);
+  };
   return client;
 }
 

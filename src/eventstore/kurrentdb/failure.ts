@@ -82,7 +82,8 @@ function reasonOf(error: unknown): string {
   }
 }
 
-function messageOf(error: unknown): string {
+/** What the client says of an error, in words. */
+export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message === 'UnavailableError' || message === '' ? 'it cannot be reached' : message;
 }

@@ -1,10 +1,12 @@
 import type { RecordedEvent as KurrentEvent } from '@kurrent/kurrentdb-client';
 import { quote } from '../../domain/errors.js';
 import { type Position, type RecordedEvent, StoreUnreadable } from '../port.js';
+import { splitOrigin } from './origin.js';
 
-/** The event as the port has it. */
+/** The event as the port has it. One that was imported is as it was recorded before, but for its position. */
 export function recordedFrom(address: string, event: KurrentEvent): RecordedEvent {
-  const { id, type, streamId: stream, data, metadata, created, revision, position } = event;
+  const { id, type, streamId: stream, data, created, revision, position } = event;
+  const { metadata, origin } = splitOrigin(event.metadata);
   return {
     id,
     type,
@@ -13,7 +15,7 @@ export function recordedFrom(address: string, event: KurrentEvent): RecordedEven
     metadata: metadata === undefined ? '' : textOf(metadata),
     revision: Number(revision),
     position: positionFrom(address, position?.commit, `event ${revision} of stream ${quote(stream)}`),
-    recordedAt: created.getTime(),
+    recordedAt: origin?.recordedAt ?? created.getTime(),
   };
 }
 

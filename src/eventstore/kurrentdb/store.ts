@@ -16,7 +16,7 @@ import type { KurrentUrl } from './url.js';
  * @throws StoreUnavailable naming the nodes if they cannot be reached in time, or refuse the credentials
  */
 export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions): Promise<EventStore> {
-  const { log, reader, patience, closed } = open(url, options);
+  const { log, reader, patience, closed } = openParts(url, options);
   const connection = connect(url);
   const appender = appenderOf(connection, url.address, patience, reader);
   try {
@@ -48,10 +48,11 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
 
 /** Opens the log in KurrentDB for reading only. Nothing is connected before the first read. */
 export function openKurrentLog(url: KurrentUrl, options: KurrentOptions): EventLog {
-  return open(url, options).log;
+  return openParts(url, options).log;
 }
 
-function open(url: KurrentUrl, options: KurrentOptions) {
+/** The parts that a store is made of. */
+export function openParts(url: KurrentUrl, options: KurrentOptions) {
   const closing = new AbortController();
   const closed = closing.signal;
   // As many may listen as calls are under way.

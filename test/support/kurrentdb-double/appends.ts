@@ -19,7 +19,10 @@ type Pending = { readonly options: BatchOptions; readonly events: Proposed[] };
 export function serveBatchAppend(node: Node, call: ServerDuplexStream<BatchRequest, BatchResponse>): void {
   const pending = new Map<string, Pending>();
   const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
+  // What comes behind a request that was lost on the way has not arrived either, though it may be in this process already.
+  let lost = false;
   call.on('data', (request: BatchRequest) => {
+    if (lost) return;
     const id = idFrom(request.getCorrelationId());
     const options = request.getOptions();
     if (options) pending.set(id, { options, events: [] });
@@ -29,7 +32,10 @@ export function serveBatchAppend(node: Node, call: ServerDuplexStream<BatchReque
     if (!request.getIsFinal()) return;
     pending.delete(id);
     if (leaderWanted && !node.isLeader()) call.emit('error', notLeader(node.leader()));
-    else void answerBatch(node, call, request, append);
+    else
+      void answerBatch(node, call, request, append, () => {
+        lost = true;
+      });
   });
   call.on('end', () => call.end());
   call.on('error', () => undefined);
@@ -40,13 +46,17 @@ async function answerBatch(
   call: ServerDuplexStream<BatchRequest, BatchResponse>,
   request: BatchRequest,
   { options, events }: Pending,
+  onLost: () => void,
 ): Promise<void> {
   const stream = streamName(options.getStreamIdentifier());
   const response = new streamsPb.BatchAppendResp();
   response.setCorrelationId(request.getCorrelationId());
   response.setStreamIdentifier(options.getStreamIdentifier());
   const fault = node.faults.next('append');
-  if (fault?.kind === 'drop') return node.dropConnections();
+  if (fault?.kind === 'drop') {
+    onLost();
+    return node.dropConnections();
+  }
   if (fault?.kind === 'not_leader') return void call.emit('error', notLeader(node.leader()));
   if (fault?.kind === 'busy') {
     response.setError(busyError());
