@@ -8,8 +8,10 @@ import { auditCommand } from './audit.js';
 import { excludeCommand, exclusionsCommand, reinstateCommand } from './exclusions.js';
 import { exitCode, exitCodeHelp } from './exit-code.js';
 import { explainCommand } from './explain.js';
+import { exportCommand } from './export.js';
 import { historyCommand } from './history.js';
 import { imageCommand, imagesCommand } from './images.js';
+import { importCommand } from './import.js';
 import { logCommand } from './log.js';
 import { endWithReader, note } from './output.js';
 import { printable, printableLines } from './printable.js';
@@ -49,6 +51,8 @@ function program(): Command {
     auditCommand(),
     serveCommand(),
     workerCommand(),
+    exportCommand(),
+    importCommand(),
   ];
   for (const command of [memoir, ...commands]) command.exitOverride();
   for (const command of commands) memoir.addCommand(command);

@@ -30,6 +30,12 @@ export async function repositorySettings(sources: Sources): Promise<ServerConfig
   return settings.repositories;
 }
 
+/** What such settings say of where a server's log is, for who works on the log alone. What else they hold is checked too. */
+export async function storeSettings(sources: Sources): Promise<Partial<Pick<ServerConfig, 'data_dir' | 'store'>>> {
+  const { data_dir, store } = parsed(serverConfig.partial({ data_dir: true }), await layersOf(sources));
+  return { ...(data_dir !== undefined && { data_dir }), ...(store !== undefined && { store }) };
+}
+
 /** From the strongest to the weakest. */
 async function layersOf({ file, environment, flags, directory }: Sources): Promise<readonly Layer[]> {
   return [
