@@ -18,8 +18,14 @@ const magics: readonly (readonly [Compression, Buffer])[] = [
 export const magicLength = 4;
 
 /** Node.js has zstd from 22.15 on. */
-type Zstd = { readonly createZstdCompress?: () => Transform; readonly createZstdDecompress?: () => Transform };
+type Zstd = {
+  readonly createZstdCompress?: (options: { readonly params: Readonly<Record<number, number>> }) => Transform;
+  readonly createZstdDecompress?: () => Transform;
+};
 const zstd = zlib as Zstd;
+
+/** ZSTD_c_checksumFlag: the file has a checksum of its own, as gzip's do, which `zstd -t` looks at. */
+const checksumFlag = 201;
 
 /** How the file is compressed that begins with these bytes. */
 export function compressionOf(head: Uint8Array): Compression {
@@ -37,7 +43,7 @@ export function compressionByName(name: string): Compression {
 export function compressor(compression: Compression): Transform | undefined {
   if (compression === 'none') return undefined;
   if (compression === 'gzip') return zlib.createGzip();
-  return (zstd.createZstdCompress ?? withoutZstd)();
+  return (zstd.createZstdCompress ?? withoutZstd)({ params: { [checksumFlag]: 1 } });
 }
 
 /**
