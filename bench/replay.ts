@@ -1,14 +1,13 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import Table from 'cli-table3';
 import { openReadModel } from '../projections/read-model.js';
 import { sqliteUrl } from '../src/eventstore/open-store.js';
 import { openSqliteLog, openSqliteStore } from '../src/eventstore/sqlite/store.js';
 import { writeHistory } from './history.js';
+import { inItsOwnProcess, type Measured, measureHere } from './own-process.js';
 
 // How fast are fresh projections brought to the end of a log, and in how much memory? Beside it, in the same run: the same number
 // of rows inserted into one bare table of SQLite, and the same events read and parsed as JSON without anything done with them.
@@ -16,8 +15,6 @@ import { writeHistory } from './history.js';
 //     node build/bench/replay.js [events, 1000000 unless given]
 //
 // Each measurement is a process of its own, so that the peak of its memory is its own.
-
-type Measured = { readonly seconds: number; readonly cpuSeconds: number; readonly peakMb: number };
 
 const measurements: Record<string, (directory: string, events: number) => Promise<void>> = {
   async replay(directory) {
@@ -52,38 +49,13 @@ const measurements: Record<string, (directory: string, events: number) => Promis
   },
 };
 
-async function measure(name: string, directory: string, events: number): Promise<void> {
-  const before = performance.now();
-  await measurements[name]?.(directory, events);
-  const seconds = (performance.now() - before) / 1_000;
-  const { userCPUTime, systemCPUTime } = process.resourceUsage();
-  const measured: Measured = { seconds, cpuSeconds: (userCPUTime + systemCPUTime) / 1e6, peakMb: peakMb() };
-  process.stdout.write(JSON.stringify(measured));
-}
-
-/** Peak of this process's own memory. `maxRSS` would begin at that of the process which started it. */
-function peakMb(): number {
-  const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
-  return Number(kib) / 1_024;
-}
-
-function inItsOwnProcess(name: string, directory: string, events: number): Measured {
-  const self = fileURLToPath(import.meta.url);
-  const { stdout, status } = spawnSync(process.execPath, [self, name, directory, String(events)], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (status !== 0) throw new Error(`the measurement ${name} ended with ${status}`);
-  return JSON.parse(stdout) as Measured;
-}
-
 async function main(events: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-replay-'));
   try {
     const jobs = await writeHistory(join(directory, 'events.sqlite'), events);
     const logMb = statSync(join(directory, 'events.sqlite')).size / 1024 ** 2;
     const [replay, insert, parse] = ['replay', 'insert', 'parse'].map((name) =>
-      inItsOwnProcess(name, directory, events),
+      inItsOwnProcess(import.meta.url, [name, directory, String(events)]),
     );
     if (!replay || !insert || !parse) return;
     const readModelMb = statSync(join(directory, 'read-model.sqlite')).size / 1024 ** 2;
@@ -115,6 +87,6 @@ async function main(events: number): Promise<void> {
 }
 
 const [first = '1000000', directory, events] = process.argv.slice(2);
-if (directory) await measure(first, directory, Number(events));
+if (directory) await measureHere(async () => measurements[first]?.(directory, Number(events)));
 else if (/^[1-9]\d*$/.test(first)) await main(Number(first));
 else throw new Error(`${first} is no number of events`);

@@ -68,7 +68,13 @@ export async function* decompressed(chunks: AsyncIterable<Uint8Array>): AsyncGen
       await source.return?.();
     }
   })();
-  const transform = decompressor(compressionOf(Buffer.concat(first).subarray(0, magicLength)));
+  let transform: Transform | undefined;
+  try {
+    transform = decompressor(compressionOf(Buffer.concat(first).subarray(0, magicLength)));
+  } catch (error) {
+    await source.return?.();
+    throw error;
+  }
   if (!transform) return yield* all;
   yield* pipeline(Readable.from(all), transform, () => undefined);
 }

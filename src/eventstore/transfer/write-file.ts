@@ -55,14 +55,25 @@ export async function writeFile(path: string, bytes: AsyncIterable<Buffer>, opti
     // The end of a pipeline is that of the writing, which comes before the file is flushed and closed.
     if (!file.closed) await once(file, 'close');
     if (force) await rename(temporary, target);
-    // Not `rename`, which would replace what came there meanwhile.
-    else await link(temporary, target);
-    await rm(temporary, { force: true });
+    else await giveName(temporary, path, target);
     await syncDirectory(dirname(target));
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
     throw codeOf(error) === 'EEXIST' ? exists(path) : isOfFiles(error) ? unwritable(path, error) : error;
   }
+}
+
+/** Without replacing what came there meanwhile, as `rename` would. */
+async function giveName(temporary: string, path: string, target: string): Promise<void> {
+  try {
+    await link(temporary, target);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') throw error;
+    // Some file systems have no second names for a file.
+    await checkTarget(path, target, false);
+    return rename(temporary, target);
+  }
+  await rm(temporary);
 }
 
 /** An earlier export may be replaced if it is wanted; a log, a device, or anything else that a mistyped name may hit never is. */

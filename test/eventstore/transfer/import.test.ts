@@ -170,6 +170,25 @@ test('while an import has not ended servers and exports are refused, and it is m
   t.deepEqual(rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
 });
 
+test('a log that no import would take is not exported', async (t) => {
+  const path = scratch(t);
+  const cases: [string, string, RegExp][] = [
+    [
+      'foreign',
+      'text',
+      /^event 0 of stream "foreign", at position 1, cannot be exported: stream "foreign" is none of Memoir/,
+    ],
+    ['joblog-big', 'x'.repeat(32 * 1024 * 1024), /cannot be exported: it is longer than 33554432 bytes$/],
+  ];
+  for (const [stream, content, message] of cases) {
+    const file = path(`${stream}.sqlite`);
+    const store = await openSqliteStore(file, Date.now);
+    await store.append(stream, 'any', [newEvent(content)]);
+    await store.close();
+    await refused(t, fileOfSqlite(file), 'NOT_EXPORTABLE', message);
+  }
+});
+
 test('a log that a server has open is not imported into', async (t) => {
   const path = scratch(t);
   const store = await openSqliteStore(path('a.sqlite'), Date.now);
