@@ -34,7 +34,7 @@ const chunkSize = 256 * 1024;
 /**
  * The log as the bytes of a file (docs/export.md), up to where it ends now. Takes the next events from the log only when the bytes
  * before are taken, so that the memory that it takes does not grow with the log.
- * @throws MemoirError DATA_LOSS naming the event if the log holds what an import would refuse; what reading the log throws
+ * @throws MemoirError INVALID_ARGUMENT naming the event if the log holds what an import would refuse; what reading the log throws
  */
 export async function* exportOf(
   log: EventLog,
@@ -69,7 +69,7 @@ export async function* exportOf(
     } catch (error) {
       if (!(error instanceof BadLine)) throw error;
       const which = `event ${event.revision} of stream ${quote(event.stream)}, at position ${event.position},`;
-      throw new MemoirError('DATA_LOSS', 'NOT_EXPORTABLE', `${which} cannot be exported: ${error.message}`);
+      throw new MemoirError('INVALID_ARGUMENT', 'NOT_EXPORTABLE', `${which} cannot be exported: ${error.message}`);
     }
     tree.add(leafHash(event));
     add(line);

@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { writeHistory } from '../../../bench/history.js';
+import { startMemoir } from '../../../demo/program.js';
 import { MemoirError } from '../../../src/domain/errors.js';
 import { systemEdge } from '../../../src/edge.js';
 import { openKurrentImporter } from '../../../src/eventstore/kurrentdb/importer.js';
@@ -87,6 +89,29 @@ test('an import that was interrupted goes on, and one that is done does nothing'
     instanceOf: MemoirError,
     message: /its event number 901 is event 0 of stream "joblog-own".* ends before it; nothing was recorded$/,
   });
+});
+
+test('an import that is killed leaves a beginning of the log, and goes on', async (t) => {
+  const path = scratch(t);
+  const events = await historyOf(path('a.sqlite'), 1_500);
+  const bytes = await fileOfSqlite(path('a.sqlite'));
+  writeFileSync(path('log.jsonl'), bytes);
+  const { double, store } = await openOnDouble(t);
+  for (const moment of [1, 700]) {
+    const program = startMemoir(['import', '--store', double.url, path('log.jsonl')]);
+    const there = new Promise<void>((resolve) => {
+      double.log.onGrowth(() => {
+        if (double.log.records.length >= moment) resolve();
+      });
+    });
+    await Promise.race([there, program.ended()]);
+    await program.stop('SIGKILL');
+    const left = withoutPositions(await collect(store.readAll()));
+    t.true(left.length > 0 && left.length < 1_500);
+    t.deepEqual(left, withoutPositions(events.slice(0, left.length)));
+  }
+  await importFile(bytes, await importerFor(double.url), path('.'));
+  t.deepEqual(withoutPositions(await collect(store.readAll())), withoutPositions(events));
 });
 
 test('whatever breaks meanwhile, every event is recorded once and in order', async (t) => {
