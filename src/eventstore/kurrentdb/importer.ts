@@ -12,9 +12,9 @@ import { inTime } from './patience.js';
 import { openParts } from './store.js';
 import type { KurrentUrl } from './url.js';
 
-/** Most events in one append, and characters of them after which it takes no further one. */
+/** Most events in one append of several, and characters of them: below the smallest limit of servers, 1 MiB, in any script. */
 const maxEvents = 500;
-const maxCharacters = 512 * 1024;
+const maxCharacters = 256 * 1024;
 
 /** Events that follow each other in the log and are of one stream. */
 type Append = { readonly stream: string; readonly events: readonly RecordedEvent[] };
@@ -90,19 +90,20 @@ export async function openKurrentImporter(url: KurrentUrl, options: KurrentOptio
     },
     async record(events) {
       let done = 0;
-      let until = options.edge.monotonic() + patience.timings.patience;
+      let until: number | undefined;
       for (let failed = 0; ; failed++) {
         const failure = await sendInTurn(appendsOf(events.slice(done)));
         if (failure === undefined) break;
-        const refused = isFinal(failure) || failureOf(failure) === 'refused';
-        if (refused || options.edge.monotonic() >= until) throw unavailable(url.address, 'append', failure);
+        if (isFinal(failure) || failureOf(failure) === 'refused') throw unavailable(url.address, 'append', failure);
         patience.trouble('append', failure);
         await patience.pause(failed);
         const now = await recordedOf(events);
-        if (now > done) until = options.edge.monotonic() + patience.timings.patience;
+        if (now > done) until = undefined;
         // A stream that is not where it was left may be where an append has come late that was given up.
         else if (failureOf(failure) === 'wrong_revision') throw disturbed(`cannot append: ${messageOf(failure)}`);
         done = now;
+        until ??= options.edge.monotonic() + patience.timings.patience;
+        if (options.edge.monotonic() >= until) throw unavailable(url.address, 'append', failure);
       }
       position = await log.end();
     },
@@ -125,13 +126,14 @@ function appendsOf(events: readonly RecordedEvent[]): Append[] {
   let characters = 0;
   for (const event of events) {
     const open = appends.at(-1);
-    if (open?.stream === event.stream && open.events.length < maxEvents && characters < maxCharacters) {
+    const size = event.data.length + event.metadata.length;
+    if (open?.stream === event.stream && open.events.length < maxEvents && characters + size <= maxCharacters) {
       open.events.push(event);
+      characters += size;
     } else {
       appends.push({ stream: event.stream, events: [event] });
-      characters = 0;
+      characters = size;
     }
-    characters += event.data.length + event.metadata.length;
   }
   return appends;
 }

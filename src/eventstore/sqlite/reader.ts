@@ -19,7 +19,7 @@ import { commitChannel } from './writer-protocol.js';
 /** Rows that are read at once, so that no read holds the log's checkpoint up. */
 const pageSize = 1_000;
 
-/** Characters of data after which a page ends early, so that big events do not fill the memory. */
+/** Characters of data and metadata after which a page ends early, so that big events do not fill the memory. */
 const pageCharacters = 8 * 1024 * 1024;
 
 /** Events that were read at once; `end` is true if nothing followed them. */
@@ -50,7 +50,7 @@ export function openReader(path: string, db = openLogReader(path)): EventLog {
       for (const row of statement.iterate(...parameters, size) as IterableIterator<EventRow>) {
         const event = eventFromRow(path, row);
         events.push(event);
-        characters += event.data.length;
+        characters += event.data.length + event.metadata.length;
         if (characters >= pageCharacters) return { events, end: false };
       }
       return { events, end: events.length < size };

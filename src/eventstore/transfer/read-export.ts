@@ -29,7 +29,7 @@ export type ReadExportOptions = {
   readonly onEnd?: (summary: ExportSummary) => void;
 };
 
-/** Most events in a batch, and characters of data after which it takes no further one. */
+/** Most events in a batch, and characters of data and metadata after which it takes no further one. */
 const batchSize = 1_000;
 const batchCharacters = 8 * 1024 * 1024;
 
@@ -57,7 +57,7 @@ export async function* readExport(
         if (!read) continue;
         batch.events.push(read.event);
         batch.hashes.push(read.hash);
-        batch.characters += read.event.data.length;
+        batch.characters += read.event.data.length + read.event.metadata.length;
         if (batch.events.length < batchSize && batch.characters < batchCharacters) continue;
         yield batch;
         batch = newBatch(lines + 1);

@@ -59,6 +59,23 @@ test('a log goes into KurrentDB and back, with the same root, and is read there 
   await local.close();
 });
 
+test('events of one stream that follow each other are appended together, and big ones come through', async (t) => {
+  const path = scratch(t);
+  const local = await openSqliteStore(path('a.sqlite'), Date.now);
+  const texts = Array.from({ length: 700 }, (_, i) => (i % 90 === 0 ? 'ü'.repeat(300_000) : `${i}`));
+  await local.append(
+    'joblog-a',
+    'no_stream',
+    texts.map((text) => newEvent({ text })),
+  );
+  await local.append('joblog-b', 'no_stream', [newEvent({ text: 'b' })]);
+  await local.append('joblog-a', 699, [newEvent({ text: 'last' })]);
+  await local.close();
+  const { double, store } = await openOnDouble(t);
+  await importFile(await fileOfSqlite(path('a.sqlite')), await importerFor(double.url), path('.'));
+  t.deepEqual(withoutPositions(await collect(store.readAll())), withoutPositions(await eventsIn(path('a.sqlite'))));
+});
+
 test('from one cluster to another the times are those of the first', async (t) => {
   const path = scratch(t);
   const events = await historyOf(path('a.sqlite'), 300);
