@@ -33,13 +33,18 @@ export type GrowingTree = {
   addSubtree(root: Uint8Array, leaves: number): void;
   /** The Merkle tree hash of all leaves so far. */
   root(): Buffer;
+  /** Another tree with the same leaves. */
+  copy(): GrowingTree;
 };
 
 /** Starts without leaves. Takes constant time a leaf and 32 bytes for each binary digit of the size (RFC 6962, section 2.1). */
 export function growingTree(): GrowingTree {
-  // Roots of complete subtrees from left to right; their sizes are the binary digits of `size`, so that they descend.
-  const complete: Uint8Array[] = [];
-  let size = 0;
+  return grownTree([], 0);
+}
+
+/** `complete` are the roots of complete subtrees from left to right; their sizes are the binary digits of `size`, so that they descend. */
+function grownTree(complete: Uint8Array[], start: number): GrowingTree {
+  let size = start;
 
   function addSubtree(root: Uint8Array, leaves: number): void {
     let merged = root;
@@ -53,10 +58,16 @@ export function growingTree(): GrowingTree {
     size: () => size,
     add: (leaf) => addSubtree(leaf, 1),
     addSubtree,
+    copy: () => grownTree([...complete], size),
     root() {
       const last = complete.at(-1);
       if (!last) return emptyRoot;
       return complete.slice(0, -1).reduceRight<Buffer>((right, left) => nodeHash(left, right), Buffer.from(last));
     },
   };
+}
+
+/** Adds leaves to a tree: their hashes, one after the other. */
+export function addLeaves(tree: GrowingTree, hashes: Uint8Array): void {
+  for (let at = 0; at < hashes.length; at += hashLength) tree.add(hashes.subarray(at, at + hashLength));
 }

@@ -1,0 +1,82 @@
+import { Worker } from 'node:worker_threads';
+import type { LeafPage } from '../../domain/log-tree/leaf-page.js';
+import type { LeafAnswer, LeafQuestion } from './leaf-protocol.js';
+import { openLogReader } from './schema.js';
+
+/** Positions that a thread is asked for at once: a multiple of the leaves in a tile, so that the roots of tiles can be used. */
+const rangeLength = 2_048;
+
+/** Ranges that are read ahead for each thread, so that none waits for the one that takes the pages. */
+const ahead = 3;
+
+/** How a log is read. */
+export type LeafPagesOptions = {
+  /** Threads that read; as many as can read at once. */
+  readonly threads: number;
+  /** Position of the last event to read. */
+  readonly end: number;
+};
+
+/**
+ * The events of the log at `path` as leaves, in order, read and hashed by threads of their own. Memory does not grow with the log.
+ * @throws what a thread throws, as where the file cannot be opened
+ */
+export async function* sqliteLeafPages(path: string, { threads, end }: LeafPagesOptions): AsyncGenerator<LeafPage> {
+  const db = openLogReader(path);
+  const following = db.prepare('SELECT position FROM event WHERE position > ? ORDER BY position LIMIT 1').pluck();
+  const readers = Array.from({ length: threads }, () => leafThread(path));
+  const asked: Promise<LeafPage>[] = [];
+  let turn = 0;
+  let after = 0;
+  try {
+    for (;;) {
+      while (after < end && asked.length < threads * ahead) {
+        const to = Math.min(end, after + rangeLength);
+        const page = (readers[turn++ % threads] as LeafThread).ask({ after, to });
+        // It may fail before it is waited for.
+        page.catch(() => undefined);
+        asked.push(page);
+        after = to;
+      }
+      const page = await asked.shift();
+      if (!page) return;
+      if (page.positions.length > 0) yield page;
+      // Where nothing stands for long, as after a row whose position was changed to a huge one, it is passed over at once.
+      else if (after < end) {
+        const next = following.get(after) as number | undefined;
+        if (next !== undefined) after = Math.max(after, next - 1 - ((next - 1) % rangeLength));
+      }
+    }
+  } finally {
+    await Promise.all(readers.map((reader) => reader.close()));
+    db.close();
+  }
+}
+
+type LeafThread = {
+  ask(question: LeafQuestion): Promise<LeafPage>;
+  close(): Promise<unknown>;
+};
+
+function leafThread(path: string): LeafThread {
+  const thread = new Worker(new URL('./leaf-thread.js', import.meta.url), { workerData: { path } });
+  const waiting: { readonly resolve: (page: LeafPage) => void; readonly reject: (error: Error) => void }[] = [];
+  let failed: Error | undefined;
+  const fail = (error: Error) => {
+    failed ??= error;
+    for (const { reject } of waiting.splice(0)) reject(failed);
+  };
+  thread.on('message', (page: LeafAnswer) => waiting.shift()?.resolve(page));
+  thread.on('error', fail);
+  thread.on('exit', () => fail(new Error(`a thread that read the event log ${path} has ended`)));
+  return {
+    ask(question) {
+      if (failed) return Promise.reject(failed);
+      return new Promise((resolve, reject) => {
+        waiting.push({ resolve, reject });
+        thread.postMessage(question);
+      });
+    },
+    close: () => thread.terminate(),
+  };
+}

@@ -1,0 +1,47 @@
+import { openLogReader } from './schema.js';
+
+/** A log in which single rows may be damaged. */
+export type UncheckedLog = {
+  /** Position of the last event that a safe integer can name; 0 if there is none. */
+  end(): number;
+  /** The row at a position, as far as it can be read; undefined if there is none or it cannot. */
+  eventAt(position: number): { readonly stream: string; readonly revision: number; readonly type: string } | undefined;
+  /** Rows that are at no position of the log, where readers of the whole log never come, as lines of text. */
+  strays(): readonly string[];
+  close(): void;
+};
+
+/** Opens the log at `path`, which another process may be writing. Throws if it is no log that can be read at all. */
+export function openUncheckedLog(path: string): UncheckedLog {
+  const db = openLogReader(path);
+  try {
+    const end = db.prepare('SELECT max(position) FROM event WHERE position <= ?').pluck();
+    const at = db.prepare('SELECT stream, revision, type FROM event WHERE position = ?');
+    const below = db.prepare('SELECT position, stream, revision FROM event WHERE position < 1 LIMIT 10').raw();
+    const above = db
+      .prepare('SELECT position, stream, revision FROM event WHERE position > ? LIMIT 10')
+      .raw()
+      .safeIntegers();
+    return {
+      end: () => (end.get(Number.MAX_SAFE_INTEGER) as number | null) ?? 0,
+      eventAt(position) {
+        try {
+          const row = at.get(position) as { stream: unknown; revision: unknown; type: unknown } | undefined;
+          return row && { stream: String(row.stream), revision: Number(row.revision), type: String(row.type) };
+        } catch {
+          return undefined;
+        }
+      },
+      strays() {
+        const rows = [...below.all(), ...above.all(Number.MAX_SAFE_INTEGER)] as [unknown, unknown, unknown][];
+        return rows.map(
+          ([position, stream, revision]) => `a row at position ${position}: event ${revision} of stream ${stream}`,
+        );
+      },
+      close: () => db.close(),
+    };
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
