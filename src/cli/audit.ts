@@ -1,9 +1,19 @@
 import { Command } from 'commander';
+import { auditCheckpointCommand, auditKeyCommand } from './audit-checkpoint.js';
+import { auditConsistencyCommand } from './audit-consistency.js';
+import { auditInclusionCommand } from './audit-inclusion.js';
+import { auditVerifyCommand } from './audit-verify.js';
 
 /** `memoir audit` and its verbs, each from a file of its own. */
 export function auditCommand(): Command {
   const audit = new Command('audit').description('check what was recorded');
-  const commands: readonly Command[] = [];
+  const commands = [
+    auditCheckpointCommand(),
+    auditKeyCommand(),
+    auditConsistencyCommand(),
+    auditInclusionCommand(),
+    auditVerifyCommand(),
+  ];
   for (const command of commands) {
     command.exitOverride();
     audit.addCommand(command);

@@ -18,6 +18,8 @@ export const exitCodes = {
   permission: 5,
   /** The server cannot be reached, or cannot answer now. */
   unavailable: 6,
+  /** What was checked is not what was recorded or signed. */
+  damaged: 7,
   /** A mistake in Memoir. */
   internal: 70,
 } as const;
@@ -32,6 +34,7 @@ Exit codes:
   4   the job is in the wrong state, was changed meanwhile, or exists already
   5   permission denied
   6   the server cannot be reached or cannot answer now
+  7   what was checked is not what was recorded or signed
   70  internal error`;
 
 /** The exit code that tells of an error. */
@@ -56,6 +59,8 @@ function ofStatus(name: string): number {
     case 'PERMISSION_DENIED':
     case 'UNAUTHENTICATED':
       return exitCodes.permission;
+    case 'DATA_LOSS':
+      return exitCodes.damaged;
     case 'UNAVAILABLE':
     case 'DEADLINE_EXCEEDED':
     case 'RESOURCE_EXHAUSTED':

@@ -1,4 +1,4 @@
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { type ServerConfig, serverConfig } from '../config.js';
 import { invalid, quote } from '../domain/errors.js';
@@ -56,6 +56,15 @@ function parsed<Schema extends z.ZodType>(schema: Schema, layers: readonly Layer
   const result = schema.safeParse(values);
   if (result.success) return result.data;
   throw firstError(result.error, layers);
+}
+
+/** Where a server's checkpoint key is, by such settings; undefined if they name no data directory and no key. */
+export async function checkpointKeySettings(
+  sources: Sources,
+): Promise<{ readonly path: string; readonly origin: string | undefined } | undefined> {
+  const settings = parsed(serverConfig.partial({ data_dir: true }), await layersOf(sources));
+  const path = settings.checkpoint_key ?? (settings.data_dir && join(settings.data_dir, 'checkpoint.key'));
+  return path === undefined || path === '' ? undefined : { path, origin: settings.checkpoint_origin };
 }
 
 function firstError(error: z.ZodError, layers: readonly Layer[]): Error {

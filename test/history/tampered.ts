@@ -55,6 +55,8 @@ export type VerifyOptions = {
   /** `fresh`: made anew from the log after it was tampered with. */
   readonly kept?: 'as it was' | 'none' | 'fresh';
   readonly held?: readonly HeldCheckpoint[];
+  /** Whether SQLite checks the file too. */
+  readonly structure?: boolean;
   /** Done to the kept tree. */
   readonly spoilKept?: (db: Database.Database) => void;
 };
@@ -111,7 +113,7 @@ export async function tamperedLog(
       await again.close();
     }
     const kept = options.kept === 'none' ? undefined : openKeptTree(keptCopy);
-    const source = sqliteSource(copy, 1);
+    const source = sqliteSource(copy, { threads: 1, structure: options.structure ?? false });
     try {
       return await verifyLog(source, { held: options.held ?? held, keys: [testKey], kept });
     } finally {

@@ -331,7 +331,7 @@ test('whatever byte of the file is changed: what is not told as damage is what i
       const what = `byte ${place} of ${bytes.length}`;
       let found: VerifiedLog;
       try {
-        const source = sqliteSource(path, 1);
+        const source = sqliteSource(path, { threads: 2 });
         found = await verifyLog(source, { held: small.held, keys: [testKey] });
         await source.close();
       } catch (error) {

@@ -24,7 +24,24 @@ export function leafText({ stream, revision, id, type, recordedAt, metadata, dat
 
 /** Hash of an event in the tree: SHA-256 of a zero byte and its text in UTF-8 (RFC 6962, section 2.1). 32 bytes. */
 export function leafHash(leaf: Leaf): Buffer {
-  return hash('sha256', `\0${leafText(leaf)}`, 'buffer');
+  return leafTextHash(leafText(leaf));
+}
+
+/** Hash in the tree of the event that has a text. */
+export function leafTextHash(text: string): Buffer {
+  return hash('sha256', `\0${text}`, 'buffer');
+}
+
+/** The event that has a text; undefined if it is not the text of any. */
+export function leafOfText(text: string): Leaf | undefined {
+  const end = text.indexOf('\n');
+  try {
+    const [stream, revision, id, type, recordedAt, metadata] = JSON.parse(text.slice(0, Math.max(0, end))) as unknown[];
+    const leaf = { stream, revision, id, type, recordedAt, metadata, data: text.slice(end + 1) } as Leaf;
+    return leafText(leaf) === text ? leaf : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Writes the hash of an event, as `leafHash` gives it, to `target` at byte `at`: for many events, since to make a buffer for each takes as long as the hash. */

@@ -8,13 +8,8 @@ import { openLogReader } from './schema.js';
 export type LeafReader = {
   /** The events after position `after` up to position `to`. */
   read(after: number, to: number): LeafPage;
-  /** What SQLite finds wrong with the file's structure and its indexes, as lines of text; takes about a second for each 100 MiB. */
-  integrity(): readonly string[];
   close(): void;
 };
-
-/** Most lines of `integrity`. */
-const mostLines = 100;
 
 /** Opens the log at `path`, which another process may be writing. */
 export function openLeafReader(path: string): LeafReader {
@@ -46,10 +41,6 @@ export function openLeafReader(path: string): LeafReader {
         if (!isDamage(error)) throw error;
         return readOneByOne(after, to);
       }
-    },
-    integrity() {
-      const lines = db.pragma(`integrity_check(${mostLines})`) as { readonly integrity_check: string }[];
-      return lines.map((line) => line.integrity_check).filter((line) => line !== 'ok');
     },
     close: () => db.close(),
   };

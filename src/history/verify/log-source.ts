@@ -19,14 +19,22 @@ export type LogSource = {
   close(): Promise<void>;
 };
 
+/** How the log of an embedded store is read. */
+export type SqliteSourceOptions = {
+  /** Threads that read and hash. */
+  readonly threads: number;
+  /** Whether SQLite checks the file's structure and its indexes. */
+  readonly structure?: boolean;
+};
+
 /** The log in a file of the embedded store, read by threads; a server may be writing it. Throws if it cannot be opened. */
-export function sqliteSource(path: string, threads = 2): LogSource {
+export function sqliteSource(path: string, { threads, structure = false }: SqliteSourceOptions): LogSource {
   const log = openUncheckedLog(path);
   return {
     pages: () => sqliteLeafPages(path, { threads, end: log.end() }),
-    dense: true,
+    dense: log.dense,
     eventAt: async (position) => log.eventAt(position),
-    problems: () => log.strays(),
+    problems: () => [...log.strays(), ...(structure ? log.integrity() : [])],
     close: async () => log.close(),
   };
 }

@@ -1,0 +1,118 @@
+import { existsSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import Database from 'better-sqlite3';
+import { checkpointKeySettings } from '../config/settings.js';
+import { invalid, MemoirError, quote } from '../domain/errors.js';
+import { openCheckpoint } from '../domain/log-tree/checkpoint.js';
+import type { VerifierKey } from '../domain/log-tree/verifier-key.js';
+import { systemEdge } from '../edge.js';
+import { openLog, storeName } from '../eventstore/open-store.js';
+import { openCheckpointKey } from '../history/checkpoint-key.js';
+import { type KeptTree, openKeptTree } from '../history/verify/kept-tree.js';
+import { type LogSource, sqliteSource, storeSource } from '../history/verify/log-source.js';
+import { verifyLog } from '../history/verify/verify-log.js';
+import { keysOf, readSmall } from './audit-evidence.js';
+import type { VerifyOptions } from './audit-verify.js';
+import { exitCodes } from './exit-code.js';
+import { type LogStore, logStore, meant } from './log-store.js';
+import { note, printLine } from './output.js';
+import { printable } from './printable.js';
+import { eventCount, progressLine } from './progress-line.js';
+import { sourcesOf } from './store-options.js';
+import { verifiedJson, verifiedText } from './verify-text.js';
+
+/**
+ * Verifies a log by the checkpoints that were kept and those in it, and prints what was found. The exit code tells of damage.
+ * @throws MemoirError INVALID_ARGUMENT if a checkpoint, a key or the store is none; DATA_LOSS if a checkpoint is forged, or the log
+ * cannot be read at all
+ */
+export async function runVerify(options: VerifyOptions): Promise<void> {
+  const keys = await trustedKeys(options);
+  const held = (options.checkpoint ?? []).map((source) => ({
+    source,
+    checkpoint: openCheckpoint(readSmall(source), keys),
+  }));
+  const store = await logStore(options);
+  await meant(async () => {
+    // Before the log, which then has at least what the tree has.
+    const kept = keptTree(options, store);
+    try {
+      const source = logSource(store.url, options);
+      const line = await progressLine('opening the log', systemEdge.monotonic);
+      try {
+        const found = await verifyLog(source, { held, keys, kept }, (events) =>
+          line.set(`${eventCount(events)} verified`),
+        );
+        line.stop();
+        await printLine(options.json ? verifiedJson(found) : verifiedText(found));
+        if (found.damage.length > 0) process.exitCode = exitCodes.damaged;
+      } catch (error) {
+        throw unreadable(error, store.url);
+      } finally {
+        line.stop();
+        await source.close();
+      }
+    } finally {
+      kept?.close();
+    }
+  });
+}
+
+/** The keys that were given, or else the one that the server signs with. */
+async function trustedKeys(options: VerifyOptions): Promise<readonly VerifierKey[]> {
+  const given = keysOf(options);
+  if (given.length > 0) return given;
+  const place = await checkpointKeySettings(sourcesOf(options));
+  if (place && existsSync(place.path)) {
+    const { key } = openKey(place);
+    note(`no --key was given, so that of the data directory is trusted: ${printable(key.text)}`);
+    return [key];
+  }
+  if (options.checkpoint) throw invalid('key', 'REQUIRED', 'a checkpoint is verified by a key: give it by --key');
+  return [];
+}
+
+function openKey({ path, origin }: { readonly path: string; readonly origin: string | undefined }) {
+  try {
+    return openCheckpointKey({ path, origin, make: false });
+  } catch (error) {
+    throw invalid('key', 'BAD_KEY', (error as Error).message);
+  }
+}
+
+function keptTree(options: VerifyOptions, { url, dataDirectory }: LogStore): KeptTree | undefined {
+  const directory = dataDirectory ?? (isSqlite(url) ? dirname(storeName(url)) : undefined);
+  const path = options.history ?? (directory && join(directory, 'history.sqlite'));
+  if (path === undefined) return undefined;
+  try {
+    const kept = openKeptTree(path);
+    if (!kept && options.history !== undefined) throw new Error('there is no such file');
+    return kept;
+  } catch (error) {
+    if (options.history !== undefined) {
+      throw invalid('history', 'CANNOT_READ', `${quote(path)} cannot be used: ${(error as Error).message}`);
+    }
+    note(`the kept tree in ${quote(path)} cannot be used: ${printable((error as Error).message)}`);
+    return undefined;
+  }
+}
+
+function logSource(url: string, { threads, structure }: VerifyOptions): LogSource {
+  if (!isSqlite(url)) return storeSource(openLog(url, systemEdge, note));
+  const path = storeName(url);
+  if (!existsSync(path)) throw invalid('store', 'CANNOT_READ', `there is no event log ${quote(path)}`);
+  try {
+    return sqliteSource(realpathSync(path), { threads, structure: structure ?? false });
+  } catch (error) {
+    throw unreadable(error, url);
+  }
+}
+
+const isSqlite = (url: string) => url.startsWith('sqlite:');
+
+/** A log of which SQLite can read nothing is damage too. */
+function unreadable(error: unknown, url: string): unknown {
+  if (!(error instanceof Database.SqliteError)) return error;
+  const message = `the event log ${quote(storeName(url))} cannot be read at all: ${error.message}`;
+  return new MemoirError('DATA_LOSS', 'LOG_UNREADABLE', message, { cause: error });
+}
