@@ -5,6 +5,7 @@ import { type PastEntries, pastEntries } from './past-entries.js';
 import type { Place } from './place.js';
 import { type RecentEntries, recentEntries, type WindowLimits } from './recent-entries.js';
 import { createTurns, type Turns } from './turns.js';
+import { upToDate } from './up-to-date.js';
 
 /** What the window of the last events holds at most. */
 const usualWindow: WindowLimits = { events: 8_192, bytes: 32 * 1024 * 1024 };
@@ -30,7 +31,7 @@ export type EventHub<Message> = {
   readonly turns: Turns;
   /**
    * Counts a subscriber in, until `leave` is called once. The log is followed once for all, while there are subscribers.
-   * @throws StoreUnavailable, or MemoirError UNAVAILABLE if the read model ends
+   * @throws StoreUnavailable, or MemoirError UNAVAILABLE if the read model has ended or does not catch up
    */
   join(): { readonly following: Promise<Following<Message>>; leave(): void };
 };
@@ -62,7 +63,7 @@ export function openEventHub<Message>(
   }
 
   return {
-    past: pastEntries(store, readModel, entryOf),
+    past: pastEntries(store, (position) => upToDate(readModel, position), entryOf),
     turns: createTurns(),
     join() {
       members++;
@@ -150,6 +151,6 @@ async function lastEntries<Message>(
   const oldest = whole ? undefined : entries.shift();
   const recent = recentEntries<Message>(oldest?.place.position ?? 0, window);
   for (const entry of entries) recent.add(entry);
-  await readModel.waitFor(recent.end);
+  await upToDate(readModel, recent.end);
   return recent;
 }

@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache';
-import type { ReadModel } from '../../projections/read-model.js';
 import type { EventLog, Position, RecordedEvent } from '../eventstore/port.js';
 import { firstAfter, type LogEntry } from './log-entry.js';
 
@@ -20,7 +19,7 @@ export type PastCursor = { page: Position };
 export type PastEntries<Message> = {
   /**
    * The first event after a position; undefined if there is none now.
-   * @throws StoreUnavailable, or MemoirError UNAVAILABLE if the read model ends
+   * @throws StoreUnavailable, or what `seen` throws
    */
   after(cursor: PastCursor, position: Position): Promise<LogEntry<Message> | undefined>;
 };
@@ -31,10 +30,10 @@ type Page<Message> = {
   readonly size: number;
 };
 
-/** Readers of the past of a log. */
+/** Readers of the past of a log. `seen` resolves when the read model has come to a position. */
 export function pastEntries<Message>(
   log: Pick<EventLog, 'readAll'>,
-  readModel: Pick<ReadModel, 'waitFor'>,
+  seen: (position: Position) => Promise<void>,
   entryOf: (recorded: RecordedEvent) => LogEntry<Message>,
 ): PastEntries<Message> {
   const pages = new LRUCache<Position, Page<Message>>({ maxSize: keptBytes, sizeCalculation: ({ size }) => size + 1 });
@@ -55,7 +54,7 @@ export function pastEntries<Message>(
         if (size >= pageBytes) break;
       }
       const end = entries.at(-1)?.place.position ?? position;
-      await readModel.waitFor(end);
+      await seen(end);
       const page = { entries, end, size };
       // The last page of the log may be longer the next time.
       if (entries.length === pageEvents || size >= pageBytes) pages.set(position, page);

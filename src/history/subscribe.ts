@@ -41,7 +41,7 @@ export type Given<Message> = { readonly event: Message } | { readonly heartbeat:
  * The events of the log after a place, then those to come, until the signal aborts; each once, in the order of the log. A subscriber is
  * no more than a place: it reads from what the hub holds for all, and one that is slow falls behind into the past and comes back
  * from there. So what is not fetched costs nothing.
- * @throws StoreUnavailable, or MemoirError UNAVAILABLE if the read model ends
+ * @throws StoreUnavailable, or MemoirError UNAVAILABLE if the read model has ended or does not catch up
  */
 export async function* subscribe<Message>(
   hub: EventHub<Message>,

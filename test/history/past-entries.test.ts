@@ -28,8 +28,8 @@ function scene(count: number, size = 100) {
     facts: () => ({ readableBy: () => true }),
     message: () => recorded.position,
   });
-  const readModel = { waitFor: async (position: number) => void waited.push(position) };
-  const past = pastEntries({ readAll }, readModel, entryOf);
+  const seen = async (position: number) => void waited.push(position);
+  const past = pastEntries({ readAll }, seen, entryOf);
   async function read(from = 0): Promise<number[]> {
     const cursor = { page: from };
     const found: number[] = [];
@@ -80,7 +80,7 @@ test('a page that could not be read is read again', async (t) => {
     facts: () => ({ readableBy: () => true }),
     message: () => 1,
   });
-  const past = pastEntries({ readAll }, { waitFor: async () => undefined }, entryOf);
+  const past = pastEntries({ readAll }, async () => undefined, entryOf);
   await t.throwsAsync(past.after({ page: 0 }, 0), { message: 'away' });
   fails = false;
   t.is((await past.after({ page: 0 }, 0))?.message(), 1);

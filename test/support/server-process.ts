@@ -7,6 +7,7 @@ import type { ServerConfig } from '../../src/config.js';
 /** A real server in a process of its own. */
 export type ServerProcess = {
   readonly address: string;
+  readonly pid: number;
   /** Ends it as kill -9 does; resolves when it is gone. */
   kill(): Promise<void>;
   /** Ends it by SIGTERM; resolves with its exit code, which is 0 if it ended in good order. */
@@ -30,6 +31,7 @@ export async function startServerProcess(config: ServerConfig): Promise<ServerPr
   };
   return {
     address: said[0] as string,
+    pid: child.pid as number,
     async kill() {
       await end('SIGKILL');
     },
