@@ -74,9 +74,7 @@ async function printHistory(events: AsyncIterable<ReadHistoryResponse>, json: bo
     else if (isBareHeartbeat(event)) quiet += 1;
     else {
       await tellQuiet();
-      const [head = '', ...details] = storyLines(event, before);
-      await printLine(naming ? `${head} ${styled('dim', `[${printable(event.stream)}]`)}` : head);
-      for (const line of details) await printLine(line);
+      for (const line of naming ? namedStory(event, before) : storyLines(event, before)) await printLine(line);
       before = event;
     }
   }
@@ -85,7 +83,7 @@ async function printHistory(events: AsyncIterable<ReadHistoryResponse>, json: bo
 }
 
 /** Whether the event only extends a lease, as thousands of a long run do. */
-function isBareHeartbeat({ event }: RecordedEvent): boolean {
+export function isBareHeartbeat({ event }: RecordedEvent): boolean {
   if (event.case !== 'jobProgressed') return false;
   const { progress, progressMessage, tasksSummary } = event.value;
   return progress === undefined && progressMessage === undefined && tasksSummary === undefined;
@@ -103,6 +101,12 @@ export function storyLines(event: RecordedEvent, before: RecordedEvent | undefin
     `${styled('dim', `${instant(event.recordedAt)}${since}`)} ${styled('bold', who)} ${what}`,
     ...details.filter((line) => line !== '').map((line) => `    ${line}`),
   ];
+}
+
+/** As `storyLines`, telling also of which stream the event is. */
+export function namedStory(event: RecordedEvent, before: RecordedEvent | undefined): readonly string[] {
+  const [head, ...details] = storyLines(event, before);
+  return [`${head} ${styled('dim', `[${printable(event.stream)}]`)}`, ...details];
 }
 
 type Story = readonly [what: string, details: readonly string[]];
@@ -184,6 +188,8 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
       return [`registered docker image ${printable(value.image?.locator ?? '')}`, [imageNames(value.image)]];
     case 'imageForgotten':
       return [`forgot docker image ${printable(value.locator)}`, [`reason: ${printable(value.reason)}`]];
+    case 'jobLogAppended':
+      return ['appended to its live log', printableLines(value.text).trimEnd().split('\n')];
     default:
       return [`recorded ${printable(eventType)}, which this version of memoir does not know`, []];
   }

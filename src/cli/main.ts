@@ -20,6 +20,7 @@ import { rangeCommand, reposCommand, resolveCommand } from './repositories.js';
 import { serveCommand } from './serve.js';
 import { cancelCommand, deleteCommand, updateCommand } from './steer.js';
 import { submitCommand } from './submit.js';
+import { tailCommand } from './tail.js';
 import { workerCommand } from './worker.js';
 
 function program(): Command {
@@ -37,6 +38,7 @@ function program(): Command {
     watchCommand(),
     logCommand(),
     historyCommand(),
+    tailCommand(),
     cancelCommand(),
     updateCommand(),
     deleteCommand(),

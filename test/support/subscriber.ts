@@ -19,9 +19,9 @@ export type Subscriber = {
   /** Everything that came. */
   readonly messages: readonly SubscribeEventsResponse[];
   /** The events among it. */
-  events(): RecordedEvent[];
+  events(): readonly RecordedEvent[];
   /** Positions of these. */
-  positions(): number[];
+  positions(): readonly number[];
   /** Resolves when the condition holds after a message. Rejects with what the stream ended by, if it does first. */
   until(condition: () => boolean): Promise<void>;
   /** Resolves when the past has been given. */
@@ -36,6 +36,9 @@ export type Subscriber = {
 export function subscriber(clients: Pick<Clients, 'history'>, request: SubscribeRequest = {}): Subscriber {
   const stop = new AbortController();
   const messages: SubscribeEventsResponse[] = [];
+  const events: RecordedEvent[] = [];
+  const positions: number[] = [];
+  let heardLive = false;
   let waiting: (() => void)[] = [];
   let over = false;
   const tell = () => {
@@ -48,6 +51,12 @@ export function subscriber(clients: Pick<Clients, 'history'>, request: Subscribe
     try {
       for await (const message of clients.history.subscribeEvents(request, { signal: stop.signal })) {
         messages.push(message);
+        const { content } = message;
+        if (content.case === 'heartbeat') heardLive ||= content.value.live;
+        if (content.case === 'event') {
+          events.push(content.value);
+          positions.push(Number(content.value.position));
+        }
         tell();
       }
       return new Error('the server ended the stream without an error');
@@ -66,14 +75,12 @@ export function subscriber(clients: Pick<Clients, 'history'>, request: Subscribe
       await new Promise<void>((resolve) => waiting.push(resolve));
     }
   }
-  const events = () => messages.flatMap(({ content }) => (content.case === 'event' ? [content.value] : []));
-
   return {
     messages,
-    events,
-    positions: () => events().map(({ position }) => Number(position)),
+    events: () => events,
+    positions: () => positions,
     until,
-    live: () => until(() => messages.some(({ content }) => content.case === 'heartbeat' && content.value.live)),
+    live: () => until(() => heardLive),
     ended,
     async end() {
       stop.abort();
@@ -86,7 +93,7 @@ export function subscriber(clients: Pick<Clients, 'history'>, request: Subscribe
 export async function past(
   clients: Pick<Clients, 'history'>,
   request: SubscribeRequest = {},
-): Promise<RecordedEvent[]> {
+): Promise<readonly RecordedEvent[]> {
   const reader = subscriber(clients, { start: { case: 'beginning', value: {} }, ...request });
   await reader.live();
   await reader.end();
