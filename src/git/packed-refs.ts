@@ -1,7 +1,16 @@
 import { statSync } from 'node:fs';
 import { createPageCache, openPagedFile, type PagedFile } from './objects/paged-file.js';
 import { errno } from './problem.js';
-import { compareLine, isRefLine, type Line, type Lines, lineAround, lineEnd } from './text-lines.js';
+import {
+  compareLine,
+  isRefLine,
+  isRefStart,
+  type Line,
+  type Lines,
+  lineAround,
+  lineEnd,
+  newline,
+} from './text-lines.js';
 
 /** The `packed-refs` file of a repository as it is at the moment of each call. */
 export type PackedRefs = {
@@ -23,6 +32,8 @@ type Snapshot = {
 
 /** Time within which a second change of a file may leave its time stamps as they were, in nanoseconds. */
 const racyWindow = 50_000_000n;
+
+const space = 0x20;
 
 /** Bytes of the file that are kept in memory. */
 const keptBytes = 4 * 1024 * 1024;
@@ -139,14 +150,33 @@ function* refLines(lines: Lines): Generator<Line> {
 function sorted(file: PagedFile, hexDigits: number, fail: (what: string) => Error): Lines {
   const header = file.read(0, lineEnd(file, 0)).toString('latin1');
   if (header.startsWith('# pack-refs with:') && header.split(' ').includes('sorted')) return file;
+  const whole = file.read(0, file.size);
+  if (isSorted(whole, hexDigits)) return file;
   const found: { name: Buffer; line: Buffer }[] = [];
-  for (const line of refLines(linesOf(file.read(0, file.size)))) {
+  for (const line of refLines(linesOf(whole))) {
     parseLine(line, hexDigits, fail);
     const bytes = line.bytes.subarray(line.start - line.from, line.end - line.from);
     found.push({ name: bytes.subarray(hexDigits + 1), line: bytes });
   }
   found.sort((a, b) => Buffer.compare(a.name, b.name));
   return linesOf(Buffer.concat(found.flatMap(({ line }) => [line, Buffer.from('\n')])));
+}
+
+/** Whether refs are sound and in order, as they nearly always are though JGit and old versions of git do not say so. */
+function isSorted(whole: Buffer, hexDigits: number): boolean {
+  let before = { name: 0, end: 0 };
+  for (let start = 0; start < whole.length; ) {
+    const found = whole.indexOf(newline, start);
+    const end = found < 0 ? whole.length : found;
+    if (isRefStart(whole[start])) {
+      const name = start + hexDigits + 1;
+      if (name >= end || whole[name - 1] !== space || whole.compare(whole, before.name, before.end, name, end) <= 0)
+        return false;
+      before = { name, end };
+    }
+    start = end + 1;
+  }
+  return true;
 }
 
 function parseLine(

@@ -8,7 +8,8 @@ export type Lines = {
 /** Most lines are found in one such piece. */
 const piece = 256;
 
-const newline = 0x0a;
+/** Line feed. */
+export const newline = 0x0a;
 const numberSign = 0x23;
 const caret = 0x5e;
 
@@ -49,10 +50,14 @@ export function lineAround(lines: Lines, position: number): Line {
   return { start, end, bytes: lines.read(start, end - start), from: start };
 }
 
-/** Whether a line is neither a comment nor the peeled form of a tag. */
-export function isRefLine({ start, bytes, from }: Line): boolean {
-  const first = bytes[start - from];
+/** Whether a line that begins with a byte is neither a comment nor the peeled form of a tag. */
+export function isRefStart(first: number | undefined): boolean {
   return first !== numberSign && first !== caret;
+}
+
+/** The same of a line. */
+export function isRefLine({ start, bytes, from }: Line): boolean {
+  return isRefStart(bytes[start - from]);
 }
 
 /** Negative, zero or positive as a line from its character number `skip` on comes before, is, or comes after the given text. */
