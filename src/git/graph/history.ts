@@ -108,6 +108,7 @@ export function createHistory({
     );
     const result = load.result.then(({ graph: resident, source, imported: read, written }) => {
       graph = createCommitGraph(resident);
+      usedAt = monotonic();
       const milliseconds = Math.round(performance.now() - begun);
       log.info(
         { repository: name, commits: resident.count, source, imported: read, written, milliseconds },
