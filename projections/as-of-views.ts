@@ -121,6 +121,7 @@ export const asOfViews = `
   CREATE TEMP VIEW candidate AS SELECT ${columns(candidateColumns)} FROM ${living('candidate')};
   CREATE TEMP VIEW address AS SELECT now.key, now.gave, now.job FROM main.address AS now
     WHERE now.job <= ${at} AND (now.gave = 0 OR (SELECT finished FROM history.job_life WHERE job = now.job) <= ${at});
+  CREATE TEMP VIEW projection AS SELECT now.name, ${at} AS position FROM main.projection AS now;
   CREATE TEMP VIEW product AS SELECT now.position, now.job FROM main.product AS now WHERE now.position <= ${at};
   CREATE TEMP VIEW exclusion AS
     SELECT now.position, now.id, now.repository, now.exclusion, iif(${lifted}, now.changed, now.position) AS changed,

@@ -3,10 +3,11 @@ import type { JobFilter } from '../src/domain/filters/filter.js';
 import { filterFailure } from '../src/domain/filters/matches.js';
 import type { CandidateFacts } from '../src/domain/reuse.js';
 import type { Position } from '../src/eventstore/port.js';
+import { checkpointOf } from './checkpoint.js';
 import { compileFilters } from './job-filters.js';
-import { type JobRow, jobFromRow } from './jobs.js';
+import { type JobRow, jobFromRow, jobs } from './jobs.js';
 import { type Readers, readableBy } from './readers.js';
-import { type CandidateRow, candidateColumns, factsFromRow, ofParameters } from './reuse-index.js';
+import { type CandidateRow, candidateColumns, factsFromRow, ofParameters, reuseIndex } from './reuse-index.js';
 import { joined, type Sql, sql } from './sql.js';
 import { Overdue, type Watched } from './watched.js';
 
@@ -31,6 +32,8 @@ export type FilteredCandidates = {
   readonly candidates: readonly CandidateFacts[];
   /** How many more there are that do not match. */
   readonly unlisted: number;
+  /** Both are those of the log up to here. */
+  readonly position: Position;
 };
 
 /**
@@ -42,6 +45,7 @@ export function candidatesByFilters(
   { parametersDigest, filters, readers, listed }: CandidatesQuery,
   watched: Watched,
 ): FilteredCandidates {
+  const position = checkpointOf(db, [jobs.name, reuseIndex.name])();
   const { where, tests } = compileFilters(filters);
   const digest = sql(ofParameters, parametersDigest, parametersDigest);
   const those = [watched.each('candidate.position'), digest, readableBy(readers)];
@@ -67,7 +71,7 @@ export function candidatesByFilters(
     .statement(db, `SELECT count(*) FROM ${from} WHERE ${count.text}`)
     .pluck()
     .get(...count.values) as number;
-  return { candidates: candidates.map(({ facts }) => facts), unlisted: total - candidates.length };
+  return { candidates: candidates.map(({ facts }) => facts), unlisted: total - candidates.length, position };
 }
 
 type Placed<Row> = Row & { readonly position: number };

@@ -1,5 +1,8 @@
 import type Database from 'better-sqlite3';
-import { ofParameters } from './reuse-index.js';
+import type { Position } from '../src/eventstore/port.js';
+import { checkpointOf } from './checkpoint.js';
+import { jobs } from './jobs.js';
+import { ofParameters, reuseIndex } from './reuse-index.js';
 import type { Watched } from './watched.js';
 
 /** Which values are wanted: those of a field in all jobs, or of a commit in the jobs with some parameters. Plain data. */
@@ -8,13 +11,28 @@ export type ValuesQuery = {
   readonly parametersDigest: string | undefined;
 };
 
+/** Values, and the position of the log whose jobs have them. */
+export type Values = { readonly values: readonly string[]; readonly position: Position };
+
 /**
  * The different values of a field, without the empty one.
  * @throws Overdue if the time is up
  */
-export function distinctValues(db: Database.Database, query: ValuesQuery, watched: Watched): readonly string[] {
+export function distinctValues(db: Database.Database, query: ValuesQuery, watched: Watched): Values {
+  const position = checkpointOf(db, [jobs.name, reuseIndex.name])();
   const { field, parametersDigest } = query;
-  if (parametersDigest === undefined) return allValues(db, field, watched);
+  const values =
+    parametersDigest === undefined
+      ? allValues(db, field, watched)
+      : valuesAmong(db, { field, parametersDigest }, watched);
+  return { values, position };
+}
+
+function valuesAmong(
+  db: Database.Database,
+  { field, parametersDigest }: Pick<ValuesQuery, 'field'> & { readonly parametersDigest: string },
+  watched: Watched,
+): string[] {
   const each = watched.each('candidate.position');
   const text = `SELECT DISTINCT ${field} FROM candidate WHERE (${each.text}) AND ${ofParameters} AND ${field} <> ''`;
   return watched.statement(db, text).pluck().all(parametersDigest, parametersDigest) as string[];

@@ -1,7 +1,7 @@
 import { MemoirError } from '../src/domain/errors.js';
 import type { PastFiles } from './as-of.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
-import type { ValuesQuery } from './distinct-values.js';
+import type { Values, ValuesQuery } from './distinct-values.js';
 import type { ListPage, ListQuery } from './job-list.js';
 import { Dropped, LaneFull, openListLane, TookTooLong } from './list-lane.js';
 import type { ListAnswers, ListQuestion } from './list-protocol.js';
@@ -25,7 +25,7 @@ export type JobLists = {
   /** The candidates of a request with filters. */
   candidates(query: CandidatesQuery): Promise<FilteredCandidates>;
   /** The different values of a field. */
-  values(query: ValuesQuery): Promise<readonly string[]>;
+  values(query: ValuesQuery): Promise<Values>;
   close(): Promise<void>;
 };
 

@@ -1,6 +1,6 @@
 import type { PastFiles } from './as-of.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
-import type { ValuesQuery } from './distinct-values.js';
+import type { Values, ValuesQuery } from './distinct-values.js';
 import type { ListPage, ListQuery } from './job-list.js';
 
 /** What a thread for lists is started with. */
@@ -20,7 +20,7 @@ export type ListQuestion =
 export type ListAnswers = {
   readonly list: ListPage;
   readonly candidates: FilteredCandidates;
-  readonly values: readonly string[];
+  readonly values: Values;
 };
 
 /** What a thread is sent. */

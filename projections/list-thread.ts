@@ -45,7 +45,7 @@ function answerTo({ kind, query }: ListQuestion) {
       return db.transaction(() => candidatesByFilters(db, query, watched))();
     }
     case 'values':
-      return distinctValues(now, query, watchedNow);
+      return now.transaction(() => distinctValues(now, query, watchedNow))();
   }
 }
 

@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import { JobState } from '../gen/memoir/jobs/v1/job_pb.js';
 import type { CandidateFacts } from '../src/domain/reuse.js';
+import { checkpointOf } from './checkpoint.js';
 import type { Projection } from './projection.js';
 
 /** The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested. */
@@ -104,13 +105,23 @@ export function reuseQueries(db: Database.Database) {
   const ofComputation = db.prepare(`
     SELECT ${candidateColumns}
     FROM candidate WHERE ${ofDigest} ORDER BY run_number`);
-  const lastRun = db.prepare(`SELECT max(run_number) FROM candidate WHERE ${ofDigest}`).pluck();
+  const last = db.prepare(`SELECT max(run_number) FROM candidate WHERE ${ofDigest}`).pluck();
+  const checkpoint = checkpointOf(db, [reuseIndex.name]);
+  const candidates = (computationDigest: string): CandidateFacts[] =>
+    (ofComputation.all(computationDigest, computationDigest) as CandidateRow[]).map(factsFromRow);
+  const lastRun = (computationDigest: string) => (last.get(computationDigest, computationDigest) as number | null) ?? 0;
+  const runs = db.transaction((digest: string) => ({
+    candidates: candidates(digest),
+    lastRun: lastRun(digest),
+    position: checkpoint(),
+  }));
   return {
     /** All jobs of a computation, oldest first. */
-    candidates: (computationDigest: string): CandidateFacts[] =>
-      (ofComputation.all(computationDigest, computationDigest) as CandidateRow[]).map(factsFromRow),
+    candidates,
     /** Number of the last run of a computation; 0 if there is none. */
-    lastRun: (computationDigest: string) => (lastRun.get(computationDigest, computationDigest) as number | null) ?? 0,
+    lastRun,
+    /** Both, and the position of the log that they are of. */
+    runs: (computationDigest: string) => runs(computationDigest),
   };
 }
 

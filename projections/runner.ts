@@ -27,7 +27,7 @@ export type RunnerOptions = {
 };
 
 /** What no projection looks at; a decision may be hundreds of times as big as the rest of its event. */
-const unprojected = ['decision'];
+const unprojected = ['decision', 'basis'];
 
 type Handler = (event: MemoirEvent, recorded: RecordedEvent) => void;
 

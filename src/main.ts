@@ -34,6 +34,7 @@ import { openJobStreams } from './jobs/job-streams.js';
 import { type CommitKeeping, keepCommits } from './jobs/keep-commits.js';
 import { watchLeases } from './jobs/leases.js';
 import { ownWrites } from './jobs/own-writes.js';
+import { settlingStore } from './jobs/settling-store.js';
 import { openPolicyFile } from './policy/policy-file.js';
 import { historyLimits, remoteRules, repositoryPlaces } from './repository-places.js';
 import { type AuditParts, auditService } from './rpc/audit-service.js';
@@ -97,7 +98,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
       histories: historyLimits(config),
     });
     closers.push(() => repositories.close());
-    const store = await openStore(storeUrl, edge, (message) => logger.warn(message));
+    const { store, settled } = await settlingStore(await openStore(storeUrl, edge, (message) => logger.warn(message)));
     closers.push(() => store.close());
     const readModelPath = join(config.data_dir, 'read-model.sqlite');
     const readModel = await openReadModel(storeUrl, readModelPath);
@@ -107,7 +108,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     closers.push(() => history.close());
     const lists = openJobLists(files, config.list_time_limit * 1_000);
     closers.push(() => lists.close());
-    const written = ownWrites(readModel);
+    const written = ownWrites(readModel, settled);
     const parts = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const keeping = config.keep_commits
       ? startKeeping(gitDirectory, { readModel, repositories, edge }, logger)

@@ -1,5 +1,6 @@
 import type { PastReads } from '../../projections/as-of.js';
 import { mentionsOf } from '../domain/lineage.js';
+import type { Position } from '../eventstore/port.js';
 import type { CommitRanges } from './commit-ranges.js';
 import { exclusionDetail } from './exclusion-detail.js';
 import { learnCandidates } from './learn-candidates.js';
@@ -45,9 +46,11 @@ export function exclusionRulesAsOf(
   { standing, cascading }: StandingThen,
   reads: Pick<PastReads, 'lineage' | 'exclusions' | 'jobs'>,
   ranges: CommitRanges,
-): Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf'> {
+  position: Position,
+): Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf' | 'position'> {
   return {
     any: () => standing.size() > 0,
+    position: () => ({ standing: position, changed: position, followed: position }),
     async ruleFor(question) {
       if (standing.size() === 0) return undefined;
       const { repository, parameters } = question;

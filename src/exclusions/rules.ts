@@ -44,6 +44,16 @@ export type ExcludedBy = {
 /** Tells by which exclusion a candidate is ruled out. */
 export type ExclusionRule = (candidate: Questioned) => ExcludedBy | undefined;
 
+/** Positions of the log that the rules are of. */
+export type RulesPosition = {
+  /** The exclusions are those up to here. */
+  readonly standing: Position;
+  /** The last of them that was ordered or lifted. */
+  readonly changed: Position;
+  /** What those with cascade hit through other jobs is that up to here; undefined if there are none. */
+  readonly followed: Position | undefined;
+};
+
 /** The standing exclusions as decisions obey them. */
 export type ExclusionRules = {
   /** False if there certainly is none; costs nothing. */
@@ -69,8 +79,8 @@ export type ExclusionRules = {
   current(): Promise<void>;
   /** Those that stand and have the same target. */
   alike(exclusion: Held): readonly Held[];
-  /** What the rules know: exclusions up to a position of the log, and what they hit through others up to another. */
-  position(): { readonly standing: Position; readonly followed: Position | undefined };
+  /** Of which moment the rules are. */
+  position(): RulesPosition;
 };
 
 /** What the rules work with. */
@@ -160,6 +170,11 @@ export function exclusionRules({ readModel, written, repositories }: RulesContex
     recorded: (position) => written.note(ownKey, position),
     current: takenIn,
     alike: standing.alike,
-    position: () => ({ standing: seen, followed: cascading.followedTo() }),
+    // Unless one was told of that is not taken in yet, nothing was missed up to where the read model is.
+    position: () => ({
+      standing: stale || refreshing ? seen : Math.max(seen, readModel.position()),
+      changed: seen,
+      followed: cascading.followedTo(),
+    }),
   };
 }

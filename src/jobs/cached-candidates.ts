@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { CandidateFacts } from '../domain/reuse.js';
+import type { Position } from '../eventstore/port.js';
 import type { DecidingContext } from './context.js';
 
 /** How many candidates are kept. */
@@ -11,6 +12,8 @@ export type Runs = {
   readonly candidates: readonly CandidateFacts[];
   /** Number of the last of them, or of an earlier one; 0 if there is none. */
   readonly lastRun: number;
+  /** Both are those of the log up to here. */
+  readonly position: Position;
 };
 
 /**
@@ -18,11 +21,7 @@ export type Runs = {
  * changes one of them: a computation that is asked for again and again is then answered from memory.
  */
 export function cachedCandidates({ store, readModel, written }: DecidingContext): (computationDigest: string) => Runs {
-  const read = (computationDigest: string): Runs => {
-    // First, since the thread of the projections may add a run between the two: the next run must then collide.
-    const lastRun = readModel.candidates.lastRun(computationDigest);
-    return { lastRun, candidates: readModel.candidates.candidates(computationDigest) };
-  };
+  const read = (computationDigest: string): Runs => readModel.candidates.runs(computationDigest);
   if (!store.exclusive) return read;
   const cache = new LRUCache<string, Runs>({
     maxSize: kept,
@@ -31,7 +30,8 @@ export function cachedCandidates({ store, readModel, written }: DecidingContext)
   written.onNote((key) => void cache.delete(key));
   return (computationDigest) => {
     const known = cache.get(computationDigest);
-    if (known) return known;
+    // Nothing that was noted since was of this computation.
+    if (known) return { ...known, position: Math.max(known.position, written.noted()) };
     const runs = read(computationDigest);
     // A write that the index does not have yet would be missed until the next one.
     if (!written.pending(computationDigest)) cache.set(computationDigest, runs);

@@ -34,6 +34,7 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
       seen: async () => undefined,
       catchUp: async () => undefined,
       onNote: () => undefined,
+      noted: () => position,
     },
     streams: {
       current: () => undefined,

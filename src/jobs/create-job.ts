@@ -7,13 +7,13 @@ import { type CreateJobRequest, CreateJobRequestSchema } from '../../gen/memoir/
 import { jcsDigest, jobUuid } from '../domain/computation.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { JobRecord } from '../domain/job.js';
-import type { CandidateFacts, ReuseDecision } from '../domain/reuse.js';
 import { reuseStream } from '../domain/streams.js';
 import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller, JobsContext } from './context.js';
+import { basisMessage } from './decision-basis.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
 import { eventOfCall } from './event-of-call.js';
-import type { FindReusable } from './find-reusable.js';
+import type { FindReusable, Found } from './find-reusable.js';
 import { keyedLock } from './keyed-lock.js';
 import { resolveRequest, type Wanted } from './wanted.js';
 
@@ -36,7 +36,7 @@ export type CreateJob = (caller: Caller, request: CreateJobRequest) => Promise<A
 type Request = { readonly caller: Caller; readonly request: CreateJobRequest; readonly digest: string };
 
 /** A decision for a past job. */
-type Reusable = { readonly decision: ReuseDecision<CandidateFacts>; readonly record: JobRecord };
+type Reusable = Found & { readonly record: JobRecord };
 
 /**
  * Makes the use case CreateJob. It is exactly-once without a lock that others share: run n of a computation is appended to a
@@ -84,22 +84,22 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
   async function answer(asked: Request): Promise<Answer> {
     const wanted = await resolveRequest(context, asked.caller, asked.request);
     const found = asked.request.findOrCreate ? await find(wanted) : undefined;
-    if (found?.record) return recordReuse(wanted, found.decision, found.record);
+    if (found && isReusable(found)) return recordReuse(wanted, found);
     const made = await serially(wanted.digests.computation, () => findOrCreate(asked, wanted));
-    return 'job' in made ? made : recordReuse(wanted, made.decision, made.record);
+    return 'job' in made ? made : recordReuse(wanted, made);
   }
 
   async function findOrCreate(asked: Request, wanted: Wanted): Promise<Answer | Reusable> {
     for (let i = 0; i < maxAttempts; i++) {
       const found = asked.request.findOrCreate ? await find(wanted) : undefined;
-      if (found?.record) return { decision: found.decision, record: found.record };
+      if (found && isReusable(found)) return found;
       await written.seen(wanted.digests.computation);
       const lastRun = found?.lastRun ?? readModel.candidates.lastRun(wanted.digests.computation);
       // Another server may have made the job since the submit_id was looked up, and its run would be counted in.
       const earlier = asked.digest === '' || store.exclusive ? undefined : await retry(asked);
       if (earlier) return earlier;
       try {
-        return await createRun(asked, wanted, lastRun + 1, found?.decision);
+        return await createRun(asked, wanted, lastRun + 1, found);
       } catch (error) {
         if (!(error instanceof WrongExpectedRevision)) throw error;
       }
@@ -114,18 +114,21 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     asked: Request,
     wanted: Wanted,
     runNumber: number,
-    found: ReuseDecision<CandidateFacts> | undefined,
+    found: Found | undefined,
   ): Promise<Answer> {
     const uuid = jobUuid(wanted.digests.computation, runNumber);
-    const decision = found ? createdNoMatch(uuid, found, wanted.resolutions) : createdAsAsked(uuid, wanted.resolutions);
+    const decision = found
+      ? createdNoMatch(uuid, found.decision, wanted.resolutions)
+      : createdAsAsked(uuid, wanted.resolutions);
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
+    if (found) event.basis = basisMessage(wanted, found.basis);
     const { record, position } = await streams.request(asked.caller, event);
     if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
     context.keepCommit?.({ uuid, repository: record.job.repository, commit: record.job.scriptVersion });
     return { job: record.job, reused: false, decision, position };
   }
 
-  async function recordReuse(wanted: Wanted, found: ReuseDecision<CandidateFacts>, record: JobRecord): Promise<Answer> {
+  async function recordReuse(wanted: Wanted, { decision: found, record, basis }: Reusable): Promise<Answer> {
     const { caller, request, commit } = wanted;
     const { job } = record;
     const decision = reused(record.job, found, wanted.resolutions);
@@ -137,12 +140,17 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       submitId: request.submitId,
       decision,
       reusedAt: timestampFromMs(edge.now()),
+      basis: basisMessage(wanted, basis),
     });
     const { position } = await store.append(reuseStream(job.uuid), 'any', [eventOfCall(context, caller, event)]);
     return { job, reused: true, decision, position };
   }
 
   return createJob;
+}
+
+function isReusable(found: Found): found is Reusable {
+  return found.record !== undefined;
 }
 
 function requested(

@@ -19,6 +19,6 @@ export async function explainReuseAsOf(
   const reads = history.at(position);
   const time = (await store.eventAt(position))?.recordedAt ?? history.times.latest(position);
   const then = contextAsOf(context, { position, time, reads });
-  const rules = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, commitRanges(repositories));
+  const rules = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, commitRanges(repositories), position);
   return explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);
 }

@@ -3,6 +3,7 @@ import type { ValuesQuery } from '../../projections/distinct-values.js';
 import { jobFields } from '../domain/filters/field.js';
 import type { CheckedFilters, JobFilter, NamedSet } from '../domain/filters/filter.js';
 import { placeOfCommits } from '../domain/filters/parse-filters.js';
+import type { Position } from '../eventstore/port.js';
 import type { CommitRange, Repositories } from '../git/port.js';
 import type { Caller, DecidingContext } from './context.js';
 import { checkKnows } from './permit.js';
@@ -29,7 +30,14 @@ export type ResolvedFilters = {
    * those that jobs have, which are fewer than the range has.
    */
   now(): Promise<readonly JobFilter[]>;
+  /** The commits that filters stand for, by the place of the filter. */
+  readonly commits: readonly CommitsOfFilter[];
+  /** Position of the log whose jobs the last `now` named commits of, the least if there were several; undefined if it named none. */
+  commitsOf(): Position | undefined;
 };
+
+/** What a filter on commits stands for: these, or the ranges that begin at them and end at another. */
+export type CommitsOfFilter = { readonly filter: number; readonly commits: readonly string[]; readonly end?: string };
 
 /** How many times a commit is looked up in a range before others have their turn. */
 const slice = 20_000;
@@ -46,10 +54,13 @@ export async function resolveSets(
   options: SetsOptions = {},
 ): Promise<ResolvedFilters> {
   const resolutions: ResolvedName[] = [];
+  const commits: CommitsOfFilter[] = [];
   const sets: { readonly set: NamedSet; readonly values: SetValues['values'] }[] = [];
+  let commitsOf: Position | undefined;
   for (const set of checked.sets) {
     if (set.field === 'script_version') checkKnows(caller, placeOfCommits(set, checked));
-    const { values, resolved } = await valuesOf(context, set, checked, options);
+    const { values, resolved, meant } = await valuesOf(context, set, checked, options);
+    if (meant) commits.push({ filter: set.index, ...meant });
     for (const [i, given] of set.names.entries()) {
       resolutions.push({ field: `filters[${set.index}]`, given, resolved: resolved[i] ?? '' });
     }
@@ -57,16 +68,27 @@ export async function resolveSets(
   }
   return {
     resolutions,
+    commits,
+    commitsOf: () => commitsOf,
     async now() {
       const filters = [...checked.plain];
-      for (const { set, values } of sets) filters.push(asFilter(set, await values()));
+      commitsOf = undefined;
+      for (const { set, values } of sets) {
+        const those = await values();
+        filters.push(asFilter(set, those.values));
+        if (those.position !== undefined) commitsOf = Math.min(commitsOf ?? those.position, those.position);
+      }
       return filters.sort((a, b) => a.index - b.index);
     },
   };
 }
 
 /** The values of a set, and what each of its names resolved to, for people. */
-type SetValues = { readonly values: () => Promise<readonly string[]>; readonly resolved: readonly string[] };
+type SetValues = {
+  readonly values: () => Promise<{ readonly values: readonly string[]; readonly position?: Position }>;
+  readonly resolved: readonly string[];
+  readonly meant?: Omit<CommitsOfFilter, 'filter'>;
+};
 
 function valuesOf(
   context: SetsContext,
@@ -97,10 +119,11 @@ function asFilter({ index, text, field, operator }: NamedSet, values: readonly s
 }
 
 async function locators(images: SetsContext['images'], { names }: NamedSet): Promise<SetValues> {
-  const found = await Promise.all(names.map((name) => images.locators(name)));
-  const values = [...new Set(found.flatMap((those) => [...those]))];
+  const find = () => Promise.all(names.map((name) => images.locators(name)));
+  const found = await find();
   return {
-    values: async () => values,
+    // Anew, so that they are of the moment of the jobs.
+    values: async () => ({ values: [...new Set((await find()).flatMap((those) => [...those]))] }),
     resolved: found.map(({ size }) => `${size} ${size === 1 ? 'image' : 'images'}`),
   };
 }
@@ -110,7 +133,7 @@ async function commits(repositories: Repositories, repository: string, set: Name
   const resolved: string[] = [];
   for (const name of set.names) resolved.push(await repositories.resolve(repository, name, { field }));
   const values = [...new Set(resolved)];
-  return { values: async () => values, resolved };
+  return { values: async () => ({ values }), resolved, meant: { commits: values } };
 }
 
 async function commitsInRanges(
@@ -129,7 +152,12 @@ async function commitsInRanges(
   }
   const query: ValuesQuery = { field: set.field as ValuesQuery['field'], parametersDigest };
   return {
-    values: async () => (ranges.length === 0 ? [] : within(ranges, await lists.values(query))),
+    async values() {
+      if (ranges.length === 0) return { values: [] };
+      const { values, position } = await lists.values(query);
+      return { values: await within(ranges, values), position };
+    },
+    ...(ranges[0] && { meant: { commits: ranges.map(({ minimum }) => minimum ?? ''), end: ranges[0].end } }),
     resolved: ranges.map(({ size, minimum, end: last }) => {
       return `${size} ${size === 1 ? 'commit' : 'commits'} from ${minimum} to ${own === undefined ? 'HEAD, ' : ''}${last}`;
     }),

@@ -5,9 +5,11 @@ import type { JobFilter } from '../domain/filters/filter.js';
 import { filterFailure } from '../domain/filters/matches.js';
 import type { JobRecord } from '../domain/job.js';
 import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../domain/reuse.js';
+import type { Position } from '../eventstore/port.js';
 import type { ExclusionRules } from '../exclusions/rules.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { DecidingContext } from './context.js';
+import type { Basis, FreshCandidate } from './decision-basis.js';
 import type { ResolvedFilters } from './filter-sets.js';
 import { readersOf } from './readers.js';
 import type { Wanted } from './wanted.js';
@@ -24,6 +26,8 @@ export type Found = {
    * does not know of, makes the creation of the next one collide.
    */
   readonly lastRun: number;
+  /** What the decision was taken from. */
+  readonly basis: Basis;
 };
 
 /**
@@ -38,6 +42,9 @@ type Candidates = {
   readonly unlisted?: number;
   readonly again: (record: JobRecord, before: CandidateFacts) => CandidateFacts;
   readonly lastRun: number;
+  readonly position: Position;
+  /** With filters, what else decided which jobs are candidates. */
+  readonly filtered?: Pick<Basis, 'commits' | 'known'>;
 };
 
 /**
@@ -46,7 +53,7 @@ type Candidates = {
  */
 export function reusableFinder(
   context: DecidingContext,
-  exclusions: Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf'>,
+  exclusions: Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf' | 'position'>,
 ): FindReusable {
   const { store, readModel, streams, written, lists } = context;
   const candidatesOf = cachedCandidates(context);
@@ -59,18 +66,24 @@ export function reusableFinder(
   }
 
   /** Heartbeats are not in the index: they would make every one of them a write there. */
-  async function withHeartbeats({ candidates, again }: Candidates): Promise<readonly CandidateFacts[]> {
+  async function withHeartbeats(
+    { candidates, again }: Candidates,
+    looked: FreshCandidate[],
+  ): Promise<readonly CandidateFacts[]> {
     return Promise.all(
-      candidates.map(async (candidate) =>
-        candidate.state === JobState.RUNNING ? again(await fresh(candidate.uuid), candidate) : candidate,
-      ),
+      candidates.map(async (candidate) => {
+        if (candidate.state !== JobState.RUNNING) return candidate;
+        const record = await fresh(candidate.uuid);
+        looked.push({ uuid: candidate.uuid, revision: record.job.revision });
+        return again(record, candidate);
+      }),
     );
   }
 
   function sameComputation(wanted: Wanted): Candidates {
     const { computation } = wanted.digests;
-    const { candidates, lastRun } = candidatesOf(computation);
-    return { candidates: visible(wanted, candidates), again: (record) => factsOf(record), lastRun };
+    const { candidates, lastRun, position } = candidatesOf(computation);
+    return { candidates: visible(wanted, candidates), again: (record) => factsOf(record), lastRun, position };
   }
 
   /** Any job with these parameters is a candidate, so that everything written so far matters. */
@@ -88,7 +101,14 @@ export function reusableFinder(
       const { repository } = record.job;
       return { ...factsOf(record), repository, ...(failedFilter !== undefined && { failedFilter }) };
     };
-    return { ...found, again, lastRun };
+    const commits = filtered.commitsOf();
+    const known = readers?.repositories;
+    return {
+      ...found,
+      again,
+      lastRun,
+      filtered: { ...(commits !== undefined && { commits }), ...(known && { known }) },
+    };
   }
 
   /** The request's terms with the exclusions that stand. */
@@ -113,20 +133,23 @@ export function reusableFinder(
     const { filters } = wanted;
     if (written.pending(wanted.digests.computation)) await written.seen(wanted.digests.computation);
     const found = filters ? await sameParameters(wanted, filters, listed) : sameComputation(wanted);
-    const { unlisted, again, lastRun } = found;
+    const { unlisted, again, lastRun, position, filtered } = found;
+    const looked: FreshCandidate[] = [];
     let { candidates } = found;
-    if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found);
+    if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found, looked);
     const excluding = candidates.length > 0 && exclusions.any();
     const terms = excluding ? await withExclusions(wanted, candidates) : wanted.terms;
     for (;;) {
       const decided = decide(candidates, terms);
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
+      const basis = { position, exclusions: exclusions.position(), fresh: looked, ...filtered };
       const { chosen } = decision;
-      if (!chosen) return { decision, lastRun };
+      if (!chosen) return { decision, lastRun, basis };
       const record = streams.current(chosen.uuid) ?? (await fresh(chosen.uuid));
       const facts = again(record, chosen);
       const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
-      if (same && facts.failedFilter === undefined) return { decision, record, lastRun };
+      if (same && facts.failedFilter === undefined) return { decision, record, lastRun, basis };
+      looked.push({ uuid: chosen.uuid, revision: record.job.revision });
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }
   };

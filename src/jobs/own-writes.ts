@@ -1,5 +1,5 @@
 import type { ReadModel } from '../../projections/read-model.js';
-import type { Position } from '../eventstore/port.js';
+import { type Position, start } from '../eventstore/port.js';
 
 /** Longest wait for the read model, in milliseconds; it is behind by a few unless it is in trouble. */
 const longestWait = 10_000;
@@ -17,6 +17,8 @@ export type OwnWrites = {
   pending(key: string): boolean;
   /** Calls `listener` with the key of every note to come. */
   onNote(listener: (key: string) => void): void;
+  /** A position up to which the read model has everything, and everything that this process wrote was noted. */
+  noted(): Position;
   /** Resolves when the read model has come to `position`; throws as `seen`. */
   catchUp(position: Position): Promise<void>;
 };
@@ -24,8 +26,8 @@ export type OwnWrites = {
 /** Under what the completion of a job is noted, for those that took its output. */
 export const outputKey = (output: string): string => `output ${output}`;
 
-/** Starts without any write. */
-export function ownWrites(readModel: ReadModel): OwnWrites {
+/** Starts without any write. `settled` tells up to which position all writers were told of their writes and noted them. */
+export function ownWrites(readModel: ReadModel, settled: () => Position = () => start): OwnWrites {
   const last = new Map<string, Position>();
   const listeners: ((key: string) => void)[] = [];
 
@@ -40,6 +42,7 @@ export function ownWrites(readModel: ReadModel): OwnWrites {
 
   return {
     catchUp,
+    noted: () => Math.min(readModel.position(), settled()),
     note(key, position) {
       last.set(key, position);
       for (const listener of listeners) listener(key);

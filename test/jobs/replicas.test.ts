@@ -22,7 +22,10 @@ import { makeProject } from '../support/project.js';
 type Wish = MessageInitShape<typeof CreateJobRequestSchema>;
 type Pause = () => Promise<void>;
 
-const noExclusions = { any: () => false } as unknown as ExclusionRules;
+const noExclusions = {
+  any: () => false,
+  position: () => ({ standing: 0, changed: 0, followed: undefined }),
+} as unknown as ExclusionRules;
 
 async function twoServers(t: ExecutionContext) {
   const project = makeProject();

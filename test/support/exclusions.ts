@@ -143,7 +143,7 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
       await readModel.waitFor(position);
       const reads = history.at(position);
       const row = reads.jobs.get(uuid);
-      const past = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, ranges);
+      const past = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, ranges, position);
       if (!row || !past.any()) return undefined;
       const job = jobFromRow(row);
       const rule = await past.ruleFor({ repository, parameters: () => parameters, candidates: [job] });
