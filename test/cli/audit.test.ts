@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -201,4 +202,17 @@ test('damage is told with its place, and by the exit code', async (t) => {
   const structure = await verify(index, '--structure');
   t.is(structure.code, exitCodes.damaged, structure.out);
   t.regex(structure.out, /stray .*missing from index event_stream/);
+});
+
+test('the program in the documentation comes to the root of a checkpoint', async (t) => {
+  const { memoir, data } = await scene(t);
+  await memoir.submit('run.sh', { text: 'ünïcode "quoted" \\ \u2028 \u007f \u0001 \u{1f600}' });
+  const { tree_size: size, root } = JSON.parse(ok(t, await memoir.run(['audit', 'checkpoint', '--json'])));
+  const page = readFileSync(new URL('../../../docs/audit.md', import.meta.url), 'utf8');
+  const [, program = ''] = /```python\n(.*?)```/s.exec(page) ?? [];
+  const { stdout, stderr } = spawnSync('python3', ['-', join(data, 'events.sqlite'), size], {
+    input: program,
+    encoding: 'utf8',
+  });
+  t.is(stdout, `${root}\n`, stderr);
 });
