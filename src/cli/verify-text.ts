@@ -15,7 +15,7 @@ export function verifiedText(found: VerifiedLog): string {
     `${eventCount(events)}, up to position ${end}`,
     `root ${root.toString('base64')}`,
     ...checkpointLines(found),
-    keptText[found.kept],
+    `${keptText[found.kept]}${found.keptProblem === '' ? '' : `: ${printable(found.keptProblem)}`}`,
     damage.length > 0
       ? styled('red', `damaged: ${damage.length} finding${damage.length === 1 ? '' : 's'}`)
       : provenEvents > 0
@@ -71,13 +71,15 @@ export function damageText({ kind, from, to, count, movedTo, event, proven, deta
 }
 
 /** What the verification of a log found, as one line of JSON. */
-export function verifiedJson({ events, end, root, provenEvents, kept, checkpoints, damage }: VerifiedLog): string {
+export function verifiedJson(found: VerifiedLog): string {
+  const { events, end, root, provenEvents, kept, keptProblem, checkpoints, damage } = found;
   return JSON.stringify({
     events,
     end,
     root: root.toString('base64'),
     proven_events: provenEvents,
     kept_tree: kept,
+    ...(keptProblem !== '' && { kept_tree_problem: keptProblem }),
     checkpoints: checkpoints.map(({ root: ofIt, ...one }) => ({ ...one, root: Buffer.from(ofIt).toString('base64') })),
     damage: damage.map(({ movedTo, ...one }) => ({ ...one, ...(movedTo !== undefined && { moved_to: movedTo }) })),
   });

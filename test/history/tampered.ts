@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { historyProjections } from '../../projections/all.js';
+import { logTree } from '../../projections/log-tree.js';
 import { checkpointText } from '../../src/domain/log-tree/checkpoint.js';
 import { growingTree } from '../../src/domain/log-tree/growing-tree.js';
 import { leafHash } from '../../src/domain/log-tree/leaf.js';
@@ -90,7 +90,7 @@ export async function tamperedLog(
     }
   }
   const events = await collect(store.readAll());
-  await catchUp(store, history, { projections: historyProjections });
+  await catchUp(store, history, { projections: [logTree] });
   await store.close();
 
   async function verify(tamper: (log: RawLog) => void, options: VerifyOptions = {}): Promise<VerifiedLog> {
@@ -109,7 +109,7 @@ export async function tamperedLog(
     if (options.kept === 'fresh') {
       rmSync(keptCopy);
       const again = await openSqliteStore(copy, () => 0);
-      await catchUp(again, keptCopy, { projections: historyProjections });
+      await catchUp(again, keptCopy, { projections: [logTree] });
       await again.close();
     }
     const kept = options.kept === 'none' ? undefined : openKeptTree(keptCopy);

@@ -44,7 +44,10 @@ export function leafOfText(text: string): Leaf | undefined {
   }
 }
 
-/** Writes the hash of an event, as `leafHash` gives it, to `target` at byte `at`: for many events, since to make a buffer for each takes as long as the hash. */
+/**
+ * Writes the hash of an event, as `leafHash` gives it, to `target` at byte `at`: for many events, since to make a buffer for each takes
+ * as long as the hash.
+ */
 export function writeLeafHash(leaf: Leaf, target: Buffer, at: number): void {
   target.write(hash('sha256', `\0${leafText(leaf)}`, 'binary'), at, 'latin1');
 }

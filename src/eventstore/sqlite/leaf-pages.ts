@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { LeafPage } from '../../domain/log-tree/leaf-page.js';
 import type { LeafAnswer, LeafQuestion } from './leaf-protocol.js';
+import { isDamage } from './leaf-reader.js';
 import { openLogReader } from './schema.js';
 
 /** Positions that a thread is asked for at once: a multiple of the leaves in a tile, so that the roots of tiles can be used. */
@@ -26,6 +27,16 @@ export async function* sqliteLeafPages(path: string, { threads, end }: LeafPages
   const following = db.prepare('SELECT position FROM event WHERE position > ? ORDER BY position LIMIT 1').pluck();
   const readers = Array.from({ length: threads }, () => leafThread(path));
   const asked: Promise<LeafPage>[] = [];
+
+  function positionAfter(position: number): number | undefined {
+    try {
+      return following.get(position) as number | undefined;
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      return undefined;
+    }
+  }
+
   let turn = 0;
   let after = 0;
   try {
@@ -43,7 +54,7 @@ export async function* sqliteLeafPages(path: string, { threads, end }: LeafPages
       if (page.positions.length > 0) yield page;
       // Where nothing stands for long, as after a row whose position was changed to a huge one, it is passed over at once.
       else if (after < end) {
-        const next = following.get(after) as number | undefined;
+        const next = positionAfter(after);
         if (next !== undefined) after = Math.max(after, next - 1 - ((next - 1) % rangeLength));
       }
     }

@@ -1,3 +1,4 @@
+import { isDamage } from './leaf-reader.js';
 import { openLogReader } from './schema.js';
 
 /** A log in which single rows may be damaged. */
@@ -32,7 +33,16 @@ export function openUncheckedLog(path: string): UncheckedLog {
     const gaps = db.prepare("SELECT count(*) FROM pragma_table_info('event') WHERE name = 'gap'").pluck().get();
     return {
       dense: gaps === 0,
-      end: () => (end.get(Number.MAX_SAFE_INTEGER) as number | null) ?? 0,
+      end() {
+        try {
+          return (end.get(Number.MAX_SAFE_INTEGER) as number | null) ?? 0;
+        } catch (error) {
+          if (!isDamage(error)) throw error;
+          // Where the last page is damaged, the index still has the positions.
+          const byIndex = db.prepare('SELECT max(position) FROM event INDEXED BY event_stream WHERE position <= ?');
+          return (byIndex.pluck().get(Number.MAX_SAFE_INTEGER) as number | null) ?? 0;
+        }
+      },
       eventAt(position) {
         try {
           const row = at.get(position) as { stream: unknown; revision: unknown; type: unknown } | undefined;
@@ -42,7 +52,7 @@ export function openUncheckedLog(path: string): UncheckedLog {
         }
       },
       strays() {
-        const rows = [...below.all(), ...above.all(Number.MAX_SAFE_INTEGER)] as [unknown, unknown, unknown][];
+        const rows = [...readable(() => below.all()), ...readable(() => above.all(Number.MAX_SAFE_INTEGER))];
         return rows.map(
           ([position, stream, revision]) => `a row at position ${position}: event ${revision} of stream ${stream}`,
         );
@@ -56,5 +66,15 @@ export function openUncheckedLog(path: string): UncheckedLog {
   } catch (error) {
     db.close();
     throw error;
+  }
+}
+
+/** The rows; none where a page that has them is damaged, which shows when the log is read. */
+function readable(rows: () => unknown[]): [position: unknown, stream: unknown, revision: unknown][] {
+  try {
+    return rows() as [unknown, unknown, unknown][];
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return [];
   }
 }

@@ -34,6 +34,9 @@ export type CheckpointChecks = {
   forged(): readonly { readonly position: Position; readonly why: string }[];
 };
 
+/** Most forged checkpoints that are told. */
+const mostForged = 1_000;
+
 /** Starts at the beginning of a log, of which `roots` is the tree. */
 export function checkCheckpoints(
   roots: RootsOfPages,
@@ -67,7 +70,7 @@ export function checkCheckpoints(
           const { checkpoint, trusted } = recordedCheckpoint(data, keys);
           check(`position ${position}`, checkpoint, trusted);
         } catch (error) {
-          forged.push({ position, why: (error as Error).message });
+          if (forged.length < mostForged) forged.push({ position, why: (error as Error).message });
         }
       }
     },

@@ -18,15 +18,16 @@ export function classifyGaps(gaps: readonly Gap[], { kept, log }: Sizes): readon
   for (const [hash, leaf] of gone) {
     const now = come.get(hash);
     if (!now) continue;
+    const { position } = leaf;
     const damage = {
       kind: 'moved',
-      from: leaf.position,
-      to: leaf.position,
+      from: position,
+      to: position,
       movedTo: now.position,
       count: 1,
       detail: '',
-    };
-    differences.push({ damage: { ...damage, kind: 'moved' }, expected: leaf.index, found: now.index });
+    } as const;
+    differences.push({ damage, expected: leaf.index, found: now.index });
   }
   for (const gap of gaps) {
     const pairs = paired(
@@ -47,9 +48,14 @@ export function classifyGaps(gaps: readonly Gap[], { kept, log }: Sizes): readon
     if (!atKeptEnd)
       for (const run of runs(pairs.come)) differences.push({ ...place, damage: damageOf('inserted', run) });
     const untold = gap.expectedCount - gap.expected.length;
+    const untoldFound = gap.foundCount - gap.found.length;
+    const detail = 'about so many after it; they are too many to be told one by one';
+    if (untold === 0 && untoldFound > 0 && !atKeptEnd) {
+      const from = gap.found.at(-1)?.position ?? 0;
+      differences.push({ ...place, damage: { kind: 'inserted', from, to: from, count: untoldFound, detail } });
+    }
     if (untold > 0) {
       const from = gap.expected.at(-1)?.position ?? 0;
-      const detail = 'about so many after it; they are too many to be told one by one';
       const inPlace = gap.foundCount >= gap.expectedCount;
       const kind = inPlace ? 'altered' : atKeptEnd && atLogEnd && gap.foundCount === 0 ? 'truncated' : 'dropped';
       differences.push({ ...place, damage: { kind, from, to: from, count: untold, detail } });

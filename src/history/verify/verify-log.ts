@@ -31,6 +31,8 @@ export type VerifiedLog = {
   readonly provenEvents: number;
   /** How the kept tree stands to the log; `wrong` if a checkpoint proves that it is the tree that is not right. */
   readonly kept: 'none' | 'agrees' | 'differs' | 'wrong' | 'unusable';
+  /** Why the kept tree is unusable; empty otherwise. */
+  readonly keptProblem: string;
   readonly damage: readonly Damage[];
 };
 
@@ -75,6 +77,7 @@ export async function verifyLog(
     checkpoints,
     provenEvents: provenOf(checkpoints),
     kept: compared?.verdict ?? 'none',
+    keptProblem: comparison?.problem() ?? '',
     damage: await named(damage, source),
   };
 }
@@ -89,11 +92,14 @@ function provenSize(
   confirms: (checkpoint: CheckedCheckpoint, index: number) => boolean,
 ): number {
   let proven = 0;
+  let broken = Number.POSITIVE_INFINITY;
+  const confirmed: number[] = [];
   for (const [i, checkpoint] of checkpoints.entries()) {
     if (!checkpoint.trusted || checkpoint.verdict === 'unchecked') continue;
-    if (!confirms(checkpoint, i)) break;
-    proven = checkpoint.size;
+    if (confirms(checkpoint, i)) confirmed.push(checkpoint.size);
+    else broken = Math.min(broken, checkpoint.size);
   }
+  for (const size of confirmed) if (size < broken) proven = Math.max(proven, size);
   return proven;
 }
 
@@ -122,6 +128,7 @@ function compareWith(kept: KeptTree) {
   }
 
   return {
+    problem: () => (problem === undefined ? '' : (problem as Error).message),
     take: (page: LeafPage) => void guarded(() => aligner.take(page)),
     finish(checkpoints: readonly CheckedCheckpoint[], log: number) {
       const found = guarded(() => {
@@ -198,7 +205,8 @@ function unlocated(
   const all: Damage[] = [];
   const broken = checkpoints.find(({ verdict }) => verdict === 'broken');
   const good = checkpoints.filter(({ verdict, size: at }) => verdict === 'holds' && at < (broken?.size ?? 0)).at(-1);
-  if (broken && !located.some(({ from }) => from <= broken.position)) {
+  const explained = located.some(({ from, to }) => to > (good?.position ?? 0) && from <= (broken?.position ?? 0));
+  if (broken && !explained) {
     const from = (good?.position ?? 0) + 1;
     const since = good ? `the checkpoint of ${good.size} events holds` : 'no smaller checkpoint holds';
     const detail = `${since}, that of ${broken.size} events does not`;
