@@ -329,6 +329,26 @@ function subscriptions(scene: Register): void {
     }
   });
 
+  scene('an event is the same however it is read', async (t, { store, stream, before }) => {
+    const stop = new AbortController();
+    const live: RecordedEvent[] = [];
+    const following = store.subscribeAll(before, { signal: stop.signal })[Symbol.asyncIterator]();
+    t.true((await following.next()).value.live);
+    while (live.length < 3) {
+      await store.append(stream(), 'any', [newEvent({ text: 'ünïcode \u2028' })]);
+      live.push(...(await following.next()).value.events);
+    }
+    await following.return?.();
+    t.deepEqual(await collect(store.readAll(before)), live);
+    t.deepEqual((await collect(store.readAll(undefined, { direction: 'backwards', limit: 3 }))).reverse(), live);
+    t.deepEqual(await collect(store.readStream(stream())), live);
+    t.deepEqual(await Promise.all(live.map(({ position }) => store.eventAt(position))), live);
+    for await (const { events } of store.subscribeAll(before, { signal: stop.signal })) {
+      t.deepEqual(events, live);
+      break;
+    }
+  });
+
   scene('every append wakes a subscription that waits', async (t, { store, stream, before }) => {
     const batches = store.subscribeAll(before)[Symbol.asyncIterator]();
     t.true((await batches.next()).value.live);

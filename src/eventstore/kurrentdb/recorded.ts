@@ -15,8 +15,16 @@ export function recordedFrom(address: string, event: KurrentEvent): RecordedEven
     metadata: metadata === undefined ? '' : textOf(metadata),
     revision: Number(revision),
     position: positionFrom(address, position?.commit, `event ${revision} of stream ${quote(stream)}`),
-    recordedAt: origin?.recordedAt ?? created.getTime(),
+    recordedAt: origin?.recordedAt ?? wholeSecond(created),
   };
+}
+
+/**
+ * The client gives the time in milliseconds to subscriptions and in seconds to reads. An event must be the same however it is read: its
+ * time is in its hash.
+ */
+function wholeSecond(time: Date): number {
+  return Math.floor(time.getTime() / 1_000) * 1_000;
 }
 
 /**
