@@ -7,6 +7,7 @@ import { ofStore, type StoreOptions } from './store-options.js';
 export type VerifyOptions = StoreOptions &
   KeyOptions & {
     readonly checkpoint?: readonly string[];
+    readonly export?: string;
     readonly history?: string;
     readonly structure?: boolean;
     readonly threads: number;
@@ -18,6 +19,7 @@ export function auditVerifyCommand(): Command {
   const command = new Command('verify')
     .description('hash the whole log again and prove by checkpoints that nothing was altered, dropped or reordered')
     .option('--checkpoint <file>', 'a checkpoint that was kept (repeatable)', repeated)
+    .option('--export <file>', 'verify this export of a log (memoir export), not a store')
     .option('--history <file>', "the server's history.sqlite, to say where damage is (default: in the data directory)")
     .option(
       '--structure',

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { checkpointKeySettings } from '../config/settings.js';
@@ -7,9 +7,10 @@ import { openCheckpoint } from '../domain/log-tree/checkpoint.js';
 import type { VerifierKey } from '../domain/log-tree/verifier-key.js';
 import { systemEdge } from '../edge.js';
 import { openLog, storeName } from '../eventstore/open-store.js';
+import { readExport } from '../eventstore/transfer/read-export.js';
 import { openCheckpointKey } from '../history/checkpoint-key.js';
 import { type KeptTree, openKeptTree } from '../history/verify/kept-tree.js';
-import { type LogSource, sqliteSource, storeSource } from '../history/verify/log-source.js';
+import { eventSource, type LogSource, sqliteSource, storeSource } from '../history/verify/log-source.js';
 import { verifyLog } from '../history/verify/verify-log.js';
 import { keysOf, readSmall } from './audit-evidence.js';
 import type { VerifyOptions } from './audit-verify.js';
@@ -32,12 +33,12 @@ export async function runVerify(options: VerifyOptions): Promise<void> {
     source,
     checkpoint: openCheckpoint(readSmall(source), keys),
   }));
-  const store = await logStore(options);
+  const store = options.export === undefined ? await logStore(options) : undefined;
   await meant(async () => {
     // Before the log, which then has at least what the tree has.
     const kept = keptTree(options, store);
     try {
-      const source = logSource(store.url, options);
+      const source = store ? logSource(store.url, options) : exportSource(options.export ?? '');
       const line = await progressLine('opening the log', systemEdge.monotonic);
       try {
         const found = await verifyLog(source, { held, keys, kept }, (events) =>
@@ -47,7 +48,7 @@ export async function runVerify(options: VerifyOptions): Promise<void> {
         await printLine(options.json ? verifiedJson(found) : verifiedText(found));
         if (found.damage.length > 0) process.exitCode = exitCodes.damaged;
       } catch (error) {
-        throw unreadable(error, store.url);
+        throw store ? unreadable(error, store.url) : error;
       } finally {
         line.stop();
         await source.close();
@@ -80,8 +81,9 @@ function openKey({ path, origin }: { readonly path: string; readonly origin: str
   }
 }
 
-function keptTree(options: VerifyOptions, { url, dataDirectory }: LogStore): KeptTree | undefined {
-  const directory = dataDirectory ?? (isSqlite(url) ? dirname(storeName(url)) : undefined);
+function keptTree(options: VerifyOptions, store: LogStore | undefined): KeptTree | undefined {
+  const beside = store && isSqlite(store.url) ? dirname(storeName(store.url)) : undefined;
+  const directory = store?.dataDirectory ?? beside;
   const path = options.history ?? (directory && join(directory, 'history.sqlite'));
   if (path === undefined) return undefined;
   try {
@@ -95,6 +97,16 @@ function keptTree(options: VerifyOptions, { url, dataDirectory }: LogStore): Kep
     note(`the kept tree in ${quote(path)} cannot be used: ${printable((error as Error).message)}`);
     return undefined;
   }
+}
+
+/** An export, whose own checks find a file that was damaged on its way; a file that somebody made fit is found by checkpoints. */
+function exportSource(path: string): LogSource {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw invalid('export', 'CANNOT_READ', `there is no export ${quote(path)}`);
+  if (found.isDirectory()) throw invalid('export', 'CANNOT_READ', `${quote(path)} is a directory`);
+  return eventSource(async function* () {
+    for await (const { events } of readExport(path)) yield events;
+  });
 }
 
 function logSource(url: string, { threads, structure }: VerifyOptions): LogSource {

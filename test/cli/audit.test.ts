@@ -131,6 +131,11 @@ test('a log is verified while its server runs, when it was killed, and when it h
   await memoir.server().stop('SIGTERM');
   await checks('stopped');
 
+  const exported = join(memoir.directory, 'log.jsonl');
+  ok(t, await run(['export', exported, '--data-dir', data]));
+  const ofExport = ok(t, await run(['audit', 'verify', '--export', exported, '--checkpoint', old, '--key', key]));
+  t.regex(ofExport, /there is no kept tree to compare with\nproved: the first 12 events are what they were\n/);
+
   const own = await verify('--checkpoint', old, '--json');
   t.like(JSON.parse(ok(t, own)), { events: 15, proven_events: 12, kept_tree: 'agrees', damage: [] });
   t.true(own.err.includes(`that of the data directory is trusted: ${key}`));
@@ -144,6 +149,7 @@ test('a log is verified while its server runs, when it was killed, and when it h
     [['--store', `sqlite:${data}/events.sqlite`, '--checkpoint', old], exitCodes.usage, /give it by --key/],
     [[], exitCodes.usage, /--data-dir/],
     [['--store', `sqlite:${file('text', 'Dear diary, '.repeat(99))}`], exitCodes.damaged, /cannot be read at all/],
+    [['--export', join(data, 'none')], exitCodes.usage, /there is no export/],
     [['--data-dir', data, '--threads', '0'], exitCodes.usage, /from 1 to 64/],
   ];
   for (const [args, code, err] of refused) {

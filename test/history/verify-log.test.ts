@@ -352,3 +352,39 @@ test('whatever byte of the file is changed: what is not told as damage is what i
     small.dispose();
   }
 });
+
+/** Row numbers of the cells of a leaf page of a table; none of another page (https://www.sqlite.org/fileformat.html#b_tree_pages). */
+function rowsOfPage(page: Buffer): number[] {
+  if (page[0] !== 0x0d) return [];
+  return Array.from({ length: page.readUInt16BE(3) }, (_, i) => {
+    let at = page.readUInt16BE(8 + 2 * i);
+    const varint = () => {
+      let value = 0;
+      for (;;) {
+        const byte = page[at++] as number;
+        value = value * 128 + (byte & 127);
+        if (byte < 128) return value;
+      }
+    };
+    varint();
+    return varint();
+  });
+}
+
+test('events on a page of the file that is damaged are found to be unreadable, one by one', async (t) => {
+  const bytes = readFileSync(log.log);
+  for (const position of [1, 750, count]) {
+    const pages = Array.from({ length: bytes.length / 4_096 }, (_, i) => bytes.subarray(i * 4_096, (i + 1) * 4_096));
+    const at = pages.findIndex((page) => rowsOfPage(page).includes(position));
+    const onPage = rowsOfPage(pages[at] as Buffer);
+    const path = join(log.directory, 'page.sqlite');
+    writeFileSync(path, Buffer.from(bytes).fill(0, at * 4_096, (at + 1) * 4_096));
+    const source = sqliteSource(path, { threads: 2 });
+    const found = await verifyLog(source, { held: log.held, keys: [testKey] });
+    await source.close();
+    const unreadable = found.damage.filter(({ kind }) => kind === 'unreadable').map(({ from }) => from);
+    t.deepEqual(unreadable, onPage);
+    t.true(found.provenEvents < position);
+    t.is(found.events, count);
+  }
+});

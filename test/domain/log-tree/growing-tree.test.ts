@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { growingTree } from '../../../src/domain/log-tree/growing-tree.js';
-import { leafHash, leafText } from '../../../src/domain/log-tree/leaf.js';
+import { leafHash, leafOfText, leafText, leafTextHash, writeLeafHash } from '../../../src/domain/log-tree/leaf.js';
 import { rootOfHashes } from '../../../src/domain/log-tree/tiles.js';
 import { naiveRoot } from './naive.js';
 
@@ -68,4 +68,27 @@ test('no two events have one text', (t) => {
   );
   const moved = { ...leaf, metadata: '{"principal":"a"}"]\n{}', data: '' };
   t.not(leafText(moved), leafText(leaf));
+});
+
+test('an event is read from its text, and from no other text', (t) => {
+  t.deepEqual(leafOfText(leafText(leaf)), leaf);
+  t.deepEqual(leafTextHash(leafText(leaf)), leafHash(leaf));
+  const head = '["job-1",0,"e1","JobDeleted",1000,"{}"]';
+  t.truthy(leafOfText(`${head}\n{}`));
+  for (const text of [
+    '',
+    '\n',
+    head,
+    ` ${head}\n{}`,
+    `${head.replace(',"{}"', '')}\n{}`,
+    `{}\n{}`,
+    '[[[[\n',
+    'null\n1',
+  ]) {
+    t.is(leafOfText(text), undefined, text);
+  }
+  const into = Buffer.alloc(40, 9);
+  writeLeafHash(leaf, into, 4);
+  t.deepEqual(into.subarray(4, 36), leafHash(leaf));
+  t.deepEqual([...into.subarray(0, 4), ...into.subarray(36)], [9, 9, 9, 9, 9, 9, 9, 9]);
 });
