@@ -19,7 +19,7 @@ export function verifiedText(found: VerifiedLog): string {
     damage.length > 0
       ? styled('red', `damaged: ${damage.length} finding${damage.length === 1 ? '' : 's'}`)
       : provenEvents > 0
-        ? styled('green', `proved: the first ${eventCount(provenEvents)} are what they were`)
+        ? styled('green', `proved: ${provenText(provenEvents)}`)
         : styled('yellow', 'nothing is proved: no checkpoint by a key that was given is of this log'),
     ...(damage.length === 0 && provenEvents > 0 && open > 0
       ? [`not proved by any checkpoint: the ${eventCount(open)} after them`]
@@ -28,6 +28,9 @@ export function verifiedText(found: VerifiedLog): string {
     ...(damage.length > mostLines ? [`  and ${damage.length - mostLines} more; --json prints all`] : []),
   ].join('\n');
 }
+
+const provenText = (events: number) =>
+  events === 1 ? 'the first event is what it was' : `the first ${eventCount(events)} are what they were`;
 
 const keptText: Readonly<Record<VerifiedLog['kept'], string>> = {
   none: 'there is no kept tree to compare with',
