@@ -1,8 +1,10 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 
 /** A server in a process of its own. */
 export type ChildServer = {
   readonly port: number;
+  /** Its process. */
+  readonly child: ChildProcess;
   /** Ends it in an orderly way. */
   stop(): Promise<void>;
 };
@@ -17,6 +19,7 @@ export async function startChild(name: string, ...args: string[]): Promise<Child
   });
   return {
     port,
+    child,
     async stop() {
       if (child.exitCode !== null) return;
       const exited = new Promise((resolve) => child.once('exit', resolve));

@@ -4,7 +4,18 @@ import { fileURLToPath } from 'node:url';
 
 // Runs the benches one after the other, each in a process of its own. Names of benches as arguments pick some of them.
 
-const all = ['calls', 'index-size', 'candidates', 'exclusions', 'replay', 'verify', 'transfer', 'list-jobs', 'git'];
+const all = [
+  'calls',
+  'subscribers',
+  'index-size',
+  'candidates',
+  'exclusions',
+  'replay',
+  'verify',
+  'transfer',
+  'list-jobs',
+  'git',
+];
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : all;
 
 const [cpu] = cpus();

@@ -7,7 +7,7 @@ import { checkSources, problemText } from './layers/rules.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const sources = new Map<string, string>();
-for (const folder of ['src', 'projections', 'gen', 'test', 'bench', 'demo']) {
+for (const folder of ['src', 'projections', 'gen', 'test', 'bench', 'demo', 'docs']) {
   for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
     const path = join(entry.parentPath, entry.name);

@@ -1,5 +1,5 @@
 /** Who may go on in one turn of the event loop. Each does a bounded piece of work, so that a turn takes some milliseconds. */
-const atOnce = 8;
+const atOnce = 4;
 
 /** Lets many loops share a thread with each other and with everything else on it. */
 export type Turns = {
