@@ -32,10 +32,11 @@ export function auditInclusionCommand(): Command {
         event: { case: 'position' as const, value: BigInt(position) },
         treeSize: BigInt(checkpoint.size),
       };
-      const { leafIndex, leafText, hashes } = await audit.getInclusionProof(asked, unary);
+      const { leafIndex, leafText, leafHash, hashes } = await audit.getInclusionProof(asked, unary);
       const leaf = leafOfText(leafText);
       const index = Number(leafIndex);
-      if (!leaf || !provesInclusion(leafTextHash(leafText), index, checkpoint, hashes)) {
+      const hash = leafText === '' ? leafHash : leafTextHash(leafText);
+      if ((leafText !== '' && !leaf) || !provesInclusion(hash, index, checkpoint, hashes)) {
         throw new MemoirError(
           'DATA_LOSS',
           'NOT_INCLUDED',
@@ -45,7 +46,10 @@ export function auditInclusionCommand(): Command {
       note(
         `proved: it is event ${index + 1} of the ${checkpoint.size} of the checkpoint of ${printable(checkpoint.origin)}`,
       );
-      await printLine(options.json ? eventJson(position, index, leaf) : eventSheet(leaf));
+      if (leaf) return printLine(options.json ? eventJson(position, index, leaf) : eventSheet(leaf));
+      const hex = Buffer.from(hash).toString('hex');
+      note('what is hashed of it is for those who may read all, so that the hash alone is proved');
+      await printLine(options.json ? JSON.stringify({ position, leaf_index: index, leaf_hash: hex }) : hex);
     }),
   );
 }

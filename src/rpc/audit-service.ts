@@ -7,7 +7,7 @@ import {
   GetInclusionProofResponseSchema,
 } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { invalid, MemoirError, quote } from '../domain/errors.js';
-import { leafText } from '../domain/log-tree/leaf.js';
+import { leafText, leafTextHash } from '../domain/log-tree/leaf.js';
 import { consistencyProof, inclusionProof, rootOf } from '../domain/log-tree/proof.js';
 import { streamPrefixes } from '../domain/streams.js';
 import type { RecordedEvent } from '../eventstore/port.js';
@@ -15,7 +15,7 @@ import type { CheckpointSigner } from '../history/checkpoint-key.js';
 import type { Checkpoints } from '../history/checkpoints.js';
 import { eventFacts } from '../history/event-facts.js';
 import { upToDate } from '../history/up-to-date.js';
-import type { JobsContext } from '../jobs/context.js';
+import type { Caller, JobsContext } from '../jobs/context.js';
 import { checkRequired } from '../jobs/limits.js';
 import type { CallContext } from './call.js';
 import type { Implementation } from './service.js';
@@ -89,12 +89,14 @@ export function auditService(
         throw invalid('tree_size', 'OUT_OF_RANGE', message);
       }
       const nodes = history.tree.nodes();
+      const text = leafText(recorded);
       return create(GetInclusionProofResponseSchema, {
         leafIndex: BigInt(index),
         treeSize: BigInt(size),
         root: rootOf(nodes, size),
         hashes: inclusionProof(nodes, index, size),
-        leafText: leafText(recorded),
+        leafHash: leafTextHash(text),
+        ...(mayReadText(call.caller, recorded) && { leafText: text }),
         position: BigInt(recorded.position),
       });
     },
@@ -111,6 +113,11 @@ export function auditService(
       });
     },
   };
+}
+
+/** Whether a caller may read an event as it is stored, with what only its own principal may know of. */
+function mayReadText({ principal, access }: Caller, { metadata }: RecordedEvent): boolean {
+  return access.readsAll || (JSON.parse(metadata) as { readonly principal?: string }).principal === principal;
 }
 
 function isOurs(stream: string): boolean {

@@ -6,7 +6,7 @@ import { quote } from '../../src/domain/errors.js';
 import { provesConsistency, provesInclusion } from '../../src/domain/log-tree/check-proof.js';
 import { openCheckpoint } from '../../src/domain/log-tree/checkpoint.js';
 import { growingTree } from '../../src/domain/log-tree/growing-tree.js';
-import { leafHash } from '../../src/domain/log-tree/leaf.js';
+import { leafHash, leafText } from '../../src/domain/log-tree/leaf.js';
 import { parseVerifierKey } from '../../src/domain/log-tree/verifier-key.js';
 import { checkpointStream, jobStream } from '../../src/domain/streams.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
@@ -130,7 +130,10 @@ test('an event is proved to those who may read it; to others it does not exist',
   const policy = join(server.config.data_dir, 'policy.toml');
   const grant = (to: string, role: string) =>
     `[[grants]]\nto = ["${to}"]\nroles = ["${role}"]\nrepositories = ["demo"]\n`;
-  writeFileSync(policy, grant('alice', 'submitter') + grant('eve', 'reader').replace('demo', 'other'));
+  writeFileSync(
+    policy,
+    grant('alice', 'submitter') + grant('bob', 'reader') + grant('eve', 'reader').replace('demo', 'other'),
+  );
   await server.stop();
   (server.config as { policy?: string; insecure: boolean }).policy = policy;
   (server.config as { insecure: boolean }).insecure = true;
@@ -139,6 +142,14 @@ test('an event is proved to those who may read it; to others it does not exist',
     await submit(server, 1);
     const asked = { event: { case: 'position' as const, value: 1n } };
     t.is((await server.as('alice').audit.getInclusionProof(asked)).leafIndex, 0n);
+    // What a decision was taken from is for its own principal, and proved to others without being told.
+    const [own, other] = await Promise.all(
+      ['alice', 'bob'].map((principal) => server.as(principal).audit.getInclusionProof(asked)),
+    );
+    const [event] = await eventsOf(server);
+    t.is(own?.leafText, leafText(event as RecordedEvent));
+    t.is(other?.leafText, '');
+    t.deepEqual(Buffer.from(other?.leafHash ?? []), leafHash(event as RecordedEvent));
     const hidden = await failure(t, () => server.as('eve').audit.getInclusionProof(asked));
     const absent = { event: { case: 'position' as const, value: 9n } };
     const none = await failure(t, () => server.as('eve').audit.getInclusionProof(absent));
