@@ -3,6 +3,7 @@ import type { AsOf } from '../../gen/memoir/jobs/v1/as_of_pb.js';
 import { invalid } from '../domain/errors.js';
 import type { Position } from '../eventstore/port.js';
 import type { JobsContext } from '../jobs/context.js';
+import { checkTime } from './check-time.js';
 import { positionBefore } from './position-before.js';
 import { upToDate } from './up-to-date.js';
 
@@ -49,15 +50,8 @@ export async function readablePosition(
   return position;
 }
 
-/** First and last millisecond of what a Timestamp may say, from the year 1 to 9999. */
-const [firstTime, lastTime] = [-62_135_596_800_000, 253_402_300_799_999];
-
-/** The first millisecond that is not before a time. */
-function checkedTime({ edge }: PastContext, { seconds, nanos }: Timestamp): number {
-  const time = Number(seconds) * 1_000 + Math.ceil(nanos / 1_000_000);
-  if (!(time >= firstTime && time <= lastTime)) {
-    throw invalid('as_of.time', 'OUT_OF_RANGE', `as_of.time of ${seconds} s is not in the years 1 to 9999`);
-  }
+function checkedTime({ edge }: PastContext, given: Timestamp): number {
+  const time = checkTime('as_of.time', given);
   if (time <= edge.now()) return time;
   throw invalid('as_of.time', 'OUT_OF_RANGE', `as_of.time ${new Date(time).toISOString()} is in the future`);
 }

@@ -1,11 +1,11 @@
 import { create } from '@bufbuild/protobuf';
-import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import {
   type HistoryService,
   type ReadHistoryRequest,
   ReadHistoryResponseSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
+import { checkTime } from '../history/check-time.js';
 import { type HistoryQuery, readHistory } from '../history/read-history.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkUuid, textLimits } from '../jobs/limits.js';
@@ -45,8 +45,8 @@ function queryOf(request: ReadHistoryRequest): HistoryQuery {
     computationDigest: computationDigest || undefined,
     repository: repository || undefined,
     principal: principal || undefined,
-    since: millis(since),
-    until: millis(until),
+    since: since && checkTime('since', since),
+    until: until && checkTime('until', until),
     after: Number(afterPosition),
   };
   const { after: _, ...conditions } = query;
@@ -55,9 +55,4 @@ function queryOf(request: ReadHistoryRequest): HistoryQuery {
     throw invalid('uuid', 'REQUIRED', message);
   }
   return query;
-}
-
-/** The first whole millisecond that is not before the time; events are recorded in whole ones. */
-function millis(time: Timestamp | undefined): number | undefined {
-  return time && Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000);
 }

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type Duration, durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
 import {
   type SubscribeEventsRequest,
   type SubscribeEventsResponse,
@@ -7,6 +7,7 @@ import {
 } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { invalid } from '../domain/errors.js';
 import type { RecordedEvent } from '../eventstore/port.js';
+import { checkTime } from '../history/check-time.js';
 import { cloudEventAttributes, cloudEventSource, cloudEventVersion } from '../history/cloud-event.js';
 import { eventFilter } from '../history/event-filter.js';
 import { openEventHub } from '../history/event-hub.js';
@@ -19,9 +20,6 @@ import { eventMessage } from './event-message.js';
 
 /** Longest time without a message, in milliseconds: unless asked for, and what may be asked for. */
 const heartbeatMs = { usual: 15_000, least: 1_000, most: 3_600_000 } as const;
-
-/** Seconds of the first and the last time that a google.protobuf.Timestamp can tell. */
-const timestampSeconds = { first: -62_135_596_800n, last: 253_402_300_799n } as const;
 
 /** HistoryService.SubscribeEvents. */
 export function subscribeEvents(context: JobsContext) {
@@ -73,25 +71,12 @@ function beginningOf(start: SubscribeEventsRequest['start']): Beginning {
     case 'position':
       return { at: 'position', position: start.value };
     case 'time':
-      return { at: 'time', time: millis(start.value) };
+      return { at: 'time', time: checkTime('time', start.value) };
     case 'resumeToken':
       return { at: 'token', token: start.value };
     default:
       return { at: 'now' };
   }
-}
-
-/** The first whole millisecond that is not before the time; events are recorded in whole ones. */
-function millis({ seconds, nanos }: Timestamp): number {
-  const { first, last } = timestampSeconds;
-  if (seconds < first || seconds > last || nanos < 0 || nanos > 999_999_999) {
-    throw invalid(
-      'time',
-      'BAD_TIME',
-      `time of ${seconds} seconds and ${nanos} nanoseconds is no time of the years 1 to 9999`,
-    );
-  }
-  return Number(seconds) * 1_000 + Math.ceil(nanos / 1_000_000);
 }
 
 function heartbeatOf(interval: Duration | undefined): number {

@@ -213,6 +213,8 @@ test.serial('a query that means nothing is refused by the field', async (t) => {
     [{ computationDigest: `${'0'.repeat(63)}G` }, 'computation_digest', 'BAD_DIGEST', '000G"'],
     [{ principal: 'p'.repeat(257) }, 'principal', 'TOO_LONG', 'ppp'],
     [{ repository: 'r'.repeat(256) }, 'repository', 'TOO_LONG', 'rrr'],
+    [{ since: { seconds: 1n << 40n } }, 'since', 'OUT_OF_RANGE', '1099511627776'],
+    [{ until: { nanos: -1 } }, 'until', 'OUT_OF_RANGE', '-1 nanoseconds'],
     [{ repository: 'project', afterPosition: 1n << 60n }, 'after_position', 'OUT_OF_RANGE', '1152921504606846976'],
   ];
   for (const [query, field, reason, naming] of wrong) {
