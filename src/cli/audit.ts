@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import { auditCheckpointCommand, auditKeyCommand } from './audit-checkpoint.js';
 import { auditConsistencyCommand } from './audit-consistency.js';
+import { auditDecisionsCommand } from './audit-decisions.js';
 import { auditInclusionCommand } from './audit-inclusion.js';
+import { auditRebuildCommand } from './audit-rebuild.js';
 import { auditVerifyCommand } from './audit-verify.js';
 
 /** `memoir audit` and its verbs, each from a file of its own. */
@@ -13,6 +15,8 @@ export function auditCommand(): Command {
     auditConsistencyCommand(),
     auditInclusionCommand(),
     auditVerifyCommand(),
+    auditDecisionsCommand(),
+    auditRebuildCommand(),
   ];
   for (const command of commands) {
     command.exitOverride();

@@ -20,7 +20,11 @@ export type Runs = {
  * The jobs of a computation as the reuse index has them. Where nobody else writes the store they are kept until this process
  * changes one of them: a computation that is asked for again and again is then answered from memory.
  */
-export function cachedCandidates({ store, readModel, written }: DecidingContext): (computationDigest: string) => Runs {
+export function cachedCandidates({
+  store,
+  readModel,
+  written,
+}: Pick<DecidingContext, 'store' | 'readModel' | 'written'>): (computationDigest: string) => Runs {
   const read = (computationDigest: string): Runs => readModel.candidates.runs(computationDigest);
   if (!store.exclusive) return read;
   const cache = new LRUCache<string, Runs>({

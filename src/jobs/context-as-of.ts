@@ -46,7 +46,8 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
   };
 }
 
-function recordFromRow(row: JobRow): JobRecord {
+/** The record that a row of the table `job` holds. */
+export function recordFromRow(row: JobRow): JobRecord {
   return {
     job: jobFromRow(row),
     deleted: row.deleted !== 0,

@@ -10,7 +10,9 @@ import { checkKnows } from './permit.js';
 import type { ResolvedName } from './resolved-name.js';
 
 /** What sets are resolved with. */
-export type SetsContext = Pick<DecidingContext, 'repositories' | 'images'> & {
+export type SetsContext = {
+  readonly repositories: Pick<Repositories, 'resolve' | 'range'>;
+  readonly images: Pick<DecidingContext['images'], 'locators'>;
   readonly lists: Pick<DecidingContext['lists'], 'values'>;
 };
 
@@ -128,7 +130,11 @@ async function locators(images: SetsContext['images'], { names }: NamedSet): Pro
   };
 }
 
-async function commits(repositories: Repositories, repository: string, set: NamedSet): Promise<SetValues> {
+async function commits(
+  repositories: SetsContext['repositories'],
+  repository: string,
+  set: NamedSet,
+): Promise<SetValues> {
   const field = `filters[${set.index}]`;
   const resolved: string[] = [];
   for (const name of set.names) resolved.push(await repositories.resolve(repository, name, { field }));
@@ -137,7 +143,7 @@ async function commits(repositories: Repositories, repository: string, set: Name
 }
 
 async function commitsInRanges(
-  repositories: Repositories,
+  repositories: SetsContext['repositories'],
   lists: SetsContext['lists'],
   repository: string,
   set: NamedSet,

@@ -36,6 +36,9 @@ export type Found = {
  */
 export type FindReusable = (wanted: Wanted, listed?: number) => Promise<Found>;
 
+/** What past jobs are found with. */
+export type FindingContext = Pick<DecidingContext, 'store' | 'readModel' | 'streams' | 'written' | 'lists'>;
+
 /** Candidates of a request, and how to look at one of them again. */
 type Candidates = {
   readonly candidates: readonly CandidateFacts[];
@@ -52,7 +55,7 @@ type Candidates = {
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
 export function reusableFinder(
-  context: DecidingContext,
+  context: FindingContext,
   exclusions: Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf' | 'position'>,
 ): FindReusable {
   const { store, readModel, streams, written, lists } = context;

@@ -6,9 +6,10 @@ import { parseFilters } from '../domain/filters/parse-filters.js';
 import type { CandidateFacts, ReuseTerms } from '../domain/reuse.js';
 import type { Repositories } from '../git/port.js';
 import type { Images } from '../images/port.js';
+import { type AcceptedCommits, acceptedCommits } from './accepted-commits.js';
 import type { Caller, DecidingContext } from './context.js';
 import { type ResolvedFilters, resolveSets } from './filter-sets.js';
-import type { ResolvedName } from './resolved-name.js';
+import { note, type ResolvedName } from './resolved-name.js';
 
 /** A request with everything resolved that does not change while its decision is taken. */
 export type Wanted = {
@@ -127,56 +128,9 @@ async function acceptedImage(
 
 function keyOf(
   { principal }: Caller,
-  { commit }: Accepted,
+  { commit }: AcceptedCommits,
   dockerImageLocator: string,
   arvadosSdkVersion: string,
 ): string {
   return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion]);
-}
-
-type Accepted = {
-  readonly commit: string;
-  /** Whether no other commit is accepted. */
-  readonly exact: boolean;
-  readonly accepts: (commit: string) => boolean;
-  readonly description: string;
-};
-
-async function acceptedCommits(
-  repositories: Repositories,
-  request: CreateJobRequest,
-  resolutions: ResolvedName[],
-): Promise<Accepted> {
-  const { repository, scriptVersion, minimumScriptVersion, excludeScriptVersions } = request;
-  if (minimumScriptVersion === '' && excludeScriptVersions.length === 0) {
-    const commit = await repositories.resolve(repository, scriptVersion);
-    return { commit, exact: true, accepts: (candidate) => candidate === commit, description: commit };
-  }
-  const excludeFields = excludeScriptVersions.map((refspec, i) => ({
-    refspec,
-    field: `exclude_script_versions[${i}]`,
-  }));
-  const range = await repositories.range(repository, {
-    end: { refspec: scriptVersion, field: 'script_version' },
-    ...(minimumScriptVersion !== '' && {
-      minimum: { refspec: minimumScriptVersion, field: 'minimum_script_version' },
-    }),
-    exclude: excludeFields,
-  });
-  if (range.minimum !== undefined) note(resolutions, 'minimum_script_version', minimumScriptVersion, range.minimum);
-  for (const [i, { refspec, field }] of excludeFields.entries()) {
-    note(resolutions, field, refspec, range.excluded[i] as string);
-  }
-  const from = range.minimum === undefined ? '' : `${range.minimum} to `;
-  const less = range.excluded.length === 0 ? '' : `, less ${range.excluded.length} excluded`;
-  return {
-    commit: range.end,
-    exact: false,
-    accepts: (candidate) => range.has(candidate),
-    description: `any of ${range.size} commits from ${from}${range.end}${less}`.replace('from to', 'to'),
-  };
-}
-
-function note(resolutions: ResolvedName[], field: string, given: string, resolved: string): void {
-  resolutions.push({ field, given, resolved });
 }

@@ -48,7 +48,21 @@ const layers: readonly Layer[] = [
   },
   { name: 'worker', paths: ['src/worker/'], imports: [...inner, 'git', 'config', 'rpc client'] },
   { name: 'main', paths: ['src/main.ts', 'src/repository-places.ts'], imports: ['*'] },
-  { name: 'serve', paths: ['src/cli/run-server.ts'], imports: [...inner, 'config', 'cli', 'main'] },
+  {
+    name: 'audit',
+    paths: ['src/audit/'],
+    imports: [...inner, 'eventstore', 'git', 'images port', 'projections', 'jobs'],
+  },
+  {
+    name: 'serve',
+    paths: [
+      'src/cli/run-server.ts',
+      'src/cli/run-audit-decisions.ts',
+      'src/cli/run-audit-rebuild.ts',
+      'src/cli/audited-store.ts',
+    ],
+    imports: [...inner, 'eventstore', 'git', 'config', 'audit', 'cli', 'main'],
+  },
   {
     name: 'log commands',
     paths: ['src/cli/run-export.ts', 'src/cli/run-import.ts', 'src/cli/log-store.ts'],

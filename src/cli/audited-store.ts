@@ -1,0 +1,61 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { serverSettings } from '../config/settings.js';
+import type { ServerConfig } from '../config.js';
+import { MemoirError } from '../domain/errors.js';
+import { systemEdge } from '../edge.js';
+import { openLog, sqliteUrl } from '../eventstore/open-store.js';
+import type { EventLog } from '../eventstore/port.js';
+import type { StoreOptions } from './audit-options.js';
+import { note } from './output.js';
+
+/** A store that is audited, opened for reading, and an empty directory. */
+export type AuditedStore = { readonly config: ServerConfig; readonly log: EventLog; readonly directory: string };
+
+/**
+ * Opens the store that a server with these options has, and lets go of everything afterwards.
+ * @throws MemoirError INVALID_ARGUMENT if a setting is wrong; UNAVAILABLE if the store cannot be read
+ */
+export async function withAuditedStore<T>(
+  options: StoreOptions,
+  work: (store: AuditedStore) => Promise<T>,
+): Promise<T> {
+  const config = await serverSettings({
+    file: options.config,
+    environment: process.env,
+    flags: { data_dir: options.dataDir, store: options.store, repositories: options.repository },
+    directory: process.cwd(),
+  });
+  const directory = await mkdtemp(join(options.tempDir ?? tmpdir(), 'memoir-audit-'));
+  let log: EventLog | undefined;
+  try {
+    log = opened(config);
+    return await work({ config, log, directory });
+  } finally {
+    await log?.close();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function opened({ store, data_dir }: ServerConfig): EventLog {
+  try {
+    return openLog(store ?? sqliteUrl(join(data_dir, 'events.sqlite')), systemEdge, note);
+  } catch (error) {
+    const message = `the store cannot be read: ${(error as Error).message}`;
+    throw new MemoirError('UNAVAILABLE', 'STORE_UNAVAILABLE', message, { cause: error });
+  }
+}
+
+/** How often progress is told, in milliseconds. */
+const interval = 2_000;
+
+/** Tells people of progress, not too often. */
+export function progress(): (line: () => string) => void {
+  let last = performance.now();
+  return (line) => {
+    if (performance.now() - last < interval) return;
+    last = performance.now();
+    note(line());
+  };
+}
