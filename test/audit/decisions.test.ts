@@ -1,0 +1,213 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { startMemoir } from '../../demo/program.js';
+import type { RecordedEvent } from '../../src/eventstore/port.js';
+import { makeProject } from '../support/project.js';
+import { audited, decideAll, eventsOf, forged, policedServer } from './scene.js';
+
+const project = makeProject();
+const places = {
+  project: project.repository.path,
+  elsewhere: project.repository.path,
+  arvados: project.repository.path,
+};
+const directory = mkdtempSync(join(tmpdir(), 'memoir-audit-test-'));
+const server = await policedServer(project);
+const decisions = await decideAll(server, project);
+const live = join(server.config.data_dir, 'events.sqlite');
+await server.stop();
+const events = await eventsOf(live);
+
+test.after.always(async () => {
+  await server.dispose();
+  project.repository.dispose();
+  rmSync(directory, { recursive: true });
+});
+
+type Forged = Omit<RecordedEvent, 'position'>;
+type Json = Record<string, unknown> & {
+  decision?: { outcome?: string; uuid: string; candidates?: { uuid: string; ruledOutBy?: string }[] };
+  basis?: Record<string, unknown> & { position: string };
+};
+
+/** The event with its data changed. */
+function changed(event: RecordedEvent, change: (data: Json) => void): RecordedEvent {
+  const data = JSON.parse(event.data) as Json;
+  change(data);
+  return { ...event, data: JSON.stringify(data) };
+}
+
+const dataOf = (event: RecordedEvent) => JSON.parse(event.data) as Json;
+
+test('every decision of a real server comes out the same, whatever happened at the same moment', async (t) => {
+  const { report, findings } = await audited(live, places);
+  t.deepEqual(
+    findings.map(({ position, why, differences }) => [position, why, differences]),
+    [],
+  );
+  t.like(report, { differing: 0, underivable: 0, byLogBefore: 0, from: 0 });
+  t.is(report.same, decisions);
+});
+
+test('a decision that was changed is reported, with what comes out and the first candidate that differs', async (t) => {
+  const reused = events.findIndex(
+    (event) => event.type === 'JobReused' && dataOf(event).decision?.outcome === 'OUTCOME_REUSED_COMPLETE',
+  );
+  const forgedEvents = events.map((event, i) =>
+    i !== reused
+      ? event
+      : changed(event, ({ decision }) => {
+          if (decision) decision.outcome = 'OUTCOME_REUSED_RUNNING';
+        }),
+  );
+  const path = forged(live, join(directory, 'outcome.sqlite'), forgedEvents);
+  const { report, findings } = await audited(path, places);
+  t.like(report, { differing: 1, same: decisions - 1 });
+  t.is(findings[0]?.position, reused + 1);
+  t.deepEqual(findings[0]?.differences, [{ what: 'outcome', recorded: 'REUSED_RUNNING', derived: 'REUSED_COMPLETE' }]);
+
+  const created = events.findIndex((event) => {
+    const { decision } = dataOf(event);
+    return event.type === 'JobRequested' && decision?.candidates?.[0]?.ruledOutBy === 'RULE_EXCLUDED';
+  });
+  const other = events.map((event, i) =>
+    i !== created
+      ? event
+      : changed(event, ({ decision }) => {
+          const [first] = decision?.candidates ?? [];
+          if (first) first.ruledOutBy = 'RULE_STATE';
+        }),
+  );
+  const second = await audited(forged(live, join(directory, 'rule.sqlite'), other), places);
+  t.is(second.report.differing, 1);
+  const [difference] = second.findings[0]?.differences ?? [];
+  t.is(difference?.what, 'candidate');
+  t.regex(difference?.recorded ?? '', /ruled out by state$/);
+  t.regex(difference?.derived ?? '', /ruled out by excluded$/);
+});
+
+test('an output of a candidate that was changed is reported by the decisions that were taken from it', async (t) => {
+  const differing = events.findIndex(({ type, data }) => type === 'JobCompleted' && data.includes('sha256:b"'));
+  const same = events.map((event, i) =>
+    i !== differing
+      ? event
+      : changed(event, (data) => {
+          data.output = 'sha256:a';
+        }),
+  );
+  const { report, findings } = await audited(forged(live, join(directory, 'output.sqlite'), same), places);
+  t.true(report.differing >= 1);
+  t.true(findings.every(({ kind }) => kind === 'differs'));
+  t.true(findings.some(({ differences }) => differences.some(({ recorded }) => recorded.includes('outputs_differ'))));
+});
+
+test('a job that was put in before a decision is reported', async (t) => {
+  // The job of a computation that a later decision found nothing for, with everything after it moved on.
+  const place = events.findIndex(
+    (event) =>
+      event.type === 'JobRequested' &&
+      dataOf(event).decision?.outcome === 'OUTCOME_CREATED_NO_MATCH' &&
+      event.position > 20,
+  );
+  const model = events[place] as RecordedEvent;
+  const uuid = '11111111-1111-5111-8111-111111111111';
+  const put: Forged[] = [
+    changed({ ...model, id: '22222222-2222-4222-8222-222222222222', stream: `job-${uuid}`, revision: 0 }, (data) => {
+      data.uuid = uuid;
+      delete data.decision;
+      delete data.basis;
+      data.runNumber = 77;
+    }),
+  ];
+  const at = place - 3;
+  const moved = events.map((event) =>
+    changed(event, ({ basis }) => {
+      if (!basis) return;
+      for (const name of ['position', 'exclusionsPosition', 'lineagePosition', 'commitsPosition']) {
+        const value = basis[name];
+        if (typeof value === 'string' && Number(value) > at) basis[name] = String(Number(value) + put.length);
+      }
+    }),
+  );
+  moved.splice(at, 0, ...(put as RecordedEvent[]));
+  const { report, findings } = await audited(forged(live, join(directory, 'put.sqlite'), moved), places);
+  t.true(report.differing >= 1);
+  const found = findings.find(({ position }) => position === place + 1 + put.length);
+  t.true(
+    found?.differences.some(({ derived }) => derived.includes(uuid) || derived === '1'),
+    JSON.stringify(found),
+  );
+});
+
+test('an exclusion that was taken out of the log is reported by the decisions that obeyed it', async (t) => {
+  const excluded = events.filter(({ type }) => type === 'ExcludedFromReuse').map(({ position }) => position);
+  const without = events.map((event) =>
+    event.position !== excluded[0]
+      ? event
+      : changed(event, (data) => {
+          data.exclusion = { id: 'another', reason: 'x', output: 'sha256:nothing' };
+        }),
+  );
+  const { report } = await audited(forged(live, join(directory, 'exclusion.sqlite'), without), places);
+  t.true(report.differing >= 3, `${report.differing}`);
+});
+
+test('what cannot be taken again is counted apart: a repository that is gone, and decisions of older versions', async (t) => {
+  const { report, findings } = await audited(live, { elsewhere: places.elsewhere });
+  t.is(report.differing, 0);
+  t.true(report.underivable >= 5);
+  t.is(report.same + report.underivable, decisions);
+  t.true(findings.every(({ kind, why }) => kind === 'underivable' && why.includes('project')));
+
+  const older = events.map((event) => changed(event, (data) => void delete data.basis));
+  const before = await audited(forged(live, join(directory, 'older.sqlite'), older), places);
+  t.is(before.report.differing, 0);
+  t.is(before.report.byLogBefore, before.report.same);
+  t.true(before.report.same > decisions / 2);
+});
+
+test('a decision that says it saw what came after it is reported', async (t) => {
+  const first = events.findIndex((event) => dataOf(event).basis !== undefined);
+  const path = forged(
+    live,
+    join(directory, 'later.sqlite'),
+    events.map((event, i) =>
+      i !== first
+        ? event
+        : changed(event, ({ basis }) => {
+            if (basis) basis.position = '1000000';
+          }),
+    ),
+  );
+  const { report, findings } = await audited(path, places);
+  t.is(report.differing, 1);
+  t.regex(findings[0]?.why ?? '', /1000000, which is not before it/);
+});
+
+test('memoir audit decisions prints what differs, and ends with 1', async (t) => {
+  const reused = events.findIndex((event) => event.type === 'JobReused');
+  const path = forged(
+    live,
+    join(directory, 'cli.sqlite'),
+    events.map((event, i) =>
+      i !== reused
+        ? event
+        : changed(event, ({ decision }) => {
+            if (decision) decision.uuid = '11111111-1111-5111-8111-111111111111';
+          }),
+    ),
+  );
+  const repositories = Object.entries(places).flatMap(([name, one]) => ['--repository', `${name}=${one}`]);
+  const args = ['audit', 'decisions', '--data-dir', server.config.data_dir, ...repositories];
+  const wrong = startMemoir([...args, '--store', `sqlite:${path}`]);
+  t.is(await wrong.ended(), 1, wrong.errors());
+  t.regex(wrong.output(), new RegExp(`^DIFFERS: the decision at position ${reused + 1}, `));
+  t.regex(wrong.output(), /uuid: recorded 11111111-1111-5111-8111-111111111111; comes out /);
+  t.true(wrong.output().includes('1 differ,'), wrong.output());
+  const right = startMemoir([...args, '--json', '--from', '10', '--to', '40']);
+  t.is(await right.ended(), 0, right.errors());
+  const { report } = JSON.parse(right.output()) as { report: { from: number; to: number; differing: number } };
+  t.like(report, { from: 10, to: 40, differing: 0 });
+});
