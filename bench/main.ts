@@ -14,6 +14,7 @@ const all = [
   'verify',
   'transfer',
   'list-jobs',
+  'as-of',
   'git',
 ];
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : all;

@@ -8,17 +8,22 @@ import { type Explanation, explainReuse } from './explain-reuse.js';
 import { reusableFinder } from './find-reusable.js';
 
 /** What CreateJob would have decided at a position that can be read; as `explainReuse`, by the same rules. */
-export async function explainReuseAsOf(
-  context: JobsContext,
+export type ExplainReuseAsOf = (
   position: Position,
   caller: Caller,
   request: CreateJobRequest,
   maxCandidates: number,
-): Promise<Explanation> {
+) => Promise<Explanation>;
+
+/** Makes it. What was learnt of ranges of commits, which never changes, is kept. */
+export function pastExplainer(context: JobsContext): ExplainReuseAsOf {
   const { history, store, repositories } = context;
-  const reads = history.at(position);
-  const time = (await store.eventAt(position))?.recordedAt ?? history.times.latest(position);
-  const then = contextAsOf(context, { position, time, reads });
-  const rules = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, commitRanges(repositories), position);
-  return explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);
+  const ranges = commitRanges(repositories);
+  return async (position, caller, request, maxCandidates) => {
+    const reads = history.at(position);
+    const time = (await store.eventAt(position))?.recordedAt ?? history.times.latest(position);
+    const then = contextAsOf(context, { position, time, reads });
+    const rules = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, ranges, position);
+    return explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);
+  };
 }

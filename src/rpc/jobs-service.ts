@@ -22,7 +22,7 @@ import { checkCreateJob } from '../jobs/check-create-job.js';
 import type { JobsContext } from '../jobs/context.js';
 import type { CreateJob } from '../jobs/create-job.js';
 import { explainReuse } from '../jobs/explain-reuse.js';
-import { explainReuseAsOf } from '../jobs/explain-reuse-as-of.js';
+import { pastExplainer } from '../jobs/explain-reuse-as-of.js';
 import type { FindReusable } from '../jobs/find-reusable.js';
 import type { JobLogs } from '../jobs/job-log.js';
 import { checkUuid } from '../jobs/limits.js';
@@ -42,6 +42,7 @@ export function jobsService(
   logs: JobLogs,
 ): Implementation<typeof JobsService> {
   const { store, readModel, history, streams, edge } = context;
+  const explainThen = pastExplainer(context);
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
   return {
@@ -61,7 +62,7 @@ export function jobsService(
       checkKnows(caller, request.repository);
       const limit = maxCandidates || 100;
       const explanation = asOf
-        ? await explainReuseAsOf(context, await positionOf(context, asOf, signal), caller, request, limit)
+        ? await explainThen(await positionOf(context, asOf, signal), caller, request, limit)
         : await explainReuse(context, find, caller, request, limit);
       return create(ExplainReuseResponseSchema, explanation);
     },
