@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { auditDecisions } from '../../src/audit/audit-decisions.js';
 import type { DecisionsReport, Finding } from '../../src/audit/audit-report.js';
-import type { RecordedEvent } from '../../src/eventstore/port.js';
+import type { EventLog, RecordedEvent } from '../../src/eventstore/port.js';
 import { checksum } from '../../src/eventstore/sqlite/checksum.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { openRepositories } from '../../src/git/repositories.js';
@@ -164,13 +164,13 @@ export async function decideAll(server: TestServer, project: Project): Promise<n
   return decisions;
 }
 
-/** Audits the decisions of a log with the repositories of a server. */
+/** Audits the decisions of a log, or of that at a path, with the repositories of a server. */
 export async function audited(
-  path: string,
+  of: string | EventLog,
   repositories: Readonly<Record<string, string>>,
 ): Promise<{ readonly report: DecisionsReport; readonly findings: readonly Finding[] }> {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-audit-'));
-  const log = openSqliteLog(path);
+  const log = typeof of === 'string' ? openSqliteLog(of) : of;
   const places = Object.entries(repositories).map(([name, one]) => [name, { path: one }] as const);
   const opened = await openRepositories(Object.fromEntries(places));
   const findings: Finding[] = [];

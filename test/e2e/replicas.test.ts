@@ -6,6 +6,7 @@ import { systemEdge } from '../../src/edge.js';
 import { openLog } from '../../src/eventstore/open-store.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import type { CallError } from '../../src/rpc/call-error.js';
+import { audited } from '../audit/scene.js';
 import { type DoubleProcess, startDoubleProcess } from '../support/kurrentdb-double/process.js';
 import { makeProject } from '../support/project.js';
 import { find, request, uuidOf } from '../support/runs.js';
@@ -55,7 +56,7 @@ async function startReplicas(t: ExecutionContext): Promise<Cluster> {
 }
 
 test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job, ${rounds} rounds`, async (t) => {
-  const { servers } = await startReplicas(t);
+  const { servers, url } = await startReplicas(t);
   const own = crypto.randomUUID();
   const ada = servers.map(({ address }) => clientsOf(address, 'ada'));
   const made: string[] = [];
@@ -77,6 +78,10 @@ test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job
   }
   t.is(new Set(made).size, rounds);
   for (const clients of ada) clients.close();
+  // Whatever each server had read of the others when it decided, its decisions come out of the log again.
+  const { report, findings } = await audited(openLog(url, systemEdge), { project: project.repository.path });
+  t.deepEqual(findings, []);
+  t.true(report.same >= rounds * atOnce);
 });
 
 test.serial('the same submit_id at several servers at once is one job', async (t) => {
