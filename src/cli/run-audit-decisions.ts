@@ -20,7 +20,8 @@ export async function runAuditDecisions(options: AuditDecisionsOptions): Promise
   await withAuditedStore(options, async ({ config, log, directory }) => {
     const repositories = await openRepositories(repositoryPlaces(config), {
       edge: systemEdge,
-      directory: join(config.data_dir, 'git'),
+      // Not the server's: it may be running, and nobody else writes there.
+      directory: join(directory, 'git'),
       log: openLogger('warn'),
       remotes: remoteRules(config),
     });

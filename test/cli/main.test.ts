@@ -64,6 +64,35 @@ test.serial('a range of commits and commits to leave out can be given', async (t
   t.regex((await run(submit('-p', 'case=range', ...without, '--max-heartbeat-age', '60'))).out, /^new /);
 });
 
+test('get, list and explain answer as of a position or a time', async (t) => {
+  const { run, submit: request } = t.context.memoir;
+  const uuid = await request('past.sh', { case: 'past' });
+  const history = (await run(['history', uuid, '--json'])).out.trimEnd().split('\n');
+  const { position } = JSON.parse(history[0] ?? '').event;
+  const before = String(Number(position) - 1);
+  await run(['update', uuid, '--priority', '9']);
+  const priority = async (...args: string[]) => JSON.parse((await run(['get', uuid, '--json', ...args])).out).priority;
+  t.is(await priority(), 9);
+  t.is(await priority('--as-of', position), 0);
+  t.is((await run(['get', uuid, '--as-of', before])).code, 3);
+  t.is((await run(['get', uuid, '--as-of', '2020-01-01T00:00:00Z'])).code, 3);
+  t.is((await run(['get', uuid, '--as-of', '2999-01-01'])).code, 2);
+  const beyond = await run(['get', uuid, '--as-of', '999999999']);
+  t.is(beyond.code, 2);
+  t.regex(beyond.err, /as_of\.position 999999999 is beyond the end of the log/);
+  for (const text of ['soon', '-1', '2026-13-01', '1.5', '']) {
+    const { code, err } = await run(['get', uuid, `--as-of=${text}`]);
+    t.is(code, 2, text);
+    t.regex(err, /Give a position of the log, or a time such as/, text);
+  }
+  const listed = async (asOf: string) =>
+    (await run(['list', '--json', '--filter', '["script","=","past.sh"]', '--as-of', asOf])).out.includes(uuid);
+  t.deepEqual([await listed(before), await listed(position)], [false, true]);
+  const explain = ['explain', '--repository', 'demo', '--script', 'past.sh', '-p', 'case=past'];
+  t.regex((await run([...explain, '--as-of', before])).out, /^would be new /);
+  t.regex((await run([...explain, '--as-of', position])).out, new RegExp(`^would be reused ${uuid}`));
+});
+
 test('every request field of a job can be given', async (t) => {
   const { run } = t.context.memoir;
   const args = [
