@@ -68,7 +68,7 @@ test('get, list and explain answer as of a position or a time', async (t) => {
   const { run, submit: request } = t.context.memoir;
   const uuid = await request('past.sh', { case: 'past' });
   const history = (await run(['history', uuid, '--json'])).out.trimEnd().split('\n');
-  const { position } = JSON.parse(history[0] ?? '').event;
+  const { position } = JSON.parse(history[0] ?? '');
   const before = String(Number(position) - 1);
   await run(['update', uuid, '--priority', '9']);
   const priority = async (...args: string[]) => JSON.parse((await run(['get', uuid, '--json', ...args])).out).priority;
