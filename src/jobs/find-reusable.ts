@@ -142,10 +142,12 @@ export function reusableFinder(
     if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found, looked);
     const excluding = candidates.length > 0 && exclusions.any();
     const terms = excluding ? await withExclusions(wanted, candidates) : wanted.terms;
+    // A rule follows what stands while it is asked; where none was needed, that was so at this moment.
+    const withoutRule = terms.exclusion ? undefined : exclusions.position();
     for (;;) {
       const decided = decide(candidates, terms);
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
-      const basis = { position, exclusions: exclusions.position(), fresh: looked, ...filtered };
+      const basis = { position, exclusions: withoutRule ?? exclusions.position(), fresh: looked, ...filtered };
       const { chosen } = decision;
       if (!chosen) return { decision, lastRun, basis };
       const record = streams.current(chosen.uuid) ?? (await fresh(chosen.uuid));
