@@ -64,6 +64,9 @@ test.after.always(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
+/** The present end of the log, as a moment of the past. */
+const endNow = async () => ({ moment: { case: 'position' as const, value: BigInt(await server.end()) } });
+
 const own = (name: string) => ({ scriptParameters: { test: name } });
 
 test.serial('a job that may not be read is as one that does not exist, by every method', async (t) => {
@@ -72,6 +75,7 @@ test.serial('a job that may not be read is as one that does not exist, by every 
   await ada.jobs.getJob({ uuid, consistencyToken });
   const calls: Record<string, () => Promise<unknown>> = {
     getJob: () => eve.jobs.getJob({ uuid }),
+    'getJob of the past': async () => eve.jobs.getJob({ uuid, asOf: await endNow() }),
     watchJob: () => collect(eve.jobs.watchJob({ uuid })),
     tailJobLog: () => collect(eve.jobs.tailJobLog({ uuid, noFollow: true })),
     cancelJob: () => eve.jobs.cancelJob({ uuid }),
@@ -93,6 +97,7 @@ test.serial('a job that may not be read is as one that does not exist, by every 
     });
   }
   t.is((await eve.jobs.listJobs({})).jobs.length, 0);
+  t.is((await eve.jobs.listJobs({ asOf: await endNow(), countTotal: true })).totalSize, 0n);
   t.is((await eve.jobs.listJobs({ countTotal: true })).totalSize, 0n);
   t.is((await eve.jobs.getQueue({})).jobs.length, 0);
   t.deepEqual(
@@ -117,6 +122,9 @@ test.serial('a repository that may not be read is as one that is not configured'
       naming,
     },
   );
+  const asOf = await endNow();
+  const explained = { repository: 'project', script: 'run.sh', scriptVersion: 'main' };
+  await refused(t, server, () => eve.jobs.explainReuse({ request: explained, asOf }), { ...unknown, naming });
   await refused(t, server, () => eve.repositories.resolveRefspec({ repository: 'project', refspec: 'main' }), {
     ...unknown,
     naming,
@@ -210,4 +218,17 @@ test.serial('exclusions are ordered and seen by those whom they concern', async 
 test.serial('a policy over names that nobody proves has to be wanted', async (t) => {
   const error = await t.throwsAsync(startTestServer({ repositories: { project: path }, settings: { policy } }));
   t.regex(error?.message ?? '', /policy ".*policy\.toml" needs the setting insecure \(--insecure\)/);
+});
+
+test.serial('what a decision was taken from is for audits of the log, not for whoever may read the job', async (t) => {
+  const made = await find(ada, { scriptVersion: 'v1', ...own('basis') });
+  await complete(runner, uuidOf(made), 'sha256:basis');
+  await find(bob, { scriptVersion: 'v1', ...own('basis') });
+  const events = await collect(rita.history.readHistory({ uuid: uuidOf(made) }));
+  const decided = events.flatMap(({ event }) => {
+    const one = event?.event;
+    return one?.case === 'jobRequested' || one?.case === 'jobReused' ? [one.value] : [];
+  });
+  t.is(decided.length, 2);
+  t.true(decided.every(({ decision, basis }) => decision !== undefined && basis === undefined));
 });
