@@ -45,7 +45,8 @@ export function candidatesByFilters(
   { parametersDigest, filters, readers, listed }: CandidatesQuery,
   watched: Watched,
 ): FilteredCandidates {
-  const position = checkpointOf(db, [jobs.name, reuseIndex.name])();
+  const checkpoint = watched.statement(db, checkpointOf([jobs.name, reuseIndex.name]));
+  const position = checkpoint.pluck().get() as Position;
   const { where, tests } = compileFilters(filters);
   const digest = sql(ofParameters, parametersDigest, parametersDigest);
   const those = [watched.each('candidate.position'), digest, readableBy(readers)];

@@ -1,12 +1,7 @@
-import type Database from 'better-sqlite3';
-import type { Position } from '../src/eventstore/port.js';
-
 /**
- * Makes a read of how far some projections have come, the least of them. In a transaction with other reads it tells of which moment
+ * SQL that reads how far some projections have come, the least of them. In a transaction with other reads it tells of which moment
  * these are.
  */
-export function checkpointOf(db: Database.Database, projections: readonly string[]): () => Position {
-  const names = projections.map((name) => `'${name}'`).join(', ');
-  const read = db.prepare(`SELECT min(position) FROM projection WHERE name IN (${names})`).pluck();
-  return () => read.get() as Position;
+export function checkpointOf(projections: readonly string[]): string {
+  return `SELECT min(position) FROM projection WHERE name IN (${projections.map((name) => `'${name}'`).join(', ')})`;
 }

@@ -19,7 +19,8 @@ export type Values = { readonly values: readonly string[]; readonly position: Po
  * @throws Overdue if the time is up
  */
 export function distinctValues(db: Database.Database, query: ValuesQuery, watched: Watched): Values {
-  const position = checkpointOf(db, [jobs.name, reuseIndex.name])();
+  const checkpoint = watched.statement(db, checkpointOf([jobs.name, reuseIndex.name]));
+  const position = checkpoint.pluck().get() as Position;
   const { field, parametersDigest } = query;
   const values =
     parametersDigest === undefined

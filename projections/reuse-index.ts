@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import { JobState } from '../gen/memoir/jobs/v1/job_pb.js';
 import type { CandidateFacts } from '../src/domain/reuse.js';
+import type { Position } from '../src/eventstore/port.js';
 import { checkpointOf } from './checkpoint.js';
 import type { Projection } from './projection.js';
 
@@ -106,14 +107,14 @@ export function reuseQueries(db: Database.Database) {
     SELECT ${candidateColumns}
     FROM candidate WHERE ${ofDigest} ORDER BY run_number`);
   const last = db.prepare(`SELECT max(run_number) FROM candidate WHERE ${ofDigest}`).pluck();
-  const checkpoint = checkpointOf(db, [reuseIndex.name]);
+  const checkpoint = db.prepare(checkpointOf([reuseIndex.name])).pluck();
   const candidates = (computationDigest: string): CandidateFacts[] =>
     (ofComputation.all(computationDigest, computationDigest) as CandidateRow[]).map(factsFromRow);
   const lastRun = (computationDigest: string) => (last.get(computationDigest, computationDigest) as number | null) ?? 0;
   const runs = db.transaction((digest: string) => ({
     candidates: candidates(digest),
     lastRun: lastRun(digest),
-    position: checkpoint(),
+    position: checkpoint.get() as Position,
   }));
   return {
     /** All jobs of a computation, oldest first. */

@@ -11,8 +11,9 @@ import { jobOf, learnOf, type TraceContext } from './trace.js';
 /** Jobs that are read at once. */
 const pageSize = 250;
 
-/** Most jobs that one search looks at. */
+/** Most jobs that one search looks at, and most texts that it looks up. */
 const mostJobs = 100_000;
+const mostTexts = 200_000;
 
 /** What the search goes through: the lineage at some moment. */
 export type UpstreamContext = {
@@ -27,7 +28,7 @@ type Open = { readonly text: string; readonly giver: string | undefined };
  * Whether one of the texts that parameters mention is an output which exclusions with cascade make unfit: by what leads to it, from
  * the texts upstream. It finds what a trace from the exclusion downstream finds, and costs what the request's own origins cost
  * instead of all jobs that there are. A breadth-first search from each text.
- * @throws MemoirError RESOURCE_EXHAUSTED LINEAGE_TOO_LONG where more than 100,000 jobs stand upstream; UNAVAILABLE if a history that
+ * @throws MemoirError RESOURCE_EXHAUSTED LINEAGE_TOO_LONG where more than 100,000 jobs, or 200,000 texts, stand upstream; UNAVAILABLE if a history that
  * an exclusion needs is not loaded yet
  */
 export async function unfitOutput(
@@ -49,7 +50,9 @@ export async function unfitOutput(
     const open: Open[] = [{ text: root, giver: undefined }];
     for (const { text, giver } of open) {
       if (seen.has(text)) continue;
+      if (seen.size === mostTexts) throw tooLong();
       seen.add(text);
+      await breathe();
       for (let after = 0; ; ) {
         const givers = lineage.givers(text, after, pageSize);
         for (const position of givers) {
@@ -61,7 +64,10 @@ export async function unfitOutput(
           const exclusion = await hit(row);
           if (exclusion) return { exclusion, taken: { output: root, uuid: first } };
           const parameters = JSON.parse(lineage.parameters(position)) as JsonObject;
-          for (const mentioned of mentionsOf(parameters)) open.push({ text: mentioned, giver: first });
+          for (const mentioned of mentionsOf(parameters)) {
+            if (seen.has(mentioned)) continue;
+            if (open.push({ text: mentioned, giver: first }) > mostTexts) throw tooLong();
+          }
         }
         if (givers.length < pageSize) break;
         after = givers.at(-1) as number;
@@ -84,6 +90,6 @@ function tooLong(): MemoirError {
   return new MemoirError(
     'RESOURCE_EXHAUSTED',
     'LINEAGE_TOO_LONG',
-    `more than ${mostJobs} jobs stand upstream of the parameters, and each may be under an exclusion with cascade`,
+    `more than ${mostJobs} jobs or ${mostTexts} texts stand upstream of the parameters, and each may be under an exclusion with cascade`,
   );
 }
