@@ -7,7 +7,10 @@ import { connect } from 'node:http2';
 // they were recorded.
 
 /** Readers of one connection. */
-const perConnection = 100;
+const perConnection = Number(process.env.BENCH_PER_CONNECTION ?? 100);
+
+/** What a connection may have under way, in bytes: the 64 KiB of HTTP/2 would be what is measured. gRPC's own clients grow theirs. */
+const window = 16 * 1024 * 1024;
 
 const [port = '', path = '', many = '', stuck = '', request = '', principal = ''] = process.argv.slice(2);
 const body = Buffer.from(request, 'hex');
@@ -51,7 +54,9 @@ for (let i = 0; i < readers; i++) {
 let behind = counts.length;
 
 function open() {
-  return connect(`http://127.0.0.1:${port}`).on('error', () => process.exit());
+  return connect(`http://127.0.0.1:${port}`)
+    .on('connect', (session) => session.setLocalWindowSize(window))
+    .on('error', () => process.exit());
 }
 
 function heard(reader: number): void {

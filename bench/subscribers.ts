@@ -14,6 +14,7 @@ import { table } from './table.js';
 
 // Live subscribers: events a second to 1, 100 and 1,000 of them beside a bare grpc-js stream of equal bytes, lag, and memory.
 // BENCH_SUBSCRIBERS=1,100,1000  BENCH_DELIVERIES (messages in all at each number)  BENCH_RATE (events a second)  BENCH_SECONDS
+// BENCH_PER_CONNECTION (100 unless given)
 
 const numbers = (process.env.BENCH_SUBSCRIBERS ?? '1,100,1000').split(',').map(Number);
 const deliveries = Number(process.env.BENCH_DELIVERIES ?? 200_000);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type { MemoirEvent } from '../src/domain/events.js';
 import { decodeEvent } from '../src/eventstore/codec.js';
@@ -24,6 +25,8 @@ export type RunnerOptions = {
   readonly signal?: AbortSignal;
   /** Most events in one transaction; 1,000 unless given. */
   readonly batchSize?: number;
+  /** Pause after a batch that ended at the end of the log, in milliseconds, so that what comes in it costs one transaction; 0 unless given. */
+  readonly pause?: number;
 };
 
 /** What no projection looks at; a decision may be hundreds of times as big as the rest of its event. */
@@ -60,7 +63,7 @@ export async function runProjections(
   }
   const apply = applier(db, running, note);
   const from = Math.min(...running.map(({ position }) => position));
-  const { signal, batchSize } = options;
+  const { signal, batchSize, pause = 0 } = options;
   let indexed = false;
   for await (const batch of log.subscribeAll(from, { ...(signal && { signal }), ...(batchSize && { batchSize }) })) {
     if (batch.events.length > 0) apply(batch);
@@ -69,6 +72,7 @@ export async function runProjections(
       indexed = true;
     }
     options.onApplied?.(batch);
+    if (batch.live && pause > 0) await delay(pause, undefined, signal && { signal }).catch(() => undefined);
   }
 }
 

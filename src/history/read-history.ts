@@ -32,12 +32,12 @@ type Context = Pick<JobsContext, 'store' | 'readModel' | 'history'>;
 type Section = { readonly after: Position; readonly last: Position };
 
 /**
- * The events that meet a query and that a principal may read, in the order of the log up to its end now, without those of live logs.
+ * The events that meet a query and that a principal may read when they are given (`accessNow`), in the order of the log up to its end now, without those of live logs.
  * @throws MemoirError NOT_FOUND if there is no such job or no job of the computation, UNAVAILABLE if the history is not up to date
  */
 export async function* readHistory(
   context: Context,
-  access: Access,
+  accessNow: () => Access,
   query: HistoryQuery,
   signal: AbortSignal,
 ): AsyncGenerator<RecordedEvent> {
@@ -45,12 +45,12 @@ export async function* readHistory(
   const last = await store.end();
   await upToDate(readModel, last, signal);
   const section = await sectionOf(context, query, last);
-  for await (const recorded of candidates(context, access, query, section, signal)) {
+  for await (const recorded of candidates(context, accessNow(), query, section, signal)) {
     if (signal.aborted) return;
     if (recorded.position > section.last) return;
     if (recorded.position <= section.after || recorded.type === 'JobLogAppended') continue;
     const facts = eventFacts(readModel, recorded);
-    if (facts.readableBy(access) && meets(query, recorded, facts)) yield recorded;
+    if (facts.readableBy(accessNow()) && meets(query, recorded, facts)) yield recorded;
   }
 }
 

@@ -15,7 +15,7 @@ export type Change = {
 
 /**
  * The job as it is now and after every change, none left out, until it has finished or the signal aborts.
- * @throws MemoirError NOT_FOUND if there is no such job or the caller may not read it
+ * @throws MemoirError NOT_FOUND if there is no such job or the caller may not read it, or no longer
  */
 export async function* watchJob(
   context: JobsContext,
@@ -34,7 +34,7 @@ export async function* watchJob(
       await changed.next(signal);
       for await (const recorded of store.readStream(stream, record.job.revision + 1)) {
         record = evolve(record, decodeJobEvent(recorded), recorded.revision);
-        yield { job: record.job, eventType: recorded.type };
+        yield { job: readable(caller, uuid, record).job, eventType: recorded.type };
       }
     }
   } finally {

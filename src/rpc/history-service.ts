@@ -19,8 +19,8 @@ const principalLimit = 256;
 /** memoir.history.v1.HistoryService. */
 export function historyService(context: JobsContext): Implementation<typeof HistoryService> {
   return {
-    async *readHistory(request, { caller, signal }) {
-      for await (const recorded of readHistory(context, caller.access, queryOf(request), signal)) {
+    async *readHistory(request, { access, signal }) {
+      for await (const recorded of readHistory(context, access, queryOf(request), signal)) {
         yield create(ReadHistoryResponseSchema, { event: eventMessage(recorded) });
       }
     },

@@ -19,7 +19,7 @@ import { invalid, quote } from '../domain/errors.js';
 import { positionOf } from '../history/as-of.js';
 import { cancelJob } from '../jobs/cancel-job.js';
 import { checkCreateJob } from '../jobs/check-create-job.js';
-import type { JobsContext } from '../jobs/context.js';
+import type { Caller, JobsContext } from '../jobs/context.js';
 import type { CreateJob } from '../jobs/create-job.js';
 import { explainReuse } from '../jobs/explain-reuse.js';
 import { pastExplainer } from '../jobs/explain-reuse-as-of.js';
@@ -120,15 +120,15 @@ export function jobsService(
     async *watchJob({ uuid, consistencyToken }, call) {
       const wanted = checkUuid('uuid', uuid);
       await see(consistencyToken, call);
-      for await (const change of watchJob(context, call.caller, wanted, call.signal))
+      for await (const change of watchJob(context, callerNow(call), wanted, call.signal))
         yield create(WatchJobResponseSchema, change);
     },
 
-    async *tailJobLog({ uuid, offset, noFollow }, { caller, signal }) {
+    async *tailJobLog({ uuid, offset, noFollow }, call) {
       if (offset > BigInt(Number.MAX_SAFE_INTEGER)) {
         throw invalid('offset', 'OUT_OF_RANGE', `offset ${quote(String(offset))} is beyond any log`);
       }
-      const pieces = logs.tail(caller, checkUuid('uuid', uuid), Number(offset), !noFollow, signal);
+      const pieces = logs.tail(callerNow(call), checkUuid('uuid', uuid), Number(offset), !noFollow, call.signal);
       for await (const piece of pieces) {
         yield create(TailJobLogResponseSchema, {
           offset: BigInt(piece.offset),
@@ -137,6 +137,16 @@ export function jobsService(
           truncated: piece.truncated,
         });
       }
+    },
+  };
+}
+
+/** The caller of a call that goes on, with what it may do at each moment. */
+function callerNow({ caller, access }: CallContext): Caller {
+  return {
+    ...caller,
+    get access() {
+      return access();
     },
   };
 }

@@ -1,13 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
-import { refused } from '../support/refused.js';
+import { failure, refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 
 const project = makeProject();
 const dir = mkdtempSync(join(tmpdir(), 'memoir-policy-'));
@@ -231,4 +232,30 @@ test.serial('what a decision was taken from is for audits of the log, not for wh
   });
   t.is(decided.length, 2);
   t.true(decided.every(({ decision, basis }) => decision !== undefined && basis === undefined));
+});
+
+test.serial('who may no longer read a job is not told how it goes on, in a call under way neither', async (t) => {
+  const { job } = await request(ada, own('withdrawn'));
+  const uuid = job?.uuid ?? '';
+  const stranger = server.as('zoe');
+  const before = readFileSync(policy, 'utf8');
+  const change = async (text: string, reads: boolean) => {
+    writeFileSync(policy, text);
+    await until('the policy', async () => {
+      const answer = await stranger.jobs.getJob({ uuid }).then(
+        () => true,
+        () => false,
+      );
+      return answer === reads;
+    });
+  };
+  await change(`${before}\n[[grants]]\nto = ["zoe"]\nroles = ["reader"]\nrepositories = ["project"]\n`, true);
+  const watch = stranger.jobs.watchJob({ uuid })[Symbol.asyncIterator]();
+  const tail = stranger.jobs.tailJobLog({ uuid })[Symbol.asyncIterator]();
+  await watch.next();
+  const tailed = failure(t, () => tail.next());
+  await change(before, false);
+  await ada.jobs.cancelJob({ uuid });
+  t.is((await failure(t, () => watch.next())).reason, 'JOB_NOT_FOUND');
+  t.is((await tailed).reason, 'JOB_NOT_FOUND');
 });
