@@ -28,6 +28,9 @@ export type PagedFile = {
   close(): void;
 };
 
+/** What is longer is read at once, past the pages, which it would take from others. */
+const largestOfPages = 16 * pageSize;
+
 let opened = 0;
 
 /** Opens a file for reading. Throws what the system says if that is not possible. */
@@ -69,6 +72,7 @@ export function openPagedFile(path: string, cache: PageCache): PagedFile {
     const within = position - first * pageSize;
     if (within + length <= pageSize) return page(first).subarray(within, within + length);
     const out = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - position)));
+    if (out.length > largestOfPages) return out.subarray(0, fill(out, position));
     let at = 0;
     for (let number = first; at < out.length; number++) {
       const from = number === first ? within : 0;
