@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Position } from '../src/eventstore/port.js';
 import { asOfViews } from './as-of-views.js';
@@ -9,6 +10,11 @@ import { reuseQueries } from './reuse-index.js';
 
 /** Files that the past is read from. */
 export type PastFiles = { readonly readModel: string; readonly history: string };
+
+/** The files in the data directory of a server. */
+export function pastFiles(directory: string): PastFiles {
+  return { readModel: join(directory, 'read-model.sqlite'), history: join(directory, 'history.sqlite') };
+}
 
 /** A connection whose tables are views of what they were at a position of the log. */
 export type PastConnection = {

@@ -20,11 +20,14 @@ const { storeUrl, path, keeps } = workerData as ThreadData;
 const projections = projectionSets[keeps];
 const stop = new AbortController();
 
-// What decisions wait for has the processor first. Linux knows a priority of one thread; elsewhere it would be that of the process.
-if (keeps === 'history' && platform() === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+/** No decision waits for the history, so that it may take its time. */
+const patient = keeps === 'history';
 
-/** No decision waits for the history, so that it may take its time, in milliseconds. */
-const pause = keeps === 'history' ? 20 : 0;
+/** How long a patient thread lets events gather, in milliseconds. */
+const pause = patient ? 20 : 0;
+
+// Linux knows a priority of one thread; elsewhere it would be that of the process.
+if (patient && platform() === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 function say(message: ThreadMessage): void {
   parentPort?.postMessage(message);

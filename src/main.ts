@@ -10,6 +10,7 @@ import { ExclusionsService } from '../gen/memoir/jobs/v1/exclusions_service_pb.j
 import { JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../gen/memoir/worker/v1/worker_service_pb.js';
+import { pastFiles } from '../projections/as-of.js';
 import { openHistoryModel } from '../projections/history-model.js';
 import { openJobLists } from '../projections/job-lists.js';
 import { openReadModel, type ReadModel } from '../projections/read-model.js';
@@ -17,7 +18,7 @@ import type { ServerConfig } from './config.js';
 import { unrestricted } from './domain/access.js';
 import { MemoirError, quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
-import { openStore, sqliteUrl, storeName } from './eventstore/open-store.js';
+import { openStore, storeName, storeUrlOf } from './eventstore/open-store.js';
 import { exclusionUseCases } from './exclusions/exclude.js';
 import { exclusionRules } from './exclusions/rules.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
@@ -82,7 +83,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
   };
   try {
     mkdirSync(config.data_dir, { recursive: true });
-    const storeUrl = config.store ?? sqliteUrl(join(config.data_dir, 'events.sqlite'));
+    const storeUrl = storeUrlOf(config);
     const storeLabel = storeName(storeUrl);
     const signer = openCheckpointKey({
       path: config.checkpoint_key ?? join(config.data_dir, 'checkpoint.key'),
@@ -100,10 +101,9 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     closers.push(() => repositories.close());
     const { store, settled } = await settlingStore(await openStore(storeUrl, edge, (message) => logger.warn(message)));
     closers.push(() => store.close());
-    const readModelPath = join(config.data_dir, 'read-model.sqlite');
-    const readModel = await openReadModel(storeUrl, readModelPath);
+    const files = pastFiles(config.data_dir);
+    const readModel = await openReadModel(storeUrl, files.readModel);
     closers.push(() => readModel.close());
-    const files = { readModel: readModelPath, history: join(config.data_dir, 'history.sqlite') };
     const history = await openHistoryModel(storeUrl, files);
     closers.push(() => history.close());
     const lists = openJobLists(files, config.list_time_limit * 1_000);

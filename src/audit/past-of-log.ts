@@ -1,6 +1,11 @@
-import { join } from 'node:path';
 import { allProjections } from '../../projections/all.js';
-import { openPastConnection, type PastConnection, type PastReads, pastReads } from '../../projections/as-of.js';
+import {
+  openPastConnection,
+  type PastConnection,
+  type PastReads,
+  pastFiles,
+  pastReads,
+} from '../../projections/as-of.js';
 import { openReadModelFile } from '../../projections/database.js';
 import { imageRegistrations } from '../../projections/image-registrations.js';
 import { jobLives } from '../../projections/job-lives.js';
@@ -29,7 +34,7 @@ export type OnRead = (position: Position) => void;
  * say.
  */
 export async function buildPast(log: EventLog, end: Position, directory: string, onRead: OnRead): Promise<PastOfLog> {
-  const files = { readModel: join(directory, 'read-model.sqlite'), history: join(directory, 'history.sqlite') };
+  const files = pastFiles(directory);
   const ofJobs = allProjections.filter(({ name }) => name !== queue.name);
   await build(log, end, files.readModel, ofJobs, onRead);
   await build(log, end, files.history, [jobLives, imageRegistrations], onRead);

@@ -17,7 +17,7 @@ import { exclusionRulesAsOf, type StandingThen, standingAsOf } from '../exclusio
 import type { Repositories } from '../git/port.js';
 import { type AcceptedCommits, acceptedCommits } from '../jobs/accepted-commits.js';
 import type { Caller, DecidingContext } from '../jobs/context.js';
-import { recordFromRow } from '../jobs/context-as-of.js';
+import { logAsOf, recordFromRow } from '../jobs/context-as-of.js';
 import { createdNoMatch, reused } from '../jobs/decision-message.js';
 import { reusableFinder } from '../jobs/find-reusable.js';
 import type { Wanted } from '../jobs/wanted.js';
@@ -144,22 +144,7 @@ export function rederiver(context: RederiveContext): Rederive {
       terms,
       resolutions: decision.resolutions,
     };
-    const find = reusableFinder(
-      {
-        store: { exclusive: false, end: async () => position },
-        readModel: { candidates: reads.candidates },
-        streams: streamsOf(basis, position),
-        lists,
-        written: {
-          pending: () => false,
-          seen: async () => undefined,
-          catchUp: async () => undefined,
-          onNote: () => undefined,
-          noted: () => position,
-        },
-      },
-      rules,
-    );
+    const find = reusableFinder({ ...logAsOf(position, reads), streams: streamsOf(basis, position), lists }, rules);
     const found = await find(wanted);
     if (found.record) return reused(found.record.job, found.decision, decision.resolutions);
     const uuid = jobUuid(digests.computation, found.lastRun + 1);

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { ofStore, type StoreOptions } from './audit-options.js';
+import { type AuditOptions, ofAudit } from './audit-options.js';
 import { integer } from './options.js';
 
 /** Options of `memoir audit decisions`. */
-export type AuditDecisionsOptions = StoreOptions & { readonly from: number; readonly to?: number };
+export type AuditDecisionsOptions = AuditOptions & { readonly from: number; readonly to?: number };
 
 const position = integer(0, Number.MAX_SAFE_INTEGER);
 
@@ -15,7 +15,7 @@ export function auditDecisionsCommand(): Command {
     )
     .option('--from <position>', 'only decisions recorded after this position of the log', position, 0)
     .option('--to <position>', 'only decisions recorded up to this position (default: the end)', position);
-  return ofStore(command)
+  return ofAudit(command)
     .addHelpText('after', '\nReads the store itself, while a server runs too. Exit code 1: a decision differs.')
     .action(async (options: AuditDecisionsOptions) => {
       // Loaded only here: the other commands start faster without a server's libraries.

@@ -1,22 +1,17 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { named } from './options.js';
+import { ofStore, type StoreOptions } from './store-options.js';
 
-/** What every command takes that reads a store itself, as a server is told it. */
-export type StoreOptions = {
-  readonly config?: string;
-  readonly dataDir?: string;
-  readonly store?: string;
+/** What every command takes that audits what a server derived from a log. */
+export type AuditOptions = StoreOptions & {
   readonly repository?: Readonly<Record<string, string>>;
   readonly tempDir?: string;
   readonly json?: boolean;
 };
 
-/** Adds the options of `StoreOptions`. */
-export function ofStore(command: Command): Command {
-  return command
-    .addOption(new Option('--config <file>', "a server's TOML file of settings").env('MEMOIR_CONFIG'))
-    .option('--data-dir <directory>', "a server's data directory (MEMOIR_DATA_DIR)")
-    .option('--store <url>', 'event store (MEMOIR_STORE; default: sqlite in the data directory)')
+/** Adds the options of `AuditOptions`. */
+export function ofAudit(command: Command): Command {
+  return ofStore(command)
     .option('--repository <name=path>', 'a local git repository (repeatable; MEMOIR_REPOSITORIES=name=path,…)', named)
     .option(
       '--temp-dir <directory>',

@@ -1,14 +1,14 @@
 import { Command } from 'commander';
-import { ofStore, type StoreOptions } from './audit-options.js';
+import { type AuditOptions, ofAudit } from './audit-options.js';
 
 /** `memoir audit rebuild`. */
 export function auditRebuildCommand(): Command {
   const command = new Command('rebuild').description(
     "build everything that a server derived from the log again, and compare it with the server's own files row by row",
   );
-  return ofStore(command)
+  return ofAudit(command)
     .addHelpText('after', '\nReads the files themselves, while a server runs too. Exit code 1: a row differs.')
-    .action(async (options: StoreOptions) => {
+    .action(async (options: AuditOptions) => {
       // Loaded only here: the other commands start faster without a server's libraries.
       const { runAuditRebuild } = await import('./run-audit-rebuild.js');
       await runAuditRebuild(options);

@@ -5,10 +5,11 @@ import { serverSettings } from '../config/settings.js';
 import type { ServerConfig } from '../config.js';
 import { MemoirError } from '../domain/errors.js';
 import { systemEdge } from '../edge.js';
-import { openLog, sqliteUrl } from '../eventstore/open-store.js';
+import { openLog, storeUrlOf } from '../eventstore/open-store.js';
 import type { EventLog } from '../eventstore/port.js';
-import type { StoreOptions } from './audit-options.js';
+import type { AuditOptions } from './audit-options.js';
 import { note } from './output.js';
+import { sourcesOf } from './store-options.js';
 
 /** A store that is audited, opened for reading, and an empty directory. */
 export type AuditedStore = { readonly config: ServerConfig; readonly log: EventLog; readonly directory: string };
@@ -18,15 +19,11 @@ export type AuditedStore = { readonly config: ServerConfig; readonly log: EventL
  * @throws MemoirError INVALID_ARGUMENT if a setting is wrong; UNAVAILABLE if the store cannot be read
  */
 export async function withAuditedStore<T>(
-  options: StoreOptions,
+  options: AuditOptions,
   work: (store: AuditedStore) => Promise<T>,
 ): Promise<T> {
-  const config = await serverSettings({
-    file: options.config,
-    environment: process.env,
-    flags: { data_dir: options.dataDir, store: options.store, repositories: options.repository },
-    directory: process.cwd(),
-  });
+  const sources = sourcesOf(options);
+  const config = await serverSettings({ ...sources, flags: { ...sources.flags, repositories: options.repository } });
   const directory = await mkdtemp(join(options.tempDir ?? tmpdir(), 'memoir-audit-'));
   let log: EventLog | undefined;
   try {
@@ -38,9 +35,9 @@ export async function withAuditedStore<T>(
   }
 }
 
-function opened({ store, data_dir }: ServerConfig): EventLog {
+function opened(config: ServerConfig): EventLog {
   try {
-    return openLog(store ?? sqliteUrl(join(data_dir, 'events.sqlite')), systemEdge, note);
+    return openLog(storeUrlOf(config), systemEdge, note);
   } catch (error) {
     const message = `the store cannot be read: ${(error as Error).message}`;
     throw new MemoirError('UNAVAILABLE', 'STORE_UNAVAILABLE', message, { cause: error });

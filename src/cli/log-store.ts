@@ -1,7 +1,6 @@
-import { join } from 'node:path';
 import { storeSettings } from '../config/settings.js';
 import { invalid, MemoirError } from '../domain/errors.js';
-import { sqliteUrl, storeName } from '../eventstore/open-store.js';
+import { storeName, storeUrlOf } from '../eventstore/open-store.js';
 import { StoreUnavailable, StoreUnreadable } from '../eventstore/port.js';
 import { type StoreOptions, sourcesOf } from './store-options.js';
 
@@ -22,7 +21,7 @@ export async function logStore(options: StoreOptions): Promise<LogStore> {
       'no log is given: --data-dir or --store, their variables, or a file of settings',
     );
   }
-  const url = store ?? sqliteUrl(join(data_dir ?? '', 'events.sqlite'));
+  const url = storeUrlOf({ store, data_dir: data_dir ?? '' });
   try {
     storeName(url);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { auditRebuild, type RebuildDifference } from '../audit/audit-rebuild.js';
 import type { Cell } from '../audit/compare-tables.js';
-import type { StoreOptions } from './audit-options.js';
+import type { AuditOptions } from './audit-options.js';
 import { progress, withAuditedStore } from './audited-store.js';
 import { exitCodes } from './exit-code.js';
 import { note, printLine } from './output.js';
@@ -14,7 +14,7 @@ const mostPrinted = 100;
  * Compares a server's files with what its log gives, and prints the first rows that differ. The exit code is 1 if any does.
  * @throws MemoirError as `withAuditedStore` and `auditRebuild`
  */
-export async function runAuditRebuild(options: StoreOptions): Promise<void> {
+export async function runAuditRebuild(options: AuditOptions): Promise<void> {
   await withAuditedStore(options, async ({ config, log, directory }) => {
     const tell = progress();
     let printed = 0;

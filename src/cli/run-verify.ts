@@ -1,6 +1,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
+import { pastFiles } from '../../projections/as-of.js';
 import { checkpointKeySettings } from '../config/settings.js';
 import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { openCheckpoint } from '../domain/log-tree/checkpoint.js';
@@ -84,7 +85,7 @@ function openKey({ path, origin }: { readonly path: string; readonly origin: str
 function keptTree(options: VerifyOptions, store: LogStore | undefined): KeptTree | undefined {
   const beside = store && isSqlite(store.url) ? dirname(storeName(store.url)) : undefined;
   const directory = store?.dataDirectory ?? beside;
-  const path = options.history ?? (directory && join(directory, 'history.sqlite'));
+  const path = options.history ?? (directory && pastFiles(directory).history);
   if (path === undefined) return undefined;
   try {
     const kept = openKeptTree(path);

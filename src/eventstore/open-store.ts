@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import type { LogImporter } from './importer.js';
@@ -22,6 +22,17 @@ type Place =
 /** The URL of the embedded store in a file. */
 export function sqliteUrl(path: string): string {
   return `${sqliteScheme}${resolve(path)}`;
+}
+
+/** The URL of the store of a server with these settings: the one that is named, or else the embedded one in its data directory. */
+export function storeUrlOf({
+  store,
+  data_dir,
+}: {
+  readonly store?: string | undefined;
+  readonly data_dir: string;
+}): string {
+  return store ?? sqliteUrl(join(data_dir, 'events.sqlite'));
 }
 
 /**

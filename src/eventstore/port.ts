@@ -144,6 +144,11 @@ export class StoreUnreadable extends Error {
   }
 }
 
+/** Who called when an event was recorded; empty if its metadata does not say. */
+export function principalOf({ metadata }: Pick<RecordedEvent, 'metadata'>): string {
+  return (JSON.parse(metadata) as { readonly principal?: string }).principal ?? '';
+}
+
 /** The metadata as ProtoJSON of memoir.history.v1.Metadata, with its members in a fixed order. */
 export function metadataJson(metadata: EventMetadata): string {
   return JSON.stringify({

@@ -2,7 +2,7 @@ import { type Access, permission } from '../domain/access.js';
 import { jobUuid } from '../domain/computation.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { jobStream, reuseStream, uuidOfAnyJobStream } from '../domain/streams.js';
-import { type Position, type RecordedEvent, start } from '../eventstore/port.js';
+import { type Position, principalOf, type RecordedEvent, start } from '../eventstore/port.js';
 import type { JobsContext } from '../jobs/context.js';
 import { jobNotFound } from '../jobs/permit.js';
 import { type EventFacts, eventFacts } from './event-facts.js';
@@ -70,9 +70,9 @@ async function* candidates(
 ): AsyncGenerator<RecordedEvent> {
   const { store, history } = context;
   if (uuid !== undefined || computationDigest !== undefined) {
-    const uuids =
-      uuid === undefined ? jobsOf(context, access, computationDigest ?? '') : [checked(context, access, uuid)];
-    yield* mergeEvents(sourcesOf(context, uuids));
+    const jobs =
+      uuid === undefined ? jobsOf(context, access, computationDigest ?? '') : [readableJob(context, access, uuid)];
+    yield* mergeEvents(sourcesOf(context, jobs));
   } else if (repository !== undefined || principal !== undefined) {
     await upToDate(history, last, signal);
     let from = after;
@@ -85,32 +85,38 @@ async function* candidates(
   } else yield* store.readAll(after);
 }
 
+type JobOfHistory = { readonly uuid: string; readonly repository: string };
+
 /** The job, if there is one that the principal may read. */
-function checked({ readModel }: Context, access: Access, uuid: string): string {
+function jobIfReadable({ readModel }: Context, access: Access, uuid: string): JobOfHistory | undefined {
   const facts = readModel.jobs.facts(uuid);
-  if (!facts || permission(access, facts, 'read') !== 'granted') throw jobNotFound(uuid);
-  return uuid;
+  if (!facts || permission(access, facts, 'read') !== 'granted') return undefined;
+  return { uuid, repository: facts.repository };
+}
+
+function readableJob(context: Context, access: Access, uuid: string): JobOfHistory {
+  const job = jobIfReadable(context, access, uuid);
+  if (!job) throw jobNotFound(uuid);
+  return job;
 }
 
 /** The jobs of a computation that the principal may read, oldest first. */
-function jobsOf({ readModel }: Context, access: Access, digest: string): string[] {
-  const uuids: string[] = [];
-  const runs = readModel.candidates.lastRun(digest);
+function jobsOf(context: Context, access: Access, digest: string): JobOfHistory[] {
+  const jobs: JobOfHistory[] = [];
+  const runs = context.readModel.candidates.lastRun(digest);
   for (let run = 1; run <= runs; run++) {
-    const uuid = jobUuid(digest, run);
-    const facts = readModel.jobs.facts(uuid);
-    if (facts && permission(access, facts, 'read') === 'granted') uuids.push(uuid);
+    const job = jobIfReadable(context, access, jobUuid(digest, run));
+    if (job) jobs.push(job);
   }
-  if (uuids.length > 0) return uuids;
+  if (jobs.length > 0) return jobs;
   const message = `there is no job of computation ${quote(digest)}`;
   throw new MemoirError('NOT_FOUND', 'COMPUTATION_NOT_FOUND', message, { field: 'computation_digest' });
 }
 
 /** What was recorded of each job, by where it begins in the log. */
-function* sourcesOf({ store, readModel }: Context, uuids: readonly string[]): Generator<Source> {
-  for (const uuid of uuids) {
+function* sourcesOf({ store, readModel }: Context, jobs: readonly JobOfHistory[]): Generator<Source> {
+  for (const { uuid, repository } of jobs) {
     const from = readModel.lineage.position(uuid) ?? start;
-    const { repository = '' } = readModel.jobs.facts(uuid) ?? {};
     const exclusions = readModel.exclusions.positionsOfJob(repository, uuid);
     yield { from, read: () => store.readStream(jobStream(uuid)) };
     yield { from, read: () => store.readStream(reuseStream(uuid)) };
@@ -132,8 +138,4 @@ function meets({ uuid, repository, principal }: HistoryQuery, recorded: Recorded
   // A job's exclusions are in a stream of the repository, where they were looked up for the job.
   const of = uuidOfAnyJobStream(recorded.stream);
   return uuid === undefined || of === undefined || of === uuid;
-}
-
-function principalOf({ metadata }: RecordedEvent): string {
-  return (JSON.parse(metadata) as { readonly principal?: string }).principal ?? '';
 }

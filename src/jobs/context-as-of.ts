@@ -20,21 +20,12 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
   const { edge, images, lists } = context;
   return {
     ...context,
-    // Nothing of the past is kept in memory, as for a store that others write too.
-    store: { exclusive: false, end: async () => position },
-    readModel: { candidates: reads.candidates },
+    ...logAsOf(position, reads),
     edge: { ...edge, now: () => time },
     images: images.among(reads.images),
     lists: {
       values: lists.values,
       candidates: (query) => lists.candidates({ ...query, asOf: position }),
-    },
-    written: {
-      pending: () => false,
-      seen: async () => undefined,
-      catchUp: async () => undefined,
-      onNote: () => undefined,
-      noted: () => position,
     },
     streams: {
       current: () => undefined,
@@ -42,6 +33,25 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
         const row = reads.jobs.get(uuid);
         return row && recordFromRow(row);
       },
+    },
+  };
+}
+
+/** The log as it was at a position, where nobody writes. */
+export function logAsOf(
+  position: Position,
+  reads: Pick<PastReads, 'candidates'>,
+): Pick<DecidingContext, 'store' | 'readModel' | 'written'> {
+  return {
+    // Nothing of the past is kept in memory, as for a store that others write too.
+    store: { exclusive: false, end: async () => position },
+    readModel: { candidates: reads.candidates },
+    written: {
+      pending: () => false,
+      seen: async () => undefined,
+      catchUp: async () => undefined,
+      onNote: () => undefined,
+      noted: () => position,
     },
   };
 }

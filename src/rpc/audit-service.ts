@@ -10,7 +10,7 @@ import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { leafText, leafTextHash } from '../domain/log-tree/leaf.js';
 import { consistencyProof, inclusionProof, rootOf } from '../domain/log-tree/proof.js';
 import { streamPrefixes } from '../domain/streams.js';
-import type { RecordedEvent } from '../eventstore/port.js';
+import { principalOf, type RecordedEvent } from '../eventstore/port.js';
 import type { CheckpointSigner } from '../history/checkpoint-key.js';
 import type { Checkpoints } from '../history/checkpoints.js';
 import { eventFacts } from '../history/event-facts.js';
@@ -116,8 +116,8 @@ export function auditService(
 }
 
 /** Whether a caller may read an event as it is stored, with what only its own principal may know of. */
-function mayReadText({ principal, access }: Caller, { metadata }: RecordedEvent): boolean {
-  return access.readsAll || (JSON.parse(metadata) as { readonly principal?: string }).principal === principal;
+function mayReadText({ principal, access }: Caller, recorded: RecordedEvent): boolean {
+  return access.readsAll || principalOf(recorded) === principal;
 }
 
 function isOurs(stream: string): boolean {
