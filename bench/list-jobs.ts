@@ -8,7 +8,7 @@ import {
   ListJobsRequestSchema,
   ListJobsResponseSchema,
 } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { openJobLists } from '../projections/job-lists.js';
+import { openJobLists } from '../projections/lists/job-lists.js';
 import { accessOf, unrestricted } from '../src/domain/access.js';
 import { MemoirError } from '../src/domain/errors.js';
 import { filterFromTriple } from '../src/domain/filters/from-triple.js';

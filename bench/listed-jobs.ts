@@ -8,7 +8,7 @@ import {
   JobStartedSchema,
 } from '../gen/memoir/events/v1/events_pb.js';
 import { allProjections } from '../projections/all.js';
-import { openReadModelFile } from '../projections/database.js';
+import { openReadModelFile } from '../projections/running/database.js';
 import { computationDigests, jobUuid } from '../src/domain/computation.js';
 import type { MemoirEvent } from '../src/domain/events.js';
 import { jobStream } from '../src/domain/streams.js';

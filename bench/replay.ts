@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import Table from 'cli-table3';
-import { openReadModel } from '../projections/read-model.js';
+import { openReadModel } from '../projections/read-model/read-model.js';
 import { sqliteUrl } from '../src/eventstore/open-store.js';
 import { openSqliteLog, openSqliteStore } from '../src/eventstore/sqlite/store.js';
 import { writeHistory } from './history.js';

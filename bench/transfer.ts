@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { openReadModel } from '../projections/read-model.js';
+import { openReadModel } from '../projections/read-model/read-model.js';
 import { systemEdge } from '../src/edge.js';
 import { openImporter, openLogToExport, openStore, sqliteUrl, storeKind } from '../src/eventstore/open-store.js';
 import { importLog } from '../src/eventstore/transfer/import-log.js';

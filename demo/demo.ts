@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { JobState } from '../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobResponse, JobsService } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { waitUntilFinished } from '../src/cli/wait.js';
+import { waitUntilFinished } from '../src/cli/jobs/wait.js';
 import { stateName } from '../src/domain/job.js';
 import { connect } from '../src/rpc/client.js';
 import { type Program, startMemoir } from './program.js';

@@ -1,15 +1,15 @@
-import { exclusions } from './exclusions.js';
-import { imageRegistrations } from './image-registrations.js';
-import { images } from './images.js';
-import { jobLives } from './job-lives.js';
-import { jobs } from './jobs.js';
-import { lineage } from './lineage.js';
-import { logSubjects } from './log-subjects.js';
-import { logTimes } from './log-times.js';
-import { logTree } from './log-tree.js';
-import type { Projection } from './projection.js';
-import { queue } from './queue.js';
-import { reuseIndex } from './reuse-index.js';
+import { imageRegistrations } from './history/image-registrations.js';
+import { jobLives } from './history/job-lives.js';
+import { logSubjects } from './history/log-subjects.js';
+import { logTimes } from './history/log-times.js';
+import { logTree } from './history/log-tree.js';
+import { exclusions } from './read-model/exclusions.js';
+import { images } from './read-model/images.js';
+import { jobs } from './read-model/jobs.js';
+import { lineage } from './read-model/lineage.js';
+import { queue } from './read-model/queue.js';
+import { reuseIndex } from './read-model/reuse-index.js';
+import type { Projection } from './running/projection.js';
 
 /** Every projection of the read model. */
 export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions, images];

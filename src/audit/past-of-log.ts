@@ -5,14 +5,14 @@ import {
   type PastReads,
   pastFiles,
   pastReads,
-} from '../../projections/as-of.js';
-import { openReadModelFile } from '../../projections/database.js';
-import { imageRegistrations } from '../../projections/image-registrations.js';
-import { jobLives } from '../../projections/job-lives.js';
-import type { Projection } from '../../projections/projection.js';
-import { queue } from '../../projections/queue.js';
-import { runProjections } from '../../projections/runner.js';
-import { type Watched, watch } from '../../projections/watched.js';
+} from '../../projections/history/as-of.js';
+import { imageRegistrations } from '../../projections/history/image-registrations.js';
+import { jobLives } from '../../projections/history/job-lives.js';
+import { type Watched, watch } from '../../projections/lists/watched.js';
+import { queue } from '../../projections/read-model/queue.js';
+import { openReadModelFile } from '../../projections/running/database.js';
+import type { Projection } from '../../projections/running/projection.js';
+import { runProjections } from '../../projections/running/runner.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import { logUpTo } from './log-up-to.js';
 

@@ -1,10 +1,10 @@
 import type { DecisionBasis } from '../../gen/memoir/jobs/v1/decision_pb.js';
-import type { PastReads } from '../../projections/as-of.js';
+import type { PastReads } from '../../projections/history/as-of.js';
 import { unrestricted } from '../domain/access.js';
 import type { CheckedFilters } from '../domain/filters/filter.js';
 import { parseFilters } from '../domain/filters/parse-filters.js';
 import { imageSearch } from '../domain/image-name.js';
-import { type ResolvedFilters, resolveSets, type SetsContext } from '../jobs/filter-sets.js';
+import { type ResolvedFilters, resolveSets, type SetsContext } from '../jobs/deciding/filter-sets.js';
 
 /** What filters are resolved again with: images are those of the decision's moment. */
 export type ResolvedAgainContext = Pick<SetsContext, 'repositories' | 'lists'> & {

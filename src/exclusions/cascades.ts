@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { LineageRow } from '../../projections/lineage.js';
+import type { LineageRow } from '../../projections/read-model/lineage.js';
 import { hitsItself } from '../domain/exclusions.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { Position } from '../eventstore/port.js';

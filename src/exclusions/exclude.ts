@@ -11,7 +11,7 @@ import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller, JobsContext } from '../jobs/context.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
-import { jobNotFound } from '../jobs/permit.js';
+import { jobNotFound } from '../jobs/reading/permit.js';
 import { type Hits, hitsOf } from './hits.js';
 import { checkExcludes, checkReinstates, knowsExclusion } from './permit.js';
 import type { ExclusionRules } from './rules.js';

@@ -1,4 +1,4 @@
-import type { PastReads } from '../../projections/as-of.js';
+import type { PastReads } from '../../projections/history/as-of.js';
 import type { Access } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
 import { exclusionText } from '../domain/exclusions.js';

@@ -1,7 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import type { LineageRow } from '../../projections/lineage.js';
-import type { ReadModel } from '../../projections/read-model.js';
+import type { LineageRow } from '../../projections/read-model/lineage.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Access } from '../domain/access.js';
 import { pace } from './pace.js';
 import { seesJob } from './permit.js';

@@ -1,12 +1,12 @@
-import type { ExclusionRow } from '../../projections/exclusions.js';
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ExclusionRow } from '../../projections/read-model/exclusions.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Access } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
 import type { JobRecord } from '../domain/job.js';
 import type { Caller } from '../jobs/context.js';
 import { checkUuid } from '../jobs/limits.js';
-import { checkKnows, denied, permitted } from '../jobs/permit.js';
+import { checkKnows, denied, permitted } from '../jobs/reading/permit.js';
 
 /**
  * Lets through who may exclude a target from reuse, or reinstate it: a job's owner, the administrators of a repository for its

@@ -1,4 +1,4 @@
-import type { PastReads } from '../../projections/as-of.js';
+import type { PastReads } from '../../projections/history/as-of.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { Position } from '../eventstore/port.js';
 import type { CommitRanges } from './commit-ranges.js';

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { ExclusionRow } from '../../projections/exclusions.js';
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ExclusionRow } from '../../projections/read-model/exclusions.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Access } from '../domain/access.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { CandidateFacts } from '../domain/reuse.js';

@@ -1,5 +1,5 @@
-import type { LineageRow } from '../../projections/lineage.js';
-import type { ReadModel } from '../../projections/read-model.js';
+import type { LineageRow } from '../../projections/read-model/lineage.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type ExcludableJob, hitsItself } from '../domain/exclusions.js';
 import type { Position } from '../eventstore/port.js';
 import type { CommitRanges } from './commit-ranges.js';

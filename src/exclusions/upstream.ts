@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { LineageRow } from '../../projections/lineage.js';
+import type { LineageRow } from '../../projections/read-model/lineage.js';
 import { MemoirError } from '../domain/errors.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { CommitRanges } from './commit-ranges.js';

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type CheckpointSigned, CheckpointSignedSchema } from '../../gen/memoir/events/v1/events_pb.js';
-import type { HistoryModel } from '../../projections/history-model.js';
+import type { HistoryModel } from '../../projections/history/history-model.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { TreeHead } from '../domain/log-tree/check-proof.js';
 import { parseCheckpoint } from '../domain/log-tree/checkpoint.js';

@@ -1,4 +1,4 @@
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type Access, permission } from '../domain/access.js';
 import {
   checkpointStream,

@@ -1,4 +1,4 @@
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { EventLog, RecordedEvent } from '../eventstore/port.js';
 import { type LogEntry, logEntry } from './log-entry.js';
 import { type PastEntries, pastEntries } from './past-entries.js';

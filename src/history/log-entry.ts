@@ -1,4 +1,4 @@
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Position, RecordedEvent } from '../eventstore/port.js';
 import { type EventFacts, eventFacts } from './event-facts.js';
 import { type Place, placeBehind } from './place.js';

@@ -1,4 +1,4 @@
-import type { HistoryModel } from '../../projections/history-model.js';
+import type { HistoryModel } from '../../projections/history/history-model.js';
 import { invalid, quote } from '../domain/errors.js';
 import { type EventLog, type Position, start } from '../eventstore/port.js';
 import { positionBefore } from './position-before.js';

@@ -1,4 +1,4 @@
-import type { HistoryModel } from '../../projections/history-model.js';
+import type { HistoryModel } from '../../projections/history/history-model.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import { upToDate } from './up-to-date.js';
 

@@ -4,7 +4,7 @@ import { MemoirError, quote } from '../domain/errors.js';
 import { jobStream, reuseStream, uuidOfAnyJobStream } from '../domain/streams.js';
 import { type Position, principalOf, type RecordedEvent, start } from '../eventstore/port.js';
 import type { JobsContext } from '../jobs/context.js';
-import { jobNotFound } from '../jobs/permit.js';
+import { jobNotFound } from '../jobs/reading/permit.js';
 import { type EventFacts, eventFacts } from './event-facts.js';
 import { mergeEvents, type Source } from './merge-events.js';
 import { positionBefore } from './position-before.js';

@@ -1,4 +1,4 @@
-import type { Follower } from '../../projections/follower.js';
+import type { Follower } from '../../projections/running/follower.js';
 import { MemoirError } from '../domain/errors.js';
 import type { Position } from '../eventstore/port.js';
 

@@ -5,7 +5,7 @@ import type { ImageFacts } from '../domain/image-name.js';
 import type { Position } from '../eventstore/port.js';
 import type { Caller } from '../jobs/context.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
-import { denied } from '../jobs/permit.js';
+import { denied } from '../jobs/reading/permit.js';
 import type { ImagesContext } from './context.js';
 import { imageStreams } from './image-streams.js';
 

@@ -1,4 +1,4 @@
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { OwnWrites } from '../jobs/own-writes.js';

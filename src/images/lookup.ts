@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { type Image, ImageSchema } from '../../gen/memoir/images/v1/image_pb.js';
-import { imageFromRow } from '../../projections/images.js';
+import { imageFromRow } from '../../projections/read-model/images.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { forgottenImage } from '../domain/image.js';
 import type { ImageSearch } from '../domain/image-name.js';

@@ -1,6 +1,6 @@
-import type { HistoryModel } from '../../projections/history-model.js';
-import type { JobLists } from '../../projections/job-lists.js';
-import type { ReadModel } from '../../projections/read-model.js';
+import type { HistoryModel } from '../../projections/history/history-model.js';
+import type { JobLists } from '../../projections/lists/job-lists.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type Access, unrestricted } from '../domain/access.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';

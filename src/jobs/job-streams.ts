@@ -12,7 +12,7 @@ import type { Caller } from './context.js';
 import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
-import { permitted } from './permit.js';
+import { permitted } from './reading/permit.js';
 
 /** How often a command is decided again after other servers changed the job meanwhile. */
 const maxAttempts = 20;

@@ -1,4 +1,4 @@
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type Position, start } from '../eventstore/port.js';
 
 /** Longest wait for the read model, in milliseconds; it is behind by a few unless it is in trouble. */

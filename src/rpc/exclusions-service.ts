@@ -9,8 +9,8 @@ import {
   ReinstateForReuseResponseSchema,
   ReportOutputLostResponseSchema,
 } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
-import type { ExclusionList, ExclusionRow } from '../../projections/exclusions.js';
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ExclusionList, ExclusionRow } from '../../projections/read-model/exclusions.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Access } from '../domain/access.js';
 import { invalid, quote } from '../domain/errors.js';
 import type { Exclusions } from '../exclusions/exclude.js';

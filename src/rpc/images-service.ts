@@ -7,7 +7,7 @@ import {
   RegisterImageResponseSchema,
   ResolveImageResponseSchema,
 } from '../../gen/memoir/images/v1/images_service_pb.js';
-import { type ImageRow, imageFromRow } from '../../projections/images.js';
+import { type ImageRow, imageFromRow } from '../../projections/read-model/images.js';
 import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { checkImage, checkRepository, imageSearch, withTag } from '../domain/image-name.js';
 import type { ImageParts } from '../images/open.js';

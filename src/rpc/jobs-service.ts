@@ -14,20 +14,20 @@ import {
   UpdateJobResponseSchema,
   WatchJobResponseSchema,
 } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { jobFromRow } from '../../projections/jobs.js';
+import { jobFromRow } from '../../projections/read-model/jobs.js';
 import { invalid, quote } from '../domain/errors.js';
 import { positionOf } from '../history/as-of.js';
-import { cancelJob } from '../jobs/cancel-job.js';
-import { checkCreateJob } from '../jobs/check-create-job.js';
 import type { Caller, JobsContext } from '../jobs/context.js';
-import type { CreateJob } from '../jobs/create-job.js';
-import { explainReuse } from '../jobs/explain-reuse.js';
-import { pastExplainer } from '../jobs/explain-reuse-as-of.js';
-import type { FindReusable } from '../jobs/find-reusable.js';
-import type { JobLogs } from '../jobs/job-log.js';
+import { checkCreateJob } from '../jobs/deciding/check-create-job.js';
+import type { CreateJob } from '../jobs/deciding/create-job.js';
+import { explainReuse } from '../jobs/deciding/explain-reuse.js';
+import { pastExplainer } from '../jobs/deciding/explain-reuse-as-of.js';
+import type { FindReusable } from '../jobs/deciding/find-reusable.js';
 import { checkUuid } from '../jobs/limits.js';
-import { checkKnows, checkSubmits, jobNotFound, mayRead } from '../jobs/permit.js';
-import { watchJob } from '../jobs/watch-job.js';
+import { checkKnows, checkSubmits, jobNotFound, mayRead } from '../jobs/reading/permit.js';
+import { watchJob } from '../jobs/reading/watch-job.js';
+import { cancelJob } from '../jobs/running/cancel-job.js';
+import type { JobLogs } from '../jobs/running/job-log.js';
 import type { CallContext } from './call.js';
 import { listOfJobs, listOfQueue } from './list-jobs.js';
 import type { Implementation } from './service.js';

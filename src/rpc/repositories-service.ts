@@ -10,7 +10,7 @@ import {
 import { invalid, MemoirError } from '../domain/errors.js';
 import type { RangeQuery, Repositories } from '../git/port.js';
 import { checkLength, checkRequired, textLimits } from '../jobs/limits.js';
-import { checkKnows } from '../jobs/permit.js';
+import { checkKnows } from '../jobs/reading/permit.js';
 import type { Implementation } from './service.js';
 
 /** Commits in one message of ExpandRange. */

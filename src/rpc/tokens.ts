@@ -1,4 +1,4 @@
-import type { ReadModel } from '../../projections/read-model.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { invalid, type MemoirError, quote } from '../domain/errors.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import type { CallContext } from './call.js';

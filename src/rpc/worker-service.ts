@@ -11,10 +11,10 @@ import {
   type WorkerService,
 } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
-import type { Claimed, Claims } from '../jobs/claim-job.js';
 import type { Caller, JobsContext } from '../jobs/context.js';
-import type { JobLogs, LogSize } from '../jobs/job-log.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
+import type { Claimed, Claims } from '../jobs/running/claim-job.js';
+import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
 import type { Implementation } from './service.js';
 import { tokenOf } from './tokens.js';
 

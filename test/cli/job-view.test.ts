@@ -4,9 +4,9 @@ import test from 'ava';
 import { RecordedEventSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { storyLines } from '../../src/cli/history.js';
-import { jobSheet, jobTable } from '../../src/cli/job-view.js';
-import { age, span } from '../../src/cli/time-text.js';
+import { storyLines } from '../../src/cli/audit/history.js';
+import { jobSheet, jobTable } from '../../src/cli/text/job-view.js';
+import { age, span } from '../../src/cli/text/time-text.js';
 
 const now = 1_700_000_000_000;
 const hostile = '\u001b[2Jx\nforged line';

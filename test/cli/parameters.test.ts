@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { parseParameter, parseParameters, sameNumber } from '../../src/cli/parameters.js';
+import { parseParameter, parseParameters, sameNumber } from '../../src/cli/jobs/parameters.js';
 import { MemoirError } from '../../src/domain/errors.js';
 
 test('any JSON object is read as JSON.parse reads it', (t) => {

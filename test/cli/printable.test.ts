@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { printable, printableLines } from '../../src/cli/printable.js';
+import { printable, printableLines } from '../../src/cli/text/printable.js';
 
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { type HistoryModel, openHistoryModel } from '../../projections/history-model.js';
+import { type HistoryModel, openHistoryModel } from '../../projections/history/history-model.js';
 import { MemoirError } from '../../src/domain/errors.js';
 import { checkpointStream } from '../../src/domain/streams.js';
 import { systemEdge } from '../../src/edge.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { openReadModel, type ReadModel } from '../../projections/read-model.js';
+import { openReadModel, type ReadModel } from '../../projections/read-model/read-model.js';
 import { unrestricted } from '../../src/domain/access.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';

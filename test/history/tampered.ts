@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { logTree } from '../../projections/log-tree.js';
+import { logTree } from '../../projections/history/log-tree.js';
 import { checkpointText } from '../../src/domain/log-tree/checkpoint.js';
 import { growingTree } from '../../src/domain/log-tree/growing-tree.js';
 import { leafHash } from '../../src/domain/log-tree/leaf.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { openReadModel } from '../../projections/read-model.js';
+import { openReadModel } from '../../projections/read-model/read-model.js';
 import { MemoirError } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';

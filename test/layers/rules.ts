@@ -56,21 +56,21 @@ const layers: readonly Layer[] = [
   {
     name: 'serve',
     paths: [
-      'src/cli/run-server.ts',
-      'src/cli/run-audit-decisions.ts',
-      'src/cli/run-audit-rebuild.ts',
-      'src/cli/audited-store.ts',
+      'src/cli/server/run-server.ts',
+      'src/cli/audit/run-audit-decisions.ts',
+      'src/cli/audit/run-audit-rebuild.ts',
+      'src/cli/audit/audited-store.ts',
     ],
     imports: [...inner, 'eventstore', 'git', 'config', 'audit', 'cli', 'main'],
   },
   {
     name: 'log commands',
-    paths: ['src/cli/run-export.ts', 'src/cli/run-import.ts', 'src/cli/log-store.ts'],
+    paths: ['src/cli/log/run-export.ts', 'src/cli/log/run-import.ts', 'src/cli/log/log-store.ts'],
     imports: [...inner, 'config', 'cli', 'eventstore'],
   },
   {
     name: 'verify',
-    paths: ['src/cli/run-verify.ts', 'src/cli/verify-text.ts'],
+    paths: ['src/cli/audit/run-verify.ts', 'src/cli/text/verify-text.ts'],
     imports: [...inner, 'config', 'cli', 'eventstore', 'projections', 'jobs', 'log commands'],
   },
   {

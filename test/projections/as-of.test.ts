@@ -9,17 +9,17 @@ import {
   ReinstatedForReuseSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { allProjections, historyProjections } from '../../projections/all.js';
-import { openPastConnection, type PastReads, pastReads } from '../../projections/as-of.js';
-import { candidatesByFilters } from '../../projections/candidates-by-filters.js';
-import { openReadModelFile } from '../../projections/database.js';
-import { exclusionQueries } from '../../projections/exclusions.js';
-import { imageQueries } from '../../projections/images.js';
-import { type ListQuery, listJobs } from '../../projections/job-list.js';
-import { jobQueries } from '../../projections/jobs.js';
-import { lineageQueries } from '../../projections/lineage.js';
-import { reuseQueries } from '../../projections/reuse-index.js';
-import { runProjections } from '../../projections/runner.js';
-import { type Watched, watch } from '../../projections/watched.js';
+import { openPastConnection, type PastReads, pastReads } from '../../projections/history/as-of.js';
+import { candidatesByFilters } from '../../projections/lists/candidates-by-filters.js';
+import { type ListQuery, listJobs } from '../../projections/lists/job-list.js';
+import { type Watched, watch } from '../../projections/lists/watched.js';
+import { exclusionQueries } from '../../projections/read-model/exclusions.js';
+import { imageQueries } from '../../projections/read-model/images.js';
+import { jobQueries } from '../../projections/read-model/jobs.js';
+import { lineageQueries } from '../../projections/read-model/lineage.js';
+import { reuseQueries } from '../../projections/read-model/reuse-index.js';
+import { openReadModelFile } from '../../projections/running/database.js';
+import { runProjections } from '../../projections/running/runner.js';
 import { jcsDigest } from '../../src/domain/computation.js';
 import type { MemoirEvent } from '../../src/domain/events.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import test from 'ava';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
-import { imageQueries } from '../../projections/images.js';
+import { imageQueries } from '../../projections/read-model/images.js';
 import { MemoirError } from '../../src/domain/errors.js';
 import {
   decideImage,

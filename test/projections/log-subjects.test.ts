@@ -2,7 +2,7 @@ import test from 'ava';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { historyProjections } from '../../projections/all.js';
-import { logSubjectQueries } from '../../projections/log-subjects.js';
+import { logSubjectQueries } from '../../projections/history/log-subjects.js';
 import { uuidOfAnyJobStream } from '../../src/domain/streams.js';
 import { collect } from '../contract/events.js';
 import { anyHistory, happen, type Told } from './history.js';

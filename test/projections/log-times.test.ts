@@ -3,7 +3,7 @@ import test from 'ava';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { historyProjections } from '../../projections/all.js';
-import { logTimeQueries } from '../../projections/log-times.js';
+import { logTimeQueries } from '../../projections/history/log-times.js';
 import { collect } from '../contract/events.js';
 import { catchUp, openScratch } from './scratch.js';
 

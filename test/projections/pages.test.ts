@@ -9,11 +9,11 @@ import {
   JobUpdatedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { allProjections } from '../../projections/all.js';
-import { openReadModelFile } from '../../projections/database.js';
-import { type ListQuery, listJobs } from '../../projections/job-list.js';
-import { type JobRow, jobQueries } from '../../projections/jobs.js';
-import { type QueueCursor, queueQueries } from '../../projections/queue.js';
-import { watch } from '../../projections/watched.js';
+import { type ListQuery, listJobs } from '../../projections/lists/job-list.js';
+import { watch } from '../../projections/lists/watched.js';
+import { type JobRow, jobQueries } from '../../projections/read-model/jobs.js';
+import { type QueueCursor, queueQueries } from '../../projections/read-model/queue.js';
+import { openReadModelFile } from '../../projections/running/database.js';
 import { newestFirst } from '../../src/domain/filters/job-order.js';
 import { jobStream } from '../../src/domain/streams.js';
 import { noon, requestOf } from '../domain/commands.js';
@@ -196,7 +196,7 @@ test('the queries use their indexes', async (t) => {
         ? (sql: string) => statements.add(sql) && target.prepare(sql)
         : Reflect.get(target, name, target),
   });
-  const { reuseQueries } = await import('../../projections/reuse-index.js');
+  const { reuseQueries } = await import('../../projections/read-model/reuse-index.js');
   for (const queries of [jobQueries, queueQueries, reuseQueries]) queries(watched);
   t.true(statements.size >= 7);
   for (const sql of statements) {

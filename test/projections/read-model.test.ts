@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { create } from '@bufbuild/protobuf';
 import test from 'ava';
 import { JobReusedSchema, JobUpdatedSchema } from '../../gen/memoir/events/v1/events_pb.js';
-import { openReadModel, type ReadModel } from '../../projections/read-model.js';
+import { openReadModel, type ReadModel } from '../../projections/read-model/read-model.js';
 import { jobStream, reuseStream } from '../../src/domain/streams.js';
 import { requestOf } from '../domain/commands.js';
 import { append } from './history.js';

@@ -2,9 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { allProjections } from '../../projections/all.js';
-import { dumpReadModel, openReadModelFile } from '../../projections/database.js';
-import type { Projection } from '../../projections/projection.js';
-import { runProjections } from '../../projections/runner.js';
+import { dumpReadModel, openReadModelFile } from '../../projections/running/database.js';
+import type { Projection } from '../../projections/running/projection.js';
+import { runProjections } from '../../projections/running/runner.js';
 import type { EventLog, EventStore } from '../../src/eventstore/port.js';
 import { openSqliteStore } from '../../src/eventstore/sqlite/store.js';
 

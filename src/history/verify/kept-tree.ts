@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
-import { logTreeQueries } from '../../../projections/log-tree.js';
+import { logTreeQueries } from '../../../projections/history/log-tree.js';
 import { addLeaves, growingTree, hashLength } from '../../domain/log-tree/growing-tree.js';
 import { rootOfHashes, tileWidth } from '../../domain/log-tree/tiles.js';
 

@@ -1,0 +1,134 @@
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+
+/** The position of the log that the views show, as SQL. A subquery of its own is run once for each statement. */
+const at = '(SELECT position FROM temp.moment)';
+
+const was = (position: string) => `${position} <= ${at}`;
+const started = was('life.started');
+const finished = was('life.finished');
+const reported = was('life.reported');
+const changed = was('life.changed');
+const deleted = was('life.deleted');
+
+/** A column of the last sign of life, or of the last update, up to the position. */
+const last = (table: 'job_report' | 'job_change', column: string) => `(
+    SELECT ${column} FROM history.${table} WHERE job = now.position AND position <= ${at} ORDER BY position DESC LIMIT 1)`;
+
+/** A text that stands in the row of the change that set it, whose position is in `pointer`. */
+const text = (table: 'job_report' | 'job_change', column: string, pointer: string) => `(
+    SELECT ${column} FROM history.${table} WHERE job = now.position AND position = ${last(table, pointer)})`;
+
+const state = `CASE WHEN ${finished} THEN now.state WHEN ${started} THEN ${JobState.RUNNING} ELSE ${JobState.QUEUED} END`;
+
+/** What the events of a job leave as it is, and so what it was at any time. */
+const lasting = [
+  'position',
+  'uuid',
+  'owner',
+  'repository',
+  'script',
+  'script_version',
+  'supplied_script_version',
+  'script_parameters',
+  'submit_id',
+  'request_digest',
+  'nondeterministic',
+  'runtime_constraints',
+  'docker_image_locator',
+  'arvados_sdk_version',
+  'created_at',
+  'run_number',
+  'computation_digest',
+];
+
+/** What one event sets: from then on it is what it is now. */
+const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>
+  Object.fromEntries(columns.map((column) => [column, `CASE WHEN ${condition} THEN now.${column} ELSE ${before} END`]));
+
+/** The columns of `job` at the position, where `now` is a row of it and `life` that of `job_life`. */
+const jobColumns: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(lasting.map((column) => [column, `now.${column}`])),
+  state,
+  ...set(started, 'NULL', 'started_at'),
+  ...set(started, "''", 'claimed_by'),
+  ...set(finished, 'NULL', 'finished_at', 'cancelled_at'),
+  ...set(finished, "''", 'output', 'log', 'cancelled_by', 'failure_reason', 'failure_message'),
+  priority: `CASE WHEN ${changed} THEN ${last('job_change', 'priority')} ELSE life.priority END`,
+  description: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'description', 'described')} END, life.description)`,
+  components: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'components', 'composed')} END, life.components)`,
+  tasks_summary: `CASE WHEN ${finished} THEN now.tasks_summary
+    WHEN ${reported} THEN ${text('job_report', 'tasks_summary', 'summed')} END`,
+  progress: `CASE WHEN ${reported} THEN ${last('job_report', 'progress')} END`,
+  progress_message: `coalesce(CASE WHEN ${reported} THEN ${text('job_report', 'progress_message', 'said')} END, '')`,
+  lease_ms: `CASE WHEN ${finished} THEN 0 WHEN ${reported} THEN ${last('job_report', 'lease_ms')}
+    WHEN ${started} THEN life.lease_ms ELSE 0 END`,
+  lease_expires_at: `CASE WHEN ${finished} THEN NULL WHEN ${reported} THEN ${last('job_report', 'lease_expires_at')}
+    WHEN ${started} THEN now.started_at + life.lease_ms END`,
+  lease_revision: `CASE WHEN ${finished} THEN -1 WHEN ${reported} THEN ${last('job_report', 'revision')}
+    WHEN ${started} THEN life.started_revision ELSE -1 END`,
+  revision: `max(
+    CASE WHEN ${deleted} THEN life.deleted_revision WHEN ${finished} THEN life.finished_revision
+      WHEN ${reported} THEN ${last('job_report', 'revision')} WHEN ${started} THEN life.started_revision ELSE 0 END,
+    CASE WHEN ${changed} THEN ${last('job_change', 'revision')} ELSE 0 END)`,
+  deleted: `${deleted} IS TRUE`,
+  // What it has or will have, by which jobs are found where it already had it.
+  final_output: 'now.output',
+  final_claimed_by: 'now.claimed_by',
+};
+
+const candidateColumns: Readonly<Record<string, string>> = {
+  position: 'now.position',
+  uuid: 'now.uuid',
+  computation_digest: 'now.computation_digest',
+  run_number: 'now.run_number',
+  parameters_digest: 'now.parameters_digest',
+  owner: 'now.owner',
+  state,
+  script_version: 'now.script_version',
+  docker_image_locator: 'now.docker_image_locator',
+  arvados_sdk_version: 'now.arvados_sdk_version',
+  nondeterministic: 'now.nondeterministic',
+  deleted: `${deleted} IS TRUE`,
+  ...set(finished, "''", 'output', 'log'),
+};
+
+const columns = (those: Readonly<Record<string, string>>) =>
+  Object.entries(those)
+    .map(([name, expression]) => `${expression} AS ${name}`)
+    .join(', ');
+
+/**
+ * Rows with their lives. The sign keeps SQLite from going the other way round, through all lives: rows are to be found by the indexes
+ * of the read model.
+ */
+const living = (table: string, by = '') =>
+  `main.${table} AS now ${by} JOIN history.job_life AS life ON life.job = +now.position WHERE now.position <= ${at}`;
+
+const lifted = `now.reinstated = 1 AND ${was('now.changed')}`;
+
+/** View of the jobs that goes through them in the order of creation. */
+export const jobsByCreation = 'job_by_creation';
+
+/**
+ * SQL that makes views over the read model, to which the history is attached as `history`. They have the names of its tables, which
+ * SQLite looks up among the temporary ones first, and show them as they were at the position in the table `moment`.
+ */
+export const asOfViews = `
+  CREATE TEMP TABLE moment (position INTEGER NOT NULL);
+  INSERT INTO temp.moment (position) VALUES (0);
+  CREATE TEMP VIEW job AS SELECT ${columns(jobColumns)} FROM ${living('job')};
+  CREATE TEMP VIEW ${jobsByCreation} AS SELECT ${columns(jobColumns)} FROM ${living('job', 'INDEXED BY job_created')};
+  CREATE TEMP VIEW candidate AS SELECT ${columns(candidateColumns)} FROM ${living('candidate')};
+  CREATE TEMP VIEW address AS SELECT now.key, now.gave, now.job FROM main.address AS now
+    WHERE now.job <= ${at} AND (now.gave = 0 OR (SELECT finished FROM history.job_life WHERE job = now.job) <= ${at});
+  CREATE TEMP VIEW projection AS SELECT now.name, ${at} AS position FROM main.projection AS now;
+  CREATE TEMP VIEW product AS SELECT now.position, now.job FROM main.product AS now WHERE now.position <= ${at};
+  CREATE TEMP VIEW exclusion AS
+    SELECT now.position, now.id, now.repository, now.exclusion, iif(${lifted}, now.changed, now.position) AS changed,
+      ${lifted} AS reinstated, iif(${lifted}, now.reinstated_reason, '') AS reinstated_reason
+    FROM main.exclusion AS now WHERE now.position <= ${at};
+  CREATE TEMP VIEW image AS
+    SELECT now.position, now.locator, now.hash, now.repository, now.tag, now.registered_at,
+      iif(${was('now.forgotten')}, now.forgotten_at, NULL) AS forgotten_at
+    FROM history.image_registration AS now WHERE now.position <= ${at} AND (${was('now.replaced')}) IS NOT TRUE;
+`;

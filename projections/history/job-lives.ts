@@ -1,0 +1,127 @@
+import { toJson } from '@bufbuild/protobuf';
+import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { Projection } from '../running/projection.js';
+
+/** The 16 bytes of the uuid `@uuid`. */
+const bytesOf = "coalesce(unhex(@uuid, '-'), CAST(@uuid AS BLOB))";
+
+/**
+ * When in the log a job became what it is. What an event sets once and for all, such as the output, stands in the read model, so
+ * that the position of that event is enough to tell whether it was there already: `job_life` has these positions, of a job that
+ * starts, finishes and is deleted at most once. What may change more often has a row for each change: `job_report` for each sign of
+ * life, `job_change` for each update.
+ *
+ * Texts that a change leaves as they were are not written again: `summed`, `said`, `described` and `composed` are the position of
+ * the row that has them, 0 for what the job began with. `job` is the position of the JobRequested.
+ */
+export const jobLives: Projection = {
+  name: 'job-lives',
+  version: 1,
+  tables: ['job_life', 'job_report', 'job_change'],
+  schema: `
+    CREATE TABLE job_life (
+      job INTEGER PRIMARY KEY,
+      uuid BLOB NOT NULL,
+      priority INTEGER NOT NULL,
+      description TEXT NOT NULL,
+      components TEXT NOT NULL,
+      started INTEGER,
+      started_revision INTEGER,
+      lease_ms INTEGER,
+      reported INTEGER,
+      changed INTEGER,
+      finished INTEGER,
+      finished_revision INTEGER,
+      deleted INTEGER,
+      deleted_revision INTEGER
+    ) STRICT;
+    CREATE INDEX job_life_uuid ON job_life (substr(uuid, 1, 6));
+    CREATE TABLE job_report (
+      job INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      lease_ms INTEGER NOT NULL,
+      lease_expires_at INTEGER NOT NULL,
+      progress REAL,
+      summed INTEGER NOT NULL,
+      tasks_summary TEXT,
+      said INTEGER NOT NULL,
+      progress_message TEXT,
+      PRIMARY KEY (job, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE job_change (
+      job INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      priority INTEGER NOT NULL,
+      described INTEGER NOT NULL,
+      description TEXT,
+      composed INTEGER NOT NULL,
+      components TEXT,
+      PRIMARY KEY (job, position)
+    ) STRICT, WITHOUT ROWID;
+  `,
+  findJob: `SELECT job FROM job_life WHERE substr(uuid, 1, 6) = substr(${bytesOf}, 1, 6) AND uuid = ${bytesOf}`,
+  prepare(db, positionOf) {
+    const insert = db.prepare(`
+      INSERT INTO job_life (job, uuid, priority, description, components)
+      VALUES (@position, ${bytesOf}, @priority, @description, @components)`);
+    const started = db.prepare('UPDATE job_life SET started = ?, started_revision = ?, lease_ms = ? WHERE job = ?');
+    const finished = db.prepare('UPDATE job_life SET finished = ?, finished_revision = ? WHERE job = ?');
+    const deleted = db.prepare('UPDATE job_life SET deleted = ?, deleted_revision = ? WHERE job = ?');
+    const reported = db.prepare('UPDATE job_life SET reported = ? WHERE job = ? AND reported IS NULL');
+    const changed = db.prepare('UPDATE job_life SET changed = ? WHERE job = ? AND changed IS NULL');
+    const before = (table: string) => `(SELECT * FROM ${table} WHERE job = @job ORDER BY position DESC LIMIT 1)`;
+    const report = db.prepare(`
+      INSERT INTO job_report (job, position, revision, lease_ms, lease_expires_at, progress, summed, tasks_summary, said,
+        progress_message)
+      SELECT @job, @position, @revision, @leaseMs, @expiresAt, coalesce(@progress, last.progress),
+        iif(@tasks IS NULL, coalesce(last.summed, 0), @position), @tasks,
+        iif(@message IS NULL, coalesce(last.said, 0), @position), @message
+      FROM (SELECT 1) LEFT JOIN ${before('job_report')} AS last`);
+    const change = db.prepare(`
+      INSERT INTO job_change (job, position, revision, priority, described, description, composed, components)
+      SELECT @job, @position, @revision, coalesce(@priority, last.priority, life.priority),
+        iif(@description IS NULL, coalesce(last.described, 0), @position), @description,
+        iif(@components IS NULL, coalesce(last.composed, 0), @position), @components
+      FROM job_life AS life LEFT JOIN ${before('job_change')} AS last WHERE life.job = @job`);
+    const finish = (stream: string, position: number, revision: number) =>
+      void finished.run(position, revision, positionOf(stream));
+    return {
+      JobRequested({ uuid, priority, description, components }, { position }) {
+        insert.run({ position, uuid, priority, description, components: JSON.stringify(components) });
+      },
+      JobStarted({ lease }, { stream, position, revision }) {
+        started.run(position, revision, lease ? durationMs(lease) : 0, positionOf(stream));
+      },
+      JobProgressed(event, { stream, position, revision }) {
+        const job = positionOf(stream);
+        if (job === null) return;
+        const { lease, tasksSummary, progress = null, progressMessage: message = null } = event;
+        const leaseMs = lease ? durationMs(lease) : 0;
+        const expiresAt = millis(event.progressedAt) + leaseMs;
+        const tasks = tasksSummary ? JSON.stringify(toJson(TasksSummarySchema, tasksSummary)) : null;
+        report.run({ job, position, revision, leaseMs, expiresAt, progress, tasks, message });
+        reported.run(position, job);
+      },
+      JobUpdated({ priority = null, description = null, components: parts }, { stream, position, revision }) {
+        const job = positionOf(stream);
+        if (job === null) return;
+        const components = parts ? JSON.stringify(parts.uuids) : null;
+        change.run({ job, position, revision, priority, description, components });
+        changed.run(position, job);
+      },
+      JobCompleted: (_event, { stream, position, revision }) => finish(stream, position, revision),
+      JobFailed: (_event, { stream, position, revision }) => finish(stream, position, revision),
+      JobCancelled: (_event, { stream, position, revision }) => finish(stream, position, revision),
+      JobDeleted(_event, { stream, position, revision }) {
+        deleted.run(position, revision, positionOf(stream));
+      },
+    };
+  },
+};
+
+function millis(time: Timestamp | undefined): number {
+  return time ? timestampMs(time) : 0;
+}

@@ -1,0 +1,137 @@
+import type Database from 'better-sqlite3';
+import {
+  exclusionStream,
+  imageExclusionStream,
+  jobLogStream,
+  jobStream,
+  outputExclusionStream,
+  repositoryOfExclusionStream,
+  uuidOfAnyJobStream,
+} from '../../src/domain/streams.js';
+import type { Position, RecordedEvent } from '../../src/eventstore/port.js';
+import type { Projection } from '../running/projection.js';
+
+/** Names whose numbers are kept at hand. */
+const cacheSize = 20_000;
+
+/** By what events are found. */
+const kinds = { principal: 1, repository: 2 } as const;
+
+/** A principal on whose behalf events were recorded, or a repository that they are about. */
+export type SubjectKind = keyof typeof kinds;
+
+/**
+ * Where in the log the events of each principal and of each repository are, those of live logs excepted. `subject_job` has the
+ * repository of each job, by the position of its JobRequested.
+ */
+export const logSubjects: Projection = {
+  name: 'log-subjects',
+  version: 1,
+  tables: ['subject', 'subject_event', 'subject_job'],
+  schema: `
+    CREATE TABLE subject (
+      id INTEGER PRIMARY KEY,
+      kind INTEGER NOT NULL,
+      name TEXT NOT NULL,
+      UNIQUE (kind, name)
+    ) STRICT;
+    CREATE TABLE subject_event (
+      subject INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      PRIMARY KEY (subject, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE subject_job (
+      job INTEGER PRIMARY KEY,
+      repository INTEGER NOT NULL
+    ) STRICT;
+  `,
+  prepareBatch(db, positionOf) {
+    const idOf = subjectIds(db);
+    const insert = db.prepare('INSERT INTO subject_event (subject, position) VALUES (?, ?)');
+    const insertJob = db.prepare('INSERT INTO subject_job (job, repository) VALUES (?, ?)');
+    const selectJob = db.prepare('SELECT repository FROM subject_job WHERE job = ?').pluck();
+
+    function repositoryOf({ stream, type, data, position }: RecordedEvent): number | undefined {
+      const uuid = uuidOfAnyJobStream(stream);
+      if (uuid === undefined) {
+        const repository = repositoryOfExclusions(stream);
+        return repository === undefined ? undefined : idOf('repository', repository);
+      }
+      if (type !== 'JobRequested') return selectJob.get(positionOf(jobStream(uuid))) as number | undefined;
+      const repository = idOf('repository', member(data, 'repository'));
+      insertJob.run(position, repository);
+      return repository;
+    }
+
+    return (events) => {
+      for (const event of events) {
+        if (event.stream.startsWith(jobLogStream(''))) continue;
+        insert.run(idOf('principal', member(event.metadata, 'principal')), event.position);
+        const repository = repositoryOf(event);
+        if (repository !== undefined) insert.run(repository, event.position);
+      }
+    };
+  },
+};
+
+function subjectIds(db: Database.Database): (kind: SubjectKind, name: string) => number {
+  const select = db.prepare('SELECT id FROM subject WHERE kind = ? AND name = ?').pluck();
+  const insert = db.prepare('INSERT INTO subject (kind, name) VALUES (?, ?)');
+  const known = new Map<string, number>();
+  return (kind, name) => {
+    const key = `${kind} ${name}`;
+    let id = known.get(key) ?? (select.get(kinds[kind], name) as number | undefined);
+    id ??= Number(insert.run(kinds[kind], name).lastInsertRowid);
+    if (known.size >= cacheSize) known.clear();
+    known.set(key, id);
+    return id;
+  };
+}
+
+function repositoryOfExclusions(stream: string): string | undefined {
+  if (!stream.startsWith(exclusionStream('')) || [imageExclusionStream, outputExclusionStream].includes(stream)) {
+    return undefined;
+  }
+  return repositoryOfExclusionStream(stream);
+}
+
+/** A text in a JSON object; empty where there is none, as in what others wrote into the store. */
+function member(json: string, name: string): string {
+  try {
+    const value = (JSON.parse(json) as Record<string, unknown> | null)?.[name];
+    return typeof value === 'string' ? value : '';
+  } catch {
+    return '';
+  }
+}
+
+/** By what to find events; at least one of them. */
+export type Subjects = { readonly principal?: string | undefined; readonly repository?: string | undefined };
+
+/** Reads of the subjects. */
+export function logSubjectQueries(db: Database.Database) {
+  const idOf = db.prepare('SELECT id FROM subject WHERE kind = ? AND name = ?').pluck();
+  const section = 'position > ? AND position <= ? ORDER BY position LIMIT ?';
+  const ofOne = db.prepare(`SELECT position FROM subject_event WHERE subject = ? AND ${section}`).pluck();
+  const ofBoth = db
+    .prepare(`
+      SELECT position FROM subject_event AS one WHERE subject = ?
+        AND EXISTS (SELECT 1 FROM subject_event AS other WHERE other.subject = ? AND other.position = one.position)
+        AND ${section}`)
+    .pluck();
+  return {
+    /** Positions of up to `limit` events of all the subjects, after `after` and up to `last`, in the order of the log. */
+    positions({ principal, repository }: Subjects, after: Position, last: Position, limit: number): Position[] {
+      const names: [SubjectKind, string | undefined][] = [
+        ['principal', principal],
+        ['repository', repository],
+      ];
+      const ids: (number | undefined)[] = [];
+      for (const [kind, name] of names) {
+        if (name !== undefined) ids.push(idOf.get(kinds[kind], name) as number | undefined);
+      }
+      if (ids.includes(undefined)) return [];
+      return (ids.length > 1 ? ofBoth : ofOne).all(...ids, after, last, limit) as Position[];
+    },
+  };
+}

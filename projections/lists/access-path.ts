@@ -1,0 +1,78 @@
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { JobFilter } from '../../src/domain/filters/filter.js';
+import { likePrefix } from '../../src/domain/filters/like.js';
+import { compileFilters } from './job-filters.js';
+import type { ListQuery } from './job-list.js';
+import { type Sql, sql } from './sql.js';
+
+/** How SQLite is to come by the jobs of a list. */
+export type AccessPath =
+  /** As it thinks best. */
+  | { readonly by: 'planner' }
+  /** From the newest or the oldest on, until there are enough: what it would not do where it takes the filters for narrow. */
+  | { readonly by: 'creation' }
+  /**
+   * By each of these conditions for itself and then together, since an index serves each of them in the order of the list, but
+   * not all at once. A job may be found by several.
+   */
+  | { readonly by: 'branches'; readonly branches: readonly Sql[] };
+
+/** Fields that few jobs share a value of. */
+const nearlyUnique = ['uuid', 'output'];
+
+/** Fields with an index that goes on with created_at. */
+const shared = ['repository', 'owner', 'script_version', 'docker_image_locator', 'arvados_sdk_version', 'state'];
+
+/** Fewest digits of an abbreviated commit that hardly any other commit begins with. */
+const shortestAbbreviation = 7;
+
+/** Most branches. */
+const mostBranches = 16;
+
+/** Chooses by the form of the query alone, since SQLite keeps no statistics of a read model that changes all the time. */
+export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQuery, 'fields'>): AccessPath {
+  const [first, second] = order;
+  if (from === 'queue' || first.field !== 'created_at' || second) return { by: 'planner' };
+  const narrowed = filters.flatMap(narrow);
+  const among = (names: readonly string[], most: number) =>
+    narrowed.find(({ field, values }) => names.includes(field) && values.length <= most);
+  // No index has the states of the past.
+  const sharing = asOf === undefined ? shared : shared.filter((name) => name !== 'state');
+  if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(sharing, 1)) return { by: 'planner' };
+  if (filters.some(isAbbreviation)) return { by: 'planner' };
+  const several = among(sharing, mostBranches);
+  if (several) return { by: 'branches', branches: several.values.map((value) => one(several.filter, value)) };
+  if (readers && readers.repositories.length <= mostBranches - 2) {
+    const { principal, repositories } = readers;
+    const claimed = asOf === undefined ? 'job.claimed_by' : 'job.final_claimed_by';
+    const branches = [
+      ...repositories.map((repository) => sql('job.repository = ?', repository)),
+      sql('job.owner = ?', principal),
+      sql(`${claimed} = ? AND ${claimed} <> ''`, principal),
+    ];
+    return { by: 'branches', branches };
+  }
+  return { by: 'creation' };
+}
+
+/** Whether a filter looks for an abbreviated commit. */
+function isAbbreviation({ target, test }: JobFilter): boolean {
+  const commit = target.of === 'field' && target.field === 'script_version';
+  return commit && test.is === 'like' && !test.pattern.fold && likePrefix(test.pattern).length >= shortestAbbreviation;
+}
+
+type Narrow = { readonly filter: JobFilter; readonly field: string; readonly values: readonly (string | number)[] };
+
+/** The values that a filter lets a field have, if it does not let it have most of them. */
+function narrow(filter: JobFilter): Narrow[] {
+  const { target, test } = filter;
+  if (target.of !== 'field' || test.is !== 'one of' || test.negate) return [];
+  const values = [...new Set(test.values)].filter((value) => typeof value === 'string' || typeof value === 'number');
+  const wide = values.length < test.values.length && test.values.includes(null);
+  if (wide || (target.field === 'state' && values.includes(JobState.COMPLETE))) return [];
+  return [{ filter, field: target.field, values }];
+}
+
+function one(filter: JobFilter, value: string | number): Sql {
+  return compileFilters([{ ...filter, test: { is: 'one of', values: [value], negate: false } }]).where;
+}

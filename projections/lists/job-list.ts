@@ -1,0 +1,210 @@
+import type Database from 'better-sqlite3';
+import { type JobField, jobFields } from '../../src/domain/filters/field.js';
+import type { JobFilter } from '../../src/domain/filters/filter.js';
+import type { JobOrder } from '../../src/domain/filters/job-order.js';
+import type { Position } from '../../src/eventstore/port.js';
+import { jobsByCreation } from '../history/as-of-views.js';
+import type { JobRow } from '../read-model/jobs.js';
+import { type Readers, readableBy } from '../read-model/readers.js';
+import { type AccessPath, accessPath } from './access-path.js';
+import { compileFilters, finalFilters } from './job-filters.js';
+import { joined, type Sql, sql } from './sql.js';
+import type { Watched } from './watched.js';
+
+/** Which jobs to list. Plain data. */
+export type ListQuery = {
+  /** Queued jobs stand in the order in which workers get them, whatever `order` says. */
+  readonly from: 'jobs' | 'queue';
+  /** Position of the log whose jobs are listed, on a connection to the past; absent for now. Not of the queue. */
+  readonly asOf?: Position;
+  readonly filters: readonly JobFilter[];
+  /** Who reads; undefined for whoever may read all. */
+  readonly readers: Readers | undefined;
+  readonly order: JobOrder;
+  /** Where the page begins: behind the job with these keys. */
+  readonly after: readonly KeyValue[] | undefined;
+  readonly limit: number;
+  /** About how many bytes of jobs to answer with at most; a page that would be larger ends early. */
+  readonly bytes: number;
+  /** Fields whose values are wanted; undefined for all. The others are empty in the answer. */
+  readonly fields: readonly string[] | undefined;
+  readonly countTotal: boolean;
+};
+
+/** A page of jobs. */
+export type ListPage = {
+  readonly rows: readonly JobRow[];
+  /** Keys of the last row, if more follow. */
+  readonly next: readonly KeyValue[] | undefined;
+  /** How many jobs match in all, if that was asked for. */
+  readonly total: number | undefined;
+};
+
+/** The value of a key of the order in a job. */
+export type KeyValue = string | number | null;
+
+/** A key of an order as a column. The last key of each order is the job's position, which no two share. */
+type Key = { readonly column: string; readonly descending: boolean; readonly nullable: boolean };
+
+/**
+ * Reads a page of jobs that were not deleted.
+ * @throws what `watched` throws when the time is up
+ */
+export function listJobs(db: Database.Database, query: ListQuery, watched: Watched): ListPage {
+  const past = query.asOf !== undefined;
+  const { where, tests } = compileFilters(query.filters);
+  const queue = query.from === 'queue';
+  const keys = queue ? queueKeys : keysOf(query.order);
+  const from = queue ? 'queued CROSS JOIN job ON job.position = queued.position' : 'job';
+  const narrowed = past ? finalFilters(query.filters) : [];
+  const conditions = [
+    ...narrowed,
+    watched.each('job.position'),
+    sql('job.deleted = 0'),
+    readableBy(query.readers),
+    where,
+  ];
+  const run = (piece: Sql) => watched.statement(db, piece.text, tests);
+
+  const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
+  const all = [...conditions, ...(query.after ? [behind(keys, query.after)] : [])];
+  const byCreation = past ? `${jobsByCreation} AS job` : `${from} INDEXED BY job_created`;
+  const page = pageOf({ from, byCreation, columns, keys, limit: query.limit + 1 }, all, accessPath(query));
+  const found = run(page).iterate(...page.values) as IterableIterator<JobRow & Record<string, KeyValue>>;
+  const answer = takePage(found, query, keys.length);
+  if (!query.countTotal) return { ...answer, total: undefined };
+  const everything = !queue && !past && query.filters.length === 0 && !query.readers;
+  const matching = joined('AND', conditions);
+  const count = everything
+    ? countOfAll
+    : sql(`SELECT count(*) FROM ${from} WHERE ${matching.text}`, ...matching.values);
+  return {
+    ...answer,
+    total: run(count)
+      .pluck()
+      .get(...count.values) as number,
+  };
+}
+
+/** Reads no row, only the smallest index and that of the deleted jobs. */
+const countOfAll = sql('SELECT (SELECT count(*) FROM job) - (SELECT count(*) FROM job WHERE deleted = 1)');
+
+type PageOf = {
+  readonly from: string;
+  /** The same, in the order of creation. */
+  readonly byCreation: string;
+  readonly columns: readonly string[];
+  readonly keys: readonly Key[];
+  readonly limit: number;
+};
+
+function pageOf({ from, byCreation, columns, keys, limit }: PageOf, conditions: readonly Sql[], path: AccessPath): Sql {
+  const select = (what: readonly string[], of: string, where: readonly Sql[]) => {
+    const all = joined('AND', where);
+    const text = `SELECT ${what.join(', ')} FROM ${of} WHERE ${all.text} ORDER BY ${orderOf(keys)} LIMIT ?`;
+    return sql(text, ...all.values, limit);
+  };
+  const keyColumns = keys.map(({ column }, i) => `${column} AS key${i}`);
+  const wanted = [...columns, ...keyColumns];
+  if (path.by === 'planner') return select(wanted, from, conditions);
+  if (path.by === 'creation') return select(wanted, byCreation, conditions);
+  // Positions first, so that no more whole rows are read than the page has.
+  const parts = path.branches.map((branch) => select(keyColumns, from, [branch, ...conditions]));
+  const union = parts.map(({ text }) => `SELECT * FROM (${text})`).join(' UNION ');
+  const order = orderOf(keys.map((key, i) => ({ ...key, column: `key${i}` })));
+  const positions = `SELECT key${keys.length - 1} AS found FROM (${union}) ORDER BY ${order} LIMIT ?`;
+  return sql(
+    `SELECT ${wanted.join(', ')} FROM (${positions}) CROSS JOIN job ON job.position = found ORDER BY ${orderOf(keys)}`,
+    ...parts.flatMap(({ values }) => values),
+    limit,
+  );
+}
+
+function orderOf(keys: readonly Key[]): string {
+  return keys.map(({ column, descending }) => `${column}${descending ? ' DESC' : ''}`).join(', ');
+}
+
+function takePage(
+  found: Iterable<JobRow & Record<string, KeyValue>>,
+  { limit, bytes }: ListQuery,
+  keys: number,
+): Pick<ListPage, 'rows' | 'next'> {
+  const rows: JobRow[] = [];
+  let size = 0;
+  let last: Record<string, KeyValue> | undefined;
+  for (const row of found) {
+    size += sizeOnWire(row);
+    if (rows.length === limit || (rows.length > 0 && size > bytes)) {
+      return { rows, next: Array.from({ length: keys }, (_, i) => last?.[`key${i}`] ?? null) };
+    }
+    rows.push(row);
+    last = row;
+  }
+  return { rows, next: undefined };
+}
+
+const queueKeys: readonly Key[] = [
+  { column: 'queued.urgency', descending: false, nullable: false },
+  { column: 'queued.position', descending: false, nullable: false },
+];
+
+const nullable = new Set(['started_at', 'finished_at', 'cancelled_at', 'lease_expires_at', 'progress']);
+
+function keysOf(order: JobOrder): readonly Key[] {
+  const keys = order.map(({ field, descending }) => ({
+    column: `job.${field}`,
+    descending,
+    nullable: nullable.has(field),
+  }));
+  const descending = order[order.length - 1]?.descending ?? false;
+  return [...keys, { column: 'job.position', descending, nullable: false }];
+}
+
+/** That a job stands behind the one with these values of the keys. */
+function behind(keys: readonly Key[], after: readonly KeyValue[]): Sql {
+  const [first] = keys;
+  const uniform = keys.every(({ descending, nullable }) => !nullable && descending === first?.descending);
+  const known = after.filter((value) => value !== null);
+  if (uniform && first) {
+    const columns = keys.map(({ column }) => column).join(', ');
+    return sql(`(${columns}) ${first.descending ? '<' : '>'} (${keys.map(() => '?').join(', ')})`, ...known);
+  }
+  const cases = keys.map((key, i) =>
+    joined('AND', [
+      ...keys.slice(0, i).map((before, j) => same(before, after[j] ?? null)),
+      beyond(key, after[i] ?? null),
+    ]),
+  );
+  const [value] = after;
+  if (!first || first.nullable || value === null || value === undefined) return joined('OR', cases);
+  // It follows from the rest, but lets SQLite begin in the middle of an index.
+  const begin = sql(`${first.column} ${first.descending ? '<=' : '>='} ?`, value);
+  return joined('AND', [begin, joined('OR', cases)]);
+}
+
+function same({ column }: Key, value: KeyValue): Sql {
+  return value === null ? sql(`${column} IS NULL`) : sql(`${column} = ?`, value);
+}
+
+function beyond({ column, descending, nullable }: Key, value: KeyValue): Sql {
+  if (value === null) return sql(descending ? '0' : `${column} IS NOT NULL`);
+  if (!descending) return sql(`${column} > ?`, value);
+  return nullable ? sql(`${column} < ? OR ${column} IS NULL`, value) : sql(`${column} < ?`, value);
+}
+
+/** A field's column, or for one that is not wanted a value that costs nothing. */
+function columnOf({ name, kind }: JobField, fields: readonly string[] | undefined): string {
+  if (!fields || name === 'uuid' || fields.includes(name)) return `job.${name}`;
+  if (kind === 'text') return `'' AS ${name}`;
+  if (kind === 'tree') return `'{}' AS ${name}`;
+  return nullable.has(name) || kind === 'message' ? `NULL AS ${name}` : `0 AS ${name}`;
+}
+
+/** At least the bytes that a row's job takes in a message, without the price of encoding it. */
+function sizeOnWire(row: JobRow): number {
+  // A character is at most 3 bytes, a member of an array such as `[1,1]` 11 bytes for 2 characters, and what a field costs
+  // beside its text is in the thousand.
+  let characters = 0;
+  for (const value of Object.values(row)) if (typeof value === 'string') characters += value.length;
+  return 1_000 + 3 * characters + 5 * row.script_parameters.length;
+}

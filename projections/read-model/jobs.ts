@@ -1,0 +1,286 @@
+import { create, fromJson, type JsonObject, toJson } from '@bufbuild/protobuf';
+import { durationMs, type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import type Database from 'better-sqlite3';
+import {
+  type Job,
+  JobSchema,
+  JobState,
+  RuntimeConstraintsSchema,
+  type TasksSummary,
+  TasksSummarySchema,
+} from '../../gen/memoir/jobs/v1/job_pb.js';
+import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
+import type { Projection } from '../running/projection.js';
+import { listIndexes } from './list-indexes.js';
+
+/** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
+export const jobs: Projection = {
+  name: 'jobs',
+  version: 3,
+  tables: ['job'],
+  schema: `
+    CREATE TABLE job (
+      position INTEGER PRIMARY KEY,
+      uuid TEXT NOT NULL,
+      owner TEXT NOT NULL,
+      repository TEXT NOT NULL,
+      script TEXT NOT NULL,
+      script_version TEXT NOT NULL,
+      supplied_script_version TEXT NOT NULL,
+      script_parameters TEXT NOT NULL,
+      state INTEGER NOT NULL,
+      priority INTEGER NOT NULL,
+      submit_id TEXT NOT NULL,
+      request_digest TEXT NOT NULL,
+      nondeterministic INTEGER NOT NULL,
+      runtime_constraints TEXT,
+      docker_image_locator TEXT NOT NULL,
+      arvados_sdk_version TEXT NOT NULL,
+      output TEXT NOT NULL DEFAULT '',
+      log TEXT NOT NULL DEFAULT '',
+      tasks_summary TEXT,
+      components TEXT NOT NULL,
+      description TEXT NOT NULL,
+      created_at INTEGER NOT NULL,
+      started_at INTEGER,
+      finished_at INTEGER,
+      cancelled_at INTEGER,
+      cancelled_by TEXT NOT NULL DEFAULT '',
+      claimed_by TEXT NOT NULL DEFAULT '',
+      lease_expires_at INTEGER,
+      lease_ms INTEGER NOT NULL DEFAULT 0,
+      lease_revision INTEGER NOT NULL DEFAULT -1,
+      run_number INTEGER NOT NULL,
+      computation_digest TEXT NOT NULL,
+      revision INTEGER NOT NULL,
+      failure_reason TEXT NOT NULL DEFAULT '',
+      failure_message TEXT NOT NULL DEFAULT '',
+      progress REAL,
+      progress_message TEXT NOT NULL DEFAULT '',
+      deleted INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    ${uuidIndex};
+  `,
+  indexes: `
+    CREATE INDEX IF NOT EXISTS job_created ON job (created_at, position);
+    CREATE INDEX IF NOT EXISTS job_submit_id ON job (owner, submit_id) WHERE submit_id <> '';
+    ${listIndexes}
+    CREATE INDEX IF NOT EXISTS job_running ON job (position) WHERE state = ${JobState.RUNNING};
+  `,
+  findJob,
+  prepare(db, positionOf) {
+    const insert = db.prepare(`
+      INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
+        state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
+        arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    const started = db.prepare(`
+      UPDATE job SET state = ${JobState.RUNNING}, claimed_by = ?, started_at = ?, lease_ms = ?, lease_expires_at = ?,
+        lease_revision = ?, revision = ? WHERE position = ?`);
+    const progressed = db.prepare(`
+      UPDATE job SET lease_ms = ?, lease_expires_at = ?, lease_revision = ?, tasks_summary = coalesce(?, tasks_summary),
+        progress = coalesce(?, progress), progress_message = coalesce(?, progress_message), revision = ? WHERE position = ?`);
+    const released = 'lease_ms = 0, lease_expires_at = NULL, lease_revision = -1';
+    const completed = db.prepare(`
+      UPDATE job SET state = ${JobState.COMPLETE}, output = ?, log = ?, tasks_summary = coalesce(?, tasks_summary),
+        finished_at = ?, ${released}, revision = ? WHERE position = ?`);
+    const failed = db.prepare(`
+      UPDATE job SET state = ${JobState.FAILED}, failure_reason = ?, failure_message = ?, log = ?,
+        tasks_summary = coalesce(?, tasks_summary), finished_at = ?, ${released}, revision = ? WHERE position = ?`);
+    const cancelled = db.prepare(`
+      UPDATE job SET state = ${JobState.CANCELLED}, cancelled_by = ?, cancelled_at = ?, ${released}, revision = ?
+      WHERE position = ?`);
+    const updated = db.prepare(`
+      UPDATE job SET priority = coalesce(?, priority), description = coalesce(?, description),
+        components = coalesce(?, components), revision = ? WHERE position = ?`);
+    const deleted = db.prepare('UPDATE job SET deleted = 1, revision = ? WHERE position = ?');
+    return {
+      JobRequested(event, { position, revision }) {
+        const { runtimeConstraints } = event;
+        insert.run(
+          position,
+          event.uuid,
+          event.owner,
+          event.repository,
+          event.script,
+          event.scriptVersion,
+          event.suppliedScriptVersion,
+          JSON.stringify(event.scriptParameters ?? {}),
+          event.priority,
+          event.submitId,
+          event.requestDigest,
+          Number(event.nondeterministic),
+          runtimeConstraints ? JSON.stringify(toJson(RuntimeConstraintsSchema, runtimeConstraints)) : null,
+          event.dockerImageLocator,
+          event.arvadosSdkVersion,
+          JSON.stringify(event.components),
+          event.description,
+          millis(event.requestedAt),
+          event.runNumber,
+          event.computationDigest,
+          revision,
+        );
+      },
+      JobStarted(event, { stream, revision }) {
+        const leaseMs = event.lease ? durationMs(event.lease) : 0;
+        const at = millis(event.startedAt);
+        started.run(event.worker, at, leaseMs, at + leaseMs, revision, revision, positionOf(stream));
+      },
+      JobProgressed(event, { stream, revision }) {
+        const leaseMs = event.lease ? durationMs(event.lease) : 0;
+        progressed.run(
+          leaseMs,
+          millis(event.progressedAt) + leaseMs,
+          revision,
+          tasks(event.tasksSummary),
+          event.progress ?? null,
+          event.progressMessage ?? null,
+          revision,
+          positionOf(stream),
+        );
+      },
+      JobCompleted(event, { stream, revision }) {
+        const at = millis(event.completedAt);
+        completed.run(event.output, event.log, tasks(event.tasksSummary), at, revision, positionOf(stream));
+      },
+      JobFailed(event, { stream, revision }) {
+        const at = millis(event.failedAt);
+        const position = positionOf(stream);
+        failed.run(event.reason, event.message, event.log, tasks(event.tasksSummary), at, revision, position);
+      },
+      JobCancelled(event, { stream, revision }) {
+        cancelled.run(event.cancelledBy, millis(event.cancelledAt), revision, positionOf(stream));
+      },
+      JobUpdated(event, { stream, revision }) {
+        const components = event.components ? JSON.stringify(event.components.uuids) : null;
+        updated.run(event.priority ?? null, event.description ?? null, components, revision, positionOf(stream));
+      },
+      JobDeleted(_event, { stream, revision }) {
+        deleted.run(revision, positionOf(stream));
+      },
+    };
+  },
+};
+
+function millis(time: Timestamp | undefined): number {
+  return time ? timestampMs(time) : 0;
+}
+
+function tasks(summary: TasksSummary | undefined): string | null {
+  return summary ? JSON.stringify(toJson(TasksSummarySchema, summary)) : null;
+}
+
+/** A row of the table `job`. */
+export type JobRow = {
+  readonly position: number;
+  readonly uuid: string;
+  readonly owner: string;
+  readonly repository: string;
+  readonly script: string;
+  readonly script_version: string;
+  readonly supplied_script_version: string;
+  readonly script_parameters: string;
+  readonly state: JobState;
+  readonly priority: number;
+  readonly submit_id: string;
+  readonly request_digest: string;
+  readonly nondeterministic: number;
+  readonly runtime_constraints: string | null;
+  readonly docker_image_locator: string;
+  readonly arvados_sdk_version: string;
+  readonly output: string;
+  readonly log: string;
+  readonly tasks_summary: string | null;
+  readonly components: string;
+  readonly description: string;
+  readonly created_at: number;
+  readonly started_at: number | null;
+  readonly finished_at: number | null;
+  readonly cancelled_at: number | null;
+  readonly cancelled_by: string;
+  readonly claimed_by: string;
+  readonly lease_expires_at: number | null;
+  readonly lease_ms: number;
+  readonly lease_revision: number;
+  readonly run_number: number;
+  readonly computation_digest: string;
+  readonly revision: number;
+  readonly failure_reason: string;
+  readonly failure_message: string;
+  readonly progress: number | null;
+  readonly progress_message: string;
+  readonly deleted: number;
+};
+
+/** The job that a row holds. */
+export function jobFromRow(row: JobRow): Job {
+  const job = create(JobSchema, {
+    uuid: row.uuid,
+    owner: row.owner,
+    repository: row.repository,
+    script: row.script,
+    scriptVersion: row.script_version,
+    suppliedScriptVersion: row.supplied_script_version,
+    scriptParameters: JSON.parse(row.script_parameters) as JsonObject,
+    state: row.state,
+    priority: row.priority,
+    submitId: row.submit_id,
+    nondeterministic: row.nondeterministic !== 0,
+    dockerImageLocator: row.docker_image_locator,
+    arvadosSdkVersion: row.arvados_sdk_version,
+    output: row.output,
+    log: row.log,
+    components: JSON.parse(row.components) as Record<string, string>,
+    description: row.description,
+    createdAt: timestampFromMs(row.created_at),
+    cancelledBy: row.cancelled_by,
+    claimedBy: row.claimed_by,
+    runNumber: row.run_number,
+    computationDigest: row.computation_digest,
+    revision: row.revision,
+    failureReason: row.failure_reason,
+    failureMessage: row.failure_message,
+    progressMessage: row.progress_message,
+  });
+  if (row.runtime_constraints) {
+    job.runtimeConstraints = fromJson(RuntimeConstraintsSchema, JSON.parse(row.runtime_constraints));
+  }
+  if (row.tasks_summary) job.tasksSummary = fromJson(TasksSummarySchema, JSON.parse(row.tasks_summary));
+  if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);
+  if (row.finished_at !== null) job.finishedAt = timestampFromMs(row.finished_at);
+  if (row.cancelled_at !== null) job.cancelledAt = timestampFromMs(row.cancelled_at);
+  if (row.lease_expires_at !== null) job.leaseExpiresAt = timestampFromMs(row.lease_expires_at);
+  if (row.progress !== null) job.progress = row.progress;
+  return job;
+}
+
+/** A lease as the read model knows it. */
+export type LeaseRow = { readonly uuid: string; readonly lease_ms: number; readonly lease_revision: number };
+
+/** What is told apart by which job an event is of. */
+export type JobFactsRow = {
+  readonly owner: string;
+  readonly repository: string;
+  readonly script: string;
+  readonly claimedBy: string;
+};
+
+/** Reads of the jobs that were not deleted. */
+export function jobQueries(db: Database.Database) {
+  const byUuid = db.prepare(`SELECT * FROM job WHERE ${whereUuid} AND deleted = 0`);
+  const bySubmitId = db.prepare(
+    "SELECT * FROM job WHERE owner = ? AND submit_id = ? AND submit_id <> '' ORDER BY position LIMIT 1",
+  );
+  const facts = db.prepare(`SELECT owner, repository, script, claimed_by AS claimedBy FROM job WHERE ${whereUuid}`);
+  const running = db.prepare(`SELECT uuid, lease_ms, lease_revision FROM job WHERE state = ${JobState.RUNNING}`);
+  return {
+    /** The row of a job. */
+    get: (uuid: string) => byUuid.get(uuid, uuid) as JobRow | undefined,
+    /** The first job that an owner made with a submit_id, deleted or not. */
+    bySubmitId: (owner: string, submitId: string) => bySubmitId.get(owner, submitId) as JobRow | undefined,
+    /** Whose a job is, deleted or not. */
+    facts: (uuid: string) => facts.get(uuid, uuid) as JobFactsRow | undefined,
+    /** The leases of all running jobs. */
+    leases: () => running.all() as LeaseRow[],
+  };
+}

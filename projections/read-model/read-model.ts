@@ -1,0 +1,77 @@
+import Database from 'better-sqlite3';
+import { type Follower, startFollower } from '../running/follower.js';
+import type { Applied } from '../running/thread-protocol.js';
+import { exclusionQueries } from './exclusions.js';
+import { imageQueries } from './images.js';
+import { jobQueries } from './jobs.js';
+import { lineageQueries } from './lineage.js';
+import { queueQueries } from './queue.js';
+import { reuseQueries } from './reuse-index.js';
+
+/** The read model as the thread that answers calls sees it. */
+export type ReadModel = Follower & {
+  readonly jobs: ReturnType<typeof jobQueries>;
+  readonly candidates: ReturnType<typeof reuseQueries>;
+  readonly queue: ReturnType<typeof queueQueries>;
+  readonly lineage: ReturnType<typeof lineageQueries>;
+  readonly exclusions: ReturnType<typeof exclusionQueries>;
+  readonly images: ReturnType<typeof imageQueries>;
+  /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
+  onChange(stream: string, listener: () => void): () => void;
+  /** Calls `listener` after jobs were queued, until the returned function is called. */
+  onQueued(listener: () => void): () => void;
+  /** Calls `listener` after exclusions were ordered or lifted. */
+  onExclusion(listener: () => void): void;
+};
+
+/**
+ * Starts the thread that keeps the read model at `readModelPath` of the store at `storeUrl`, and opens it for reading.
+ * @throws StoreUnavailable if another server has the read model; MemoirError UNAVAILABLE if the file or the log cannot be opened
+ */
+export async function openReadModel(storeUrl: string, readModelPath: string): Promise<ReadModel> {
+  const listeners = new Map<string, Set<() => void>>();
+  const queueListeners = new Set<() => void>();
+  const exclusionListeners: (() => void)[] = [];
+
+  function tell(message: Applied, nowLive: boolean): void {
+    // What changed while the log's past was applied was told to nobody, so that everybody is told when that is over.
+    const streams = nowLive ? [...listeners.keys()] : message.streams;
+    const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);
+    if (nowLive || message.queued) told.push(...queueListeners);
+    if (nowLive || message.excluded) told.push(...exclusionListeners);
+    for (const listener of told) listener();
+  }
+
+  const follower = await startFollower({ storeUrl, path: readModelPath, keeps: 'read model' }, 'the read model', tell);
+  const db = new Database(readModelPath, { readonly: true });
+  db.pragma('cache_size = -65536');
+
+  return {
+    ...follower,
+    jobs: jobQueries(db),
+    candidates: reuseQueries(db),
+    queue: queueQueries(db),
+    lineage: lineageQueries(db),
+    exclusions: exclusionQueries(db),
+    images: imageQueries(db),
+    onChange(stream, listener) {
+      const own = () => listener();
+      const those = listeners.get(stream) ?? new Set();
+      listeners.set(stream, those.add(own));
+      return () => {
+        those.delete(own);
+        if (those.size === 0 && listeners.get(stream) === those) listeners.delete(stream);
+      };
+    },
+    onQueued(listener) {
+      const own = () => listener();
+      queueListeners.add(own);
+      return () => void queueListeners.delete(own);
+    },
+    onExclusion: (listener) => void exclusionListeners.push(listener),
+    async close() {
+      await follower.close();
+      db.close();
+    },
+  };
+}

@@ -1,0 +1,142 @@
+import { Worker } from 'node:worker_threads';
+import { MemoirError, quote } from '../../src/domain/errors.js';
+import { type Position, start } from '../../src/eventstore/port.js';
+import { lockFile } from '../../src/eventstore/sqlite/lock.js';
+import type { Applied, ThreadData, ThreadMessage } from './thread-protocol.js';
+
+/** How far projections have come on their way to the end of the log. */
+export type Progress = {
+  readonly live: boolean;
+  readonly position: Position;
+  /** End of the log when the server started. */
+  readonly end: Position;
+  /** Why the last attempt failed, while it has not been made good. */
+  readonly failure: string | undefined;
+};
+
+/** A thread that keeps projections up to date in a file of their own. */
+export type Follower = {
+  /** What messages call it, such as "the read model". */
+  readonly name: string;
+  /** Everything in the log up to here can be read. */
+  position(): Position;
+  /** How far the rebuild or catch-up is. */
+  progress(): Progress;
+  /**
+   * Resolves when everything up to `position` can be read.
+   * @throws MemoirError UNAVAILABLE if the thread fails or closes first, or if the signal aborts
+   */
+  waitFor(position: Position, signal?: AbortSignal): Promise<void>;
+  /** Resolves when the thread has caught up with the log for the first time. */
+  caughtUp(): Promise<void>;
+  /** Ends the thread, and what waits for it. */
+  close(): Promise<void>;
+};
+
+type Waiter = { readonly position: Position; readonly resolve: () => void; readonly reject: (error: Error) => void };
+
+/**
+ * Starts the thread that keeps a set of projections. `name` is what messages call them, such as "the read model"; `onApplied` is
+ * told of every batch, and whether it is the first that ends at the end of the log.
+ * @throws StoreUnavailable if another server has the file; MemoirError UNAVAILABLE if the file or the log cannot be opened
+ */
+export async function startFollower(
+  data: ThreadData,
+  name: string,
+  onApplied: (applied: Applied, nowLive: boolean) => void = () => undefined,
+): Promise<Follower> {
+  const unlock = lockFile(data.path, name, 'each server needs a data directory of its own');
+  const thread = new Worker(new URL('./thread.js', import.meta.url), { workerData: data });
+
+  let position: Position = start;
+  let live = false;
+  let failure: string | undefined;
+  let closed: MemoirError | undefined;
+  const waiters = new Set<Waiter>();
+  const liveWaiters = new Set<Waiter>();
+
+  function applied(message: Applied): void {
+    const nowLive = message.live && !live;
+    position = message.position;
+    live = message.live;
+    failure = undefined;
+    for (const waiter of [...waiters]) if (waiter.position <= position) waiter.resolve();
+    if (live) for (const { resolve } of [...liveWaiters]) resolve();
+    onApplied(message, nowLive);
+  }
+
+  function abandon(error: MemoirError): void {
+    closed ??= error;
+    for (const { reject } of [...waiters, ...liveWaiters]) reject(closed);
+  }
+
+  function wait(those: Set<Waiter>, wanted: Position, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settled = () => {
+        those.delete(waiter);
+        signal?.removeEventListener('abort', aborted);
+      };
+      const waiter: Waiter = {
+        position: wanted,
+        resolve() {
+          settled();
+          resolve();
+        },
+        reject(error) {
+          settled();
+          reject(error);
+        },
+      };
+      const aborted = () =>
+        waiter.reject(unavailable(`${name} is at position ${position} and did not come to ${wanted} in time`));
+      signal?.addEventListener('abort', aborted, { once: true });
+      those.add(waiter);
+      if (signal?.aborted) aborted();
+    });
+  }
+
+  const exited = new Promise<void>((resolve) => {
+    thread.once('exit', () => {
+      unlock();
+      abandon(unavailable(`${name} has ended unexpectedly`));
+      resolve();
+    });
+  });
+  const opened = new Promise<Position>((resolve, reject) => {
+    thread.on('message', (message: ThreadMessage) => {
+      if (message.kind === 'opened') resolve(message.end);
+      else if (message.kind === 'failed') failure = message.message;
+      else applied(message);
+    });
+    thread.on('error', (error) => {
+      failure = error.message;
+      abandon(unavailable(`${name} ${quote(data.path)} has failed: ${error.message}`, error));
+      reject(closed);
+    });
+    thread.once('exit', () => reject(closed));
+  });
+  const end = await opened;
+
+  return {
+    name,
+    position: () => position,
+    progress: () => ({ live: live && !closed, position, end, failure }),
+    waitFor(wanted, signal) {
+      if (wanted <= position) return Promise.resolve();
+      return closed ? Promise.reject(closed) : wait(waiters, wanted, signal);
+    },
+    caughtUp() {
+      if (closed) return Promise.reject(closed);
+      return live ? Promise.resolve() : wait(liveWaiters, start);
+    },
+    async close() {
+      abandon(unavailable('the server is shutting down'));
+      thread.postMessage('stop');
+      await exited;
+    },
+  };
+}
+
+function unavailable(message: string, cause?: unknown): MemoirError {
+  return new MemoirError('UNAVAILABLE', 'READ_MODEL_UNAVAILABLE', message, cause === undefined ? {} : { cause });
+}

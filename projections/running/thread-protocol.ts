@@ -1,0 +1,31 @@
+import type { Position } from '../../src/eventstore/port.js';
+import type { ProjectionSet } from '../all.js';
+
+/** What a projection thread is started with. */
+export type ThreadData = {
+  /** URL of the event store, with its credentials. */
+  readonly storeUrl: string;
+  /** File that the projections are kept in. */
+  readonly path: string;
+  /** Which projections. */
+  readonly keeps: ProjectionSet;
+};
+
+/** What one committed batch brought. */
+export type Applied = {
+  readonly kind: 'applied';
+  readonly position: Position;
+  readonly live: boolean;
+  /** Streams that the batch changed, without the answers of reuse; empty while the log's past is applied. */
+  readonly streams: readonly string[];
+  /** Whether the batch queued a job. */
+  readonly queued: boolean;
+  /** Whether the batch ordered or lifted an exclusion. */
+  readonly excluded: boolean;
+};
+
+/** What a projection thread says. */
+export type ThreadMessage =
+  | { readonly kind: 'opened'; readonly end: Position }
+  | Applied
+  | { readonly kind: 'failed'; readonly message: string };

@@ -1,0 +1,39 @@
+import { Command } from 'commander';
+import { ofStore, type StoreOptions } from '../log/store-options.js';
+import { integer, repeated } from '../options.js';
+import { type KeyOptions, withKeys } from './audit-evidence.js';
+
+/** Options of `memoir audit verify`. */
+export type VerifyOptions = StoreOptions &
+  KeyOptions & {
+    readonly checkpoint?: readonly string[];
+    readonly export?: string;
+    readonly history?: string;
+    readonly structure?: boolean;
+    readonly threads: number;
+    readonly json?: boolean;
+  };
+
+/** `memoir audit verify`. */
+export function auditVerifyCommand(): Command {
+  const command = new Command('verify')
+    .description('hash the whole log again and prove by checkpoints that nothing was altered, dropped or reordered')
+    .option('--checkpoint <file>', 'a checkpoint that was kept (repeatable)', repeated)
+    .option('--export <file>', 'verify this export of a log (memoir export), not a store')
+    .option('--history <file>', "the server's history.sqlite, to say where damage is (default: in the data directory)")
+    .option(
+      '--structure',
+      "have SQLite check the log file's structure and indexes too, which takes longer than the rest",
+    )
+    .option('--threads <number>', 'threads that read and hash an SQLite log', integer(1, 64), 2)
+    .option('--json', 'print what was found as JSON');
+  return withKeys(ofStore(command))
+    .addHelpText(
+      'after',
+      '\nWithout --key the key in the data directory is trusted, which proves nothing against whoever could take it.',
+    )
+    .action(async (options: VerifyOptions) => {
+      const { runVerify } = await import('./run-verify.js');
+      await runVerify(options);
+    });
+}

@@ -1,0 +1,151 @@
+import { readFile } from 'node:fs/promises';
+import { buffer as readAll } from 'node:stream/consumers';
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import type { Command } from 'commander';
+import type { RuntimeConstraintsSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { invalid, quote } from '../../domain/errors.js';
+import { filtersFromText } from '../../domain/filters/from-triple.js';
+import { integer, named, repeated, seconds } from '../options.js';
+import { parseParameter, parseParameters } from './parameters.js';
+
+/** What a request for a job is made of on the command line. */
+export type JobRequestOptions = {
+  readonly repository: string;
+  readonly script: string;
+  readonly scriptVersion: string;
+  readonly param?: readonly string[];
+  readonly parameters?: string;
+  readonly minimumScriptVersion?: string;
+  readonly excludeScriptVersion?: readonly string[];
+  readonly maxHeartbeatAge?: number;
+  readonly nondeterministic?: boolean;
+  readonly priority: number;
+  readonly submitId?: string;
+  readonly description?: string;
+  readonly component?: Readonly<Record<string, string>>;
+  readonly dockerImage?: string;
+  readonly dockerImageTag?: string;
+  readonly arvadosSdkVersion?: string;
+  readonly minNodes?: number;
+  readonly maxNodes?: number;
+  readonly minCoresPerNode?: number;
+  readonly minRamMbPerNode?: number;
+  readonly minScratchMbPerNode?: number;
+  readonly maxTasksPerNode?: number;
+  readonly keepCacheMbPerTask?: number;
+  readonly filter?: readonly string[];
+};
+
+const count = integer(0, 0xffff_ffff);
+
+/** Adds the options of `JobRequestOptions`. */
+export function jobRequest(command: Command): Command {
+  return command
+    .requiredOption('--repository <name>', 'repository, as the server names it')
+    .requiredOption('--script <path>', "the script's path in the repository")
+    .option('--script-version <refspec>', 'commit, branch, tag or other refspec to take the script from', 'HEAD')
+    .option('-p, --param <name=value>', 'a parameter; its value is JSON, or else a string (repeatable)', repeated)
+    .option('--parameters <file>', 'JSON object of parameters, "-" for standard input; -p overrides its members')
+    .option('--minimum-script-version <refspec>', 'accept a job of any commit from this one to --script-version')
+    .option('--exclude-script-version <refspec>', 'accept no job of this commit (repeatable)', repeated)
+    .option(
+      '--filter <json>',
+      'accept jobs by filters instead, as ["attribute","operator",operand] (repeatable)',
+      repeated,
+    )
+    .option('--max-heartbeat-age <seconds>', 'accept no running job that was silent for longer', seconds(0, 1e8))
+    .option('--nondeterministic', 'two runs may differ: do not reuse the job')
+    .option('--priority <number>', 'the higher, the sooner it is run', integer(-0x8000_0000, 0x7fff_ffff), 0)
+    .option('--submit-id <id>', 'your own identifier of this request, so that it can be repeated safely')
+    .option('--description <text>', 'free text for people')
+    .option('--component <name=uuid>', 'a job that this one starts (repeatable)', named)
+    .option('--docker-image <image>', 'docker image by hash, repository or repository:tag')
+    .option('--docker-image-tag <tag>', 'tag of the docker image')
+    .option('--arvados-sdk-version <refspec>', 'version of the Arvados SDK; needs --docker-image')
+    .option('--min-nodes <number>', 'fewest nodes', count)
+    .option('--max-nodes <number>', 'most nodes', count)
+    .option('--min-cores-per-node <number>', 'fewest cores of each node', count)
+    .option('--min-ram-mb-per-node <MiB>', 'least memory of each node', count)
+    .option('--min-scratch-mb-per-node <MiB>', 'least scratch disk of each node', count)
+    .option('--max-tasks-per-node <number>', 'most tasks at a time on a node', count)
+    .option('--keep-cache-mb-per-task <MiB>', 'cache memory of each task', count);
+}
+
+/**
+ * The request that the options describe.
+ * @throws MemoirError INVALID_ARGUMENT naming the option or the file that is wrong, and its value
+ */
+export async function requestOf(options: JobRequestOptions): Promise<MessageInitShape<typeof CreateJobRequestSchema>> {
+  const runtimeConstraints = constraintsOf(options);
+  return {
+    repository: options.repository,
+    script: options.script,
+    scriptVersion: options.scriptVersion,
+    scriptParameters: await parametersOf(options),
+    minimumScriptVersion: options.minimumScriptVersion ?? '',
+    excludeScriptVersions: [...(options.excludeScriptVersion ?? [])],
+    filters: (options.filter ?? []).flatMap((text) => filtersFromText(text, '--filter')),
+    ...(options.maxHeartbeatAge !== undefined && {
+      maxHeartbeatAge: durationFromMs(options.maxHeartbeatAge * 1_000),
+    }),
+    nondeterministic: options.nondeterministic ?? false,
+    priority: options.priority,
+    submitId: options.submitId ?? '',
+    description: options.description ?? '',
+    components: { ...options.component },
+    ...(runtimeConstraints && { runtimeConstraints }),
+  };
+}
+
+async function parametersOf(options: JobRequestOptions): Promise<JsonObject> {
+  const members = new Map(
+    options.parameters === undefined ? [] : Object.entries(await parametersFrom(options.parameters)),
+  );
+  const given = new Set<string>();
+  for (const text of options.param ?? []) {
+    const [name, value] = parseParameter(text);
+    if (given.has(name)) throw invalid('script_parameters', 'BAD_PARAMETERS', `-p ${quote(name)} is given twice`);
+    given.add(name);
+    members.set(name, value);
+  }
+  return Object.fromEntries(members);
+}
+
+async function parametersFrom(file: string): Promise<JsonObject> {
+  const source = file === '-' ? 'standard input' : `--parameters ${quote(file)}`;
+  let bytes: Buffer;
+  try {
+    bytes = file === '-' ? await readAll(process.stdin) : await readFile(file);
+  } catch (error) {
+    throw invalid('script_parameters', 'UNREADABLE_FILE', `${source}: ${(error as Error).message}`);
+  }
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw invalid('script_parameters', 'BAD_PARAMETERS', `${source}: not UTF-8`);
+  }
+  return parseParameters(text, source);
+}
+
+function constraintsOf(options: JobRequestOptions): MessageInitShape<typeof RuntimeConstraintsSchema> | undefined {
+  const { dockerImage, dockerImageTag, arvadosSdkVersion } = options;
+  const { minNodes, maxNodes, minCoresPerNode, minRamMbPerNode, minScratchMbPerNode } = options;
+  const { maxTasksPerNode, keepCacheMbPerTask } = options;
+  const all = {
+    dockerImage,
+    dockerImageTag,
+    arvadosSdkVersion,
+    minNodes,
+    maxNodes,
+    minCoresPerNode,
+    minRamMbPerNode,
+    minScratchMbPerNode,
+    maxTasksPerNode,
+    keepCacheMbPerTask,
+  };
+  const given = Object.entries(all).filter(([, value]) => value !== undefined);
+  return given.length === 0 ? undefined : Object.fromEntries(given);
+}

@@ -1,0 +1,131 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type FieldMask, FieldMaskSchema } from '@bufbuild/protobuf/wkt';
+import { Command } from 'commander';
+import { type Job, JobSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { type GetQueueRequestSchema, WatchJobResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { filtersFromText } from '../../domain/filters/from-triple.js';
+import { type AsOfOptions, withAsOf } from '../as-of.js';
+import { withClients } from '../client.js';
+import { integer, type RemoteOptions, remote, repeated, withJson } from '../options.js';
+import { jobSheet, jobTable } from '../text/job-view.js';
+import { note, printLine, printMessage } from '../text/output.js';
+import { printable } from '../text/printable.js';
+import { styled } from '../text/style.js';
+import { changes, resultCode, statusText } from './wait.js';
+
+type ReadOptions = RemoteOptions & { readonly json?: boolean };
+type PageOptions = ReadOptions & {
+  readonly limit: number;
+  readonly all?: boolean;
+  readonly filter?: readonly string[];
+  readonly select?: string;
+  readonly count?: boolean;
+};
+type ListOptions = PageOptions & { readonly orderBy?: string };
+type Page = { readonly jobs: readonly Job[]; readonly nextPageToken: string; readonly totalSize?: bigint | undefined };
+type PageRequest = Pick<MessageInitShape<typeof GetQueueRequestSchema>, 'pageSize' | 'pageToken' | 'filters'> & {
+  readonly select?: FieldMask;
+  readonly countTotal: boolean;
+};
+
+/** `memoir get`. */
+export function getCommand(): Command {
+  const command = new Command('get').description('print one job').argument('<uuid>', 'uuid of the job');
+  return remote(withJson(withAsOf(command))).action((uuid: string, options: ReadOptions & AsOfOptions) =>
+    withClients(options, async (clients) => {
+      const { asOf } = options;
+      const { job } = await clients.jobs.getJob({ uuid, ...(asOf && { asOf }) }, clients.unary);
+      if (!job) throw new Error('the server answered without a job');
+      if (options.json) await printMessage(JobSchema, job);
+      else await printLine(jobSheet(job, Date.now()));
+    }),
+  );
+}
+
+/** `memoir list`. */
+export function listCommand(): Command {
+  const command = new Command('list')
+    .description('print jobs, the newest first')
+    .option('--order-by <keys>', 'another order, such as "priority desc, created_at"');
+  return paged(withAsOf(command)).action((options: ListOptions & AsOfOptions) =>
+    withClients(options, (clients) => {
+      const { orderBy = '', asOf } = options;
+      const asked = { orderBy, ...(asOf && { asOf }) };
+      return printPages(options, (page) => clients.jobs.listJobs({ ...page, ...asked }, clients.unary), 'no jobs');
+    }),
+  );
+}
+
+/** `memoir queue`. */
+export function queueCommand(): Command {
+  const command = new Command('queue')
+    .description('print queued jobs in the order in which workers get them')
+    .option('--size', 'print only how many there are');
+  return paged(command).action((options: PageOptions & { readonly size?: boolean }) =>
+    withClients(options, async (clients) => {
+      if (!options.size) {
+        return printPages(options, (page) => clients.jobs.getQueue(page, clients.unary), 'the queue is empty');
+      }
+      const { size } = await clients.jobs.getQueueSize({}, clients.unary);
+      return printLine(options.json ? JSON.stringify({ size: String(size) }) : String(size));
+    }),
+  );
+}
+
+/** `memoir watch`. */
+export function watchCommand(): Command {
+  const command = new Command('watch')
+    .description('print a job now and after every change until it has finished; the exit code tells how')
+    .argument('<uuid>', 'uuid of the job');
+  return remote(withJson(command)).action((uuid: string, options: ReadOptions) =>
+    withClients(options, async (clients) => {
+      let said = '';
+      for await (const answer of changes(clients, uuid)) {
+        if (!answer.job) continue;
+        process.exitCode = resultCode(answer.job);
+        const text = statusText(answer.job);
+        if (options.json) await printMessage(WatchJobResponseSchema, answer);
+        else if (text !== said) await printLine(`${text} ${styled('dim', printable(answer.eventType))}`.trimEnd());
+        said = text;
+      }
+    }),
+  );
+}
+
+function paged(command: Command): Command {
+  return remote(withJson(command))
+    .option('--limit <number>', 'most jobs to print', integer(1, 1_000_000_000), 100)
+    .option('--all', 'print all jobs')
+    .option('--filter <json>', 'print only jobs that match ["attribute","operator",operand] (repeatable)', repeated)
+    .option('--select <fields>', 'print only these fields, such as "state,output"; with --json')
+    .option('--count', 'say how many match in all');
+}
+
+/** Prints as many pages as it takes: as JSON at once, as a table when all are there, since its columns need all. */
+async function printPages(
+  options: PageOptions,
+  next: (page: PageRequest) => Promise<Page>,
+  nothing: string,
+): Promise<void> {
+  const filters = (options.filter ?? []).flatMap((text) => filtersFromText(text, '--filter'));
+  const paths = options.select?.split(',').map((path) => path.trim());
+  const asked = { filters, ...(paths && { select: create(FieldMaskSchema, { paths }) }) };
+  const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
+  const rows: Job[] = [];
+  let count = 0;
+  let pageToken = '';
+  do {
+    const countTotal = options.count === true && pageToken === '';
+    const page = await next({ ...asked, countTotal, pageSize: Math.min(limit - count, 1_000), pageToken });
+    if (page.totalSize !== undefined) note(`${page.totalSize} in all`);
+    for (const job of page.jobs) {
+      if (options.json) await printMessage(JobSchema, job, paths === undefined);
+      else rows.push(job);
+    }
+    count += page.jobs.length;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '' && count < limit);
+  if (!options.json && rows.length > 0) await printLine(jobTable(rows, Date.now()));
+  if (!options.json && rows.length === 0) note(nothing);
+  if (pageToken !== '') note(`there are more than these ${count}; see --limit and --all`);
+}

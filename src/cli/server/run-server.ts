@@ -1,0 +1,34 @@
+import { type Sources, serverSettings } from '../../config/settings.js';
+import { MemoirError } from '../../domain/errors.js';
+import { systemEdge } from '../../edge.js';
+import { type RunningServer, startServer } from '../../main.js';
+import { note, printLine } from '../text/output.js';
+import { openLogger } from './logger.js';
+import { aborted, stopSignal } from './stop-signals.js';
+
+/**
+ * Runs a server as the settings say, until a signal ends it. Prints its address when it answers.
+ * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start
+ */
+export async function runServer(sources: Sources): Promise<void> {
+  const config = await serverSettings(sources);
+  const logger = openLogger(config.log_level);
+  const stop = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
+  let server: RunningServer;
+  try {
+    server = await startServer(config, systemEdge, logger);
+  } catch (error) {
+    const reason = error instanceof MemoirError ? error.reason : 'CANNOT_START';
+    throw new MemoirError('INVALID_ARGUMENT', reason, `the server cannot start: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  const ready = server.ready().then(
+    () => (stop.aborted ? undefined : printLine(`ready on ${server.address}`)),
+    // Where the server stops before it is ready, that is no news.
+    (error: unknown) => (stop.aborted ? undefined : note(`not ready: ${(error as Error).message}`)),
+  );
+  await aborted(stop);
+  await server.stop();
+  await ready;
+}

@@ -1,0 +1,41 @@
+import { tmpdir } from 'node:os';
+import { Command, Option } from 'commander';
+import { integer, named, repeated, seconds } from '../options.js';
+import type { WorkerOptions } from './run-worker.js';
+
+/** `memoir worker`. */
+export function workerCommand(): Command {
+  return new Command('worker')
+    .description('run queued jobs')
+    .addOption(
+      new Option('--server <host:port>', 'address of the server').env('MEMOIR_SERVER').default('127.0.0.1:7420'),
+    )
+    .addOption(new Option('--principal <name>', 'who the worker is (default: user@host)').env('MEMOIR_PRINCIPAL'))
+    .addOption(new Option('--config <file>', "a server's TOML file, for its repositories").env('MEMOIR_CONFIG'))
+    .option('--repository <name=path>', 'a local git repository (repeatable)', named)
+    .option('--kept <directory>', "a server's <data_dir>/git/kept, to take the commits of jobs from")
+    .requiredOption('--store-dir <directory>', 'where outputs and logs are kept, by their content')
+    .option('--work-dir <directory>', 'where jobs run; emptied after them', tmpdir())
+    .option('--jobs <number>', 'how many jobs to run at a time', integer(1, 1_024), 1)
+    .option('--once', 'end when the queue is empty')
+    .option('--lease <seconds>', 'for how long a job is held without a sign of life', seconds(1, 3_600), 60)
+    .option('--drain-timeout <seconds>', 'how long jobs may go on after SIGTERM', seconds(0, 86_400), 30)
+    .option('--grace <seconds>', 'time between SIGTERM and SIGKILL for a script', seconds(0, 3_600), 5)
+    .option(
+      '--log-limit <MiB>',
+      'most output of a script, which is killed if it writes more',
+      integer(1, 1_048_576),
+      4_096,
+    )
+    .option('--pass-env <name>', 'a variable of this environment that scripts get too (repeatable)', repeated)
+    .addOption(
+      new Option('--log-level <level>', 'least severe log lines to write')
+        .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+        .default('info'),
+    )
+    .action(async (options: WorkerOptions) => {
+      // Loaded only here: the other commands start faster without a worker's libraries.
+      const { runWorker } = await import('./run-worker.js');
+      await runWorker(options);
+    });
+}

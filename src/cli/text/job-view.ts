@@ -1,0 +1,107 @@
+import canonicalize from 'canonicalize';
+import { type Job, JobState, type RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { printable, printableLines } from './printable.js';
+import { stateText } from './style.js';
+import { sheet, table } from './table.js';
+import { age, instant } from './time-text.js';
+
+/** Jobs as a table, one a line. */
+export function jobTable(jobs: readonly Job[], nowMs: number): string {
+  return table(
+    ['UUID', 'STATE', 'PRIO', 'CREATED', 'OWNER', 'REPOSITORY', 'SCRIPT', 'VERSION', 'PARAMETERS'],
+    jobs.map((job) => [
+      job.uuid,
+      stateText(job.state) + (running(job) && job.progress !== undefined ? ` ${percent(job.progress)}` : ''),
+      String(job.priority),
+      age(job.createdAt, nowMs),
+      cell(job.owner, 24),
+      cell(job.repository, 32),
+      cell(job.script, 40),
+      job.scriptVersion.slice(0, 12),
+      cell(canonicalize(job.scriptParameters ?? {}) ?? '', 48),
+    ]),
+  );
+}
+
+function running(job: Job): boolean {
+  return job.state === JobState.RUNNING;
+}
+
+/** Everything about one job, one fact a line. */
+export function jobSheet(job: Job, nowMs: number): string {
+  const when = (time: Job['createdAt']) => (time ? `${instant(time)} (${age(time, nowMs)})` : '');
+  return sheet([
+    ['uuid', job.uuid],
+    ['state', stateText(job.state)],
+    ['failure', job.failureReason && `${printable(job.failureReason)}: ${indented(job.failureMessage)}`],
+    ['progress', progressText(job)],
+    ['tasks', tasksText(job)],
+    ['owner', printable(job.owner)],
+    ['repository', printable(job.repository)],
+    ['script', printable(job.script)],
+    ['script version', versionText(job)],
+    ['parameters', printable(canonicalize(job.scriptParameters ?? {}) ?? '')],
+    ['constraints', job.runtimeConstraints ? constraintsText(job.runtimeConstraints) : ''],
+    ['docker image', printable(job.dockerImageLocator)],
+    ['arvados sdk', printable(job.arvadosSdkVersion)],
+    ['priority', String(job.priority)],
+    ['nondeterministic', job.nondeterministic ? 'yes: never reused' : ''],
+    ['submit id', printable(job.submitId)],
+    ['description', indented(job.description)],
+    ...Object.entries(job.components).map(([name, uuid]) => [`component ${printable(name)}`, printable(uuid)] as const),
+    ['created', when(job.createdAt)],
+    ['started', when(job.startedAt)],
+    ['finished', when(job.finishedAt)],
+    ['cancelled', job.cancelledAt ? `${when(job.cancelledAt)} by ${printable(job.cancelledBy)}` : ''],
+    ['worker', printable(job.claimedBy)],
+    ['lease until', instant(job.leaseExpiresAt)],
+    ['output', printable(job.output)],
+    ['log', printable(job.log)],
+    ['run number', String(job.runNumber)],
+    ['computation', job.computationDigest],
+    ['revision', String(job.revision)],
+  ]);
+}
+
+/** Where the job is taken from and what of it: `repository:script at commit ("refspec")`. */
+export function versionText(job: Pick<Job, 'scriptVersion' | 'suppliedScriptVersion'>): string {
+  const supplied = job.suppliedScriptVersion;
+  const version = printable(job.scriptVersion);
+  return supplied === '' || supplied === job.scriptVersion ? version : `${version} (given as ${printable(supplied)})`;
+}
+
+/** How far the run is, for people; empty if its worker never said. */
+export function progressText(job: Pick<Job, 'progress' | 'progressMessage'>): string {
+  const parts = [job.progress === undefined ? '' : percent(job.progress), cell(job.progressMessage, 100)];
+  return parts.filter((part) => part !== '').join(' ');
+}
+
+/** The job's tasks, for people; empty if its worker never said. */
+export function tasksText(job: Pick<Job, 'tasksSummary'>): string {
+  const tasks = job.tasksSummary;
+  if (!tasks) return '';
+  return `${tasks.done} done, ${tasks.running} running, ${tasks.todo} to do, ${tasks.failed} failed`;
+}
+
+/** The constraints that are set, for people. */
+export function constraintsText(constraints: RuntimeConstraints): string {
+  return Object.entries(constraints)
+    .filter(([name, value]) => !name.startsWith('$') && value !== '' && value !== undefined)
+    .map(([name, value]) => `${name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}=${printable(String(value))}`)
+    .join(' ');
+}
+
+function percent(progress: number): string {
+  return `${Math.floor(progress * 100)} %`;
+}
+
+/** Lines after the first stand under it. */
+function indented(text: string): string {
+  return printableLines(text.trimEnd());
+}
+
+/** The text cut to a width of a table's column, and printable. */
+function cell(text: string, width: number): string {
+  const characters = [...text];
+  return printable(characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : text);
+}

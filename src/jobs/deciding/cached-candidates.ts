@@ -1,0 +1,44 @@
+import { LRUCache } from 'lru-cache';
+import type { CandidateFacts } from '../../domain/reuse.js';
+import type { Position } from '../../eventstore/port.js';
+import type { DecidingContext } from '../context.js';
+
+/** How many candidates are kept. */
+const kept = 100_000;
+
+/** The jobs of a computation. */
+export type Runs = {
+  /** Oldest first. */
+  readonly candidates: readonly CandidateFacts[];
+  /** Number of the last of them, or of an earlier one; 0 if there is none. */
+  readonly lastRun: number;
+  /** Both are those of the log up to here. */
+  readonly position: Position;
+};
+
+/**
+ * The jobs of a computation as the reuse index has them. Where nobody else writes the store they are kept until this process
+ * changes one of them: a computation that is asked for again and again is then answered from memory.
+ */
+export function cachedCandidates({
+  store,
+  readModel,
+  written,
+}: Pick<DecidingContext, 'store' | 'readModel' | 'written'>): (computationDigest: string) => Runs {
+  const read = (computationDigest: string): Runs => readModel.candidates.runs(computationDigest);
+  if (!store.exclusive) return read;
+  const cache = new LRUCache<string, Runs>({
+    maxSize: kept,
+    sizeCalculation: ({ candidates }) => candidates.length + 1,
+  });
+  written.onNote((key) => void cache.delete(key));
+  return (computationDigest) => {
+    const known = cache.get(computationDigest);
+    // Nothing that was noted since was of this computation.
+    if (known) return { ...known, position: Math.max(known.position, written.noted()) };
+    const runs = read(computationDigest);
+    // A write that the index does not have yet would be missed until the next one.
+    if (!written.pending(computationDigest)) cache.set(computationDigest, runs);
+    return runs;
+  };
+}

@@ -1,0 +1,197 @@
+import { create, type JsonObject, toJson } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type JobRequested, JobRequestedSchema, JobReusedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
+import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { jcsDigest, jobUuid } from '../../domain/computation.js';
+import { MemoirError, quote } from '../../domain/errors.js';
+import type { JobRecord } from '../../domain/job.js';
+import { reuseStream } from '../../domain/streams.js';
+import { type Position, WrongExpectedRevision } from '../../eventstore/port.js';
+import type { Caller, JobsContext } from '../context.js';
+import { eventOfCall } from '../event-of-call.js';
+import { keyedLock } from '../keyed-lock.js';
+import { basisMessage } from './decision-basis.js';
+import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
+import type { FindReusable, Found } from './find-reusable.js';
+import { resolveRequest, type Wanted } from './wanted.js';
+
+/** How often a decision is taken again after another server made the run that this one wanted to make. */
+const maxAttempts = 20;
+
+/** What became of a request. */
+export type Answer = {
+  readonly job: Job;
+  readonly reused: boolean;
+  readonly decision: Decision;
+  /** Whoever has read up to here sees it. */
+  readonly position: Position;
+};
+
+/** Answers a request that `checkCreateJob` let through with a job that is the same work, or records a new one. */
+export type CreateJob = (caller: Caller, request: CreateJobRequest) => Promise<Answer>;
+
+/** A request and, if it has a submit_id, the digest of the rest of it; empty otherwise. */
+type Request = { readonly caller: Caller; readonly request: CreateJobRequest; readonly digest: string };
+
+/** A decision for a past job. */
+type Reusable = Found & { readonly record: JobRecord };
+
+/**
+ * Makes the use case CreateJob. It is exactly-once without a lock that others share: run n of a computation is appended to a
+ * stream that must not exist, so that of two servers that decide the same one collides, catches up and decides again.
+ */
+export function jobCreator(context: JobsContext, find: FindReusable): CreateJob {
+  const { store, readModel, streams, written, edge } = context;
+  const serially = keyedLock();
+
+  async function createJob(caller: Caller, request: CreateJobRequest): Promise<Answer> {
+    if (request.submitId === '') return answer({ caller, request, digest: '' });
+    const asked: Request = { caller, request, digest: digestOfRequest(request) };
+    const key = submitKey(caller.principal, request.submitId);
+    return serially(key, async () => {
+      await written.seen(key);
+      return (await retry(asked)) ?? answer(asked);
+    });
+  }
+
+  /** The answer to the first request with this submit_id, if this is not the first. */
+  async function retry({ caller, request, digest }: Request): Promise<Answer | undefined> {
+    const row = readModel.jobs.bySubmitId(caller.principal, request.submitId);
+    if (!row) return undefined;
+    if (row.request_digest !== digest) {
+      throw new MemoirError(
+        'ALREADY_EXISTS',
+        'SUBMIT_ID_USED',
+        `submit_id ${quote(request.submitId)} was used for another request, which made job ${row.uuid}`,
+        { field: 'submit_id', metadata: { uuid: row.uuid } },
+      );
+    }
+    const record = await streams.load(row.uuid);
+    if (!record || record.deleted) {
+      throw new MemoirError(
+        'FAILED_PRECONDITION',
+        'JOB_DELETED',
+        `job ${row.uuid}, which the first request with submit_id ${quote(request.submitId)} made, was deleted`,
+        { field: 'submit_id', metadata: { uuid: row.uuid } },
+      );
+    }
+    const decision = retried(row.uuid, request.submitId);
+    return { job: record.job, reused: true, decision, position: await store.end() };
+  }
+
+  async function answer(asked: Request): Promise<Answer> {
+    const wanted = await resolveRequest(context, asked.caller, asked.request);
+    const found = asked.request.findOrCreate ? await find(wanted) : undefined;
+    if (found && isReusable(found)) return recordReuse(wanted, found);
+    const made = await serially(wanted.digests.computation, () => findOrCreate(asked, wanted));
+    return 'job' in made ? made : recordReuse(wanted, made);
+  }
+
+  async function findOrCreate(asked: Request, wanted: Wanted): Promise<Answer | Reusable> {
+    for (let i = 0; i < maxAttempts; i++) {
+      const found = asked.request.findOrCreate ? await find(wanted) : undefined;
+      if (found && isReusable(found)) return found;
+      await written.seen(wanted.digests.computation);
+      const lastRun = found?.lastRun ?? readModel.candidates.lastRun(wanted.digests.computation);
+      // Another server may have made the job since the submit_id was looked up, and its run would be counted in.
+      const earlier = asked.digest === '' || store.exclusive ? undefined : await retry(asked);
+      if (earlier) return earlier;
+      try {
+        return await createRun(asked, wanted, lastRun + 1, found);
+      } catch (error) {
+        if (!(error instanceof WrongExpectedRevision)) throw error;
+      }
+      await written.catchUp(await store.end());
+      const first = asked.digest === '' ? undefined : await retry(asked);
+      if (first) return first;
+    }
+    throw new MemoirError('ABORTED', 'CONTENTION', 'others request the same computation all the time; try again');
+  }
+
+  async function createRun(
+    asked: Request,
+    wanted: Wanted,
+    runNumber: number,
+    found: Found | undefined,
+  ): Promise<Answer> {
+    const uuid = jobUuid(wanted.digests.computation, runNumber);
+    const decision = found
+      ? createdNoMatch(uuid, found.decision, wanted.resolutions)
+      : createdAsAsked(uuid, wanted.resolutions);
+    const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
+    if (found) event.basis = basisMessage(wanted, found.basis);
+    const { record, position } = await streams.request(asked.caller, event);
+    if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
+    context.keepCommit?.({ uuid, repository: record.job.repository, commit: record.job.scriptVersion });
+    return { job: record.job, reused: false, decision, position };
+  }
+
+  async function recordReuse(wanted: Wanted, { decision: found, record, basis }: Reusable): Promise<Answer> {
+    const { caller, request, commit } = wanted;
+    const { job } = record;
+    const decision = reused(record.job, found, wanted.resolutions);
+    const event = create(JobReusedSchema, {
+      uuid: job.uuid,
+      requestedBy: caller.principal,
+      suppliedScriptVersion: request.scriptVersion,
+      scriptVersion: commit,
+      submitId: request.submitId,
+      decision,
+      reusedAt: timestampFromMs(edge.now()),
+      basis: basisMessage(wanted, basis),
+    });
+    const { position } = await store.append(reuseStream(job.uuid), 'any', [eventOfCall(context, caller, event)]);
+    return { job, reused: true, decision, position };
+  }
+
+  return createJob;
+}
+
+function isReusable(found: Found): found is Reusable {
+  return found.record !== undefined;
+}
+
+function requested(
+  { caller, request, digest }: Request,
+  wanted: Wanted,
+  uuid: string,
+  runNumber: number,
+  decision: Decision,
+  now: number,
+): JobRequested {
+  const { commit, digests, dockerImageLocator, arvadosSdkVersion } = wanted;
+  return create(JobRequestedSchema, {
+    uuid,
+    owner: caller.principal,
+    repository: request.repository,
+    script: request.script,
+    scriptVersion: commit,
+    suppliedScriptVersion: request.scriptVersion,
+    scriptParameters: request.scriptParameters ?? {},
+    parametersDigest: digests.parameters,
+    computationDigest: digests.computation,
+    runNumber,
+    priority: request.priority,
+    submitId: request.submitId,
+    requestDigest: digest,
+    dockerImageLocator,
+    arvadosSdkVersion,
+    nondeterministic: request.nondeterministic,
+    description: request.description,
+    components: request.components,
+    decision,
+    requestedAt: timestampFromMs(now),
+    ...(request.runtimeConstraints && { runtimeConstraints: request.runtimeConstraints }),
+  });
+}
+
+function digestOfRequest(request: CreateJobRequest): string {
+  const { scriptParameters = {} } = request;
+  return jcsDigest(toJson(CreateJobRequestSchema, { ...request, scriptParameters, submitId: '' }) as JsonObject);
+}
+
+function submitKey(principal: string, submitId: string): string {
+  return `submit_id ${JSON.stringify([principal, submitId])}`;
+}

@@ -1,0 +1,49 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type DecisionBasis, DecisionBasisSchema } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import type { Position } from '../../eventstore/port.js';
+import type { RulesPosition } from '../../exclusions/rules.js';
+import type { Wanted } from './wanted.js';
+
+/** A candidate that was looked up in its own stream, and the revision that this was at. */
+export type FreshCandidate = { readonly uuid: string; readonly revision: number };
+
+/** What a decision was taken from, beside its request: moments of the log. */
+export type Basis = {
+  /** The candidates are those up to here. */
+  readonly position: Position;
+  readonly exclusions: RulesPosition;
+  /** Candidates that were looked up later. */
+  readonly fresh: readonly FreshCandidate[];
+  /** With filters on commits: the jobs among whose commits they chose are those up to here. */
+  readonly commits?: Position;
+  /** With filters: the repositories whose jobs the caller may read, unless it may read all. */
+  readonly known?: readonly string[];
+};
+
+/** What is recorded of it, so that the decision can be taken again. */
+export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
+  const { caller, request, dockerImageLocator, arvadosSdkVersion, terms, filters } = wanted;
+  const { position, exclusions, fresh, commits, known } = basis;
+  const message = create(DecisionBasisSchema, {
+    position: BigInt(position),
+    dockerImageLocator,
+    arvadosSdkVersion,
+    outputsMayDiffer: terms.reuseIfOutputsDiffer,
+    ownJobsOnly: !filters && !caller.access.knows(request.repository),
+  });
+  // Where no exclusion changed in between, both are of one moment.
+  const together = exclusions.changed <= position && position <= exclusions.standing;
+  if (!together) message.exclusionsPosition = BigInt(exclusions.standing);
+  if (exclusions.followed !== undefined) message.lineagePosition = BigInt(exclusions.followed);
+  if (fresh.length > 0) message.fresh = create(DecisionBasisSchema, { fresh: [...fresh] }).fresh;
+  if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
+  if (!filters) return message;
+  message.filters = request.filters;
+  message.commits = create(DecisionBasisSchema, {
+    commits: filters.commits.map(({ filter, commits: named, end = '' }) => ({ filter, commits: [...named], end })),
+  }).commits;
+  if (commits !== undefined && commits !== position) message.commitsPosition = BigInt(commits);
+  if (known) message.known = create(DecisionBasisSchema, { known: { names: [...known] } }).known ?? message.known;
+  return message;
+}

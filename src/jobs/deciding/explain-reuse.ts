@@ -1,0 +1,36 @@
+import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { jobUuid } from '../../domain/computation.js';
+import type { Caller, DecidingContext } from '../context.js';
+import { createdNoMatch, reused } from './decision-message.js';
+import type { FindReusable } from './find-reusable.js';
+import { resolveRequest } from './wanted.js';
+
+/** What CreateJob would decide. */
+export type Explanation = {
+  readonly decision: Decision;
+  /** The job that would be the answer. */
+  readonly job?: Job;
+};
+
+/**
+ * What CreateJob would decide for a request that `checkCreateJob` let through, with up to `maxCandidates` candidates. Records
+ * nothing.
+ */
+export async function explainReuse(
+  context: DecidingContext,
+  find: FindReusable,
+  caller: Caller,
+  request: CreateJobRequest,
+  maxCandidates: number,
+): Promise<Explanation> {
+  const wanted = await resolveRequest({ ...context, images: context.images.unrecorded }, caller, request);
+  const { decision, record } = await find(wanted, maxCandidates);
+  if (record) {
+    return { decision: reused(record.job, decision, wanted.resolutions, maxCandidates), job: record.job };
+  }
+  const { computation } = wanted.digests;
+  const uuid = jobUuid(computation, context.readModel.candidates.lastRun(computation) + 1);
+  return { decision: createdNoMatch(uuid, decision, wanted.resolutions, maxCandidates) };
+}

@@ -1,0 +1,182 @@
+import { setImmediate } from 'node:timers/promises';
+import type { ValuesQuery } from '../../../projections/lists/distinct-values.js';
+import { jobFields } from '../../domain/filters/field.js';
+import type { CheckedFilters, JobFilter, NamedSet } from '../../domain/filters/filter.js';
+import { placeOfCommits } from '../../domain/filters/parse-filters.js';
+import type { Position } from '../../eventstore/port.js';
+import type { CommitRange, Repositories } from '../../git/port.js';
+import type { Caller, DecidingContext } from '../context.js';
+import { checkKnows } from '../reading/permit.js';
+import type { ResolvedName } from './resolved-name.js';
+
+/** What sets are resolved with. */
+export type SetsContext = {
+  readonly repositories: Pick<Repositories, 'resolve' | 'range'>;
+  readonly images: Pick<DecidingContext['images'], 'locators'>;
+  readonly lists: Pick<DecidingContext['lists'], 'values'>;
+};
+
+/** What a filter on commits ends at. */
+export type SetsOptions = {
+  /** Commit of the job that is submitted; without it the end is the repository's HEAD. */
+  readonly end?: string;
+  /** The only candidates that matter are jobs with these parameters. */
+  readonly parametersDigest?: string;
+};
+
+/** Filters whose commits and images were resolved. */
+export type ResolvedFilters = {
+  readonly resolutions: readonly ResolvedName[];
+  /**
+   * The filters as they can be told of a job by itself, for the jobs that the read model has now. Of a range of commits they name
+   * those that jobs have, which are fewer than the range has.
+   */
+  now(): Promise<readonly JobFilter[]>;
+  /** The commits that filters stand for, by the place of the filter. */
+  readonly commits: readonly CommitsOfFilter[];
+  /** Position of the log whose jobs the last `now` named commits of, the least if there were several; undefined if it named none. */
+  commitsOf(): Position | undefined;
+};
+
+/** What a filter on commits stands for: these, or the ranges that begin at them and end at another. */
+export type CommitsOfFilter = { readonly filter: number; readonly commits: readonly string[]; readonly end?: string };
+
+/** How many times a commit is looked up in a range before others have their turn. */
+const slice = 20_000;
+
+/**
+ * Resolves the commits and images that filters name.
+ * @throws MemoirError INVALID_ARGUMENT naming the filter and the refspec that cannot be resolved, for a
+ * repository that the caller may not know of as for one that is not configured; or what the repositories and lists throw
+ */
+export async function resolveSets(
+  context: SetsContext,
+  caller: Caller,
+  checked: CheckedFilters,
+  options: SetsOptions = {},
+): Promise<ResolvedFilters> {
+  const resolutions: ResolvedName[] = [];
+  const commits: CommitsOfFilter[] = [];
+  const sets: { readonly set: NamedSet; readonly values: SetValues['values'] }[] = [];
+  let commitsOf: Position | undefined;
+  for (const set of checked.sets) {
+    if (set.field === 'script_version') checkKnows(caller, placeOfCommits(set, checked));
+    const { values, resolved, meant } = await valuesOf(context, set, checked, options);
+    if (meant) commits.push({ filter: set.index, ...meant });
+    for (const [i, given] of set.names.entries()) {
+      resolutions.push({ field: `filters[${set.index}]`, given, resolved: resolved[i] ?? '' });
+    }
+    sets.push({ set, values });
+  }
+  return {
+    resolutions,
+    commits,
+    commitsOf: () => commitsOf,
+    async now() {
+      const filters = [...checked.plain];
+      commitsOf = undefined;
+      for (const { set, values } of sets) {
+        const those = await values();
+        filters.push(asFilter(set, those.values));
+        if (those.position !== undefined) commitsOf = Math.min(commitsOf ?? those.position, those.position);
+      }
+      return filters.sort((a, b) => a.index - b.index);
+    },
+  };
+}
+
+/** The values of a set, and what each of its names resolved to, for people. */
+type SetValues = {
+  readonly values: () => Promise<{ readonly values: readonly string[]; readonly position?: Position }>;
+  readonly resolved: readonly string[];
+  readonly meant?: Omit<CommitsOfFilter, 'filter'>;
+};
+
+function valuesOf(
+  context: SetsContext,
+  set: NamedSet,
+  checked: CheckedFilters,
+  options: SetsOptions,
+): Promise<SetValues> {
+  const { repositories, images, lists } = context;
+  switch (set.operator) {
+    case 'in docker':
+    case 'not in docker':
+      return locators(images, set);
+    case 'not in git':
+      return commits(repositories, placeOfCommits(set, checked), set);
+    case 'in git':
+      return commitsInRanges(repositories, lists, placeOfCommits(set, checked), set, options);
+  }
+}
+
+function asFilter({ index, text, field, operator }: NamedSet, values: readonly string[]): JobFilter {
+  const property = jobFields.get(field)?.property ?? field;
+  return {
+    index,
+    text,
+    target: { of: 'field', field, property, kind: 'text' },
+    test: { is: 'one of', values, negate: operator.startsWith('not') },
+  };
+}
+
+async function locators(images: SetsContext['images'], { names }: NamedSet): Promise<SetValues> {
+  const find = () => Promise.all(names.map((name) => images.locators(name)));
+  const found = await find();
+  return {
+    // Anew, so that they are of the moment of the jobs.
+    values: async () => ({ values: [...new Set((await find()).flatMap((those) => [...those]))] }),
+    resolved: found.map(({ size }) => `${size} ${size === 1 ? 'image' : 'images'}`),
+  };
+}
+
+async function commits(
+  repositories: SetsContext['repositories'],
+  repository: string,
+  set: NamedSet,
+): Promise<SetValues> {
+  const field = `filters[${set.index}]`;
+  const resolved: string[] = [];
+  for (const name of set.names) resolved.push(await repositories.resolve(repository, name, { field }));
+  const values = [...new Set(resolved)];
+  return { values: async () => ({ values }), resolved, meant: { commits: values } };
+}
+
+async function commitsInRanges(
+  repositories: SetsContext['repositories'],
+  lists: SetsContext['lists'],
+  repository: string,
+  set: NamedSet,
+  { end, parametersDigest }: SetsOptions,
+): Promise<SetValues> {
+  const field = `filters[${set.index}]`;
+  const own = set.field === 'script_version' ? end : undefined;
+  const ranges: CommitRange[] = [];
+  for (const refspec of set.names) {
+    const query = { end: { refspec: own ?? 'HEAD', field }, minimum: { refspec, field } };
+    ranges.push(await repositories.range(repository, query));
+  }
+  const query: ValuesQuery = { field: set.field as ValuesQuery['field'], parametersDigest };
+  return {
+    async values() {
+      if (ranges.length === 0) return { values: [] };
+      const { values, position } = await lists.values(query);
+      return { values: await within(ranges, values), position };
+    },
+    ...(ranges[0] && { meant: { commits: ranges.map(({ minimum }) => minimum ?? ''), end: ranges[0].end } }),
+    resolved: ranges.map(({ size, minimum, end: last }) => {
+      return `${size} ${size === 1 ? 'commit' : 'commits'} from ${minimum} to ${own === undefined ? 'HEAD, ' : ''}${last}`;
+    }),
+  };
+}
+
+async function within(ranges: readonly CommitRange[], run: readonly string[]): Promise<readonly string[]> {
+  const inside: string[] = [];
+  const turn = Math.ceil(slice / ranges.length);
+  for (let i = 0; i < run.length; i++) {
+    const commit = run[i] as string;
+    if (ranges.some((range) => range.has(commit))) inside.push(commit);
+    if (i % turn === turn - 1) await setImmediate();
+  }
+  return inside;
+}

@@ -1,0 +1,193 @@
+import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { MemoirError } from '../../domain/errors.js';
+import { lastingFields } from '../../domain/filters/field.js';
+import type { JobFilter } from '../../domain/filters/filter.js';
+import { filterFailure } from '../../domain/filters/matches.js';
+import type { JobRecord } from '../../domain/job.js';
+import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
+import type { Position } from '../../eventstore/port.js';
+import type { ExclusionRules } from '../../exclusions/rules.js';
+import type { DecidingContext } from '../context.js';
+import { readersOf } from '../reading/readers.js';
+import { cachedCandidates } from './cached-candidates.js';
+import type { Basis, FreshCandidate } from './decision-basis.js';
+import type { ResolvedFilters } from './filter-sets.js';
+import type { Wanted } from './wanted.js';
+
+/** How many of the candidates that do not match filters are looked at where the caller asks for no number. */
+const listedUnasked = 20;
+
+/** A decision, and the chosen job as its stream tells it. */
+export type Found = {
+  readonly decision: ReuseDecision<CandidateFacts>;
+  readonly record?: JobRecord;
+  /**
+   * Number of the last run of the computation when the candidates were read or before, so that a later run, which the decision
+   * does not know of, makes the creation of the next one collide.
+   */
+  readonly lastRun: number;
+  /** What the decision was taken from. */
+  readonly basis: Basis;
+};
+
+/**
+ * Decides whether a past job is the answer to a request. With filters, the decision has at most `listed` of the candidates that do
+ * not match, beside all that do.
+ */
+export type FindReusable = (wanted: Wanted, listed?: number) => Promise<Found>;
+
+/** What past jobs are found with. */
+export type FindingContext = Pick<DecidingContext, 'store' | 'readModel' | 'streams' | 'written' | 'lists'>;
+
+/** Candidates of a request, and how to look at one of them again. */
+type Candidates = {
+  readonly candidates: readonly CandidateFacts[];
+  readonly unlisted?: number;
+  readonly again: (record: JobRecord, before: CandidateFacts) => CandidateFacts;
+  readonly lastRun: number;
+  readonly position: Position;
+  /** With filters, what else decided which jobs are candidates. */
+  readonly filtered?: Pick<Basis, 'commits' | 'known'>;
+};
+
+/**
+ * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
+ * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
+ */
+export function reusableFinder(
+  context: FindingContext,
+  exclusions: Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf' | 'position'>,
+): FindReusable {
+  const { store, readModel, streams, written, lists } = context;
+  const candidatesOf = cachedCandidates(context);
+  const decide = rememberedDecisions();
+
+  async function fresh(uuid: string): Promise<JobRecord> {
+    const record = await streams.load(uuid);
+    if (record) return record;
+    throw new MemoirError('INTERNAL', 'INDEX_WRONG', `job ${uuid} of the index is not in the log`);
+  }
+
+  /** Heartbeats are not in the index: they would make every one of them a write there. */
+  async function withHeartbeats(
+    { candidates, again }: Candidates,
+    looked: FreshCandidate[],
+  ): Promise<readonly CandidateFacts[]> {
+    return Promise.all(
+      candidates.map(async (candidate) => {
+        if (candidate.state !== JobState.RUNNING) return candidate;
+        const record = await fresh(candidate.uuid);
+        looked.push({ uuid: candidate.uuid, revision: record.job.revision });
+        return again(record, candidate);
+      }),
+    );
+  }
+
+  function sameComputation(wanted: Wanted): Candidates {
+    const { computation } = wanted.digests;
+    const { candidates, lastRun, position } = candidatesOf(computation);
+    return { candidates: visible(wanted, candidates), again: (record) => factsOf(record), lastRun, position };
+  }
+
+  /** Any job with these parameters is a candidate, so that everything written so far matters. */
+  async function sameParameters(wanted: Wanted, filtered: ResolvedFilters, listed: number): Promise<Candidates> {
+    await written.catchUp(await store.end());
+    const lastRun = readModel.candidates.lastRun(wanted.digests.computation);
+    const filters = await filtered.now();
+    const readers = await readersOf(lists, wanted.caller, filters);
+    const { parameters: parametersDigest } = wanted.digests;
+    const found = await lists.candidates({ parametersDigest, filters, readers, listed });
+    // What lasts was told in the threads for lists, where it takes nobody else's time.
+    const failure = filterFailure(filters.filter(mayChange));
+    const again: Candidates['again'] = (record, before) => {
+      const failedFilter = before.failedFilter ?? failure(record.job);
+      const { repository } = record.job;
+      return { ...factsOf(record), repository, ...(failedFilter !== undefined && { failedFilter }) };
+    };
+    const commits = filtered.commitsOf();
+    const known = readers?.repositories;
+    return {
+      ...found,
+      again,
+      lastRun,
+      filtered: { ...(commits !== undefined && { commits }), ...(known && { known }) },
+    };
+  }
+
+  /** The request's terms with the exclusions that stand. */
+  async function withExclusions(
+    { caller, request, terms }: Wanted,
+    candidates: readonly CandidateFacts[],
+  ): Promise<ReuseTerms> {
+    const { repository, scriptParameters = {} } = request;
+    const question = { repository, parameters: () => scriptParameters, candidates };
+    const rule = await exclusions.ruleFor(question);
+    if (!rule) return terms;
+    return {
+      ...terms,
+      exclusion(candidate) {
+        const excluded = rule(candidate);
+        return excluded && exclusions.textOf(excluded, caller.access);
+      },
+    };
+  }
+
+  return async (wanted, listed = listedUnasked) => {
+    const { filters } = wanted;
+    if (written.pending(wanted.digests.computation)) await written.seen(wanted.digests.computation);
+    const found = filters ? await sameParameters(wanted, filters, listed) : sameComputation(wanted);
+    const { unlisted, again, lastRun, position, filtered } = found;
+    const looked: FreshCandidate[] = [];
+    let { candidates } = found;
+    if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found, looked);
+    const excluding = candidates.length > 0 && exclusions.any();
+    const terms = excluding ? await withExclusions(wanted, candidates) : wanted.terms;
+    // A rule follows what stands while it is asked; where none was needed, that was so at this moment.
+    const withoutRule = terms.exclusion ? undefined : exclusions.position();
+    for (;;) {
+      const decided = decide(candidates, terms);
+      const decision = unlisted === undefined ? decided : { ...decided, unlisted };
+      const basis = { position, exclusions: withoutRule ?? exclusions.position(), fresh: looked, ...filtered };
+      const { chosen } = decision;
+      if (!chosen) return { decision, lastRun, basis };
+      const record = streams.current(chosen.uuid) ?? (await fresh(chosen.uuid));
+      const facts = again(record, chosen);
+      const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
+      if (same && facts.failedFilter === undefined) return { decision, record, lastRun, basis };
+      looked.push({ uuid: chosen.uuid, revision: record.job.revision });
+      candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
+    }
+  };
+}
+
+/** Whether what a filter says of a job may be another thing later. */
+function mayChange({ target }: JobFilter): boolean {
+  return target.of === 'any' || !lastingFields.has(target.field);
+}
+
+/**
+ * `decideReuse` that remembers, for terms with a key, what it decided of candidates as long as these are kept: a computation with
+ * thousands of runs is not gone through again for every call.
+ */
+function rememberedDecisions(): typeof decideReuse<CandidateFacts> {
+  const known = new WeakMap<readonly CandidateFacts[], Map<string, ReuseDecision<CandidateFacts>>>();
+  return (candidates, terms) => {
+    const { key, exclusion } = terms;
+    if (key === undefined || exclusion) return decideReuse(candidates, terms);
+    const decisions = known.get(candidates) ?? new Map<string, ReuseDecision<CandidateFacts>>();
+    const decision = decisions.get(key) ?? decideReuse(candidates, terms);
+    // One for each principal and commit: more than a few are not asked for between two changes of a computation.
+    if (decisions.size >= 16) decisions.clear();
+    known.set(candidates, decisions.set(key, decision));
+    return decision;
+  };
+}
+
+/** The candidates that the caller may know of; of the others a decision must not tell that they exist. */
+function visible(
+  { caller, request: { repository } }: Wanted,
+  candidates: readonly CandidateFacts[],
+): readonly CandidateFacts[] {
+  if (caller.access.knows(repository)) return candidates;
+  return candidates.filter(({ owner }) => owner === caller.principal);
+}

@@ -1,0 +1,136 @@
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { type ComputationDigests, computationDigests } from '../../domain/computation.js';
+import { invalid, quote } from '../../domain/errors.js';
+import { parseFilters } from '../../domain/filters/parse-filters.js';
+import type { CandidateFacts, ReuseTerms } from '../../domain/reuse.js';
+import type { Repositories } from '../../git/port.js';
+import type { Images } from '../../images/port.js';
+import type { Caller, DecidingContext } from '../context.js';
+import { type AcceptedCommits, acceptedCommits } from './accepted-commits.js';
+import { type ResolvedFilters, resolveSets } from './filter-sets.js';
+import { note, type ResolvedName } from './resolved-name.js';
+
+/** A request with everything resolved that does not change while its decision is taken. */
+export type Wanted = {
+  readonly caller: Caller;
+  readonly request: CreateJobRequest;
+  /** The commit that script_version names. */
+  readonly commit: string;
+  readonly dockerImageLocator: string;
+  readonly arvadosSdkVersion: string;
+  readonly digests: ComputationDigests;
+  /** The request's filters, if it has any; they are what candidates are told apart by. */
+  readonly filters?: ResolvedFilters;
+  readonly terms: ReuseTerms;
+  readonly resolutions: readonly ResolvedName[];
+};
+
+/** What requests are resolved with. */
+export type ResolvingContext = Pick<
+  DecidingContext,
+  'repositories' | 'images' | 'edge' | 'lists' | 'reuseIfOutputsDiffer'
+>;
+
+/** Name of the repository in which arvados_sdk_version is resolved. */
+const sdkRepository = 'arvados';
+
+/**
+ * Resolves every refspec and image of a request that `checkCreateJob` let through.
+ * @throws MemoirError INVALID_ARGUMENT naming the field and the value that cannot be resolved, or what the repositories throw
+ */
+export async function resolveRequest(
+  context: ResolvingContext,
+  caller: Caller,
+  request: CreateJobRequest,
+): Promise<Wanted> {
+  const { repositories, images, edge } = context;
+  const { repository, script, scriptVersion, scriptParameters = {} } = request;
+  const resolutions: ResolvedName[] = [];
+  const commits = await acceptedCommits(repositories, request, resolutions);
+  // What most requests do not have is not waited for: this is the way of every answer.
+  const { dockerImage = '', arvadosSdkVersion: sdk = '' } = request.runtimeConstraints ?? {};
+  const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(repositories, sdk, resolutions);
+  const digests = computationDigests({ repository, script, scriptParameters });
+  const filtered =
+    request.filters.length === 0
+      ? undefined
+      : await resolveSets(context, caller, parseFilters(request.filters), {
+          end: commits.commit,
+          parametersDigest: digests.parameters,
+        });
+  // Last, since it may record what a registry says, and nothing of an invalid request is recorded.
+  const image = dockerImage === '' ? images.default() : acceptedImage(images, request, resolutions);
+  const { locator: dockerImageLocator, name } = image === undefined ? noImage : await image;
+  if (name !== undefined) note(resolutions, 'default_docker_image', name, dockerImageLocator);
+  const { maxHeartbeatAge } = request;
+  const terms: ReuseTerms<CandidateFacts> = {
+    ...(commits.exact &&
+      !filtered &&
+      !maxHeartbeatAge && { key: keyOf(caller, commits, dockerImageLocator, arvadosSdkVersion) }),
+    ...(filtered && { failedFilter: (candidate: CandidateFacts) => candidate.failedFilter }),
+    principal: caller.principal,
+    acceptsCommit: commits.accepts,
+    acceptedCommits: commits.description,
+    dockerImageLocator,
+    arvadosSdkVersion,
+    reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
+    ...(maxHeartbeatAge && { oldestHeartbeat: edge.now() - durationMs(maxHeartbeatAge) }),
+  };
+  if (commits.commit !== scriptVersion)
+    resolutions.unshift({ field: 'script_version', given: scriptVersion, resolved: commits.commit });
+  if (filtered) resolutions.push(...filtered.resolutions);
+  return {
+    ...(filtered && { filters: filtered }),
+    caller,
+    request,
+    commit: commits.commit,
+    dockerImageLocator,
+    arvadosSdkVersion,
+    digests,
+    terms,
+    resolutions,
+  };
+}
+
+/** Commit of the SDK that a job asks for. */
+async function acceptedSdk(repositories: Repositories, refspec: string, resolutions: ResolvedName[]): Promise<string> {
+  const field = 'runtime_constraints.arvados_sdk_version';
+  if (!repositories.names().includes(sdkRepository)) {
+    throw invalid(
+      field,
+      'UNKNOWN_REPOSITORY',
+      `${field} ${quote(refspec)} cannot be resolved: no repository ${quote(sdkRepository)} is configured`,
+    );
+  }
+  const commit = await repositories.resolve(sdkRepository, refspec, { field });
+  note(resolutions, field, refspec, commit);
+  return commit;
+}
+
+/** An image as a job has it; `name` is the server's, where the job names none. */
+type AcceptedImage = { readonly locator: string; readonly name?: string };
+
+const noImage: AcceptedImage = { locator: '' };
+
+/** The image that a job names. */
+async function acceptedImage(
+  images: Images,
+  { runtimeConstraints }: CreateJobRequest,
+  resolutions: ResolvedName[],
+): Promise<AcceptedImage> {
+  const { dockerImage = '', dockerImageTag = '' } = runtimeConstraints ?? {};
+  const locator = await images.resolve(dockerImage, dockerImageTag, 'runtime_constraints');
+  const given = dockerImageTag === '' ? dockerImage : `${dockerImage} with tag ${dockerImageTag}`;
+  note(resolutions, 'runtime_constraints.docker_image', given, locator);
+  return { locator };
+}
+
+function keyOf(
+  { principal }: Caller,
+  { commit }: AcceptedCommits,
+  dockerImageLocator: string,
+  arvadosSdkVersion: string,
+): string {
+  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion]);
+}

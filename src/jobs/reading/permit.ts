@@ -1,0 +1,70 @@
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { type Access, type Deed, permission } from '../../domain/access.js';
+import type { Command } from '../../domain/commands.js';
+import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
+import type { JobRecord } from '../../domain/job.js';
+import type { Caller } from '../context.js';
+
+/** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
+export function jobNotFound(uuid: string, field = 'uuid'): MemoirError {
+  return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', `there is no job ${quote(uuid)}`, { field });
+}
+
+/** The PERMISSION_DENIED for something that the caller may know of, but not do. */
+export function denied(caller: Pick<Caller, 'principal'>, what: string): MemoirError {
+  return new MemoirError('PERMISSION_DENIED', 'NOT_PERMITTED', `${quote(caller.principal)} may not ${what}`);
+}
+
+const deeds: Readonly<Record<Command['kind'], Deed>> = {
+  request: 'read',
+  start: 'start',
+  heartbeat: 'report',
+  complete: 'report',
+  fail: 'report',
+  expire_lease: 'report',
+  cancel: 'steer',
+  update: 'steer',
+  delete: 'steer',
+};
+
+/**
+ * The record, if there is one and the caller may carry the command out on it.
+ * @throws MemoirError NOT_FOUND if it may not know of the job, PERMISSION_DENIED if it may know but not do that
+ */
+export function permitted(
+  caller: Caller,
+  uuid: string,
+  record: JobRecord | undefined,
+  kind: Command['kind'],
+  field = 'uuid',
+): JobRecord {
+  if (!record || record.deleted) throw jobNotFound(uuid, field);
+  const answer = permission(caller.access, record.job, deeds[kind]);
+  if (answer === 'hidden') throw jobNotFound(uuid, field);
+  if (answer === 'denied') throw denied(caller, `${kind} job ${uuid}`);
+  return record;
+}
+
+/**
+ * The record, if there is one and the caller may read it.
+ * @throws MemoirError NOT_FOUND otherwise
+ */
+export function readable(caller: Caller, uuid: string, record: JobRecord | undefined): JobRecord {
+  return permitted(caller, uuid, record, 'request');
+}
+
+/** Whether the caller may read a job. */
+export function mayRead(access: Access, job: Job): boolean {
+  return permission(access, job, 'read') === 'granted';
+}
+
+/** @throws MemoirError as for a repository that is not configured, if the caller may not know of it */
+export function checkKnows({ access }: Caller, repository: string): void {
+  if (!access.knows(repository)) throw unknownRepository(repository);
+}
+
+/** @throws MemoirError as `checkKnows`, or PERMISSION_DENIED if the caller may not request jobs of the repository */
+export function checkSubmits(caller: Caller, repository: string): void {
+  checkKnows(caller, repository);
+  if (!caller.access.submits(repository)) throw denied(caller, `request jobs of repository ${quote(repository)}`);
+}

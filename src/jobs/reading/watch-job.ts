@@ -1,0 +1,43 @@
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { evolve, isFinished } from '../../domain/job.js';
+import { jobStream } from '../../domain/streams.js';
+import { decodeJobEvent } from '../../eventstore/codec.js';
+import type { Caller, JobsContext } from '../context.js';
+import { waker } from '../waker.js';
+import { readable } from './permit.js';
+
+/** A job after one change. */
+export type Change = {
+  readonly job: Job;
+  /** Name of the event; empty for the job as it was found. */
+  readonly eventType: string;
+};
+
+/**
+ * The job as it is now and after every change, none left out, until it has finished or the signal aborts.
+ * @throws MemoirError NOT_FOUND if there is no such job or the caller may not read it, or no longer
+ */
+export async function* watchJob(
+  context: JobsContext,
+  caller: Caller,
+  uuid: string,
+  signal: AbortSignal,
+): AsyncGenerator<Change> {
+  const { store, readModel, streams } = context;
+  const stream = jobStream(uuid);
+  const changed = waker();
+  const unsubscribe = readModel.onChange(stream, changed.wake);
+  try {
+    let record = readable(caller, uuid, await streams.load(uuid));
+    yield { job: record.job, eventType: '' };
+    while (!isFinished(record.job.state) && !signal.aborted) {
+      await changed.next(signal);
+      for await (const recorded of store.readStream(stream, record.job.revision + 1)) {
+        record = evolve(record, decodeJobEvent(recorded), recorded.revision);
+        yield { job: readable(caller, uuid, record).job, eventType: recorded.type };
+      }
+    }
+  } finally {
+    unsubscribe();
+  }
+}

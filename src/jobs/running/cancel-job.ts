@@ -1,0 +1,51 @@
+import { permission } from '../../domain/access.js';
+import { MemoirError } from '../../domain/errors.js';
+import type { JobRecord } from '../../domain/job.js';
+import { isFinished } from '../../domain/job.js';
+import type { Position } from '../../eventstore/port.js';
+import type { Caller, JobsContext } from '../context.js';
+
+/** What was cancelled. */
+export type Cancelled = {
+  readonly record: JobRecord;
+  /** Uuids of the jobs that this call cancelled. */
+  readonly cancelled: readonly string[];
+  readonly position: Position;
+};
+
+/**
+ * Cancels a job, and with `cascade` every unfinished job among its components, theirs, and so on; cycles end. A component that
+ * finished, does not exist or is not the caller's to cancel is passed over; those below a finished one are still reached.
+ * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION if the job itself is complete or failed; nothing is cancelled then
+ */
+export async function cancelJob(
+  { streams, edge }: JobsContext,
+  caller: Caller,
+  uuid: string,
+  cascade: boolean,
+): Promise<Cancelled> {
+  const cancel = (of: string, cascadeFrom: string) =>
+    streams.execute(caller, of, { kind: 'cancel', principal: caller.principal, cascadeFrom, now: edge.now() });
+  const root = await cancel(uuid, '');
+  const cancelled = root.changed ? [uuid] : [];
+  let { position } = root;
+  const reached = new Set([uuid]);
+  const open = cascade ? Object.values(root.record.job.components) : [];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (reached.has(next)) continue;
+    reached.add(next);
+    const record = await streams.load(next);
+    if (!record || record.deleted || permission(caller.access, record.job, 'steer') !== 'granted') continue;
+    open.push(...Object.values(record.job.components));
+    if (isFinished(record.job.state)) continue;
+    try {
+      const done = await cancel(next, uuid);
+      if (done.changed) cancelled.push(next);
+      position = Math.max(position, done.position);
+    } catch (error) {
+      // It finished meanwhile.
+      if (!(error instanceof MemoirError)) throw error;
+    }
+  }
+  return { record: root.record, cancelled, position };
+}
