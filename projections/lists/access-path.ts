@@ -2,7 +2,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { JobFilter } from '../../src/domain/filters/filter.js';
 import { likePrefix } from '../../src/domain/filters/like.js';
 import { compileFilters } from './job-filters.js';
-import type { ListQuery } from './job-list.js';
+import type { ListQuery } from './list-query.js';
 import { type Sql, sql } from './sql.js';
 
 /** How SQLite is to come by the jobs of a list. */

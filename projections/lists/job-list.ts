@@ -1,47 +1,14 @@
 import type Database from 'better-sqlite3';
 import { type JobField, jobFields } from '../../src/domain/filters/field.js';
-import type { JobFilter } from '../../src/domain/filters/filter.js';
 import type { JobOrder } from '../../src/domain/filters/job-order.js';
-import type { Position } from '../../src/eventstore/port.js';
 import { jobsByCreation } from '../history/as-of-views.js';
 import type { JobRow } from '../read-model/jobs.js';
-import { type Readers, readableBy } from '../read-model/readers.js';
+import { readableBy } from '../read-model/readers.js';
 import { type AccessPath, accessPath } from './access-path.js';
 import { compileFilters, finalFilters } from './job-filters.js';
+import type { KeyValue, ListPage, ListQuery } from './list-query.js';
 import { joined, type Sql, sql } from './sql.js';
 import type { Watched } from './watched.js';
-
-/** Which jobs to list. Plain data. */
-export type ListQuery = {
-  /** Queued jobs stand in the order in which workers get them, whatever `order` says. */
-  readonly from: 'jobs' | 'queue';
-  /** Position of the log whose jobs are listed, on a connection to the past; absent for now. Not of the queue. */
-  readonly asOf?: Position;
-  readonly filters: readonly JobFilter[];
-  /** Who reads; undefined for whoever may read all. */
-  readonly readers: Readers | undefined;
-  readonly order: JobOrder;
-  /** Where the page begins: behind the job with these keys. */
-  readonly after: readonly KeyValue[] | undefined;
-  readonly limit: number;
-  /** About how many bytes of jobs to answer with at most; a page that would be larger ends early. */
-  readonly bytes: number;
-  /** Fields whose values are wanted; undefined for all. The others are empty in the answer. */
-  readonly fields: readonly string[] | undefined;
-  readonly countTotal: boolean;
-};
-
-/** A page of jobs. */
-export type ListPage = {
-  readonly rows: readonly JobRow[];
-  /** Keys of the last row, if more follow. */
-  readonly next: readonly KeyValue[] | undefined;
-  /** How many jobs match in all, if that was asked for. */
-  readonly total: number | undefined;
-};
-
-/** The value of a key of the order in a job. */
-export type KeyValue = string | number | null;
 
 /** A key of an order as a column. The last key of each order is the job's position, which no two share. */
 type Key = { readonly column: string; readonly descending: boolean; readonly nullable: boolean };

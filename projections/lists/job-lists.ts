@@ -2,9 +2,9 @@ import { MemoirError } from '../../src/domain/errors.js';
 import type { PastFiles } from '../history/as-of.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
 import type { Values, ValuesQuery } from './distinct-values.js';
-import type { ListPage, ListQuery } from './job-list.js';
 import { Dropped, LaneFull, openListLane, TookTooLong } from './list-lane.js';
 import type { ListAnswers, ListQuestion } from './list-protocol.js';
+import type { ListPage, ListQuery } from './list-query.js';
 import { narrowing } from './narrowing.js';
 
 /** How long a question may take in the lane where all begin, in milliseconds. */

@@ -1,7 +1,7 @@
 import type { PastFiles } from '../history/as-of.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
 import type { Values, ValuesQuery } from './distinct-values.js';
-import type { ListPage, ListQuery } from './job-list.js';
+import type { ListPage, ListQuery } from './list-query.js';
 
 /** What a thread for lists is started with. */
 export type ListThreadData = {

@@ -4,7 +4,7 @@ import type { LineageRow } from '../../projections/read-model/lineage.js';
 import { hitsItself } from '../domain/exclusions.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { Position } from '../eventstore/port.js';
-import type { Held } from './standing.js';
+import type { Held } from '../jobs/ports/exclusions.js';
 import { jobOf, learnOf, type Trace, type TraceContext, type Tracer } from './trace.js';
 
 /** Completions that are looked at between two chances for other work. */

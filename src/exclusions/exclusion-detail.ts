@@ -2,8 +2,8 @@ import type { PastReads } from '../../projections/history/as-of.js';
 import type { Access } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
 import { exclusionText } from '../domain/exclusions.js';
+import type { ExcludedBy } from '../jobs/ports/exclusions.js';
 import { knowsExclusion, seesJob } from './permit.js';
-import type { ExcludedBy } from './rules.js';
 
 /** Why a candidate is ruled out, for people, without what the principal may not know of: other jobs and exclusions. */
 export function exclusionDetail(

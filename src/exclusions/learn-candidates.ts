@@ -1,5 +1,5 @@
+import type { Question } from '../jobs/ports/exclusions.js';
 import type { CommitRanges } from './commit-ranges.js';
-import type { Question } from './rules.js';
 import type { Standing } from './standing.js';
 
 /** Learns of the candidates of a question whether their commits are in the ranges that are excluded. */

@@ -4,7 +4,7 @@ import type { Access } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
 import type { JobRecord } from '../domain/job.js';
-import type { Caller } from '../jobs/context.js';
+import type { Caller } from '../jobs/caller.js';
 import { checkUuid } from '../jobs/limits.js';
 import { checkKnows, denied, permitted } from '../jobs/reading/permit.js';
 

@@ -1,11 +1,12 @@
 import type { PastReads } from '../../projections/history/as-of.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { Position } from '../eventstore/port.js';
-import type { CommitRanges } from './commit-ranges.js';
+import type { Repositories } from '../git/port.js';
+import type { DecidingExclusions, ExclusionsAsOf } from '../jobs/ports/exclusions.js';
+import { type CommitRanges, commitRanges } from './commit-ranges.js';
 import { exclusionDetail } from './exclusion-detail.js';
 import { learnCandidates } from './learn-candidates.js';
 import { pace } from './pace.js';
-import type { ExclusionRules } from './rules.js';
 import { type Standing, standingExclusions } from './standing.js';
 import { unfitOutput } from './upstream.js';
 
@@ -47,7 +48,7 @@ export function exclusionRulesAsOf(
   reads: Pick<PastReads, 'lineage' | 'exclusions' | 'jobs'>,
   ranges: CommitRanges,
   position: Position,
-): Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf' | 'position'> {
+): DecidingExclusions {
   return {
     any: () => standing.size() > 0,
     position: () => ({ standing: position, changed: position, followed: position }),
@@ -66,4 +67,10 @@ export function exclusionRulesAsOf(
     },
     textOf: (excluded, access) => exclusionDetail(reads, excluded, access),
   };
+}
+
+/** The exclusions of any moment. What was learnt of ranges of commits, which never changes, is kept. */
+export function exclusionsOfThePast(repositories: Pick<Repositories, 'isAncestor'>): ExclusionsAsOf {
+  const ranges = commitRanges(repositories);
+  return async (reads, position) => exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, ranges, position);
 }

@@ -2,17 +2,16 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { JsonObject } from '@bufbuild/protobuf';
 import type { ExclusionRow } from '../../projections/read-model/exclusions.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
-import type { Access } from '../domain/access.js';
 import { mentionsOf } from '../domain/lineage.js';
-import type { CandidateFacts } from '../domain/reuse.js';
 import { type Position, start } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
 import { type OwnWrites, outputKey } from '../jobs/own-writes.js';
-import { cascades, type Taken } from './cascades.js';
+import type { DecidingExclusions, Held } from '../jobs/ports/exclusions.js';
+import { cascades } from './cascades.js';
 import { commitRanges } from './commit-ranges.js';
 import { exclusionDetail } from './exclusion-detail.js';
 import { learnCandidates } from './learn-candidates.js';
-import { type Held, standingExclusions } from './standing.js';
+import { standingExclusions } from './standing.js';
 import { type Trace, tracer } from './trace.js';
 
 /** Changes of exclusions that are taken in between two chances for other work. */
@@ -21,51 +20,8 @@ const pageSize = 250;
 /** Under what writes of exclusions are noted. */
 const ownKey = 'exclusions';
 
-/** What is looked at in a candidate; it is of the request's repository unless it says of which. */
-export type Questioned = Pick<CandidateFacts, 'uuid' | 'scriptVersion' | 'dockerImageLocator' | 'output'> & {
-  readonly repository?: string;
-};
-
-/** What a request asks about. */
-export type Question = {
-  readonly repository: string;
-  /** Gives the parameters of the request, and of all its candidates; asked only if they matter. */
-  readonly parameters: () => JsonObject;
-  readonly candidates: readonly Questioned[];
-};
-
-/** Why a candidate is ruled out. */
-export type ExcludedBy = {
-  readonly exclusion: Held;
-  /** The output that it took, and by whom that was given, if it is hit through another job. */
-  readonly taken?: Pick<Taken, 'output' | 'uuid'>;
-};
-
-/** Tells by which exclusion a candidate is ruled out. */
-export type ExclusionRule = (candidate: Questioned) => ExcludedBy | undefined;
-
-/** Positions of the log that the rules are of. */
-export type RulesPosition = {
-  /** The exclusions are those up to here. */
-  readonly standing: Position;
-  /** The last of them that was ordered or lifted. */
-  readonly changed: Position;
-  /** What those with cascade hit through other jobs is that up to here; undefined if there are none. */
-  readonly followed: Position | undefined;
-};
-
-/** The standing exclusions as decisions obey them. */
-export type ExclusionRules = {
-  /** False if there certainly is none; costs nothing. */
-  any(): boolean;
-  /**
-   * The rule for the candidates of a request: by which exclusion one is ruled out; undefined if none stands. It knows what this
-   * process wrote. The one named by `except` is passed over.
-   * @throws MemoirError UNAVAILABLE if a history that an exclusion needs is not loaded yet
-   */
-  ruleFor(question: Question, except?: string): Promise<ExclusionRule | undefined>;
-  /** The same for people, without what the principal may not know of: other jobs, and exclusions of other repositories. */
-  textOf(excluded: ExcludedBy, access: Access): string;
+/** The standing exclusions as decisions obey them, and as they are ordered and lifted. */
+export type ExclusionRules = DecidingExclusions & {
   /**
    * What an exclusion hits now, whether it stands or not.
    * @throws MemoirError UNAVAILABLE as `ruleFor`
@@ -79,8 +35,6 @@ export type ExclusionRules = {
   current(): Promise<void>;
   /** Those that stand and have the same target. */
   alike(exclusion: Held): readonly Held[];
-  /** Of which moment the rules are. */
-  position(): RulesPosition;
 };
 
 /** What the rules work with. */

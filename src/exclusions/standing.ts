@@ -1,8 +1,6 @@
 import type { Exclusion } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import { type ExcludableJob, hitsItself, type InRange, isSameTarget } from '../domain/exclusions.js';
-
-/** An exclusion that stands, without its reason, which may be long. */
-export type Held = Omit<Exclusion, 'reason'>;
+import type { Held } from '../jobs/ports/exclusions.js';
 
 /** The exclusions that stand, in memory, found by what they exclude. */
 export type Standing = {

@@ -2,9 +2,9 @@ import type { LineageRow } from '../../projections/read-model/lineage.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type ExcludableJob, hitsItself } from '../domain/exclusions.js';
 import type { Position } from '../eventstore/port.js';
+import type { Held } from '../jobs/ports/exclusions.js';
 import type { CommitRanges } from './commit-ranges.js';
 import { pace } from './pace.js';
-import type { Held } from './standing.js';
 
 /** Rows that are read at once: a millisecond or two. */
 const pageSize = 250;

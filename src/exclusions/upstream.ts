@@ -2,10 +2,10 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { LineageRow } from '../../projections/read-model/lineage.js';
 import { MemoirError } from '../domain/errors.js';
 import { mentionsOf } from '../domain/lineage.js';
+import type { ExcludedBy, Held } from '../jobs/ports/exclusions.js';
 import type { CommitRanges } from './commit-ranges.js';
 import { pace } from './pace.js';
-import type { ExcludedBy } from './rules.js';
-import type { Held, Standing } from './standing.js';
+import type { Standing } from './standing.js';
 import { jobOf, learnOf, type TraceContext } from './trace.js';
 
 /** Jobs that are read at once. */

@@ -11,7 +11,7 @@ import { checkpointStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import { decodeEvent } from '../eventstore/codec.js';
 import { type EventStore, type RecordedEvent, WrongExpectedRevision } from '../eventstore/port.js';
-import { serverItself } from '../jobs/context.js';
+import { serverItself } from '../jobs/caller.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
 import type { CheckpointSigner } from './checkpoint-key.js';
 import { upToDate } from './up-to-date.js';

@@ -3,7 +3,7 @@ import { MemoirError } from '../domain/errors.js';
 import { imageNotFound, locatorTaken } from '../domain/image.js';
 import type { ImageFacts } from '../domain/image-name.js';
 import type { Position } from '../eventstore/port.js';
-import type { Caller } from '../jobs/context.js';
+import type { Caller } from '../jobs/caller.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { denied } from '../jobs/reading/permit.js';
 import type { ImagesContext } from './context.js';

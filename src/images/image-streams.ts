@@ -11,7 +11,7 @@ import {
 import { imageStream } from '../domain/streams.js';
 import { decodeEvent } from '../eventstore/codec.js';
 import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
-import type { Caller } from '../jobs/context.js';
+import type { Caller } from '../jobs/caller.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { type ImagesContext, imagesKey } from './context.js';

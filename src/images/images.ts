@@ -1,8 +1,8 @@
 import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { type ImageSearch, imageSearch, withTag } from '../domain/image-name.js';
+import type { Images, RegisteredImages } from '../jobs/ports/images.js';
 import { type ImagesContext, imagesKey } from './context.js';
 import type { Lookup } from './lookup.js';
-import type { Images, RegisteredImages } from './port.js';
 
 /** What the images of a server are made of. */
 export type ImagesParts = {

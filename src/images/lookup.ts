@@ -5,7 +5,7 @@ import { imageFromRow } from '../../projections/read-model/images.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { forgottenImage } from '../domain/image.js';
 import type { ImageSearch } from '../domain/image-name.js';
-import { serverItself } from '../jobs/context.js';
+import { serverItself } from '../jobs/caller.js';
 import type { Catalogue } from './catalogue.js';
 import { type ImagesContext, imagesKey } from './context.js';
 import { type Registries, type Registry, RegistryProblem } from './registry/port.js';

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import type { RegistryConfig } from '../config/registries.js';
+import type { Images } from '../jobs/ports/images.js';
 import { type Catalogue, openCatalogue } from './catalogue.js';
 import type { ImagesContext } from './context.js';
 import { openImages } from './images.js';
 import { imageLookup, type Lookup } from './lookup.js';
-import type { Images } from './port.js';
 import { openRegistries } from './registry/registries.js';
 
 /** Settings that concern images. */

@@ -1,13 +1,12 @@
 import type { HistoryModel } from '../../projections/history/history-model.js';
 import type { JobLists } from '../../projections/lists/job-lists.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
-import { type Access, unrestricted } from '../domain/access.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
-import type { Images } from '../images/port.js';
 import type { JobStreams } from './job-streams.js';
 import type { OwnWrites } from './own-writes.js';
+import type { Images } from './ports/images.js';
 
 /** What the use cases work with. */
 export type JobsContext = {
@@ -45,18 +44,3 @@ export type DecidingContext = Pick<JobsContext, 'repositories' | 'images' | 'reu
 
 /** A job whose commit is to be kept. */
 export type JobToKeep = { readonly uuid: string; readonly repository: string; readonly commit: string };
-
-/** Who calls, and in which call. */
-export type Caller = {
-  readonly principal: string;
-  /** What the principal may do. */
-  readonly access: Access;
-  readonly requestId: string;
-  /** W3C traceparent, if the client sent one. */
-  readonly traceparent?: string;
-};
-
-/** The caller of what the server does on its own, such as failing a job whose lease ran out. */
-export function serverItself(edge: Edge): Caller {
-  return { principal: 'memoir', access: unrestricted('memoir'), requestId: edge.uuid() };
-}

@@ -1,11 +1,12 @@
 import type { MemoirEvent } from '../domain/events.js';
+import type { Edge } from '../edge.js';
 import { encodeEvent } from '../eventstore/codec.js';
 import { metadataJson, type NewEvent } from '../eventstore/port.js';
-import type { Caller, JobsContext } from './context.js';
+import type { Caller } from './caller.js';
 
 /** An event as it is stored, under a new id, with who called and in which call beside it. */
 export function eventOfCall(
-  { edge, serverVersion }: Pick<JobsContext, 'edge' | 'serverVersion'>,
+  { edge, serverVersion }: { readonly edge: Edge; readonly serverVersion: string },
   caller: Caller,
   event: MemoirEvent,
 ): NewEvent {

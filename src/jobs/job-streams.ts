@@ -8,7 +8,7 @@ import { jobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import { decodeJobEvent } from '../eventstore/codec.js';
 import { type EventStore, type Position, WrongExpectedRevision } from '../eventstore/port.js';
-import type { Caller } from './context.js';
+import type { Caller } from './caller.js';
 import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import { type OwnWrites, outputKey } from './own-writes.js';

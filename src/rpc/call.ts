@@ -2,7 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { Access } from '../domain/access.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
-import type { Caller } from '../jobs/context.js';
+import type { Caller } from '../jobs/caller.js';
 
 /** What a handler knows of its call beside the request. */
 export type CallContext = {

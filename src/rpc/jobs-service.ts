@@ -17,11 +17,12 @@ import {
 import { jobFromRow } from '../../projections/read-model/jobs.js';
 import { invalid, quote } from '../domain/errors.js';
 import { positionOf } from '../history/as-of.js';
-import type { Caller, JobsContext } from '../jobs/context.js';
+import type { Caller } from '../jobs/caller.js';
+import type { JobsContext } from '../jobs/context.js';
 import { checkCreateJob } from '../jobs/deciding/check-create-job.js';
 import type { CreateJob } from '../jobs/deciding/create-job.js';
 import { explainReuse } from '../jobs/deciding/explain-reuse.js';
-import { pastExplainer } from '../jobs/deciding/explain-reuse-as-of.js';
+import type { ExplainReuseAsOf } from '../jobs/deciding/explain-reuse-as-of.js';
 import type { FindReusable } from '../jobs/deciding/find-reusable.js';
 import { checkUuid } from '../jobs/limits.js';
 import { checkKnows, checkSubmits, jobNotFound, mayRead } from '../jobs/reading/permit.js';
@@ -39,10 +40,10 @@ export function jobsService(
   context: JobsContext,
   createJob: CreateJob,
   find: FindReusable,
+  explainThen: ExplainReuseAsOf,
   logs: JobLogs,
 ): Implementation<typeof JobsService> {
   const { store, readModel, history, streams, edge } = context;
-  const explainThen = pastExplainer(context);
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
   return {

@@ -3,7 +3,7 @@ import type { FieldMask } from '@bufbuild/protobuf/wkt';
 import type { AsOf } from '../../gen/memoir/jobs/v1/as_of_pb.js';
 import { type Filter, FilterSchema } from '../../gen/memoir/jobs/v1/filter_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
-import type { KeyValue } from '../../projections/lists/job-list.js';
+import type { KeyValue } from '../../projections/lists/list-query.js';
 import { jobFromRow } from '../../projections/read-model/jobs.js';
 import { invalid } from '../domain/errors.js';
 import type { ScalarKind } from '../domain/filters/field.js';
@@ -11,7 +11,8 @@ import { type JobOrder, newestFirst, parseOrder } from '../domain/filters/job-or
 import { parseFilters } from '../domain/filters/parse-filters.js';
 import type { Position } from '../eventstore/port.js';
 import { momentText, positionOf, readablePosition } from '../history/as-of.js';
-import type { Caller, JobsContext } from '../jobs/context.js';
+import type { Caller } from '../jobs/caller.js';
+import type { JobsContext } from '../jobs/context.js';
 import { resolveSets } from '../jobs/deciding/filter-sets.js';
 import { readersOf } from '../jobs/reading/readers.js';
 import { type Listed, listTokenOf, readListToken } from './list-token.js';

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { KeyValue } from '../../projections/lists/job-list.js';
+import type { KeyValue } from '../../projections/lists/list-query.js';
 import { invalid, quote } from '../domain/errors.js';
 import type { ScalarKind } from '../domain/filters/field.js';
 

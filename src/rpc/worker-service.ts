@@ -11,7 +11,8 @@ import {
   type WorkerService,
 } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
-import type { Caller, JobsContext } from '../jobs/context.js';
+import type { Caller } from '../jobs/caller.js';
+import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import type { Claimed, Claims } from '../jobs/running/claim-job.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';

@@ -3,13 +3,20 @@ import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { findKept } from '../git/kept/kept-repository.js';
 import { RunFailure } from './run-failure.js';
-import type { ScriptSettings } from './run-script.js';
 
 /** How long a job waits for its commit to be kept where the worker has no repository for it, in milliseconds. */
 const longestWait = 300_000;
 
 /** Longest time between two looks, in milliseconds. */
 const longestPause = 2_000;
+
+/** Where the trees of jobs are taken from. */
+export type TreePlaces = {
+  /** Directories of the local repositories by name. */
+  readonly repositories: Readonly<Record<string, { readonly path: string }>>;
+  /** Directory where a server keeps the commits of jobs; undefined if there is none. */
+  readonly kept: string | undefined;
+};
 
 /**
  * The directory of the repository to take a job's tree from: where its commit is kept if it is, else its own. A commit is kept
@@ -19,7 +26,7 @@ const longestPause = 2_000;
  */
 export async function findTree(
   { uuid, repository, scriptVersion }: Pick<Job, 'uuid' | 'repository' | 'scriptVersion'>,
-  { repositories, kept }: Pick<ScriptSettings, 'repositories' | 'kept'>,
+  { repositories, kept }: TreePlaces,
   signal: AbortSignal,
   waitMs = longestWait,
 ): Promise<string> {

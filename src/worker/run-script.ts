@@ -5,7 +5,7 @@ import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { checkout } from '../git/checkout.js';
 import { findScript } from './find-script.js';
-import { findTree } from './find-tree.js';
+import { findTree, type TreePlaces } from './find-tree.js';
 import { type Ended, runInGroup } from './process-group.js';
 import { RunFailure } from './run-failure.js';
 import { writeOwner } from './work-directory.js';
@@ -22,11 +22,7 @@ export type RunPlaces = {
 };
 
 /** How to run scripts. */
-export type ScriptSettings = {
-  /** Directories of the local repositories by name. */
-  readonly repositories: Readonly<Record<string, { readonly path: string }>>;
-  /** Directory where a server keeps the commits of jobs; undefined if there is none. */
-  readonly kept: string | undefined;
+export type ScriptSettings = TreePlaces & {
   /** Environment that every script gets beside Memoir's own variables. */
   readonly environment: Readonly<Record<string, string>>;
   /** Time between SIGTERM and SIGKILL, in milliseconds. */

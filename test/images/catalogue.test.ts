@@ -8,7 +8,7 @@ import { MemoirError } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
 import { openImageParts } from '../../src/images/open.js';
-import { serverItself } from '../../src/jobs/context.js';
+import { serverItself } from '../../src/jobs/caller.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
 
 // Two servers on one store: each with a read model, locks and memory of its own.

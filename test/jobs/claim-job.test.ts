@@ -2,7 +2,8 @@ import test from 'ava';
 import { MemoirError } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
 import { StoreUnavailable } from '../../src/eventstore/port.js';
-import { type JobsContext, serverItself } from '../../src/jobs/context.js';
+import { serverItself } from '../../src/jobs/caller.js';
+import type { JobsContext } from '../../src/jobs/context.js';
 import { jobClaims } from '../../src/jobs/running/claim-job.js';
 
 test('a store that fails while a claim gives way to another server fails no more than that', async (t) => {

@@ -8,14 +8,14 @@ const sound: Record<string, string> = {
   'src/eventstore/port.ts': "import { quote } from '../domain/errors.js';\n",
   'src/eventstore/thread.ts': '',
   'src/eventstore/store.ts': `new Worker(${'new URL'}('./thread.js', import.meta.url));\n`,
-  'projections/read-model/jobs.ts': "import '../src/eventstore/port.js';\n",
-  'src/jobs/create.ts': "import '../../projections/read-model/jobs.js';\n",
+  'projections/jobs.ts': "import '../src/eventstore/port.js';\n",
+  'src/jobs/create.ts': "import '../../projections/jobs.js';\n",
   'src/rpc/client.ts': "import '../domain/errors.js';\n",
   'src/rpc/server.ts': "import '../jobs/create.js';\nimport './client.js';\n",
   'src/worker/worker.ts': "import '../rpc/client.js';\n",
   'src/main.ts': "import './rpc/server.js';\nimport './worker/worker.js';\n",
-  'src/cli/server/run-server.ts': "import '../main.js';\n",
-  'src/cli/main.ts': "import './run-server.js';\n",
+  'src/cli/server/run-server.ts': "import '../../main.js';\n",
+  'src/cli/main.ts': "import './server/run-server.js';\n",
   'test/a.test.ts': "import '../src/cli/main.js';\n",
 };
 
@@ -40,7 +40,7 @@ test('an import that points outward is refused, naming file, import and rule', (
       'eventstore may import only domain, gen, edge, not projections',
     ],
     [
-      'projections/read-model/jobs.ts',
+      'projections/jobs.ts',
       '../src/jobs/create.js',
       'projections may import only domain, gen, edge, eventstore, not jobs',
     ],
@@ -75,7 +75,14 @@ test('a file of no layer, and a long one, are refused', (t) => {
   t.deepEqual(check({ 'test/a.test.ts': '\n'.repeat(4_000), 'gen/a_pb.ts': '\n'.repeat(4_000) }), []);
 });
 
-test('a circle of imports is refused once, with all of its files', (t) => {
+test('a folder with too many files is refused, tests and generated ones excepted', (t) => {
+  const many = (folder: string, count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`${folder}/file-${i}.ts`, '']));
+  t.deepEqual(check(many('src/git/graph', 25)), ['src/git/graph: 25 files lie in it, more than 24']);
+  t.deepEqual(check({ ...many('src/git/graph', 24), ...many('test/e2e', 40), ...many('gen/memoir', 40) }), []);
+});
+
+test('a circle of imports is refused once, with its chain, one of types alone too', (t) => {
   const found = check({
     'src/git/a.ts': "import './b.js';\n",
     'src/git/b.ts': "import {\n  type C,\n} from './c.js';\n",
@@ -85,8 +92,9 @@ test('a circle of imports is refused once, with all of its files', (t) => {
     'src/git/self.ts': "import './self.js';\n",
   });
   t.deepEqual(found, [
-    'src/git/a.ts: it is in a circle of imports: src/git/a.ts, src/git/b.ts, src/git/c.ts',
-    'src/git/self.ts: it is in a circle of imports: src/git/self.ts',
+    'src/git/a.ts: it is in a circle of imports: src/git/a.ts → src/git/b.ts → src/git/c.ts → src/git/a.ts',
+    'src/git/types.ts: it is in a circle of imports: src/git/types.ts → src/git/types-too.ts → src/git/types.ts',
+    'src/git/self.ts: it is in a circle of imports: src/git/self.ts → src/git/self.ts',
   ]);
 });
 
@@ -114,7 +122,7 @@ test('every form of an import is seen, and nothing else', (t) => {
   ].join('\n');
   t.is(
     importsOf(text)
-      .map(({ specifier }) => specifier.slice(2, -3))
+      .map((specifier) => specifier.slice(2, -3))
       .join(''),
     'abcdefghmn',
   );

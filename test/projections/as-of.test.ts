@@ -11,7 +11,8 @@ import {
 import { allProjections, historyProjections } from '../../projections/all.js';
 import { openPastConnection, type PastReads, pastReads } from '../../projections/history/as-of.js';
 import { candidatesByFilters } from '../../projections/lists/candidates-by-filters.js';
-import { type ListQuery, listJobs } from '../../projections/lists/job-list.js';
+import { listJobs } from '../../projections/lists/job-list.js';
+import type { ListQuery } from '../../projections/lists/list-query.js';
 import { type Watched, watch } from '../../projections/lists/watched.js';
 import { exclusionQueries } from '../../projections/read-model/exclusions.js';
 import { imageQueries } from '../../projections/read-model/images.js';

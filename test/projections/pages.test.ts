@@ -9,7 +9,8 @@ import {
   JobUpdatedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { allProjections } from '../../projections/all.js';
-import { type ListQuery, listJobs } from '../../projections/lists/job-list.js';
+import { listJobs } from '../../projections/lists/job-list.js';
+import type { ListQuery } from '../../projections/lists/list-query.js';
 import { watch } from '../../projections/lists/watched.js';
 import { type JobRow, jobQueries } from '../../projections/read-model/jobs.js';
 import { type QueueCursor, queueQueries } from '../../projections/read-model/queue.js';

@@ -19,7 +19,8 @@ import { type ExclusionRules, exclusionRules } from '../../src/exclusions/rules.
 import { exclusionRulesAsOf, standingAsOf } from '../../src/exclusions/rules-as-of.js';
 import { openRepositories } from '../../src/git/repositories.js';
 import { openImageParts } from '../../src/images/open.js';
-import type { Caller, JobsContext } from '../../src/jobs/context.js';
+import type { Caller } from '../../src/jobs/caller.js';
+import type { JobsContext } from '../../src/jobs/context.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
 import { testConfig } from './server.js';

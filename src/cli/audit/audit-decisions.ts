@@ -1,9 +1,7 @@
 import { Command } from 'commander';
 import { integer } from '../options.js';
-import { type AuditOptions, ofAudit } from './audit-options.js';
-
-/** Options of `memoir audit decisions`. */
-export type AuditDecisionsOptions = AuditOptions & { readonly from: number; readonly to?: number };
+import { ofAudit } from './audit-options.js';
+import type { AuditDecisionsOptions } from './run-audit-decisions.js';
 
 const position = integer(0, Number.MAX_SAFE_INTEGER);
 

@@ -1,18 +1,8 @@
 import { Command } from 'commander';
-import { ofStore, type StoreOptions } from '../log/store-options.js';
+import { ofStore } from '../log/store-options.js';
 import { integer, repeated } from '../options.js';
-import { type KeyOptions, withKeys } from './audit-evidence.js';
-
-/** Options of `memoir audit verify`. */
-export type VerifyOptions = StoreOptions &
-  KeyOptions & {
-    readonly checkpoint?: readonly string[];
-    readonly export?: string;
-    readonly history?: string;
-    readonly structure?: boolean;
-    readonly threads: number;
-    readonly json?: boolean;
-  };
+import { withKeys } from './audit-evidence.js';
+import type { VerifyOptions } from './run-verify.js';
 
 /** `memoir audit verify`. */
 export function auditVerifyCommand(): Command {

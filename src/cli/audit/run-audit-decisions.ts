@@ -4,13 +4,16 @@ import { auditDecisions } from '../../audit/audit-decisions.js';
 import type { Finding } from '../../audit/audit-report.js';
 import { systemEdge } from '../../edge.js';
 import { openRepositories } from '../../git/repositories.js';
-import { remoteRules, repositoryPlaces } from '../../repository-places.js';
+import { remoteRules, repositoryPlaces } from '../../serving/repository-places.js';
 import { exitCodes } from '../exit-code.js';
 import { openLogger } from '../server/logger.js';
 import { printLine, protoJson } from '../text/output.js';
 import { printable } from '../text/printable.js';
-import type { AuditDecisionsOptions } from './audit-decisions.js';
+import type { AuditOptions } from './audit-options.js';
 import { progress, withAuditedStore } from './audited-store.js';
+
+/** Options of `memoir audit decisions`. */
+export type AuditDecisionsOptions = AuditOptions & { readonly from: number; readonly to?: number };
 
 /**
  * Audits the decisions of a store, and prints those that differ. The exit code is 1 if any does.

@@ -15,13 +15,23 @@ import { eventSource, type LogSource, sqliteSource, storeSource } from '../../hi
 import { verifyLog } from '../../history/verify/verify-log.js';
 import { exitCodes } from '../exit-code.js';
 import { type LogStore, logStore, meant } from '../log/log-store.js';
-import { sourcesOf } from '../log/store-options.js';
+import { type StoreOptions, sourcesOf } from '../log/store-options.js';
 import { note, printLine } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { eventCount, progressLine } from '../text/progress-line.js';
 import { verifiedJson, verifiedText } from '../text/verify-text.js';
-import { keysOf, readSmall } from './audit-evidence.js';
-import type { VerifyOptions } from './audit-verify.js';
+import { type KeyOptions, keysOf, readSmall } from './audit-evidence.js';
+
+/** Options of `memoir audit verify`. */
+export type VerifyOptions = StoreOptions &
+  KeyOptions & {
+    readonly checkpoint?: readonly string[];
+    readonly export?: string;
+    readonly history?: string;
+    readonly structure?: boolean;
+    readonly threads: number;
+    readonly json?: boolean;
+  };
 
 /**
  * Verifies a log by the checkpoints that were kept and those in it, and prints what was found. The exit code tells of damage.

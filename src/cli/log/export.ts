@@ -1,12 +1,6 @@
 import { Command, Option } from 'commander';
-import { ofStore, type StoreOptions } from './store-options.js';
-
-/** Options of `memoir export`. */
-export type ExportOptions = StoreOptions & {
-  readonly compress?: 'none' | 'gzip' | 'zstd';
-  readonly force?: boolean;
-  readonly json?: boolean;
-};
+import type { ExportOptions } from './run-export.js';
+import { ofStore } from './store-options.js';
 
 /** `memoir export`. */
 export function exportCommand(): Command {

@@ -1,11 +1,6 @@
 import { Command } from 'commander';
-import { ofStore, type StoreOptions } from './store-options.js';
-
-/** Options of `memoir import`. */
-export type ImportOptions = StoreOptions & {
-  readonly dryRun?: boolean;
-  readonly json?: boolean;
-};
+import type { ImportOptions } from './run-import.js';
+import { ofStore } from './store-options.js';
 
 /** `memoir import`. */
 export function importCommand(): Command {

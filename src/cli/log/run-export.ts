@@ -9,8 +9,15 @@ import { stopSignal } from '../server/stop-signals.js';
 import { note, printLine } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { eventCount, progressLine } from '../text/progress-line.js';
-import type { ExportOptions } from './export.js';
 import { logStore, meant } from './log-store.js';
+import type { StoreOptions } from './store-options.js';
+
+/** Options of `memoir export`. */
+export type ExportOptions = StoreOptions & {
+  readonly compress?: 'none' | 'gzip' | 'zstd';
+  readonly force?: boolean;
+  readonly json?: boolean;
+};
 
 /**
  * Writes the log of a store to a file, or to standard output for "-".

@@ -7,8 +7,14 @@ import { openExport } from '../../eventstore/transfer/open-export.js';
 import { note, printLine } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { eventCount, progressLine } from '../text/progress-line.js';
-import type { ImportOptions } from './import.js';
 import { type LogStore, logStore, meant } from './log-store.js';
+import type { StoreOptions } from './store-options.js';
+
+/** Options of `memoir import`. */
+export type ImportOptions = StoreOptions & {
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+};
 
 const steps: Readonly<Record<ImportStep, string>> = {
   verify: 'checked in the file',

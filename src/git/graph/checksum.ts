@@ -1,12 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
-
-/** What a thread computes the checksum of: so many bytes from the beginning of shared memory. */
-export type ChecksumRequest = {
-  readonly bytes: SharedArrayBuffer;
-  readonly length: number;
-  readonly algorithm: 'sha1' | 'sha256';
-};
+import type { ChecksumRequest } from './checksum-thread.js';
 
 /** Where a thread takes longer to start than the checksum takes, in bytes. */
 const worthAThread = 16 * 1024 * 1024;

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type DecisionBasis, DecisionBasisSchema } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import type { Position } from '../../eventstore/port.js';
-import type { RulesPosition } from '../../exclusions/rules.js';
+import type { RulesPosition } from '../ports/exclusions.js';
 import type { Wanted } from './wanted.js';
 
 /** A candidate that was looked up in its own stream, and the revision that this was at. */

@@ -5,7 +5,8 @@ import type { CheckedFilters, JobFilter, NamedSet } from '../../domain/filters/f
 import { placeOfCommits } from '../../domain/filters/parse-filters.js';
 import type { Position } from '../../eventstore/port.js';
 import type { CommitRange, Repositories } from '../../git/port.js';
-import type { Caller, DecidingContext } from '../context.js';
+import type { Caller } from '../caller.js';
+import type { DecidingContext } from '../context.js';
 import { checkKnows } from '../reading/permit.js';
 import type { ResolvedName } from './resolved-name.js';
 

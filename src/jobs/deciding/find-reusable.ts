@@ -6,8 +6,8 @@ import { filterFailure } from '../../domain/filters/matches.js';
 import type { JobRecord } from '../../domain/job.js';
 import { type CandidateFacts, decideReuse, factsOf, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
 import type { Position } from '../../eventstore/port.js';
-import type { ExclusionRules } from '../../exclusions/rules.js';
 import type { DecidingContext } from '../context.js';
+import type { DecidingExclusions } from '../ports/exclusions.js';
 import { readersOf } from '../reading/readers.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { Basis, FreshCandidate } from './decision-basis.js';
@@ -54,10 +54,7 @@ type Candidates = {
  * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
-export function reusableFinder(
-  context: FindingContext,
-  exclusions: Pick<ExclusionRules, 'any' | 'ruleFor' | 'textOf' | 'position'>,
-): FindReusable {
+export function reusableFinder(context: FindingContext, exclusions: DecidingExclusions): FindReusable {
   const { store, readModel, streams, written, lists } = context;
   const candidatesOf = cachedCandidates(context);
   const decide = rememberedDecisions();

@@ -3,7 +3,7 @@ import { type Access, type Deed, permission } from '../../domain/access.js';
 import type { Command } from '../../domain/commands.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
-import type { Caller } from '../context.js';
+import type { Caller } from '../caller.js';
 
 /** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
 export function jobNotFound(uuid: string, field = 'uuid'): MemoirError {

@@ -1,7 +1,7 @@
 import type { JobLists } from '../../../projections/lists/job-lists.js';
 import type { Readers } from '../../../projections/read-model/readers.js';
 import type { JobFilter } from '../../domain/filters/filter.js';
-import type { Caller } from '../context.js';
+import type { Caller } from '../caller.js';
 
 /**
  * What a list shows the caller: the repositories of the read model whose jobs it may read, beside the jobs that it owns or claimed.

@@ -2,7 +2,8 @@ import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { evolve, isFinished } from '../../domain/job.js';
 import { jobStream } from '../../domain/streams.js';
 import { decodeJobEvent } from '../../eventstore/codec.js';
-import type { Caller, JobsContext } from '../context.js';
+import type { Caller } from '../caller.js';
+import type { JobsContext } from '../context.js';
 import { waker } from '../waker.js';
 import { readable } from './permit.js';
 

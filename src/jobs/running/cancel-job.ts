@@ -3,7 +3,8 @@ import { MemoirError } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
 import { isFinished } from '../../domain/job.js';
 import type { Position } from '../../eventstore/port.js';
-import type { Caller, JobsContext } from '../context.js';
+import type { Caller } from '../caller.js';
+import type { JobsContext } from '../context.js';
 
 /** What was cancelled. */
 export type Cancelled = {

@@ -1,6 +1,7 @@
 import type { QueueCursor, QueuedRow } from '../../../projections/read-model/queue.js';
 import { MemoirError } from '../../domain/errors.js';
-import type { Caller, JobsContext } from '../context.js';
+import type { Caller } from '../caller.js';
+import type { JobsContext } from '../context.js';
 import type { Executed } from '../job-streams.js';
 import { waker } from '../waker.js';
 

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { type JobsContext, serverItself } from '../context.js';
+import { serverItself } from '../caller.js';
+import type { JobsContext } from '../context.js';
 
 /** How often the leases are looked at, in milliseconds. */
 const interval = 500;

@@ -3,7 +3,7 @@ import type { ServerDuplexStream, ServerReadableStream, sendUnaryData } from '@g
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import type { Expected, Outcome, Proposed } from './log.js';
-import type { Node } from './node.js';
+import type { Node } from './node-calls.js';
 import { busyError, idFrom, notLeader, streamName, tooBusy, wrongVersionError } from './protocol.js';
 
 type BatchRequest = InstanceType<typeof streamsPb.BatchAppendReq>;

@@ -7,27 +7,9 @@ import featuresPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
 import { serveAppend, serveBatchAppend } from './appends.js';
-import type { Faults } from './faults.js';
-import type { MemoryLog } from './log.js';
+import type { Endpoint, Node } from './node-calls.js';
 import { accessDenied } from './protocol.js';
 import { type ReadCall, serveRead } from './reads.js';
-
-/** Where a node listens. */
-export type Endpoint = { readonly host: string; readonly port: number };
-
-/** What the calls of a node work with. */
-export type Node = {
-  readonly log: MemoryLog;
-  readonly faults: Faults;
-  isLeader(): boolean;
-  leader(): Endpoint;
-  /** Cuts every connection to the node, as a broken network does. */
-  dropConnections(): void;
-  /** How often all subscriptions of that moment were made silent. */
-  silences(): number;
-  /** Whether a subscription that goes from one position to the next hangs there for ever. */
-  hangsBetween(from: number, to: number): boolean;
-};
 
 /** What a node is given. */
 export type NodeOptions = Omit<Node, 'dropConnections'> & {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import { InvalidPosition, type StoredRecord } from './log.js';
-import type { Node } from './node.js';
+import type { Node } from './node-calls.js';
 import { callError, notLeader, readResponse, streamIdentifier, streamName, tooBusy } from './protocol.js';
 
 type Request = InstanceType<typeof streamsPb.ReadReq>;

@@ -1,5 +1,5 @@
-import type { ServerConfig } from './config.js';
-import type { RepositoriesOptions, RepositoryPlace } from './git/repositories.js';
+import type { ServerConfig } from '../config.js';
+import type { RepositoriesOptions, RepositoryPlace } from '../git/repositories.js';
 
 /** The configured repositories as the git module takes them. */
 export function repositoryPlaces({

@@ -1,4 +1,4 @@
-import type { ImageSearch } from '../domain/image-name.js';
+import type { ImageSearch } from '../../domain/image-name.js';
 
 /** Images that are registered, at some moment. */
 export type RegisteredImages = {

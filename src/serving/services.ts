@@ -1,0 +1,58 @@
+import type { DescService } from '@bufbuild/protobuf';
+import type { Logger } from 'pino';
+import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
+import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
+import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
+import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { exclusionUseCases } from '../exclusions/exclude.js';
+import { exclusionRules } from '../exclusions/rules.js';
+import { exclusionsOfThePast } from '../exclusions/rules-as-of.js';
+import type { ImageParts } from '../images/open.js';
+import type { JobsContext } from '../jobs/context.js';
+import { jobCreator } from '../jobs/deciding/create-job.js';
+import { pastExplainer } from '../jobs/deciding/explain-reuse-as-of.js';
+import { reusableFinder } from '../jobs/deciding/find-reusable.js';
+import { jobClaims } from '../jobs/running/claim-job.js';
+import { jobLogs } from '../jobs/running/job-log.js';
+import { type AuditParts, auditService } from '../rpc/audit-service.js';
+import type { Calls } from '../rpc/call.js';
+import { exclusionsService } from '../rpc/exclusions-service.js';
+import { historyService } from '../rpc/history-service.js';
+import { imagesService } from '../rpc/images-service.js';
+import { jobsService } from '../rpc/jobs-service.js';
+import { repositoriesService } from '../rpc/repositories-service.js';
+import { type Implementation, type Served, serveService } from '../rpc/service.js';
+import { workerService } from '../rpc/worker-service.js';
+import { gate } from './readiness.js';
+
+/** Every service of a server, each with the use cases that it calls. */
+export function services(
+  context: JobsContext,
+  images: ImageParts,
+  audit: AuditParts,
+  calls: Calls,
+  logger: Logger,
+): ReadonlyMap<DescService, Served> {
+  const served = new Map<DescService, Served>();
+  const open = gate(context.readModel);
+  const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
+    served.set(service, serveService(service, implementation, calls, open, logger));
+
+  const rules = exclusionRules(context);
+  const find = reusableFinder(context, rules);
+  const createJob = jobCreator(context, find);
+  const explainThen = pastExplainer(context, exclusionsOfThePast(context.repositories));
+  const logs = jobLogs(context);
+
+  serve(JobsService, jobsService(context, createJob, find, explainThen, logs));
+  serve(WorkerService, workerService(context, jobClaims(context), logs));
+  serve(HistoryService, historyService(context));
+  serve(AuditService, auditService(context, audit));
+  serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules)));
+  serve(ImagesService, imagesService(context, images));
+  serve(RepositoriesService, repositoriesService(context.repositories));
+  return served;
+}

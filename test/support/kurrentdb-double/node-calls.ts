@@ -1,0 +1,19 @@
+import type { Faults } from './faults.js';
+import type { MemoryLog } from './log.js';
+
+/** Where a node listens. */
+export type Endpoint = { readonly host: string; readonly port: number };
+
+/** What the calls of a node work with. */
+export type Node = {
+  readonly log: MemoryLog;
+  readonly faults: Faults;
+  isLeader(): boolean;
+  leader(): Endpoint;
+  /** Cuts every connection to the node, as a broken network does. */
+  dropConnections(): void;
+  /** How often all subscriptions of that moment were made silent. */
+  silences(): number;
+  /** Whether a subscription that goes from one position to the next hangs there for ever. */
+  hangsBetween(from: number, to: number): boolean;
+};
