@@ -1,0 +1,36 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import picomatch from 'picomatch';
+
+// The set of `npm run test:quick`.
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+type QuickConfig = { readonly default: { readonly files: readonly string[] }; readonly services: object };
+const config = (await import(`${root}test/quick.config.js`)) as QuickConfig;
+
+/** Paths from the root of what is in a folder. */
+const filesOf = (folder: string): readonly string[] =>
+  readdirSync(root + folder, { recursive: true, encoding: 'utf8' }).map((path) => `${folder}/${path}`);
+
+test('every service of the protos has a file of its own in the quick set', (t) => {
+  const named = filesOf('proto')
+    .filter((path) => path.endsWith('.proto'))
+    .flatMap((path) =>
+      [...readFileSync(`${root}${path}`, 'utf8').matchAll(/^service (\w+)/gm)].map(([, name]) => name),
+    );
+  t.true(named.length > 6);
+  t.deepEqual(Object.keys(config.services).sort(), ['Health', ...named].sort());
+  t.is(new Set(Object.values(config.services)).size, named.length + 1);
+});
+
+test('everything that the quick set names is there', (t) => {
+  const built = filesOf('build/test');
+  for (const pattern of config.default.files) {
+    const matches = picomatch(pattern);
+    t.true(
+      built.some((path) => matches(path)),
+      pattern,
+    );
+  }
+});
