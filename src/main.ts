@@ -102,7 +102,7 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
       edge,
       serverVersion,
       written,
-      streams: openJobStreams(store, edge, serverVersion, written),
+      streams: openJobStreams(store, edge, serverVersion, written, readModel),
       reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
       jobLogLimit: config.job_log_limit,
       ...(keeping && { keepCommit: keeping.requested }),

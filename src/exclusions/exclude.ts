@@ -71,7 +71,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
 
   /** The exclusion that an order is for, with its target resolved, and the stream where it belongs. */
   async function draft(caller: Caller, order: ExclusionOrder, id: string) {
-    await checkExcludes(caller, order.target, context.streams.load);
+    await checkExcludes(caller, order.target, context.streams.loadFor);
     const target = await checkTarget(context.repositories, order.target);
     const exclusion = create(ExclusionSchema, {
       id,
@@ -181,7 +181,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     },
 
     async reportLost(caller, output, reason) {
-      await checkExcludes(caller, { case: 'output', value: output }, context.streams.load);
+      await checkExcludes(caller, { case: 'output', value: output }, context.streams.loadFor);
       await seeEverything();
       let jobCount = 0;
       for (let after = 0; ; ) {
@@ -210,7 +210,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
       const row = readModel.exclusions.get(id);
       if (!row || !knowsExclusion(caller.access, readModel, row))
         throw new MemoirError('NOT_FOUND', 'EXCLUSION_NOT_FOUND', `there is no exclusion ${id}`, { field: 'id' });
-      await checkReinstates(caller, row, context.streams.load);
+      await checkReinstates(caller, row, context.streams.loadFor);
       const { case: kind } = row.exclusion.target;
       const stream =
         kind === 'dockerImageLocator'

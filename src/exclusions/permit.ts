@@ -10,19 +10,19 @@ import { checkKnows, denied, permitted } from '../jobs/reading/permit.js';
 
 /**
  * Lets through who may exclude a target from reuse, or reinstate it: a job's owner, the administrators of a repository for its
- * jobs and commits, those of every repository for images and outputs, which belong to none. `jobOf` loads a job.
+ * jobs and commits, those of every repository for images and outputs, which belong to none. `jobOf` loads a job as the caller may know of it.
  * @throws MemoirError NOT_FOUND or INVALID_ARGUMENT for what the caller may not know of, PERMISSION_DENIED otherwise
  */
 export async function checkExcludes(
   caller: Caller,
   target: ExclusionTarget,
-  jobOf: (uuid: string) => Promise<JobRecord | undefined>,
+  jobOf: (caller: Caller, uuid: string) => Promise<JobRecord | undefined>,
 ): Promise<void> {
   const { access } = caller;
   switch (target.case) {
     case 'jobUuid': {
       const uuid = checkUuid('job_uuid', target.value);
-      permitted(caller, uuid, await jobOf(uuid), 'update', 'job_uuid');
+      permitted(caller, uuid, await jobOf(caller, uuid), 'update', 'job_uuid');
       return;
     }
     case 'commit':
@@ -50,7 +50,7 @@ export async function checkExcludes(
 export async function checkReinstates(
   caller: Caller,
   { repository, exclusion: { target } }: Pick<ExclusionRow, 'repository' | 'exclusion'>,
-  jobOf: (uuid: string) => Promise<JobRecord | undefined>,
+  jobOf: (caller: Caller, uuid: string) => Promise<JobRecord | undefined>,
 ): Promise<void> {
   if (target.case === 'jobUuid' && caller.access.administers(repository)) return;
   await checkExcludes(caller, target, jobOf);

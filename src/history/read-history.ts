@@ -1,3 +1,4 @@
+import type { Subjects } from '../../projections/history/log-subjects.js';
 import { type Access, permission } from '../domain/access.js';
 import { jobUuid } from '../domain/computation.js';
 import { MemoirError, quote } from '../domain/errors.js';
@@ -73,16 +74,49 @@ async function* candidates(
     const jobs =
       uuid === undefined ? jobsOf(context, access, computationDigest ?? '') : [readableJob(context, access, uuid)];
     yield* mergeEvents(sourcesOf(context, jobs));
+  } else if (repository !== undefined && !access.knows(repository)) {
+    await upToDate(history, last, signal);
+    yield* mergeEvents(sourcesOf(context, await ownJobsOf(context, access, repository, last)));
   } else if (repository !== undefined || principal !== undefined) {
     await upToDate(history, last, signal);
-    let from = after;
-    for (;;) {
-      const positions = history.subjects.positions({ repository, principal }, from, last, pageSize);
-      yield* eventsAt(store, positions);
-      from = positions.at(-1) ?? from;
-      if (positions.length < pageSize) return;
-    }
+    yield* eventsOf(context, { repository, principal }, { after, last });
   } else yield* store.readAll(after);
+}
+
+/** The events about some subjects. */
+async function* eventsOf(
+  { store, history }: Context,
+  subjects: Subjects,
+  { after, last }: Section,
+): AsyncGenerator<RecordedEvent> {
+  let from = after;
+  for (;;) {
+    const positions = history.subjects.positions(subjects, from, last, pageSize);
+    yield* eventsAt(store, positions);
+    from = positions.at(-1) ?? from;
+    if (positions.length < pageSize) return;
+  }
+}
+
+/**
+ * Of a repository that the principal may not know of, the jobs that it may read all the same: those that it requested or claimed, which
+ * its own events tell. So nothing that others did there is read.
+ */
+async function ownJobsOf(
+  context: Context,
+  access: Access,
+  repository: string,
+  last: Position,
+): Promise<JobOfHistory[]> {
+  const jobs = new Map<string, JobOfHistory>();
+  const own = { repository, principal: access.principal };
+  for await (const { stream } of eventsOf(context, own, { after: start, last })) {
+    const uuid = uuidOfAnyJobStream(stream);
+    const job = uuid === undefined || jobs.has(uuid) ? undefined : jobIfReadable(context, access, uuid);
+    if (job) jobs.set(job.uuid, job);
+  }
+  const beginOf = ({ uuid }: JobOfHistory) => context.readModel.lineage.position(uuid) ?? start;
+  return [...jobs.values()].sort((one, other) => beginOf(one) - beginOf(other));
 }
 
 type JobOfHistory = { readonly uuid: string; readonly repository: string };

@@ -12,7 +12,7 @@ import type { Caller } from './caller.js';
 import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
-import { permitted } from './reading/permit.js';
+import { type JobFacts, permitted, readable, uuidFor } from './reading/permit.js';
 
 /** How often a command is decided again after other servers changed the job meanwhile. */
 const maxAttempts = 20;
@@ -36,6 +36,13 @@ export type JobStreams = {
   current(uuid: string): JobRecord | undefined;
   /** The job as it is now, deleted or not; undefined if there is none. */
   load(uuid: string): Promise<JobRecord | undefined>;
+  /** As `load` for a caller: a job that the caller may not know of is not read, and looked up as one that does not exist. */
+  loadFor(caller: Caller, uuid: string): Promise<JobRecord | undefined>;
+  /**
+   * The job as it is now, for a caller who may read it.
+   * @throws MemoirError NOT_FOUND if there is no such job or the caller may not know of it
+   */
+  read(caller: Caller, uuid: string): Promise<JobRecord>;
   /**
    * Carries a command out on a job as it is now.
    * @throws MemoirError NOT_FOUND if there is no such job or the caller may not know of it, PERMISSION_DENIED if the caller may
@@ -52,10 +59,16 @@ export type JobStreams = {
 type Known = { readonly record: JobRecord; readonly bytes: number };
 
 /**
- * Reads and writes the streams of jobs. `written` is told of every write, under the job's computation digest. Where nobody else
- * writes the store, a job that is remembered is not read again.
+ * Reads and writes the streams of jobs. `written` is told of every write, under the job's computation digest. `facts` tell who may
+ * know of a job before it is read. Where nobody else writes the store, a job that is remembered is not read again.
  */
-export function openJobStreams(store: EventStore, edge: Edge, serverVersion: string, written: OwnWrites): JobStreams {
+export function openJobStreams(
+  store: EventStore,
+  edge: Edge,
+  serverVersion: string,
+  written: OwnWrites,
+  facts: JobFacts,
+): JobStreams {
   const known = new LRUCache<string, Known>({
     maxSize: rememberedBytes,
     sizeCalculation: ({ bytes }) => bytes + 1_000,
@@ -76,6 +89,8 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
     if (record) remember(record, bytes);
     return record;
   }
+
+  const loadFor = (caller: Caller, uuid: string) => load(uuidFor(caller.access, facts, uuid));
 
   function remember(record: JobRecord, bytes: number): void {
     const older = known.peek(record.job.uuid)?.record;
@@ -111,7 +126,7 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
   }
 
   async function attempt(caller: Caller, uuid: string, command: Command): Promise<Executed> {
-    const record = permitted(caller, uuid, await load(uuid), command.kind);
+    const record = permitted(caller, uuid, await loadFor(caller, uuid), command.kind);
     const events = decide(record, command);
     if (events instanceof MemoirError) throw events;
     if (events.length === 0) return { record, position: await store.end(), changed: false };
@@ -131,8 +146,12 @@ export function openJobStreams(store: EventStore, edge: Edge, serverVersion: str
 
   return {
     load,
+    loadFor,
+    read: async (caller, uuid) => readable(caller, uuid, await loadFor(caller, uuid)),
     current: (uuid) => (store.exclusive ? known.get(uuid)?.record : undefined),
     request: (caller, requested) => append(caller, requested.uuid, undefined, [requested]),
-    execute: (caller, uuid, command) => serially(uuid, () => attempts(caller, uuid, command)),
+    // The lock is that of what the caller may know of, so that nobody waits for changes of a hidden job.
+    execute: (caller, uuid, command) =>
+      serially(uuidFor(caller.access, facts, uuid), () => attempts(caller, uuid, command)),
   };
 }

@@ -9,7 +9,7 @@ import {
 import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { leafText, leafTextHash } from '../domain/log-tree/leaf.js';
 import { consistencyProof, inclusionProof, rootOf } from '../domain/log-tree/proof.js';
-import { streamPrefixes } from '../domain/streams.js';
+import { streamPrefixes, uuidOfAnyJobStream } from '../domain/streams.js';
 import { principalOf, type RecordedEvent } from '../eventstore/port.js';
 import type { CheckpointSigner } from '../history/checkpoint-key.js';
 import type { Checkpoints } from '../history/checkpoints.js';
@@ -18,6 +18,7 @@ import { upToDate } from '../history/up-to-date.js';
 import type { Caller } from '../jobs/caller.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkRequired } from '../jobs/limits.js';
+import { uuidFor } from '../jobs/reading/permit.js';
 import type { CallContext } from './call.js';
 import type { Implementation } from './service.js';
 import { seeToken, tokenOf } from './tokens.js';
@@ -35,7 +36,7 @@ export function auditService(
 ): Implementation<typeof AuditService> {
   /** The event, if the caller may read it. */
   async function readableEvent(request: GetInclusionProofRequest, call: CallContext): Promise<RecordedEvent> {
-    const recorded = await requested(request);
+    const recorded = await requested(request, call.caller);
     if (recorded) {
       await seeToken(tokenOf(recorded.position), store, readModel, call);
       if (eventFacts(readModel, recorded).readableBy(call.caller.access)) return recorded;
@@ -43,7 +44,10 @@ export function auditService(
     throw new MemoirError('NOT_FOUND', 'EVENT_NOT_FOUND', `there is no event ${nameOf(request)}`, { field: 'event' });
   }
 
-  async function requested({ event }: GetInclusionProofRequest): Promise<RecordedEvent | undefined> {
+  async function requested(
+    { event }: GetInclusionProofRequest,
+    { access }: Caller,
+  ): Promise<RecordedEvent | undefined> {
     if (event.case === 'position') {
       const position = Number(event.value);
       if (position < 1 || !Number.isSafeInteger(position)) return undefined;
@@ -54,7 +58,10 @@ export function auditService(
       const { stream, revision } = event.value;
       checkRequired('stream_event.stream', stream, longestStream);
       if (!isOurs(stream)) return undefined;
-      for await (const found of store.readStream(stream, revision, { limit: 1 })) {
+      const uuid = uuidOfAnyJobStream(stream);
+      // What may not be known of is not read.
+      const visible = uuid === undefined ? stream : stream.replace(uuid, uuidFor(access, readModel, uuid));
+      for await (const found of store.readStream(visible, revision, { limit: 1 })) {
         return found.revision === revision ? found : undefined;
       }
       return undefined;

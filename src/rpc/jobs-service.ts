@@ -25,7 +25,7 @@ import { explainReuse } from '../jobs/deciding/explain-reuse.js';
 import type { ExplainReuseAsOf } from '../jobs/deciding/explain-reuse-as-of.js';
 import type { FindReusable } from '../jobs/deciding/find-reusable.js';
 import { checkUuid } from '../jobs/limits.js';
-import { checkKnows, checkSubmits, jobNotFound, mayRead } from '../jobs/reading/permit.js';
+import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../jobs/reading/permit.js';
 import { watchJob } from '../jobs/reading/watch-job.js';
 import { cancelJob } from '../jobs/running/cancel-job.js';
 import type { JobLogs } from '../jobs/running/job-log.js';
@@ -72,7 +72,7 @@ export function jobsService(
       const wanted = checkUuid('uuid', uuid);
       await see(consistencyToken, call);
       const { jobs } = asOf ? history.at(await positionOf(context, asOf, call.signal)) : readModel;
-      const row = jobs.get(wanted);
+      const row = jobs.get(uuidFor(call.caller.access, readModel, wanted));
       const job = row && jobFromRow(row);
       if (!job || !mayRead(call.caller.access, job)) throw jobNotFound(wanted);
       return create(GetJobResponseSchema, { job });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
@@ -47,7 +48,7 @@ repositories = ["**"]
 );
 const path = project.repository.path;
 const server = await startTestServer({
-  repositories: { project: path, elsewhere: path },
+  repositories: { project: path, elsewhere: path, arvados: path },
   settings: { policy, insecure: true },
 });
 const [ada, bob, runner, eve, rita, root] = ['ada', 'bob', 'runner', 'eve', 'rita', 'root'].map(server.as) as [
@@ -139,6 +140,41 @@ test.serial('a repository that may not be read is as one that is not configured'
     repositories.map(({ name }) => name),
     ['elsewhere'],
   );
+});
+
+test.serial('nothing is resolved in a repository that the caller may not know of', async (t) => {
+  const field = 'runtime_constraints.arvados_sdk_version';
+  for (const version of ['main', 'v1', ':/a', project.first, 'no-such-branch']) {
+    const work = { repository: 'elsewhere', runtimeConstraints: { dockerImage: 'tool', arvadosSdkVersion: version } };
+    await refused(t, server, () => request(eve, work), {
+      code: 'INVALID_ARGUMENT',
+      reason: 'UNKNOWN_REPOSITORY',
+      field,
+      naming: `${field} "${version}" cannot be resolved: no repository "arvados" is configured`,
+    });
+    for (const operator of ['in git', 'not in git']) {
+      const filters = [
+        ['repository', '=', 'elsewhere'],
+        ['script', '=', 'run.sh'],
+        ['arvados_sdk_version', operator, version],
+      ].map((triple) => filterFromTriple(triple));
+      const unknown = { code: 'INVALID_ARGUMENT', reason: 'UNKNOWN_REPOSITORY', field: 'repository' } as const;
+      const naming = 'repository "arvados" is not configured';
+      const asked = { repository: 'elsewhere', script: 'run.sh', scriptVersion: 'main', findOrCreate: true, filters };
+      for (const call of [
+        () => eve.jobs.listJobs({ filters }),
+        () => eve.jobs.getQueue({ filters }),
+        () => eve.jobs.explainReuse({ request: asked }),
+        () => find(eve, { repository: 'elsewhere', filters }),
+      ]) {
+        await refused(t, server, call, { ...unknown, naming });
+      }
+    }
+  }
+  const image = { hash: `sha256:${'a'.repeat(64)}`, repository: 'tool', tag: 'latest' };
+  await root.images.registerImage(image);
+  const sdk = { runtimeConstraints: { dockerImage: 'tool', arvadosSdkVersion: 'v1' }, ...own('sdk') };
+  t.is((await request(root, sdk)).job?.arvadosSdkVersion, project.first);
 });
 
 test.serial('to read is not to steer', async (t) => {

@@ -53,7 +53,7 @@ async function twoServers(t: ExecutionContext) {
       written,
       edge: systemEdge,
       serverVersion: name,
-      streams: openJobStreams(store, systemEdge, name, written),
+      streams: openJobStreams(store, systemEdge, name, written, readModel),
       reuseIfOutputsDiffer: false,
       images: { default: () => undefined },
       repositories: {

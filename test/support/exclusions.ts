@@ -13,6 +13,7 @@ import { type Access, unrestricted } from '../../src/domain/access.js';
 import { computationDigests, jobUuid } from '../../src/domain/computation.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
+import type { EventStore } from '../../src/eventstore/port.js';
 import { commitRanges } from '../../src/exclusions/commit-ranges.js';
 import { type Exclusions, exclusionUseCases } from '../../src/exclusions/exclude.js';
 import { type ExclusionRules, exclusionRules } from '../../src/exclusions/rules.js';
@@ -57,15 +58,18 @@ export type ExclusionsBench = {
   close(): Promise<void>;
 };
 
-/** Opens everything in a directory of its own; `repositories` are paths by name. */
-export async function openExclusionsBench(repositories: Readonly<Record<string, string>>): Promise<ExclusionsBench> {
+/** Opens everything in a directory of its own; `repositories` are paths by name, and the store is seen through `watched`. */
+export async function openExclusionsBench(
+  repositories: Readonly<Record<string, string>>,
+  watched: (store: EventStore) => EventStore = (store) => store,
+): Promise<ExclusionsBench> {
   const config = testConfig({});
   const directory = config.data_dir;
   const silent = pino({ level: 'silent' });
   const url = sqliteUrl(join(directory, 'events.sqlite'));
   const paths = Object.entries(repositories).map(([name, path]) => [name, { path }] as const);
   const opened = await openRepositories(Object.fromEntries(paths));
-  const store = await openStore(url, systemEdge);
+  const store = watched(await openStore(url, systemEdge));
   const readModelPath = join(directory, 'read-model.sqlite');
   const readModel = await openReadModel(url, readModelPath);
   const files = { readModel: readModelPath, history: join(directory, 'history.sqlite') };
@@ -84,7 +88,7 @@ export async function openExclusionsBench(repositories: Readonly<Record<string, 
     edge: systemEdge,
     serverVersion: 'test',
     written,
-    streams: openJobStreams(store, systemEdge, 'test', written),
+    streams: openJobStreams(store, systemEdge, 'test', written, readModel),
     reuseIfOutputsDiffer: false,
     jobLogLimit: 1_000,
   };

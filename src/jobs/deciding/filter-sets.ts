@@ -61,7 +61,7 @@ export async function resolveSets(
   const sets: { readonly set: NamedSet; readonly values: SetValues['values'] }[] = [];
   let commitsOf: Position | undefined;
   for (const set of checked.sets) {
-    if (set.field === 'script_version') checkKnows(caller, placeOfCommits(set, checked));
+    if (set.operator.endsWith('in git')) checkKnows(caller, placeOfCommits(set, checked));
     const { values, resolved, meant } = await valuesOf(context, set, checked, options);
     if (meant) commits.push({ filter: set.index, ...meant });
     for (const [i, given] of set.names.entries()) {

@@ -51,7 +51,7 @@ export async function resolveRequest(
   const commits = await acceptedCommits(repositories, request, resolutions);
   // What most requests do not have is not waited for: this is the way of every answer.
   const { dockerImage = '', arvadosSdkVersion: sdk = '' } = request.runtimeConstraints ?? {};
-  const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(repositories, sdk, resolutions);
+  const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(repositories, caller, sdk, resolutions);
   const digests = computationDigests({ repository, script, scriptParameters });
   const filtered =
     request.filters.length === 0
@@ -94,10 +94,15 @@ export async function resolveRequest(
   };
 }
 
-/** Commit of the SDK that a job asks for. */
-async function acceptedSdk(repositories: Repositories, refspec: string, resolutions: ResolvedName[]): Promise<string> {
+/** Commit of the SDK that a job asks for. Who may not know of the SDK's repository is told that there is none. */
+async function acceptedSdk(
+  repositories: Repositories,
+  { access }: Caller,
+  refspec: string,
+  resolutions: ResolvedName[],
+): Promise<string> {
   const field = 'runtime_constraints.arvados_sdk_version';
-  if (!repositories.names().includes(sdkRepository)) {
+  if (!repositories.names().includes(sdkRepository) || !access.knows(sdkRepository)) {
     throw invalid(
       field,
       'UNKNOWN_REPOSITORY',

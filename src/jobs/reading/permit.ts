@@ -1,4 +1,5 @@
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { ReadModel } from '../../../projections/read-model/read-model.js';
 import { type Access, type Deed, permission } from '../../domain/access.js';
 import type { Command } from '../../domain/commands.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
@@ -13,6 +14,23 @@ export function jobNotFound(uuid: string, field = 'uuid'): MemoirError {
 /** The PERMISSION_DENIED for something that the caller may know of, but not do. */
 export function denied(caller: Pick<Caller, 'principal'>, what: string): MemoirError {
   return new MemoirError('PERMISSION_DENIED', 'NOT_PERMITTED', `${quote(caller.principal)} may not ${what}`);
+}
+
+/** Where whose jobs are is looked up before anything of them is read. */
+export type JobFacts = { readonly jobs: Pick<ReadModel['jobs'], 'facts'> };
+
+/** The uuid of no job: nothing is recorded under it. */
+const noJob = '00000000-0000-0000-0000-000000000000';
+
+/**
+ * The uuid by which to look a job up for a caller: that of no job where the caller may not know of it. So whatever follows does the
+ * same and takes the same time as for a job that does not exist, and nothing of a hidden one is read. A job that the read model
+ * does not have yet is checked again by `permitted` when it was read.
+ */
+export function uuidFor(access: Access, { jobs }: JobFacts, uuid: string): string {
+  if (access.readsAll) return uuid;
+  const facts = jobs.facts(uuid);
+  return facts && permission(access, facts, 'read') !== 'granted' ? noJob : uuid;
 }
 
 const deeds: Readonly<Record<Command['kind'], Deed>> = {

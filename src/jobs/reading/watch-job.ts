@@ -29,7 +29,7 @@ export async function* watchJob(
   const changed = waker();
   const unsubscribe = readModel.onChange(stream, changed.wake);
   try {
-    let record = readable(caller, uuid, await streams.load(uuid));
+    let record = await streams.read(caller, uuid);
     yield { job: record.job, eventType: '' };
     while (!isFinished(record.job.state) && !signal.aborted) {
       await changed.next(signal);

@@ -35,7 +35,7 @@ export async function cancelJob(
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     if (reached.has(next)) continue;
     reached.add(next);
-    const record = await streams.load(next);
+    const record = await streams.loadFor(caller, next);
     if (!record || record.deleted || permission(caller.access, record.job, 'steer') !== 'granted') continue;
     open.push(...Object.values(record.job.components));
     if (isFinished(record.job.state)) continue;

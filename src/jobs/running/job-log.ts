@@ -11,7 +11,7 @@ import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import { type KeyedLock, keyedLock } from '../keyed-lock.js';
-import { readable } from '../reading/permit.js';
+import { uuidFor } from '../reading/permit.js';
 import { waker } from '../waker.js';
 
 /** How often an append is tried again when another call appended to the same log first. */
@@ -56,7 +56,8 @@ type End = LogSize & { readonly revision: number };
 export function jobLogs(context: JobsContext): JobLogs {
   const serially: KeyedLock = keyedLock();
   return {
-    append: (caller, uuid, text) => serially(uuid, () => append(context, caller, uuid, text)),
+    append: (caller, uuid, text) =>
+      serially(uuidFor(caller.access, context.readModel, uuid), () => append(context, caller, uuid, text)),
     tail: (caller, uuid, offset, follow, signal) => tail(context, caller, uuid, offset, follow, signal),
   };
 }
@@ -87,7 +88,7 @@ async function append(context: JobsContext, caller: Caller, uuid: string, text: 
 }
 
 async function checkHeld({ streams }: JobsContext, caller: Caller, uuid: string): Promise<void> {
-  const record = readable(caller, uuid, await streams.load(uuid));
+  const record = await streams.read(caller, uuid);
   const { state, claimedBy } = record.job;
   if (state !== JobState.RUNNING) {
     throw new MemoirError(
@@ -126,7 +127,7 @@ async function* tail(
   try {
     let next = 0;
     for (;;) {
-      const record = readable(caller, uuid, await streams.load(uuid));
+      const record = await streams.read(caller, uuid);
       for await (const recorded of store.readStream(jobLogStream(uuid), next)) {
         next = recorded.revision + 1;
         const piece = pieceFrom(decoded(recorded), offset, recorded.recordedAt);
