@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { registryConfig, registryPrefix } from './config/registries.js';
 import { imageSearch } from './domain/image-name.js';
+import { newestFormat } from './domain/log-format.js';
 import { isKeyName } from './domain/log-tree/verifier-key.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
@@ -60,6 +61,11 @@ export const serverConfig = z.strictObject({
   listen: z.string().default('127.0.0.1:7420'),
   /** URL of the event store: `sqlite:` and a path, or `kurrentdb://…`. Without it, events.sqlite in the data directory. */
   store: z.string().optional(),
+  /**
+   * Highest format of the log that events may be recorded in. Without it, the newest in the embedded store, and 1 in a store that
+   * other servers share.
+   */
+  log_format: z.int().min(1).max(newestFormat).optional(),
   /** Repositories by name. */
   repositories: z.record(repositoryName, repositoryConfig).default({}),
   /** Rules for repositories that are fetched from elsewhere. */

@@ -26,7 +26,7 @@ import { openCalls, principalFromMetadata } from './rpc/call.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { listenAddress } from './serving/listen-address.js';
-import { watchReadModel } from './serving/readiness.js';
+import { watchReadModel, watchRefusal } from './serving/readiness.js';
 import { historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
 import { services } from './serving/services.js';
 import { serverVersion } from './version.js';
@@ -80,7 +80,9 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     );
 
     // The log.
-    const { store, settled } = await settlingStore(await openStore(storeUrl, edge, (message) => logger.warn(message)));
+    const formats = { allowed: config.log_format };
+    const guarded = await openStore(storeUrl, edge, (message) => logger.warn(message), formats);
+    const { store, settled } = await settlingStore(guarded);
     open(store, () => store.close());
 
     // What is read: now, the past, lists.
@@ -119,8 +121,9 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
     open(policy, (file) => file?.close());
     const calls = openCalls(principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
-    const server = await listen(host, port, services(context, images, { checkpoints, signer }, calls, logger));
+    const server = await listen(host, port, services(context, store, images, { checkpoints, signer }, calls, logger));
     const unwatch = watchReadModel(readModel, server.setServing, logger);
+    watchRefusal(store, [readModel, history], server.setServing, calls, logger);
 
     logger.info(
       { address: server.address, store: storeName(storeUrl), repositories: repositories.names() },

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { MemoirError, quote } from '../../src/domain/errors.js';
-import { type Position, start } from '../../src/eventstore/port.js';
+import { LogRefused, type Position, start } from '../../src/eventstore/port.js';
 import { lockFile } from '../../src/eventstore/sqlite/lock.js';
 import type { Applied, ThreadData, ThreadMessage } from './thread-protocol.js';
 
@@ -27,6 +27,8 @@ export type Follower = {
    * @throws MemoirError UNAVAILABLE if the thread fails or closes first, or if the signal aborts
    */
   waitFor(position: Position, signal?: AbortSignal): Promise<void>;
+  /** Calls `listener` when the thread found that the log is one that the process must not go on with; at once if it has. */
+  onRefused(listener: (error: LogRefused) => void): void;
   /** Resolves when the thread has caught up with the log for the first time. */
   caughtUp(): Promise<void>;
   /** Ends the thread, and what waits for it. */
@@ -52,6 +54,8 @@ export async function startFollower(
   let live = false;
   let failure: string | undefined;
   let closed: MemoirError | undefined;
+  let refusal: LogRefused | undefined;
+  const refusalListeners: ((error: LogRefused) => void)[] = [];
   const waiters = new Set<Waiter>();
   const liveWaiters = new Set<Waiter>();
 
@@ -63,6 +67,13 @@ export async function startFollower(
     for (const waiter of [...waiters]) if (waiter.position <= position) waiter.resolve();
     if (live) for (const { resolve } of [...liveWaiters]) resolve();
     onApplied(message, nowLive);
+  }
+
+  function refused(error: LogRefused): void {
+    refusal = error;
+    failure = error.message;
+    abandon(new MemoirError('UNAVAILABLE', error.reason, error.message));
+    for (const listener of refusalListeners) listener(error);
   }
 
   function abandon(error: MemoirError): void {
@@ -106,6 +117,7 @@ export async function startFollower(
     thread.on('message', (message: ThreadMessage) => {
       if (message.kind === 'opened') resolve(message.end);
       else if (message.kind === 'failed') failure = message.message;
+      else if (message.kind === 'refused') refused(new LogRefused(message.reason, message.message));
       else applied(message);
     });
     thread.on('error', (error) => {
@@ -124,6 +136,10 @@ export async function startFollower(
     waitFor(wanted, signal) {
       if (wanted <= position) return Promise.resolve();
       return closed ? Promise.reject(closed) : wait(waiters, wanted, signal);
+    },
+    onRefused(listener) {
+      refusalListeners.push(listener);
+      if (refusal) listener(refusal);
     },
     caughtUp() {
       if (closed) return Promise.reject(closed);

@@ -28,4 +28,6 @@ export type Applied = {
 export type ThreadMessage =
   | { readonly kind: 'opened'; readonly end: Position }
   | Applied
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'failed'; readonly message: string }
+  /** The log is one that the process must not go on with; the thread follows it no more. */
+  | { readonly kind: 'refused'; readonly reason: string; readonly message: string };

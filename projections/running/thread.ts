@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemEdge } from '../../src/edge.js';
 import { openLog } from '../../src/eventstore/open-store.js';
+import { LogRefused } from '../../src/eventstore/port.js';
 import { projectionSets } from '../all.js';
 import { isDamage, openReadModelFile, removeReadModelFile } from './database.js';
 import { type Applied, runProjections } from './runner.js';
@@ -50,6 +51,7 @@ function report({ events, position, live }: Applied): void {
   say({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued, excluded });
 }
 
+const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }));
 parentPort?.once('message', () => stop.abort());
 
 const log = openLog(storeUrl, systemEdge, (message) => say({ kind: 'failed', message }));
@@ -63,6 +65,11 @@ while (!stop.signal.aborted) {
       db.close();
       removeReadModelFile(path);
       throw new Error(`its file was damaged and is removed, the next start makes it anew: ${(error as Error).message}`);
+    }
+    if (error instanceof LogRefused) {
+      say({ kind: 'refused', reason: error.reason, message: error.message });
+      await stopped;
+      break;
     }
     say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
     await delay(retryAfter, undefined, { signal: stop.signal }).catch(() => undefined);

@@ -1,11 +1,12 @@
 import { join, resolve } from 'node:path';
 import { quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
+import { type Formats, type GuardedStore, guardLog, guardStore } from './format-guard.js';
 import type { LogImporter } from './importer.js';
 import { openKurrentImporter } from './kurrentdb/importer.js';
 import { openKurrentLog, openKurrentStore } from './kurrentdb/store.js';
 import { isKurrentUrl, type KurrentUrl, parseKurrentUrl, withoutCredentials } from './kurrentdb/url.js';
-import type { EventLog, EventStore } from './port.js';
+import type { EventLog } from './port.js';
 import { openSqliteImporter } from './sqlite/importer.js';
 import { openSqliteExport, openSqliteLog, openSqliteStore } from './sqlite/store.js';
 import type { StoreKind } from './transfer/format.js';
@@ -45,17 +46,30 @@ export function storeName(url: string): string {
 }
 
 /**
- * Opens the event store that a URL names: `sqlite:` and a path, or a connection string of KurrentDB.
+ * Opens the event store that a URL names: `sqlite:` and a path, or a connection string of KurrentDB. Reads of it throw NewerLog at an
+ * event of a format that is not known.
  * @throws Error naming the URL, without credentials, if it names no store; StoreUnavailable or StoreUnreadable as the store does
  */
-export async function openStore(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventStore> {
+export async function openStore(
+  url: string,
+  edge: Edge,
+  onTrouble?: OnTrouble,
+  formats: Formats = {},
+): Promise<GuardedStore> {
   const place = placeOf(url);
-  if (place.kind === 'sqlite') return openSqliteStore(place.path, edge.now);
-  return openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) });
+  const store =
+    place.kind === 'sqlite'
+      ? await openSqliteStore(place.path, edge.now)
+      : await openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) });
+  return guardStore(store, formats);
 }
 
 /** Opens the log of a store for reading only: the embedded one only in the process that has it open as a store. */
 export function openLog(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
+  return guardLog(openAnyLog(url, edge, onTrouble));
+}
+
+function openAnyLog(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
   const place = placeOf(url);
   if (place.kind === 'sqlite') return openSqliteLog(place.path);
   return openKurrentLog(place.url, { edge, ...(onTrouble && { onTrouble }) });
@@ -66,10 +80,13 @@ export function storeKind(url: string): StoreKind {
   return placeOf(url).kind;
 }
 
-/** Opens the log of a store for reading only, in any process, while servers have it open or not. Throws as `openStore` does. */
+/**
+ * Opens the log of a store for reading only, in any process, while servers have it open or not. An export carries what it does not
+ * understand, so that events of any format are given. Throws as `openStore` does.
+ */
 export function openLogToExport(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
   const place = placeOf(url);
-  return place.kind === 'sqlite' ? openSqliteExport(place.path) : openLog(url, edge, onTrouble);
+  return place.kind === 'sqlite' ? openSqliteExport(place.path) : openAnyLog(url, edge, onTrouble);
 }
 
 /** Opens a store, as `openStore` does, to take a log that was recorded elsewhere. */

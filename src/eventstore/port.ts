@@ -17,6 +17,8 @@ export type EventMetadata = {
   readonly traceparent?: string;
   /** Version of the server that recorded the event. */
   readonly serverVersion: string;
+  /** Format of the log that whoever reads the event must know; 1 unless given. See `formatNeeded`. */
+  readonly logFormat?: number;
 };
 
 /** An event to append. */
@@ -144,6 +146,26 @@ export class StoreUnreadable extends Error {
   }
 }
 
+/** The log is one that this process must not go on with: it takes no part in it until it is started anew, and writes nothing. */
+export class LogRefused extends Error {
+  /** A stable word in upper case, for programs. */
+  readonly reason: string;
+
+  constructor(reason: string, message: string) {
+    super(message);
+    this.name = 'LogRefused';
+    this.reason = reason;
+  }
+}
+
+/** The log has an event of a format that this version does not know, and must not pass over. */
+export class NewerLog extends LogRefused {
+  constructor(message: string) {
+    super('NEWER_LOG', message);
+    this.name = 'NewerLog';
+  }
+}
+
 /** Who called when an event was recorded; empty if its metadata does not say. */
 export function principalOf({ metadata }: Pick<RecordedEvent, 'metadata'>): string {
   return (JSON.parse(metadata) as { readonly principal?: string }).principal ?? '';
@@ -156,5 +178,6 @@ export function metadataJson(metadata: EventMetadata): string {
     requestId: metadata.requestId,
     ...(metadata.traceparent ? { traceparent: metadata.traceparent } : {}),
     serverVersion: metadata.serverVersion,
+    ...(metadata.logFormat !== undefined && metadata.logFormat > 1 ? { logFormat: metadata.logFormat } : {}),
   });
 }

@@ -1,4 +1,5 @@
 import type { MemoirEvent } from '../domain/events.js';
+import { formatNeeded } from '../domain/log-format.js';
 import type { Edge } from '../edge.js';
 import { encodeEvent } from '../eventstore/codec.js';
 import { metadataJson, type NewEvent } from '../eventstore/port.js';
@@ -10,5 +11,5 @@ export function eventOfCall(
   caller: Caller,
   event: MemoirEvent,
 ): NewEvent {
-  return encodeEvent(edge.uuid(), event, metadataJson({ ...caller, serverVersion }));
+  return encodeEvent(edge.uuid(), event, metadataJson({ ...caller, serverVersion, logFormat: formatNeeded(event) }));
 }

@@ -1,8 +1,8 @@
 import type { EventStore, Position } from '../eventstore/port.js';
 
 /** A store, and how far those who appended to it know of it. */
-export type SettlingStore = {
-  readonly store: EventStore;
+export type SettlingStore<Store extends EventStore> = {
+  readonly store: Store;
   /**
    * Position up to which every append of this process was answered, and whoever waited for the answer has had it: what they do with
    * it without waiting again is done.
@@ -11,7 +11,7 @@ export type SettlingStore = {
 };
 
 /** Watches the appends to a store, which answers them in the order of the log, from its present end on. */
-export async function settlingStore(store: EventStore): Promise<SettlingStore> {
+export async function settlingStore<Store extends EventStore>(store: Store): Promise<SettlingStore<Store>> {
   let settled = await store.end();
   let answered = settled;
   let scheduled = false;

@@ -32,8 +32,8 @@ export type Calls = {
   context(call: ServerCall): CallContext;
   /** Forgets a call that has ended. */
   ended(context: CallContext): void;
-  /** Aborts the signal of all calls, now and to come, so that what waits or streams ends. */
-  drain(): void;
+  /** Aborts the signal of all calls, now and to come, so that what waits or streams ends: by a shutdown unless another reason is given. */
+  drain(reason?: MemoirError): void;
 };
 
 /** Why a signal was aborted when the server shuts down; the status of streams that end by it. */
@@ -60,7 +60,7 @@ export function principalFromMetadata(metadata: Metadata): string {
 /** Starts without any call. */
 export function openCalls(authenticate: Authenticate, authorise: Authorise, edge: Edge): Calls {
   const waiting = new Map<CallContext, AbortController>();
-  let draining = false;
+  let draining: MemoirError | undefined;
 
   function context(call: ServerCall): CallContext {
     const caller = callerOf(call.metadata, authenticate, authorise, edge);
@@ -72,7 +72,7 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
       get signal() {
         if (!controller) {
           controller = new AbortController();
-          if (draining) controller.abort(shutdownReason);
+          if (draining) controller.abort(draining);
           else if (call.cancelled) controller.abort();
           else waiting.set(made, controller);
           call.on('cancelled', () => controller?.abort());
@@ -86,9 +86,9 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
   return {
     context,
     ended: (made) => void waiting.delete(made),
-    drain() {
-      draining = true;
-      for (const controller of waiting.values()) controller.abort(shutdownReason);
+    drain(reason = shutdownReason) {
+      draining ??= reason;
+      for (const controller of waiting.values()) controller.abort(reason);
     },
   };
 }

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { BadRequestSchema, ErrorInfoSchema, RequestInfoSchema } from '../../gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.js';
 import { MemoirError } from '../domain/errors.js';
-import { StoreUnavailable } from '../eventstore/port.js';
+import { LogRefused, StoreUnavailable } from '../eventstore/port.js';
 
 /** Domain of the ErrorInfo in every status. */
 export const errorDomain = 'memoir';
@@ -39,11 +39,17 @@ export function statusOf(error: unknown, requestId: string, logger: Logger): Par
   return { code, details: message, metadata };
 }
 
+/** What callers are told while the log is one that the server must not go on with. Another server may be able to. */
+export function logRefused({ reason, message }: LogRefused): MemoirError {
+  return new MemoirError('UNAVAILABLE', reason, message);
+}
+
 function meantForCaller(error: unknown, requestId: string, logger: Logger): MemoirError {
   if (error instanceof MemoirError) {
     if (error.cause !== undefined) logger.warn({ err: error, requestId }, error.message);
     return error;
   }
+  if (error instanceof LogRefused) return logRefused(error);
   logger.error({ err: error, requestId }, 'a call failed');
   if (error instanceof StoreUnavailable) {
     return new MemoirError(

@@ -7,6 +7,7 @@ import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_p
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import type { GuardedStore } from '../eventstore/format-guard.js';
 import { exclusionUseCases } from '../exclusions/exclude.js';
 import { exclusionRules } from '../exclusions/rules.js';
 import { exclusionsOfThePast } from '../exclusions/rules-as-of.js';
@@ -31,13 +32,14 @@ import { gate } from './readiness.js';
 /** Every service of a server, each with the use cases that it calls. */
 export function services(
   context: JobsContext,
+  store: GuardedStore,
   images: ImageParts,
   audit: AuditParts,
   calls: Calls,
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
   const served = new Map<DescService, Served>();
-  const open = gate(context.readModel);
+  const open = gate(store, context.readModel);
   const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
     served.set(service, serveService(service, implementation, calls, open, logger));
 

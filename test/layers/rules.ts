@@ -59,7 +59,7 @@ const layers: readonly Layer[] = [
       'src/cli/audit/run-audit-rebuild.ts',
       'src/cli/audit/audited-store.ts',
     ],
-    imports: [...inner, 'eventstore', 'git', 'config', 'audit', 'cli', 'main'],
+    imports: [...inner, 'eventstore', 'git', 'config', 'audit', 'cli', 'log commands', 'main'],
   },
   {
     name: 'log commands',

@@ -6,7 +6,8 @@ import type { ServerConfig } from '../../config.js';
 import { MemoirError } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
 import { openLog, storeUrlOf } from '../../eventstore/open-store.js';
-import type { EventLog } from '../../eventstore/port.js';
+import { type EventLog, LogRefused } from '../../eventstore/port.js';
+import { refusedLog } from '../log/log-store.js';
 import { sourcesOf } from '../log/store-options.js';
 import { note } from '../text/output.js';
 import type { AuditOptions } from './audit-options.js';
@@ -29,6 +30,8 @@ export async function withAuditedStore<T>(
   try {
     log = opened(config);
     return await work({ config, log, directory });
+  } catch (error) {
+    throw error instanceof LogRefused ? refusedLog(error) : error;
   } finally {
     await log?.close();
     await rm(directory, { recursive: true, force: true });

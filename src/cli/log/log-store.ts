@@ -1,7 +1,7 @@
 import { storeSettings } from '../../config/settings.js';
 import { invalid, MemoirError } from '../../domain/errors.js';
 import { storeName, storeUrlOf } from '../../eventstore/open-store.js';
-import { StoreUnavailable, StoreUnreadable } from '../../eventstore/port.js';
+import { LogRefused, StoreUnavailable, StoreUnreadable } from '../../eventstore/port.js';
 import { type StoreOptions, sourcesOf } from './store-options.js';
 
 /** The log that a command works on. */
@@ -44,6 +44,12 @@ export async function meant<T>(work: () => Promise<T>): Promise<T> {
     if (error instanceof StoreUnreadable) {
       throw new MemoirError('INVALID_ARGUMENT', 'STORE_UNREADABLE', error.message, { cause: error });
     }
+    if (error instanceof LogRefused) throw refusedLog(error);
     throw error;
   }
+}
+
+/** The error of a command on a log that this version must not go on with. */
+export function refusedLog(error: LogRefused): MemoirError {
+  return new MemoirError('INVALID_ARGUMENT', error.reason, error.message, { cause: error });
 }

@@ -6,6 +6,7 @@ type ServeOptions = {
   readonly dataDir?: string;
   readonly listen?: string;
   readonly store?: string;
+  readonly logFormat?: string;
   readonly repository?: Readonly<Record<string, string>>;
   readonly policy?: string;
   readonly insecure?: boolean;
@@ -28,6 +29,10 @@ export function serveCommand(): Command {
     .option('--data-dir <directory>', 'directory of everything that the server keeps (MEMOIR_DATA_DIR)')
     .option('--listen <host:port>', 'address to listen on, port 0 for any (MEMOIR_LISTEN; default: 127.0.0.1:7420)')
     .option('--store <url>', 'event store (MEMOIR_STORE; default: sqlite in the data directory)')
+    .option(
+      '--log-format <number>',
+      'highest format of events to record (MEMOIR_LOG_FORMAT; default: the newest, 1 in a store of several servers)',
+    )
     .option('--repository <name=path>', 'a local git repository (repeatable; MEMOIR_REPOSITORIES=name=path,…)', named)
     .option('--policy <file>', 'TOML file of who may do what (MEMOIR_POLICY; default: everybody everything)')
     .option('--insecure', 'believe callers who they say they are, as a policy needs for now (MEMOIR_INSECURE)')
@@ -57,6 +62,7 @@ export function serveCommand(): Command {
           data_dir: options.dataDir,
           listen: options.listen,
           store: options.store,
+          log_format: options.logFormat,
           repositories: options.repository,
           policy: options.policy,
           insecure: options.insecure,

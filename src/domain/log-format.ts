@@ -1,0 +1,45 @@
+import type { MemoirEvent } from './events.js';
+
+/**
+ * Highest format of the log that this version reads and writes. It is raised together with an entry of `needs`. An event that needs
+ * a format above 1 has the number in its metadata, so that a server that does not know it stops instead of passing over it.
+ */
+export const newestFormat = 1;
+
+/** That an event cannot be left out or misread without harm by a version of Memoir that does not know the format. */
+export type Need = {
+  readonly format: number;
+  /** Bare name of the event. */
+  readonly event: string;
+  /** Field of the event, in the spelling of its TypeScript type, that needs the format where it is set; absent: the event as such. */
+  readonly field?: string;
+};
+
+/**
+ * Everything that needs a format above 1. What is new gets an entry here if a server of an earlier version would go wrong by not
+ * knowing it: would decide otherwise, or would change what it must not. What such a server may pass over needs none.
+ */
+export const needs: readonly Need[] = [];
+
+/** The lowest format whose readers understand the event. */
+export function formatNeeded(event: MemoirEvent, among: readonly Need[] = needs): number {
+  let format = 1;
+  const name = event.$typeName.slice(event.$typeName.lastIndexOf('.') + 1);
+  for (const need of among) {
+    if (need.event === name && need.format > format && (need.field === undefined || isSet(event, need.field))) {
+      format = need.format;
+    }
+  }
+  return format;
+}
+
+/** Whether a field has another value than one that was never set. */
+function isSet(event: MemoirEvent, field: string): boolean {
+  const value = (event as unknown as Readonly<Record<string, unknown>>)[field];
+  if (value === undefined || value === null || value === '' || value === 0 || value === 0n || value === false)
+    return false;
+  if (Array.isArray(value) || value instanceof Uint8Array) return value.length > 0;
+  // A group of which one field may be set.
+  if (typeof value === 'object' && 'case' in value) return value.case !== undefined;
+  return typeof value !== 'object' || Object.keys(value).length > 0;
+}
