@@ -9,6 +9,7 @@ import { computationDigests, jobUuid } from '../domain/computation.js';
 import type { JobRecord } from '../domain/job.js';
 import { evolve } from '../domain/job.js';
 import type { CandidateFacts, ReuseTerms } from '../domain/reuse.js';
+import { knowsRules } from '../domain/rule-sets.js';
 import { jobStream } from '../domain/streams.js';
 import { decodeJobEvent } from '../eventstore/codec.js';
 import type { EventLog, Position } from '../eventstore/port.js';
@@ -99,6 +100,10 @@ export function rederiver(context: RederiveContext): Rederive {
   return async (recorded) => {
     const { decision, event, principal } = recorded;
     const basis = recorded.basis ?? basisBefore(recorded);
+    // 0 stands for 1: when there was no other set, none was named.
+    const rules = basis.rules || 1;
+    if (!knowsRules(rules))
+      throw new Underivable(`it was taken by rule set ${rules}, which this version does not have`);
     const position = Number(basis.position);
     const reads = past.at(position);
     const work = workOf(recorded, position);
@@ -106,7 +111,7 @@ export function rederiver(context: RederiveContext): Rederive {
     const caller = callerOf(principal, basis);
     const exclusionsAt = Number(basis.exclusionsPosition ?? basis.position);
     const lineageAt = Number(basis.lineagePosition ?? basis.position);
-    const rules = exclusionRulesAsOf(
+    const exclusions = exclusionRulesAsOf(
       await standingAt(exclusionsAt),
       { exclusions: past.at(exclusionsAt).exclusions, lineage: past.at(lineageAt).lineage, jobs: reads.jobs },
       ranges,
@@ -126,6 +131,7 @@ export function rederiver(context: RederiveContext): Rederive {
     const accepted = await acceptedAgain(repositories, recorded, work.repository, filtering);
     const terms: ReuseTerms<CandidateFacts> = {
       ...(filters && { failedFilter: (candidate: CandidateFacts) => candidate.failedFilter }),
+      rules,
       principal,
       acceptsCommit: accepted.accepts,
       acceptedCommits: accepted.description,
@@ -145,7 +151,10 @@ export function rederiver(context: RederiveContext): Rederive {
       terms,
       resolutions: decision.resolutions,
     };
-    const find = reusableFinder({ ...logAsOf(position, reads), streams: streamsOf(basis, position), lists }, rules);
+    const find = reusableFinder(
+      { ...logAsOf(position, reads), streams: streamsOf(basis, position), lists },
+      exclusions,
+    );
     const found = await find(wanted);
     if (found.record) return reused(found.record.job, found.decision, decision.resolutions);
     const uuid = jobUuid(digests.computation, found.lastRun + 1);

@@ -28,6 +28,8 @@ export type CandidateFacts = {
 export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
   /** Stands for all the rest of the terms, so that what was decided by it once holds for the same candidates again. */
   readonly key?: string;
+  /** Number of the set of rules to decide by; absent: 1. */
+  readonly rules?: number;
   /** Who asks. */
   readonly principal: string;
   /**
@@ -65,13 +67,15 @@ export type ReuseDecision<C extends CandidateFacts> = {
   readonly verdicts: readonly Verdict<C>[];
   /** With filters: how many candidates beside these match one of them not. */
   readonly unlisted?: number;
+  /** Number of the set of rules that it was decided by; absent: 1. */
+  readonly rules?: number;
 };
 
 /**
- * Decides which of the candidates, given oldest first and all with the request's script_parameters, is the same work. The
- * rules and their order are those of "Reuse rules" in docs/architecture.md; each candidate is ruled out by the first it meets.
+ * Decides by rule set 1 which of the candidates, given oldest first and all with the request's script_parameters, is the same work.
+ * The rules and their order are those of "Reuse rules" in docs/architecture.md; each candidate is ruled out by the first it meets.
  */
-export function decideReuse<C extends CandidateFacts>(
+export function decideBySet1<C extends CandidateFacts>(
   candidates: readonly C[],
   terms: ReuseTerms<C>,
 ): ReuseDecision<C> {
@@ -179,8 +183,8 @@ function out(rule: Rule, detail: string): RuledOut {
   return { rule, detail };
 }
 
-/** The rules in the order in which they are tried. */
-const ruleOrder: readonly Rule[] = [
+/** The rules of set 1 in the order in which they are tried. */
+export const orderOfSet1: readonly Rule[] = [
   Rule.FILTER,
   Rule.SCRIPT_VERSION,
   Rule.DOCKER_IMAGE_LOCATOR,
@@ -196,25 +200,6 @@ const ruleOrder: readonly Rule[] = [
   Rule.OUTPUTS_DIFFER,
   Rule.NOT_PREFERRED,
 ];
-
-/** How many candidates one rule ruled out, and how many were left after it. */
-export type FunnelStep = { readonly rule: Rule; readonly ruledOut: number; readonly left: number };
-
-/** The rules that ruled any candidate out, in their order. */
-export function funnelOf({ verdicts, unlisted = 0 }: ReuseDecision<CandidateFacts>): FunnelStep[] {
-  const counts = new Map<Rule, number>([[Rule.FILTER, unlisted]]);
-  for (const { ruledOut } of verdicts) {
-    if (ruledOut) counts.set(ruledOut.rule, (counts.get(ruledOut.rule) ?? 0) + 1);
-  }
-  let left = verdicts.length + unlisted;
-  const steps: FunnelStep[] = [];
-  for (const rule of ruleOrder) {
-    const ruledOut = counts.get(rule) ?? 0;
-    left -= ruledOut;
-    if (ruledOut > 0) steps.push({ rule, ruledOut, left });
-  }
-  return steps;
-}
 
 /** The rule as people and filters spell it, in lower case: `script_version`, `outputs_differ`. */
 export function ruleName(rule: Rule): string {

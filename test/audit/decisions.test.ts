@@ -186,6 +186,23 @@ test('a decision that says it saw what came after it is reported', async (t) => 
   t.regex(findings[0]?.why ?? '', /1000000, which is not before it/);
 });
 
+test('each decision is taken again by the set of rules that it names, and one of an unknown set is told, not skipped', async (t) => {
+  const [first = -1, second = -1] = events.flatMap((event, i) => (dataOf(event).basis === undefined ? [] : [i]));
+  const named = events.map((event, i) =>
+    changed(event, ({ basis }) => {
+      if (!basis) return;
+      if (i === first) basis.rules = 7;
+      if (i === second) basis.rules = 1;
+    }),
+  );
+  const { report, findings } = await audited(forged(live, join(directory, 'rules.sqlite'), named), places);
+  t.like(report, { differing: 0, underivable: 1, same: decisions - 1 });
+  t.deepEqual(
+    findings.map(({ kind, position, why }) => [kind, position, why]),
+    [['underivable', first + 1, 'it was taken by rule set 7, which this version does not have']],
+  );
+});
+
 test('memoir audit decisions prints what differs, and ends with 1', async (t) => {
   const reused = events.findIndex((event) => event.type === 'JobReused');
   const path = forged(

@@ -2,7 +2,8 @@ import test from 'ava';
 import fc from 'fast-check';
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { type CandidateFacts, decideReuse, type ReuseTerms } from '../../src/domain/reuse.js';
+import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
+import { decideReuse, funnelOf, knowsRules, usedRules } from '../../src/domain/rule-sets.js';
 
 const terms: ReuseTerms = {
   principal: 'alice',
@@ -136,6 +137,26 @@ test('a server may be told to reuse although outputs differ', (t) => {
 test('differing outputs are named, with the jobs that gave them', (t) => {
   const { verdicts } = conclude([complete('o1'), complete('o1'), complete('o2')]);
   for (const { ruledOut } of verdicts) t.regex(ruledOut?.detail ?? '', /u0 gave "o1", u2 gave "o2"/);
+});
+
+test('a decision is taken by the set of rules that its terms name, the first unless they name one', (t) => {
+  const candidates = [failed, complete('o1'), running()];
+  const unnamed = decideReuse(candidates, terms);
+  t.deepEqual(decideReuse(candidates, { ...terms, rules: 1 }), unnamed);
+  t.true(knowsRules(usedRules));
+  t.deepEqual(
+    funnelOf({ ...unnamed, unlisted: 2 }).map(({ rule, left }) => [Rule[rule], left]),
+    [
+      ['FILTER', 3],
+      ['STATE', 2],
+      ['NOT_PREFERRED', 1],
+    ],
+  );
+  for (const rules of [0, 7, -1, Number.NaN]) {
+    t.false(knowsRules(rules));
+    t.throws(() => decideReuse(candidates, { ...terms, rules }), { message: /^rule set \S+ is not known/ });
+    t.throws(() => funnelOf({ ...unnamed, rules }), { message: /^rule set \S+ is not known/ });
+  }
 });
 
 /** The rules as the design's page says them, in its order and with no regard to cost. */

@@ -30,6 +30,8 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
     dockerImageLocator,
     arvadosSdkVersion,
     outputsMayDiffer: terms.reuseIfOutputsDiffer,
+    // Set 1 is not named, as it was not when there was no other.
+    rules: terms.rules === 1 ? 0 : (terms.rules ?? 0),
     ownJobsOnly: !filters && !caller.access.knows(request.repository),
   });
   // Where no exclusion changed in between, both are of one moment.

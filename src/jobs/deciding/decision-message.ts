@@ -9,7 +9,8 @@ import {
   Rule,
 } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { type CandidateFacts, funnelOf, type ReuseDecision, ruleName, type Verdict } from '../../domain/reuse.js';
+import { type CandidateFacts, type ReuseDecision, ruleName, type Verdict } from '../../domain/reuse.js';
+import { funnelOf } from '../../domain/rule-sets.js';
 import type { ResolvedName } from './resolved-name.js';
 
 /** Most candidates that a decision in short holds. */

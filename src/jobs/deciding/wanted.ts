@@ -4,6 +4,7 @@ import { type ComputationDigests, computationDigests } from '../../domain/comput
 import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
 import type { CandidateFacts, ReuseTerms } from '../../domain/reuse.js';
+import { usedRules } from '../../domain/rule-sets.js';
 import type { Repositories } from '../../git/port.js';
 import type { Caller } from '../caller.js';
 import type { DecidingContext } from '../context.js';
@@ -70,6 +71,7 @@ export async function resolveRequest(
       !filtered &&
       !maxHeartbeatAge && { key: keyOf(caller, commits, dockerImageLocator, arvadosSdkVersion) }),
     ...(filtered && { failedFilter: (candidate: CandidateFacts) => candidate.failedFilter }),
+    rules: usedRules,
     principal: caller.principal,
     acceptsCommit: commits.accepts,
     acceptedCommits: commits.description,
