@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { quote } from '../domain/errors.js';
-import { RunFailure } from './run-failure.js';
+import { PlaceFault, RunFailure, workPlace } from './run-failure.js';
 
 /** What to run. */
 export type Program = {
@@ -9,7 +9,7 @@ export type Program = {
   readonly environment: Readonly<Record<string, string>>;
   /** File descriptor of standard input. */
   readonly stdin: number;
-  /** File descriptor of standard output and standard error, opened for appending. */
+  /** File descriptor of standard output and standard error. */
   readonly output: number;
   /** Told the number of the process when it runs. */
   readonly onStart: (pid: number) => void;
@@ -21,7 +21,7 @@ export type Ended = { readonly code: number | null; readonly signal: NodeJS.Sign
 /**
  * Runs a program as the leader of a process group of its own, without a shell, until it ends. When the signal aborts, the group
  * gets SIGTERM, and SIGKILL after `graceMs` milliseconds. Whatever of the group outlives the leader gets SIGKILL.
- * @throws RunFailure SCRIPT_NOT_EXECUTABLE if the system refuses to run it
+ * @throws RunFailure SCRIPT_NOT_EXECUTABLE if the system refuses to run it, PLACE_FAULT if it cannot run anything now
  */
 export function runInGroup(program: Program, signal: AbortSignal, graceMs: number): Promise<Ended> {
   return new Promise((resolve, reject) => {
@@ -72,11 +72,20 @@ function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
   }
 }
 
+/** Codes of a system that has too little of something to start any process. */
+const exhausted = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ENOSPC', 'EDQUOT', 'EIO'];
+
 function refusal(path: string, error: NodeJS.ErrnoException): RunFailure {
+  const { code = '' } = error;
+  if (exhausted.includes(code)) {
+    return new PlaceFault(workPlace, `the worker's system cannot start a process now (${code})`, error);
+  }
   const why =
-    error.code === 'ENOENT'
+    code === 'ENOENT'
       ? 'the interpreter that its first line names does not exist here'
-      : `the system refuses: ${error.message}`;
+      : code === 'EACCES'
+        ? 'the interpreter that its first line names may not be run here'
+        : `the system refuses it (${code})`;
   return new RunFailure(
     'SCRIPT_NOT_EXECUTABLE',
     `${quote(path.slice(path.lastIndexOf('/') + 1))} cannot be run: ${why}`,

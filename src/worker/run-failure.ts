@@ -10,6 +10,32 @@ export class RunFailure extends Error {
   }
 }
 
+/**
+ * A run that could not be, or could not be kept, by the fault of a place of the worker's: its disk is full, its repository cannot be
+ * read. Another worker may well run the job.
+ */
+export class PlaceFault extends RunFailure {
+  /** The place, as the worker's health names it. */
+  readonly place: string;
+
+  /**
+   * @param what - is wrong, without anything that is only the worker's operator's to know, such as a path
+   * @param cause - the whole of it, for the worker's log
+   */
+  constructor(place: string, what: string, cause?: unknown) {
+    super('PLACE_FAULT', `${what}; this is the fault of the worker's ${place}, not the job's: request the job again`);
+    this.name = 'PlaceFault';
+    this.place = place;
+    this.cause = cause;
+  }
+}
+
+/** Names of a worker's places. */
+export const workPlace = 'work directory';
+export const storePlace = 'content store';
+export const keptPlace = 'directory of kept commits';
+export const repositoryPlace = (name: string) => `repository ${JSON.stringify(name)}`;
+
 /** Why a run is given up although the server accepts nothing more of it: it was cancelled, or its lease ran out. */
 export class RunLost extends Error {
   override readonly name = 'RunLost';

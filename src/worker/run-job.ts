@@ -1,37 +1,47 @@
-import { mkdtemp, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { emptyOutput } from '../domain/empty-output.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
-import type { ContentStore } from './content-store.js';
+import type { Health } from './health.js';
 import { type Heart, startHeart } from './heart.js';
 import { sendLiveLog } from './live-log.js';
 import type { Ended } from './process-group.js';
-import { removeTree } from './remove-tree.js';
 import { reportCompletion, reportFailure } from './report.js';
-import { RunFailure, RunLost } from './run-failure.js';
-import { makePlaces, placesIn, type RunPlaces, runScript, type ScriptSettings } from './run-script.js';
+import { PlaceFault, RunFailure, RunLost, storePlace, workPlace } from './run-failure.js';
+import type { RunLog } from './run-log.js';
+import { type PreparedRun, type Ran, runScript, type ScriptSettings } from './run-script.js';
+import type { ContentStore } from './store/content-store.js';
+import type { OutputLimits } from './store/output-files.js';
+import { strayFiles } from './stray-files.js';
 import type { WorkerClient } from './worker-client.js';
 
 /** What every run of a worker needs. */
 export type RunContext = ScriptSettings & {
   readonly worker: WorkerClient;
   readonly store: ContentStore;
+  readonly health: Health;
   /** Directory in which every run has one of its own. */
   readonly workDirectory: string;
-  /** Most bytes of a run's log file; a script that writes more is killed. */
+  /** Most bytes of a run's log; a script that prints more is killed. */
   readonly logLimit: number;
+  readonly outputLimits: OutputLimits;
   readonly edge: Edge;
   readonly logger: Logger;
 };
 
 /**
- * Runs a claimed job and reports how it ended. Never throws: what goes wrong fails the job, or is logged where the server
- * accepts nothing more.
+ * Runs a claimed job in a run that was prepared for it, reports how it ended, and removes the run. Never throws: what goes wrong fails
+ * the job, or is logged where the server accepts nothing more.
  * @param stopped aborts when the worker itself has to end; the job then fails with WORKER_STOPPED
  */
-export async function runJob(context: RunContext, job: Job, leaseMs: number, stopped: AbortSignal): Promise<void> {
+export async function runJob(
+  context: RunContext,
+  job: Job,
+  run: PreparedRun,
+  leaseMs: number,
+  stopped: AbortSignal,
+): Promise<void> {
   const logger = context.logger.child({ job: job.uuid });
   const started = context.edge.monotonic();
   // One signal for all reasons to end early: a RunLost, or a RunFailure.
@@ -39,35 +49,28 @@ export async function runJob(context: RunContext, job: Job, leaseMs: number, sto
   const stop = () => end.abort(new RunFailure('WORKER_STOPPED', 'the worker was stopped while it ran the job'));
   if (stopped.aborted) stop();
   else stopped.addEventListener('abort', stop, { once: true });
-
-  let directory: string | undefined;
-  let heart: Heart | undefined;
-  let watch: NodeJS.Timeout | undefined;
+  const heart = startHeart({
+    worker: context.worker,
+    uuid: job.uuid,
+    leaseMs,
+    progressPath: run.places.progress,
+    edge: context.edge,
+    onLost: (lost) => end.abort(lost),
+  });
   try {
-    directory = await mkdtemp(join(context.workDirectory, `${job.uuid}-`));
-    const places = placesIn(directory);
-    heart = startHeart({
-      worker: context.worker,
-      uuid: job.uuid,
-      leaseMs,
-      progressPath: places.progress,
-      edge: context.edge,
-      onLost: (lost) => end.abort(lost),
-    });
-    watch = watchLog(places.log, context.logLimit, (failure) => end.abort(failure));
     logger.info({ repository: job.repository, script: job.script, commit: job.scriptVersion }, 'running');
-    const outcome = await perform(context, job, places, heart, end.signal, logger);
+    const outcome = await perform({ ...context, logger }, job, run, heart, end);
     logger.info({ ms: Math.round(context.edge.monotonic() - started), ...outcome }, 'finished');
   } catch (error) {
     if (error instanceof RunLost) logger.warn({ why: error.message }, 'given up');
     else logger.error({ err: error }, 'the end of the run could not be reported; its lease will run out');
   } finally {
     stopped.removeEventListener('abort', stop);
-    clearInterval(watch);
-    await heart?.stop();
-    if (directory !== undefined) {
-      await removeTree(directory).catch((err: unknown) => logger.error({ err, directory }, 'left behind'));
-    }
+    await heart.stop();
+    await run.remove().catch((err: unknown) => {
+      logger.error({ err, directory: run.places.directory }, 'left behind');
+      context.health.fault(workPlace, err);
+    });
   }
 }
 
@@ -75,44 +78,86 @@ export async function runJob(context: RunContext, job: Job, leaseMs: number, sto
 async function perform(
   context: RunContext,
   job: Job,
-  places: RunPlaces,
+  run: PreparedRun,
   heart: Heart,
-  signal: AbortSignal,
-  logger: Logger,
+  end: AbortController,
 ): Promise<Record<string, string>> {
-  const { worker, store } = context;
-  let log = '';
+  const { worker, health, logger } = context;
+  const { signal } = end;
+  const kept = { log: '' };
   try {
-    await makePlaces(places);
-    const ended = await withLiveLog(context, job, places, signal, logger, () =>
-      runScript(job, places, context, signal),
-    );
-    if (signal.reason instanceof RunLost) throw signal.reason;
-    log = await store.putFile(places.log, 'log.txt');
+    const { ran, stray } = await runWithLogs(context, job, run, end);
+    kept.log = await storing(() => context.store.putFile(run.log.file, 'log.txt'));
     signal.throwIfAborted();
-    if (ended.code !== 0) throw new RunFailure('SCRIPT_FAILED', `${quote(job.script)} ${endText(ended)}`);
-    const output = await store.putDirectory(places.output, signal);
-    await reportCompletion(worker, { uuid: job.uuid, output, log, tasksSummary: await heart.tasks() }, signal);
-    return { state: 'Complete', output, log };
+    if (ran.code !== 0) {
+      throw new RunFailure('SCRIPT_FAILED', `${quote(job.script)} ${endText(ran, context.environment)}`);
+    }
+    const output = await storeOutput(context, run, signal);
+    if (output === emptyOutput && stray !== '') logger.warn(stray);
+    await reportCompletion(worker, { uuid: job.uuid, output, ...kept, tasksSummary: await heart.tasks() }, signal);
+    health.success(job.repository);
+    return { state: 'Complete', output, ...kept };
   } catch (error) {
     if (error instanceof RunLost) throw error;
-    const { reason, message } = failureOf(error, logger);
-    await reportFailure(worker, { uuid: job.uuid, reason, message, log, tasksSummary: await heart.tasks() }, signal);
+    const failure = failureOf(error, logger);
+    if (failure instanceof PlaceFault) health.fault(failure.place, failure.cause ?? failure);
+    else health.success(job.repository);
+    const { reason, message } = failure;
+    await reportFailure(
+      worker,
+      { uuid: job.uuid, reason, message, ...kept, tasksSummary: await heart.tasks() },
+      signal,
+    );
     return { state: 'Failed', reason, message };
+  }
+}
+
+/**
+ * Runs the script while its log is copied and sent. Gives what is to be said of an empty output too, empty if nothing: it is a line of
+ * the log then.
+ * @throws RunLost, RunFailure
+ */
+async function runWithLogs(
+  context: RunContext,
+  job: Job,
+  { places, log }: PreparedRun,
+  end: AbortController,
+): Promise<{ readonly ran: Ran; readonly stray: string }> {
+  return withLiveLog(context, job, places.log, end.signal, async () => {
+    const ran = await withLog(log, context.logLimit, end, () => runScript(job, places, log.fd, context, end.signal));
+    if (end.signal.reason instanceof RunLost) throw end.signal.reason;
+    const stray = ran.code === 0 ? await strayFiles(places, ran.entries) : '';
+    if (stray !== '') await log.say(`memoir: ${stray}`);
+    return { ran, stray };
+  });
+}
+
+/** Copies what a script prints while `work` goes on, and what is left of it after that. */
+async function withLog<T>(log: RunLog, limit: number, end: AbortController, work: () => Promise<T>): Promise<T> {
+  const finished = new AbortController();
+  const exceeded = () =>
+    end.abort(new RunFailure('LOG_TOO_LARGE', `the script wrote more than ${limit} bytes of output`));
+  const copying = log.copy(finished.signal, limit, exceeded).catch((error: NodeJS.ErrnoException) => {
+    end.abort(new PlaceFault(workPlace, `what the script prints cannot be kept (${error.code})`, error));
+  });
+  try {
+    return await work();
+  } finally {
+    finished.abort();
+    await copying;
   }
 }
 
 /** Sends the live log while `work` goes on, and what is left of it after that. Without it the run goes on all the same. */
 async function withLiveLog<T>(
-  { worker }: RunContext,
+  { worker, logger }: RunContext,
   job: Job,
-  places: RunPlaces,
+  path: string,
   signal: AbortSignal,
-  logger: Logger,
   work: () => Promise<T>,
 ): Promise<T> {
   const finished = new AbortController();
-  const sending = sendLiveLog(worker, job.uuid, places.log, finished.signal, signal).catch((error: unknown) => {
+  const sending = sendLiveLog(worker, job.uuid, path, finished.signal, signal).catch((error: unknown) => {
     if (!signal.aborted) logger.warn({ err: error }, 'the live log ends here');
   });
   try {
@@ -123,25 +168,38 @@ async function withLiveLog<T>(
   }
 }
 
-/** Looks often whether the log grows out of bounds, so that a script cannot fill the disk by it. */
-function watchLog(path: string, limit: number, onExceeded: (failure: RunFailure) => void): NodeJS.Timeout {
-  return setInterval(async () => {
-    const size = await stat(path).then(
-      (found) => found.size,
-      () => 0,
-    );
-    if (size > limit)
-      onExceeded(new RunFailure('LOG_TOO_LARGE', `the script wrote more than ${limit} bytes of output`));
-  }, 200);
+function storeOutput(
+  { store, outputLimits, workDirectory }: RunContext,
+  { places }: PreparedRun,
+  signal: AbortSignal,
+): Promise<string> {
+  const run = { run: places.directory, worker: workDirectory };
+  return storing(() => store.putDirectory(places.output, { limits: outputLimits, run, signal }));
 }
 
-function endText({ code, signal }: Ended): string {
-  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+/** Stores something. @throws MemoirError if what is to be stored is at fault, PlaceFault if the store is */
+async function storing(put: () => Promise<string>): Promise<string> {
+  try {
+    return await put();
+  } catch (error) {
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (syscall === undefined) throw error;
+    throw new PlaceFault(storePlace, `what the script made cannot be stored (${code})`, error);
+  }
 }
 
-function failureOf(error: unknown, logger: Logger): { reason: string; message: string } {
+function endText({ code, signal }: Ended, { PATH }: Readonly<Record<string, string>>): string {
+  if (signal !== null) return `was ended by ${signal}`;
+  // What shells and env(1) say of a program that they do not find.
+  const hint = code === 127 ? `, which means that a program was not found; its PATH is ${quote(PATH ?? '')}` : '';
+  return `exited with code ${code}${hint}`;
+}
+
+function failureOf(error: unknown, logger: Logger): RunFailure {
   if (error instanceof RunFailure) return error;
-  if (error instanceof MemoirError) return error;
+  if (error instanceof MemoirError) return new RunFailure(error.reason, error.message);
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall !== undefined) return new PlaceFault(workPlace, `the run cannot be carried out (${code})`, error);
   logger.error({ err: error }, 'the worker failed');
-  return { reason: 'WORKER_FAILED', message: `the worker could not run the job: ${(error as Error).message}` };
+  return new RunFailure('WORKER_FAILED', `the worker could not run the job: ${(error as Error).message}`);
 }

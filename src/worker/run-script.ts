@@ -7,8 +7,9 @@ import { checkout } from '../git/checkout.js';
 import { findScript } from './find-script.js';
 import { findTree, type TreePlaces } from './find-tree.js';
 import { type Ended, runInGroup } from './process-group.js';
-import { RunFailure } from './run-failure.js';
-import { writeOwner } from './work-directory.js';
+import { PlaceFault, RunFailure, repositoryPlace, workPlace } from './run-failure.js';
+import { openRunLog, type RunLog } from './run-log.js';
+import { emptyPlace, writeOwner } from './work-directory.js';
 
 /** The places of one run, all in a directory that is made for it and removed after it. */
 export type RunPlaces = {
@@ -19,6 +20,8 @@ export type RunPlaces = {
   readonly parameters: string;
   readonly progress: string;
   readonly log: string;
+  /** The script's end of the log. */
+  readonly pipe: string;
 };
 
 /** How to run scripts. */
@@ -39,57 +42,63 @@ export function placesIn(directory: string): RunPlaces {
     parameters: join(directory, 'parameters.json'),
     progress: join(directory, 'progress.json'),
     log: join(directory, 'log.txt'),
+    pipe: join(directory, 'log.pipe'),
   };
 }
+
+/** A run whose places are there, but that has no job yet. */
+export type PreparedRun = {
+  readonly places: RunPlaces;
+  readonly log: RunLog;
+  /** Removes all of it. @throws Error of the system */
+  remove(): Promise<void>;
+};
 
 /**
- * Environment of scripts that is the same everywhere, and the variables of this process that are named.
- * @throws MemoirError INVALID_ARGUMENT naming a variable that is not set
+ * Makes the places of a run in a directory of its own, so that what cannot be made is known before a job is claimed.
+ * @throws Error of the system
  */
-export function scriptEnvironment(
-  own: Readonly<Record<string, string | undefined>>,
-  pass: readonly string[],
-): Record<string, string> {
-  const environment: Record<string, string> = {
-    PATH: own.PATH ?? '/usr/local/bin:/usr/bin:/bin',
-    LANG: 'C.UTF-8',
-    TZ: 'UTC',
-  };
-  for (const name of pass) {
-    const value = own[name];
-    if (value === undefined) {
-      throw new MemoirError('INVALID_ARGUMENT', 'UNSET_VARIABLE', `--pass-env ${quote(name)}: the variable is not set`);
-    }
-    environment[name] = value;
-  }
-  return environment;
-}
-
-/** Makes the places of a run, so that the log file is there before the script. */
-export async function makePlaces(places: RunPlaces): Promise<void> {
+export async function prepareRun(directory: string, aside: string): Promise<PreparedRun> {
+  await emptyPlace(directory, aside);
+  const places = placesIn(directory);
+  await mkdir(directory, { mode: 0o700 });
   await mkdir(places.output);
   await mkdir(places.tmp);
-  await writeFile(places.log, '', { flag: 'wx' });
+  const log = await openRunLog(places.log, places.pipe);
+  return {
+    places,
+    log,
+    async remove() {
+      await log.close();
+      await emptyPlace(directory, aside);
+    },
+  };
 }
+
+/** How a script ended, and what it found when it began. */
+export type Ran = Ended & {
+  /** How many files, links and directories were checked out. */
+  readonly entries: number;
+};
 
 /**
  * Checks a job's commit out and runs its script there, with the parameters as canonical JSON on standard input. Its output and
- * errors go to the log file as they come.
+ * errors go to `output`, a file descriptor.
  * @throws RunFailure if it cannot be run; the signal's reason if that aborts before the script has started
  */
 export async function runScript(
   job: Job,
   places: RunPlaces,
+  output: number,
   settings: ScriptSettings,
   signal: AbortSignal,
-): Promise<Ended> {
-  await checkOut(await findTree(job, settings, signal), job.scriptVersion, places.tree, signal);
+): Promise<Ran> {
+  const { entries } = await checkOut(job, places.tree, settings, signal);
   const path = await findScript(places.tree, job.script, job.scriptVersion);
   await writeFile(places.parameters, canonicalize(job.scriptParameters ?? {}) as string, { flag: 'wx', mode: 0o444 });
   signal.throwIfAborted();
 
   const stdin = await open(places.parameters, 'r');
-  const log = await open(places.log, 'a');
   try {
     const environment = {
       ...settings.environment,
@@ -104,20 +113,53 @@ export async function runScript(
     };
     // A note for the worker that finds the directory if this one dies; without it the script goes on until it ends by itself.
     const onStart = (pid: number) => void writeOwner(places.directory, pid).catch(() => {});
-    const program = { path, directory: places.tree, environment, stdin: stdin.fd, output: log.fd, onStart };
-    return await runInGroup(program, signal, settings.graceMs);
+    const program = { path, directory: places.tree, environment, stdin: stdin.fd, output, onStart };
+    return { ...(await runInGroup(program, signal, settings.graceMs)), entries };
   } finally {
     await stdin.close();
-    await log.close();
   }
 }
 
-async function checkOut(repository: string, commit: string, tree: string, signal: AbortSignal): Promise<void> {
+/** Reasons for which a commit cannot be had from the worker's repository, although it may be whole elsewhere. */
+const repositoryFaults = [
+  'COMMIT_NOT_KEPT',
+  'NOT_A_REPOSITORY',
+  'OBJECT_MISSING',
+  'REPOSITORY_DAMAGED',
+  'REPOSITORY_UNAVAILABLE',
+  'UNKNOWN_REPOSITORY',
+  'UNSUPPORTED_REPOSITORY',
+];
+
+async function checkOut(
+  job: Job,
+  tree: string,
+  settings: ScriptSettings,
+  signal: AbortSignal,
+): Promise<{ readonly entries: number }> {
+  const { scriptVersion: commit, repository } = job;
   try {
-    await checkout(repository, commit, tree, { signal });
+    return await checkout(await findTree(job, settings, signal), commit, tree, { signal });
   } catch (error) {
     if (signal.aborted) throw error;
-    if (error instanceof MemoirError) throw new RunFailure(error.reason, error.message);
-    throw new RunFailure('CHECKOUT_FAILED', `commit ${commit} cannot be checked out: ${(error as Error).message}`);
+    if (error instanceof MemoirError || error instanceof RunFailure) {
+      if (!repositoryFaults.includes(error.reason)) throw new RunFailure(error.reason, error.message);
+      throw new PlaceFault(
+        repositoryPlace(repository),
+        `commit ${commit} cannot be had from repository ${quote(repository)} of the worker (${error.reason})`,
+        error,
+      );
+    }
+    const { code, path = '' } = error as NodeJS.ErrnoException;
+    if (code === undefined) {
+      throw new RunFailure('CHECKOUT_FAILED', `commit ${commit} cannot be checked out: ${(error as Error).message}`);
+    }
+    // A name that is too long, or that the file system takes for another, is the tree's.
+    if (['ENAMETOOLONG', 'EEXIST', 'EILSEQ', 'EINVAL'].includes(code)) {
+      const at = path.startsWith(`${tree}/`) ? ` at ${quote(path.slice(tree.length + 1))}` : '';
+      throw new RunFailure('CHECKOUT_FAILED', `commit ${commit} cannot be checked out${at} (${code})`);
+    }
+    const place = path === '' || path.startsWith(tree) ? workPlace : repositoryPlace(repository);
+    throw new PlaceFault(place, `commit ${commit} cannot be checked out (${code})`, error);
   }
 }

@@ -1,8 +1,12 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { unwellWorker } from './health.js';
 import { isTransient } from './retry.js';
+import { workPlace } from './run-failure.js';
 import { type RunContext, runJob } from './run-job.js';
+import { type PreparedRun, prepareRun } from './run-script.js';
 
 /** How a worker works. */
 export type WorkerSettings = RunContext & {
@@ -20,13 +24,17 @@ export type WorkerSettings = RunContext & {
 /** How long one claim waits for a job, in milliseconds. */
 const claimWaitMs = 30_000;
 
-/** How long `once` waits for a server that is not there, in milliseconds. */
+/** How long `once` waits for a server that is not there, or for places that are not well, in milliseconds. */
 const onceWaitMs = 10_000;
+
+/** Does one thing after the other. */
+type Turns = <T>(work: () => Promise<T>) => Promise<T>;
 
 /**
  * Claims jobs and runs them, until `draining` aborts or, with `once`, the queue is empty. Then no job is claimed any more, and
  * those that run may end until the drain time is over.
- * @throws CallError if the server refuses claims; running jobs end before
+ * @throws CallError if the server refuses claims, with `once` MemoirError PLACE_FAULT if the worker's places are not well; running jobs end
+ * before
  */
 export async function work(settings: WorkerSettings, draining: AbortSignal): Promise<void> {
   const stopped = new AbortController();
@@ -39,7 +47,11 @@ export async function work(settings: WorkerSettings, draining: AbortSignal): Pro
   if (draining.aborted) drain();
   else draining.addEventListener('abort', drain, { once: true });
   try {
-    const slots = Array.from({ length: settings.jobs }, () => slot(settings, enough, stopped.signal));
+    // One claim at a time, each after a look at the places: when a place breaks, one job at most is taken for nothing.
+    const inTurn = turns();
+    const slots = Array.from({ length: settings.jobs }, (_, i) =>
+      slot(settings, join(settings.workDirectory, String(i + 1)), inTurn, enough, stopped.signal),
+    );
     for (const one of slots) one.catch(() => failed.abort());
     const ends = await Promise.allSettled(slots);
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
@@ -49,18 +61,75 @@ export async function work(settings: WorkerSettings, draining: AbortSignal): Pro
   }
 }
 
-/** Runs one job after the other. */
-async function slot(settings: WorkerSettings, enough: AbortSignal, stopped: AbortSignal): Promise<void> {
+/** Runs one job after the other, each in the same directory. */
+async function slot(
+  settings: WorkerSettings,
+  directory: string,
+  inTurn: Turns,
+  enough: AbortSignal,
+  stopped: AbortSignal,
+): Promise<void> {
   while (!enough.aborted) {
-    const claimed = await claim(settings, enough);
-    if (claimed) await runJob(settings, claimed.job, claimed.leaseMs, stopped);
+    const next = await inTurn(() => nextRun(settings, directory, enough));
+    if (next) await runJob(settings, next.job, next.run, next.leaseMs, stopped);
     else if (settings.once) return;
   }
+}
+
+type NextRun = { readonly job: Job; readonly run: PreparedRun; readonly leaseMs: number };
+
+/** The next job, and a run prepared for it; undefined if there is none in time, or if it is enough. */
+async function nextRun(settings: WorkerSettings, directory: string, enough: AbortSignal): Promise<NextRun | undefined> {
+  const ready = await readyRun(settings, directory, enough);
+  if (!ready) return undefined;
+  const { run, repositories } = ready;
+  let claimed: Awaited<ReturnType<typeof claim>>;
+  try {
+    claimed = await claim(settings, repositories, enough);
+    if (claimed) return { ...claimed, run };
+  } finally {
+    if (!claimed) await run.remove().catch((error: unknown) => settings.health.fault(workPlace, error));
+  }
+  return undefined;
+}
+
+/** Waits until the worker's places are well, and prepares a run. Undefined if it is enough. */
+async function readyRun(
+  { health, claims, once, edge, workDirectory }: WorkerSettings,
+  directory: string,
+  enough: AbortSignal,
+): Promise<{ readonly run: PreparedRun; readonly repositories: readonly string[] } | undefined> {
+  const started = edge.monotonic();
+  while (!enough.aborted) {
+    const { well, unwell } = await health.check();
+    const repositories = claims.filter((name) => !unwell.has(name));
+    // No names mean all repositories, so none may be left out then.
+    if (well && (claims.length === 0 ? unwell.size === 0 : repositories.length > 0)) {
+      try {
+        return { run: await prepareRun(directory, join(workDirectory, `left-${edge.uuid()}`)), repositories };
+      } catch (error) {
+        health.fault(workPlace, error);
+      }
+    }
+    if (once && edge.monotonic() - started > onceWaitMs) throw unwellWorker();
+    await health.wait(enough);
+  }
+  return undefined;
+}
+
+function turns(): Turns {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const mine = last.then(work);
+    last = mine.catch(() => {});
+    return mine;
+  };
 }
 
 /** The next job; undefined if there is none in time, or if it is enough. */
 async function claim(
   settings: WorkerSettings,
+  repositories: readonly string[],
   enough: AbortSignal,
 ): Promise<{ job: Job; leaseMs: number } | undefined> {
   const { worker, once, leaseMs, edge, logger } = settings;
@@ -72,7 +141,7 @@ async function claim(
         {
           wait: durationFromMs(once ? 0 : claimWaitMs),
           lease: durationFromMs(leaseMs),
-          repositories: [...settings.claims],
+          repositories: [...repositories],
         },
         { signal: enough, timeoutMs: claimWaitMs + 30_000 },
       );

@@ -1,17 +1,18 @@
-import { stat } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
-import { invalid, quote } from '../../domain/errors.js';
+import { invalid } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
-import { openContentStore } from '../../worker/content-store.js';
-import { scriptEnvironment } from '../../worker/run-script.js';
-import { openWorkDirectory } from '../../worker/work-directory.js';
+import { checkedPlaces } from '../../worker/check-places.js';
+import { openHealth } from '../../worker/health.js';
+import { scriptEnvironment } from '../../worker/script-environment.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
 import { openLogger } from './logger.js';
 import { stopSignal } from './stop-signals.js';
+
+const mebi = 1024 ** 2;
 
 /** Options of `memoir worker`. */
 export type WorkerOptions = {
@@ -28,6 +29,11 @@ export type WorkerOptions = {
   readonly drainTimeout: number;
   readonly grace: number;
   readonly logLimit: number;
+  readonly maxOutputBytes: number;
+  readonly maxOutputFiles: number;
+  readonly minFree: number;
+  readonly path?: string;
+  readonly env?: Readonly<Record<string, string>>;
   readonly passEnv?: readonly string[];
   readonly logLevel: string;
 };
@@ -44,7 +50,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     directory: process.cwd(),
   });
   const repositories = localOnes(configured);
-  const kept = options.kept === undefined ? undefined : await keptDirectory(options.kept);
+  const kept = options.kept === undefined ? undefined : resolve(options.kept);
   if (Object.keys(repositories).length === 0 && kept === undefined) {
     throw invalid(
       'repositories',
@@ -52,14 +58,29 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       'no local repository is given: --repository, MEMOIR_REPOSITORIES or --config; nor is --kept',
     );
   }
-  const environment = scriptEnvironment(process.env, options.passEnv ?? []);
+  const environment = scriptEnvironment(process.env, {
+    path: options.path,
+    pass: options.passEnv,
+    set: options.env,
+  });
   const logger = openLogger(options.logLevel);
+  const {
+    places,
+    store,
+    work: directory,
+  } = await checkedPlaces({
+    workDir: resolve(options.workDir),
+    storeDir: resolve(options.storeDir),
+    kept,
+    repositories,
+    minFreeBytes: options.minFree * mebi,
+    edge: systemEdge,
+    onDamage: (sha256) => logger.error({ sha256 }, 'a content of the store was damaged; it is replaced'),
+  });
   const connection = connectTo({
     server: options.server,
     principal: options.principal ?? `${userInfo().username}@${hostname()}`,
   });
-  const store = await openContentStore(resolve(options.storeDir), systemEdge);
-  const directory = await openWorkDirectory(resolve(options.workDir), process.pid);
   const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
   try {
     await work(
@@ -71,13 +92,15 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         claims: Object.keys(kept === undefined ? repositories : configured),
         environment,
         store,
+        health: openHealth(places, { edge: systemEdge, logger }),
         workDirectory: directory.path,
         jobs: options.jobs,
         once: options.once ?? false,
         leaseMs: options.lease * 1_000,
         drainMs: options.drainTimeout * 1_000,
         graceMs: options.grace * 1_000,
-        logLimit: options.logLimit * 1024 ** 2,
+        logLimit: options.logLimit * mebi,
+        outputLimits: { bytes: options.maxOutputBytes, files: options.maxOutputFiles },
         edge: systemEdge,
         logger,
       },
@@ -89,17 +112,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     connection.close();
     await directory.remove();
   }
-}
-
-/** The directory of kept commits. @throws MemoirError INVALID_ARGUMENT if it is none */
-async function keptDirectory(path: string): Promise<string> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory()) return resolve(path);
-  throw invalid(
-    'kept',
-    'BAD_OPTIONS',
-    `--kept ${quote(path)} is no directory; a server with keep_commits makes it in its data directory as git/kept`,
-  );
 }
 
 /** Scripts are checked out of directories; jobs of other repositories are left to workers that have them. */

@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os';
 import { Command, Option } from 'commander';
+import { defaultPath } from '../../worker/script-environment.js';
 import { integer, named, repeated, seconds } from '../options.js';
 import type { WorkerOptions } from './run-worker.js';
 
@@ -23,10 +24,15 @@ export function workerCommand(): Command {
     .option('--grace <seconds>', 'time between SIGTERM and SIGKILL for a script', seconds(0, 3_600), 5)
     .option(
       '--log-limit <MiB>',
-      'most output of a script, which is killed if it writes more',
+      'most that a script may print; it is killed if it prints more',
       integer(1, 1_048_576),
       4_096,
     )
+    .option('--max-output-bytes <bytes>', 'most bytes of an output, in all its files', integer(0, 2 ** 50), 2 ** 40)
+    .option('--max-output-files <number>', 'most files of an output', integer(0, 1_000_000), 1_000_000)
+    .option('--min-free <MiB>', 'least free space to run jobs with', integer(0, 1_048_576), 64)
+    .option('--path <directories>', `the scripts' PATH (default: ${defaultPath})`)
+    .option('--env <name=value>', 'a variable that scripts get (repeatable)', named)
     .option('--pass-env <name>', 'a variable of this environment that scripts get too (repeatable)', repeated)
     .addOption(
       new Option('--log-level <level>', 'least severe log lines to write')

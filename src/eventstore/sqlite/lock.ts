@@ -1,5 +1,5 @@
-import Database from 'better-sqlite3';
 import { quote } from '../../domain/errors.js';
+import { tryLock } from '../../file-lock.js';
 import { StoreUnavailable } from '../port.js';
 
 /**
@@ -15,21 +15,17 @@ export function lockLog(path: string): () => void {
 }
 
 /**
- * Takes a file for this process alone, as `lockLog` does. `what` and `advice` are words for the message. The lock is SQLite's own
- * lock on an empty file beside it, since Node.js has no file locks.
+ * Takes a file for this process alone, as `lockLog` does. `what` and `advice` are words for the message. The lock is on an
+ * empty file beside it.
  */
 export function lockFile(path: string, what: string, advice: string): () => void {
-  let db: Database.Database | undefined;
+  let unlock: (() => void) | undefined;
   try {
-    db = new Database(`${path}.lock`, { timeout: 0 });
-    db.exec('BEGIN EXCLUSIVE');
+    unlock = tryLock(`${path}.lock`);
   } catch (error) {
-    db?.close();
-    const busy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY');
-    const why = busy
-      ? `${what} ${quote(path)} is in use by another Memoir server; ${advice}`
-      : `${what} ${quote(path)} cannot be locked by ${quote(`${path}.lock`)}: ${(error as Error).message}`;
+    const why = `${what} ${quote(path)} cannot be locked by ${quote(`${path}.lock`)}: ${(error as Error).message}`;
     throw new StoreUnavailable(why, error);
   }
-  return () => db.close();
+  if (unlock) return unlock;
+  throw new StoreUnavailable(`${what} ${quote(path)} is in use by another Memoir server; ${advice}`);
 }

@@ -17,9 +17,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { MemoirError } from '../../src/domain/errors.js';
-import { systemEdge } from '../../src/edge.js';
-import { openContentStore } from '../../src/worker/content-store.js';
+import { MemoirError } from '../../../src/domain/errors.js';
+import { systemEdge } from '../../../src/edge.js';
+import { openContentStore } from '../../../src/worker/store/content-store.js';
 
 type File = { readonly content: Uint8Array; readonly executable: boolean };
 
@@ -71,7 +71,7 @@ const tree = fc.dictionary(path, file, { maxKeys: 6 });
 test('the same files have the same address, in whatever order and at whatever time they were written', async (t) => {
   const base = scratch(t);
   const store = join(base, 'store');
-  const contents = await openContentStore(store, systemEdge);
+  const contents = await openContentStore(store, { edge: systemEdge });
   let run = 0;
   await fc.assert(
     fc.asyncProperty(tree, fc.infiniteStream(fc.nat()), async (files, order) => {
@@ -102,7 +102,7 @@ test('the same files have the same address, in whatever order and at whatever ti
 
 test('any difference in a name, a content or an executable bit is another address', async (t) => {
   const base = scratch(t);
-  const contents = await openContentStore(join(base, 'store'), systemEdge);
+  const contents = await openContentStore(join(base, 'store'), { edge: systemEdge });
   const content = Buffer.from('x');
   const variants: Record<string, File>[] = [
     { f: { content, executable: false } },
@@ -125,7 +125,7 @@ test('any difference in a name, a content or an executable bit is another addres
 test('symbolic links are kept as what they say, and never followed', async (t) => {
   const base = scratch(t);
   const store = join(base, 'store');
-  const contents = await openContentStore(store, systemEdge);
+  const contents = await openContentStore(store, { edge: systemEdge });
   writeFileSync(join(base, 'secret'), 'secret');
   const output = join(base, 'output');
   mkdirSync(output);
@@ -141,7 +141,7 @@ test('symbolic links are kept as what they say, and never followed', async (t) =
 
 test('what cannot be kept is refused by name: pipes, and names that are not UTF-8', async (t) => {
   const base = scratch(t);
-  const contents = await openContentStore(join(base, 'store'), systemEdge);
+  const contents = await openContentStore(join(base, 'store'), { edge: systemEdge });
   const output = join(base, 'output');
   mkdirSync(output);
   execFileSync('mkfifo', [join(output, 'pipe')]);
@@ -156,12 +156,12 @@ test('what cannot be kept is refused by name: pipes, and names that are not UTF-
 test('what a crash left behind is removed in time and never taken for content', async (t) => {
   const base = scratch(t);
   const store = join(base, 'store');
-  await openContentStore(store, systemEdge);
+  await openContentStore(store, { edge: systemEdge });
   const [old, fresh] = [join(store, 'tmp/old'), join(store, 'tmp/fresh')];
   for (const path of [old, fresh]) writeFileSync(path, 'half a blo');
   const now = systemEdge.now();
   utimesSync(old, now / 1_000 - 2 * 86_400, now / 1_000 - 2 * 86_400);
-  const contents = await openContentStore(store, systemEdge);
+  const contents = await openContentStore(store, { edge: systemEdge });
   t.false(existsSync(old));
   t.true(existsSync(fresh), 'another worker may be writing it');
   rmSync(fresh);
@@ -179,7 +179,7 @@ test('what a crash left behind is removed in time and never taken for content', 
 test('a content that is there already is not written again', async (t) => {
   const base = scratch(t);
   const store = join(base, 'store');
-  const contents = await openContentStore(store, systemEdge);
+  const contents = await openContentStore(store, { edge: systemEdge });
   writeFileSync(join(base, 'log'), 'log');
   const address = await contents.putFile(join(base, 'log'), 'log.txt');
   const before = statSync(blobPath(store, sha256('log'))).ino;
