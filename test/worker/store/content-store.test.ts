@@ -2,23 +2,31 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
+  closeSync,
   existsSync,
+  ftruncateSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
+import { emptyOutput } from '../../../src/domain/empty-output.js';
 import { MemoirError } from '../../../src/domain/errors.js';
 import { systemEdge } from '../../../src/edge.js';
+import { removeTree } from '../../../src/worker/remove-tree.js';
 import { openContentStore } from '../../../src/worker/store/content-store.js';
 
 type File = { readonly content: Uint8Array; readonly executable: boolean };
@@ -188,4 +196,151 @@ test('a content that is there already is not written again', async (t) => {
   const both = await Promise.all([1, 2, 3, 4].map(() => contents.putFile(join(base, 'log'), 'log.txt')));
   t.deepEqual(new Set(both), new Set([address]));
   checkStore(t, store);
+});
+
+test('a content with wrong bytes of the right length is replaced, and told', async (t) => {
+  const base = scratch(t);
+  const store = join(base, 'store');
+  const damaged: string[] = [];
+  const contents = await openContentStore(store, { edge: systemEdge, onDamage: (digest) => damaged.push(digest) });
+  write(join(base, 'output'), [['f', { content: Buffer.from('right'), executable: false }]], 1);
+  const blob = blobPath(store, sha256('right'));
+  mkdirSync(dirname(blob), { recursive: true });
+  writeFileSync(blob, 'wrong');
+  await contents.putDirectory(join(base, 'output'));
+  t.is(readFileSync(blob, 'utf8'), 'right');
+  t.deepEqual(damaged, [sha256('right')]);
+  checkStore(t, store);
+});
+
+test('the address of an output without files is the one that is known', async (t) => {
+  const base = scratch(t);
+  mkdirSync(join(base, 'output'));
+  const contents = await openContentStore(join(base, 'store'), { edge: systemEdge });
+  t.is(await contents.putDirectory(join(base, 'output')), emptyOutput);
+});
+
+test('holes stay holes, and the content is the same', async (t) => {
+  const base = scratch(t);
+  const store = join(base, 'store');
+  const contents = await openContentStore(store, { edge: systemEdge });
+  const output = join(base, 'output');
+  mkdirSync(output);
+  const length = 64 * 1024 ** 2;
+  const sparse = openSync(join(output, 'sparse'), 'w');
+  writeSync(sparse, 'a', 5_000);
+  writeSync(sparse, 'b', 20 * 1024 ** 2 + 3);
+  ftruncateSync(sparse, length);
+  closeSync(sparse);
+  const expected = readFileSync(join(output, 'sparse'));
+  await contents.putDirectory(output);
+  const stored = blobPath(store, sha256(expected));
+  t.is(statSync(stored).size, length);
+  t.true(readFileSync(stored).equals(expected));
+  const kept = statSync(stored).blocks * 512;
+  t.true(kept <= 256 * 1024, `${kept} bytes on the disk`);
+});
+
+test('any content comes through with its zeros where they were', async (t) => {
+  const base = scratch(t);
+  const store = join(base, 'store');
+  const contents = await openContentStore(store, { edge: systemEdge });
+  const part = fc.record({ zero: fc.boolean(), length: fc.nat({ max: 9_000 }) });
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(part, { maxLength: 8 }), async (parts) => {
+      const bytes = Buffer.concat(parts.map(({ zero, length }) => Buffer.alloc(length, zero ? 0 : 7)));
+      const file = join(base, `f${run++}`);
+      writeFileSync(file, bytes);
+      await contents.putFile(file, 'f');
+      t.true(readFileSync(blobPath(store, sha256(bytes))).equals(bytes));
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('an output beyond its limits is refused before a byte of it is written', async (t) => {
+  const base = scratch(t);
+  const store = join(base, 'store');
+  const contents = await openContentStore(store, { edge: systemEdge });
+  const output = join(base, 'output');
+  write(output, [['a', { content: Buffer.alloc(10, 1), executable: false }]], 1);
+  truncateSync(join(output, 'a'), 11);
+  const refused = { instanceOf: MemoirError, message: /more than 10 bytes/ };
+  await t.throwsAsync(contents.putDirectory(output, { limits: { bytes: 10, files: 9 } }), refused);
+  symlinkSync('a', join(output, 'b'));
+  const many = { instanceOf: MemoirError, message: /more than 1 files/ };
+  await t.throwsAsync(contents.putDirectory(output, { limits: { bytes: 11, files: 1 } }), many);
+  t.deepEqual(readdirSync(join(store, 'sha256')), []);
+  await contents.putDirectory(output, { limits: { bytes: 11, files: 2 } });
+  checkStore(t, store);
+});
+
+/** The paths of a manifest with what their links say, or what their files hold. */
+function listed(store: string, address: string): Record<string, string> {
+  const { files } = JSON.parse(readFileSync(blobPath(store, address.slice(7)), 'utf8'));
+  return Object.fromEntries(
+    files.map(({ path, symlink, sha256 }: { path: string; symlink?: string; sha256: string }) => [
+      path,
+      symlink === undefined ? readFileSync(blobPath(store, sha256), 'utf8') : `-> ${symlink}`,
+    ]),
+  );
+}
+
+test('links of an output last: within it they are relative, elsewhere in the run they are followed', async (t) => {
+  const base = realpathSync(scratch(t));
+  const store = join(base, 'store');
+  const contents = await openContentStore(store, { edge: systemEdge });
+  const worker = join(base, 'worker');
+  const run = join(worker, '1');
+  const output = join(run, 'output');
+  for (const path of [join(output, 'd'), join(run, 'tmp/deep/er'), join(run, 'tree'), join(worker, '2')]) {
+    mkdirSync(path, { recursive: true });
+  }
+  writeFileSync(join(output, 'd/file'), 'in output');
+  writeFileSync(join(run, 'tmp/x'), 'in tmp');
+  writeFileSync(join(run, 'tree/y'), 'in tree');
+  writeFileSync(join(run, 'tmp/deep/z'), 'deep');
+  symlinkSync('../z', join(run, 'tmp/deep/er/up'));
+  symlinkSync(join(run, 'tmp/deep'), join(run, 'tmp/deep/er/round'));
+  const links: [path: string, target: string, stored: Record<string, string>][] = [
+    ['plain', 'd/file', { plain: '-> d/file' }],
+    ['dangling', 'd/none', { dangling: '-> d/none' }],
+    ['d/absolute', join(output, 'd/file'), { 'd/absolute': '-> file' }],
+    ['d/top', output, { 'd/top': '-> ..' }],
+    ['gone', join(output, 'none'), { gone: '-> none' }],
+    ['around', '../output/d/file', { around: '-> d/file' }],
+    ['tmp', '../tmp/x', { tmp: 'in tmp' }],
+    ['tree', join(run, 'tree/y'), { tree: 'in tree' }],
+    ['deep', '../tmp/deep', { 'deep/z': 'deep', 'deep/er/up': '-> ../z', 'deep/er/round': '-> ..' }],
+    ['machine', '/usr/bin/env', { machine: '-> /usr/bin/env' }],
+    ['nowhere', '/no/such/file', { nowhere: '-> /no/such/file' }],
+  ];
+  const options = { run: { run, worker } };
+  const expected: Record<string, string> = { 'd/file': 'in output' };
+  for (const [path, target, stored] of links) {
+    symlinkSync(target, join(output, path));
+    Object.assign(expected, stored);
+  }
+  t.deepEqual(listed(store, await contents.putDirectory(output, options)), expected);
+  for (const target of ['../tmp/none', join(run, 'tmp/none'), '../../../nothing', run, '..', join(worker, '2')]) {
+    symlinkSync(target, join(output, 'bad'));
+    const error = await t.throwsAsync(contents.putDirectory(output, options), { instanceOf: MemoirError });
+    t.is((error as MemoirError).reason, 'UNSTORABLE_OUTPUT', target);
+    t.true(error?.message.includes('"bad"'), error?.message);
+    rmSync(join(output, 'bad'));
+  }
+});
+
+test('a path that is too long to be unpacked everywhere is refused by name, and can be removed', async (t) => {
+  const base = scratch(t);
+  const contents = await openContentStore(join(base, 'store'), { edge: systemEdge });
+  const output = join(base, 'output');
+  mkdirSync(output);
+  // No path can name the innermost: each directory is entered from the one before.
+  const deeper = 'n=$(printf "%0200d" 0); i=0; while [ $i -lt 30 ]; do mkdir $n; cd -P $n; i=$((i+1)); done; chmod 0 .';
+  execFileSync('sh', ['-c', deeper], { cwd: output });
+  await t.throwsAsync(contents.putDirectory(output), { instanceOf: MemoirError, message: /^"0+…?"? ?.*3072 bytes/s });
+  await removeTree(output);
+  t.false(existsSync(output));
 });
