@@ -20,6 +20,8 @@ export const exitCodes = {
   unavailable: 6,
   /** What was checked is not what was recorded or signed. */
   damaged: 7,
+  /** Nothing was found wrong, but nothing was proved either. */
+  unproved: 8,
   /** A mistake in Memoir. */
   internal: 70,
 } as const;
@@ -35,6 +37,7 @@ Exit codes:
   5   permission denied
   6   the server cannot be reached or cannot answer now
   7   what was checked is not what was recorded or signed
+  8   nothing was found wrong, but nothing is proved either
   70  internal error`;
 
 /** The exit code that tells of an error. */

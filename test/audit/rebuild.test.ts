@@ -1,10 +1,11 @@
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import Database from 'better-sqlite3';
 import { startMemoir } from '../../demo/program.js';
 import { auditRebuild, type RebuildDifference } from '../../src/audit/audit-rebuild.js';
+import { exitCodes } from '../../src/cli/exit-code.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { makeProject } from '../support/project.js';
 import { find } from '../support/runs.js';
@@ -65,7 +66,7 @@ test.serial('while a server runs and takes calls, its files are what the log giv
   await busy;
   t.deepEqual(differences, []);
   t.deepEqual(
-    files.map(({ differences: count, rows, position }) => [count, rows > 30, position > 100]),
+    files.map((file) => 'rows' in file && [file.differences, file.rows > 30, file.position > 100]),
     [
       [0, true, true],
       [0, true, true],
@@ -97,7 +98,7 @@ test.serial('a row that was altered, taken out or put in is named', async (t) =>
   );
   t.is(differences[0]?.columns.output?.found, 'sha256:forged');
   t.deepEqual(
-    files.map((file) => file.differences),
+    files.map((file) => 'rows' in file && file.differences),
     [4, 0],
   );
 });
@@ -123,7 +124,7 @@ test.serial('the history is compared too, and memoir audit rebuild says so with 
   db.exec("UPDATE job SET description = 'another' WHERE position = (SELECT min(position) FROM job)");
   db.close();
   const wrong = startMemoir(['audit', 'rebuild', '--data-dir', data_dir, '--json']);
-  t.is(await wrong.ended(), 1, wrong.errors());
+  t.is(await wrong.ended(), exitCodes.damaged, wrong.errors());
   const [first] = wrong.output().split('\n');
   t.like(JSON.parse(first ?? ''), {
     table: 'job',
@@ -141,3 +142,42 @@ test.serial('files of another version or that are not there are refused, not com
     message: /nowhere\.sqlite" does not exist/,
   });
 });
+
+test.serial(
+  'files that a power cut emptied, cut short or mixed up are findings, each beside what is said of the other',
+  async (t) => {
+    const live = join(directory, 'whole');
+    cpSync(data_dir, live, { recursive: true });
+    const damages: [file: string, spoil: (path: string) => void, why: RegExp][] = [
+      ['read-model.sqlite', (path) => truncateSync(path, 0), /it is empty/],
+      ['history.sqlite', (path) => truncateSync(path, 0), /it is empty/],
+      ['read-model.sqlite', (path) => truncateSync(path, 4_096 * 3), /malformed|no table|short read|I\/O/],
+      ['history.sqlite', (path) => writeFileSync(path, 'Dear diary, '.repeat(1_000)), /not a database/],
+      ['read-model.sqlite', (path) => writeFileSync(path, Buffer.alloc(8_192)), /not a database|no table/],
+      [
+        'read-model.sqlite',
+        (path) => {
+          const db = new Database(path);
+          db.exec('DROP TABLE queued');
+          db.close();
+        },
+        /no such table: queued/,
+      ],
+    ];
+    for (const [n, [file, spoil, why]] of damages.entries()) {
+      const spoilt = join(directory, `spoilt-${n}`);
+      cpSync(live, spoilt, { recursive: true });
+      for (const suffix of ['-wal', '-shm']) rmSync(join(spoilt, file + suffix), { force: true });
+      spoil(join(spoilt, file));
+      const { files } = await compared(join(spoilt, 'read-model.sqlite'), join(spoilt, 'history.sqlite'));
+      const [damaged, whole] = [files.filter((one) => 'damage' in one), files.filter((one) => 'rows' in one)];
+      t.deepEqual([damaged.length, whole.length], [1, 1], `${n}`);
+      t.true(damaged[0]?.file.endsWith(file));
+      t.regex((damaged[0] as { damage: string }).damage, why);
+    }
+    const told = startMemoir(['audit', 'rebuild', '--data-dir', join(directory, 'spoilt-0')]);
+    t.is(await told.ended(), exitCodes.damaged, told.errors());
+    t.regex(told.output(), /^DAMAGED: \S+read-model\.sqlite cannot be compared: it is empty/);
+    t.regex(told.output(), /history\.sqlite at position \d+: \d+ rows, 0 differ/);
+  },
+);

@@ -20,7 +20,8 @@ export function auditVerifyCommand(): Command {
   return withKeys(ofStore(command))
     .addHelpText(
       'after',
-      '\nWithout --key the key in the data directory is trusted, which proves nothing against whoever could take it.',
+      '\nWithout --key the key in the data directory is trusted, which proves nothing against whoever could take it.' +
+        '\nExit code 7: damage. Exit code 8: no checkpoint by a trusted key is of this log, so that nothing is proved.',
     )
     .action(async (options: VerifyOptions) => {
       const { runVerify } = await import('./run-verify.js');

@@ -11,7 +11,8 @@ import { progress, withAuditedStore } from './audited-store.js';
 const mostPrinted = 100;
 
 /**
- * Compares a server's files with what its log gives, and prints the first rows that differ. The exit code is 1 if any does.
+ * Compares a server's files with what its log gives, and prints the first rows that differ. The exit code tells if any does,
+ * or if a file is damaged.
  * @throws MemoirError as `withAuditedStore` and `auditRebuild`
  */
 export async function runAuditRebuild(options: AuditOptions): Promise<void> {
@@ -32,10 +33,18 @@ export async function runAuditRebuild(options: AuditOptions): Promise<void> {
       onProgress: (file, stage, position, end) => tell(() => `${stage} ${file}: at position ${position} of ${end}`),
     });
     if (printed > mostPrinted) note(`and ${printed - mostPrinted} more differences`);
-    for (const { file, position, rows, differences } of compared) {
+    for (const one of compared) {
+      if ('damage' in one) {
+        const { file, damage } = one;
+        const what = `DAMAGED: ${file} cannot be compared: ${printable(damage)}; the next start of the server makes it anew`;
+        await printLine(options.json ? JSON.stringify({ damaged: { file, damage } }) : what);
+        process.exitCode = exitCodes.damaged;
+        continue;
+      }
+      const { file, position, rows, differences } = one;
       const text = `${file} at position ${position}: ${rows} rows, ${differences} differ from what the log gives`;
       await printLine(options.json ? JSON.stringify({ compared: { file, position, rows, differences } }) : text);
-      if (differences > 0) process.exitCode = exitCodes.jobFailed;
+      if (differences > 0) process.exitCode = exitCodes.damaged;
     }
   });
 }

@@ -34,7 +34,8 @@ export type VerifyOptions = StoreOptions &
   };
 
 /**
- * Verifies a log by the checkpoints that were kept and those in it, and prints what was found. The exit code tells of damage.
+ * Verifies a log by the checkpoints that were kept and those in it, and prints what was found. The exit code tells of damage, and
+ * of a log of which nothing is proved.
  * @throws MemoirError INVALID_ARGUMENT if a checkpoint, a key or the store is none; DATA_LOSS if a checkpoint is forged, or the log
  * cannot be read at all
  */
@@ -58,6 +59,7 @@ export async function runVerify(options: VerifyOptions): Promise<void> {
         line.stop();
         await printLine(options.json ? verifiedJson(found) : verifiedText(found));
         if (found.damage.length > 0) process.exitCode = exitCodes.damaged;
+        else if (found.provenEvents === 0) process.exitCode = exitCodes.unproved;
       } catch (error) {
         throw store ? unreadable(error, store.url) : error;
       } finally {
