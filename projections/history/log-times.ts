@@ -1,68 +1,147 @@
 import type Database from 'better-sqlite3';
+import { steadyTimes, witnesses } from '../../src/domain/log-time.js';
 import { type Position, start } from '../../src/eventstore/port.js';
 import type { Projection } from '../running/projection.js';
 
-/** Events between two rows. */
-const stride = 256;
+/** Events in a row. */
+const width = 256;
+
+/** How many rows after one its times depend on. */
+const after = witnesses / width;
 
 /**
- * When the log was recorded: after every 256th event its position and the latest time of any event up to it, in milliseconds since
- * 1970-01-01T00:00Z. That time never goes back, as that of the events may where a clock was set. `log_time_tail` has the same of the
- * events so far, and how many they are.
+ * When the log was recorded: in rows of 256 events their positions and recorded times, in milliseconds since 1970-01-01T00:00Z, and once
+ * no later event changes it, `latest`: when the log came to the last of them, as `steadyTimes` has it. That never goes back.
  */
 export const logTimes: Projection = {
   name: 'log-times',
-  version: 1,
-  tables: ['log_time', 'log_time_tail'],
+  version: 2,
+  tables: ['log_time'],
   schema: `
     CREATE TABLE log_time (
-      position INTEGER PRIMARY KEY,
-      latest INTEGER NOT NULL
+      tile INTEGER PRIMARY KEY,
+      first INTEGER NOT NULL,
+      positions BLOB NOT NULL,
+      times BLOB NOT NULL,
+      latest INTEGER
     ) STRICT;
-    CREATE INDEX log_time_latest ON log_time (latest, position);
-    CREATE TABLE log_time_tail (
-      events INTEGER NOT NULL,
-      latest INTEGER NOT NULL
-    ) STRICT;
-    INSERT INTO log_time_tail (events, latest) VALUES (0, ${Number.MIN_SAFE_INTEGER});
+    CREATE INDEX log_time_first ON log_time (first);
+    CREATE INDEX log_time_latest ON log_time (latest, tile);
   `,
   prepareBatch(db) {
-    const tail = db.prepare('SELECT events, latest FROM log_time_tail');
-    const insert = db.prepare('INSERT INTO log_time (position, latest) VALUES (?, ?)');
-    const save = db.prepare('UPDATE log_time_tail SET events = ?, latest = ?');
+    const put = db.prepare('INSERT OR REPLACE INTO log_time (tile, first, positions, times) VALUES (?, ?, ?, ?)');
+    const settle = db.prepare('UPDATE log_time SET latest = ? WHERE tile = ?');
+    const rows = tiles(db);
+
+    /** Sets `latest` of a row that no later event changes any more. */
+    function settleTile(tile: number): void {
+      const { times } = rows.section(tile, tile + after);
+      settle.run(steadyTimes(times, width, rows.latest(tile - 1)).at(-1), tile);
+    }
+
     return (recordedEvents) => {
-      let { events, latest } = tail.get() as Tail;
+      let { tile, positions, times } = rows.last();
+      const save = () => put.run(tile, positions[0], bytesOf(positions), bytesOf(times));
       for (const { position, recordedAt } of recordedEvents) {
-        events++;
-        latest = Math.max(latest, recordedAt);
-        if (events % stride === 0) insert.run(position, latest);
+        if (times.length === width) [tile, positions, times] = [tile + 1, [], []];
+        positions.push(position);
+        times.push(recordedAt);
+        if (times.length < width) continue;
+        save();
+        if (tile >= after) settleTile(tile - after);
       }
-      save.run(events, latest);
+      if (times.length < width) save();
     };
   },
 };
 
-type Tail = { readonly events: number; readonly latest: number };
+/** A section of the log: positions of events and the times that were recorded with them. */
+type Section = { readonly positions: number[]; readonly times: number[] };
+
+type TileRow = { readonly tile: number; readonly positions: Buffer; readonly times: Buffer };
+
+const bytesOf = (numbers: readonly number[]) => Buffer.from(Float64Array.from(numbers).buffer);
+
+/** The numbers that bytes hold, which may stand anywhere in memory. */
+const numbersOf = (bytes: Buffer) => [...new Float64Array(new Uint8Array(bytes).buffer)];
+
+function tiles(db: Database.Database) {
+  const between = db.prepare('SELECT tile, positions, times FROM log_time WHERE tile BETWEEN ? AND ? ORDER BY tile');
+  const last = db.prepare('SELECT tile, positions, times FROM log_time ORDER BY tile DESC LIMIT 1');
+  const latest = db.prepare('SELECT latest FROM log_time WHERE tile = ?').pluck();
+  return {
+    /** The events of some rows, those of the last one included. */
+    section(first: number, final: number): Section {
+      const found = between.all(first, final) as TileRow[];
+      return {
+        positions: found.flatMap(({ positions }) => numbersOf(positions)),
+        times: found.flatMap(({ times }) => numbersOf(times)),
+      };
+    },
+    /** The last row; an empty one if there is none. */
+    last(): Section & { readonly tile: number } {
+      const row = last.get() as TileRow | undefined;
+      return row
+        ? { tile: row.tile, positions: numbersOf(row.positions), times: numbersOf(row.times) }
+        : { tile: 0, positions: [], times: [] };
+    },
+    /** When the log came to the last event of a row that later events do not change; the least number if there is none. */
+    latest: (tile: number) => (latest.get(tile) as number | null | undefined) ?? Number.MIN_SAFE_INTEGER,
+  };
+}
 
 /** Reads of the times. */
 export function logTimeQueries(db: Database.Database) {
-  const before = db
-    .prepare('SELECT position FROM log_time WHERE latest < ? ORDER BY latest DESC, position DESC LIMIT 1')
+  const settledBefore = db
+    .prepare('SELECT tile FROM log_time WHERE latest < ? AND tile < ? ORDER BY latest DESC, tile DESC LIMIT 1')
     .pluck();
-  const upTo = db.prepare('SELECT latest FROM log_time WHERE position <= ? ORDER BY position DESC LIMIT 1').pluck();
-  const tail = db.prepare('SELECT events, latest FROM log_time_tail');
+  const tileOf = db.prepare('SELECT tile FROM log_time WHERE first <= ? ORDER BY first DESC LIMIT 1').pluck();
+  const rows = tiles(db);
+
+  /** Rows from the first one on, before `end`, to whose last event the log came at `time` or later, with the times as known at `now`. */
+  function* timesFrom(time: number, end: number, now: number): Generator<Section> {
+    const settled = (settledBefore.get(time, end) as number | undefined) ?? -1;
+    let floor = rows.latest(settled);
+    for (let tile = settled + 1; ; tile++) {
+      const { positions, times: recorded } = rows.section(tile, tile + after);
+      const times = steadyTimes(recorded, Math.min(width, recorded.length), floor, now);
+      yield { positions: positions.slice(0, width), times };
+      if (times.length < width) return;
+      floor = times.at(-1) as number;
+    }
+  }
+
   return {
     /**
-     * A position up to which every event was recorded before a time, in milliseconds since 1970-01-01T00:00Z; fewer than 256 events
-     * after it, or after the position of the read model, the first one follows that was not.
+     * Position of the last event before the first one to which the log came at a time or later, in milliseconds since
+     * 1970-01-01T00:00Z, as `steadyTimes` has it; `now` is the present, and the time is not after it.
      */
-    before: (time: number): Position => (before.get(time) as Position | undefined) ?? start,
-    /**
-     * About when the log came to a position, in milliseconds since 1970-01-01T00:00Z: the latest time of events up to it, less those
-     * of the last 256; 0 near the beginning.
-     */
-    latest: (position: Position) => (upTo.get(position) as number | undefined) ?? 0,
-    /** How many events there are up to the position of the read model. */
-    events: () => (tail.get() as Tail).events,
+    before: db.transaction((time: number, now: number): Position => {
+      const settled = (settledBefore.get(time, Number.MAX_SAFE_INTEGER) as number | undefined) ?? -1;
+      let found = rows.section(settled, settled).positions.at(-1) ?? start;
+      // More than one row only where times after now are passed over, which the rows have as they were recorded.
+      for (const { positions, times } of timesFrom(time, Number.MAX_SAFE_INTEGER, now)) {
+        const index = times.findIndex((one) => one >= time);
+        found = positions[(index < 0 ? times.length : index) - 1] ?? found;
+        if (index >= 0) break;
+      }
+      return found;
+    }),
+    /** When the log came to a position, in milliseconds since 1970-01-01T00:00Z, as known at `now`; 0 before its first event. */
+    at: db.transaction((position: Position, now: number): number => {
+      let found = 0;
+      const tile = (tileOf.get(position) as number | undefined) ?? 0;
+      for (const { positions, times } of timesFrom(now + 1, tile, now)) {
+        const behind = positions.findIndex((one) => one > position);
+        found = times[(behind < 0 ? times.length : behind) - 1] ?? found;
+        if (behind >= 0) break;
+      }
+      return Math.max(0, found);
+    }),
+    /** How many events there are up to the position of the history. */
+    events(): number {
+      const { tile, times } = rows.last();
+      return tile * width + times.length;
+    },
   };
 }

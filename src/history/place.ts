@@ -1,5 +1,6 @@
 import type { HistoryModel } from '../../projections/history/history-model.js';
 import { invalid, quote } from '../domain/errors.js';
+import type { Edge } from '../edge.js';
 import { type EventLog, type Position, start } from '../eventstore/port.js';
 import { positionBefore } from './position-before.js';
 
@@ -26,7 +27,7 @@ const atStart: Place = { position: start, eventId: '' };
  * @throws MemoirError INVALID_ARGUMENT if it is not a place of this log; UNAVAILABLE as `positionBefore`
  */
 export async function placeOf(
-  context: { readonly store: EventLog; readonly history: HistoryModel },
+  context: { readonly store: EventLog; readonly history: HistoryModel; readonly edge: Edge },
   beginning: Beginning,
 ): Promise<Place> {
   const { store } = context;

@@ -1,22 +1,18 @@
 import type { HistoryModel } from '../../projections/history/history-model.js';
+import type { Edge } from '../edge.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import { upToDate } from './up-to-date.js';
 
 /**
- * Position of the last event before the first one that was recorded at or after a time, in milliseconds since 1970-01-01T00:00Z.
- * Where a clock was set back, events after it may have been recorded before the time too.
+ * Position of the last event before the first one to which the log came at a time or later, in milliseconds since
+ * 1970-01-01T00:00Z. When the log came to an event is told by `steadyTimes`: single wrong times do not count.
  * @throws MemoirError UNAVAILABLE as `upToDate`
  */
 export async function positionBefore(
-  context: { readonly store: EventLog; readonly history: HistoryModel },
+  context: { readonly store: Pick<EventLog, 'end'>; readonly history: HistoryModel; readonly edge: Edge },
   time: number,
 ): Promise<Position> {
-  const { store, history } = context;
-  await upToDate(history, history.progress().end);
-  let position = history.times.before(time);
-  for await (const recorded of store.readAll(position)) {
-    if (recorded.recordedAt >= time) break;
-    position = recorded.position;
-  }
-  return position;
+  const { store, history, edge } = context;
+  await upToDate(history, await store.end());
+  return history.times.before(time, edge.now());
 }

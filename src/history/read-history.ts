@@ -27,7 +27,7 @@ export type HistoryQuery = {
 /** Positions that are looked up at once. */
 const pageSize = 256;
 
-type Context = Pick<JobsContext, 'store' | 'readModel' | 'history'>;
+type Context = Pick<JobsContext, 'store' | 'readModel' | 'history' | 'edge'>;
 
 /** The section of the log after `after`, up to `last`. */
 type Section = { readonly after: Position; readonly last: Position };

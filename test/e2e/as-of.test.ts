@@ -6,6 +6,7 @@ import { AsOfSchema } from '../../gen/memoir/jobs/v1/as_of_pb.js';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { ExplainReuseResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { systemEdge } from '../../src/edge.js';
 import { makeProject } from '../support/project.js';
 import { refused } from '../support/refused.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
@@ -253,4 +254,27 @@ test.serial('explaining the past records nothing', async (t) => {
   const end = await server.end();
   await ada.jobs.explainReuse({ request: { ...base, scriptParameters: { n: 1 } }, asOf: at(end) });
   t.is(await server.end(), end);
+});
+
+test('a clock that was ten years ahead for one event hides nothing of what came after it', async (t) => {
+  let ahead = 0;
+  const edge = { ...systemEdge, now: () => Date.now() + ahead };
+  const jumpy = await startTestServer({ repositories: { project: project.repository.path }, edge });
+  t.teardown(() => jumpy.dispose());
+  const eve = jumpy.as('eve');
+  let consistencyToken = '';
+  let uuid = '';
+  for (let n = 0; n < 12; n++) {
+    ahead = n === 0 || n === 4 || n === 11 ? 10 * 365 * 86_400_000 : 0;
+    const made = await request(eve, { scriptParameters: { n } });
+    consistencyToken = made.consistencyToken;
+    if (n === 6) uuid = uuidOf(made);
+    ahead = 0;
+  }
+  await delay(2);
+  const list = async (asOf: ReturnType<typeof before>) =>
+    (await eve.jobs.listJobs({ asOf, consistencyToken })).jobs.length;
+  t.is(await list(before(Date.now())), 12);
+  t.is((await eve.jobs.getJob({ uuid, asOf: before(Date.now()) })).job?.uuid, uuid);
+  t.is(await list(before(Date.now() - 3_600_000)), 0);
 });

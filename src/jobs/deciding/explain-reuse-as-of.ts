@@ -17,10 +17,10 @@ export type ExplainReuseAsOf = (
 
 /** Makes it. */
 export function pastExplainer(context: JobsContext, exclusionsAsOf: ExclusionsAsOf): ExplainReuseAsOf {
-  const { history, store } = context;
+  const { history, edge } = context;
   return async (position, caller, request, maxCandidates) => {
     const reads = history.at(position);
-    const time = (await store.eventAt(position))?.recordedAt ?? history.times.latest(position);
+    const time = history.times.at(position, edge.now());
     const then = contextAsOf(context, { position, time, reads });
     const rules = await exclusionsAsOf(reads, position);
     return explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);

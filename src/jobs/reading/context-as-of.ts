@@ -7,7 +7,7 @@ import type { DecidingContext } from '../context.js';
 /** A moment of the log, and how to read what was there then. */
 export type Moment = {
   readonly position: Position;
-  /** When its event was recorded, in milliseconds since 1970-01-01T00:00Z. */
+  /** When the log came to its event, in milliseconds since 1970-01-01T00:00Z. */
   readonly time: number;
   readonly reads: PastReads;
 };
