@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { fileKind } from '../file-kind.js';
 import type { HistoryLog } from '../graph/history.js';
+import { errno } from '../problem.js';
 import type { MirrorThreadData, MirrorThreadMessage } from './mirror-protocol.js';
 
 /** A copy of a remote repository. */
@@ -50,7 +51,12 @@ export function createMirror(
 
   async function fetchOnce(): Promise<void> {
     const begun = monotonic();
-    mkdirSync(directory, { recursive: true });
+    try {
+      mkdirSync(directory, { recursive: true });
+    } catch (error) {
+      log.warn({ repository: name, problem: String(error) }, 'mirror not fetched');
+      throw unavailable(`its mirror cannot be written: ${errno(error)}`);
+    }
     const started = new Worker(new URL('./mirror-thread.js', import.meta.url), { workerData: data });
     thread = started;
     let timer: NodeJS.Timeout | undefined;

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -8,7 +9,7 @@ import type { HistoryLog } from '../../../src/git/graph/history.js';
 import type { RemoteOptions } from '../../../src/git/mirror/open-remote.js';
 import { openRepositories, type RepositoriesOptions } from '../../../src/git/repositories.js';
 import { type GitHttpServer, serveGit } from '../../support/git-http-server.js';
-import { makeRepository, type TestRepository } from '../../support/git-repository.js';
+import { gitEnvironment, makeRepository, type TestRepository } from '../../support/git-repository.js';
 
 type Setup = {
   origin: TestRepository;
@@ -95,6 +96,97 @@ test('resolves and ranges over a remote repository, and sees what moved, came an
       'UNRESOLVABLE_REFSPEC',
     );
   }
+});
+
+/** Where the mirror of the only repository is served from. */
+function servedIn(directory: string): string {
+  const [own = ''] = readdirSync(directory);
+  return join(directory, own, 'served.git');
+}
+
+/** Every ref of a repository, by the git program. */
+function refsOf(repository: TestRepository): Record<string, string> {
+  const lines = repository.git('for-each-ref', '--format=%(refname) %(objectname)').split('\n');
+  return Object.fromEntries(lines.filter((line) => line !== '').map((line) => line.split(' ') as [string, string]));
+}
+
+test('names that were directories of names become names, and the other way, as after git fetch --prune', async (t) => {
+  const setup = await setUp(t);
+  const { origin, directory } = setup;
+  const clone = makeRepository({ bare: true });
+  t.teardown(clone.dispose);
+  const repositories = await open(t, setup);
+  const steps: readonly (readonly string[])[] = [
+    ['refs/heads/topic/a', 'refs/tags/v/1', 'refs/heads/deep/er/x'],
+    ['refs/heads/topic', 'refs/tags/v', 'refs/heads/deep'],
+    ['refs/heads/topic/b/c', 'refs/tags/v/2/3', 'refs/heads/deep/er/x'],
+    [],
+  ];
+  let before: readonly string[] = [];
+  for (const names of steps) {
+    for (const name of before) origin.git('update-ref', '-d', name);
+    origin.commit({ file: names.join() });
+    for (const name of names) origin.git('update-ref', name, 'HEAD');
+    before = names;
+    clone.git(
+      'fetch',
+      '--quiet',
+      '--prune',
+      '--prune-tags',
+      origin.path,
+      '+refs/heads/*:refs/heads/*',
+      '+refs/tags/*:refs/tags/*',
+    );
+    await repositories.resolve('r', 'HEAD');
+    const served = execFileSync(
+      'git',
+      ['--git-dir', servedIn(directory), 'for-each-ref', '--format=%(refname) %(objectname)'],
+      {
+        encoding: 'utf8',
+        env: gitEnvironment(),
+      },
+    );
+    const expected = Object.entries(refsOf(clone)).map(([name, id]) => `${name} ${id}`);
+    t.deepEqual(served.trim().split('\n'), expected);
+    for (const name of names)
+      t.is(await repositories.resolve('r', name), origin.git('rev-parse', `${name}^{commit}`), name);
+  }
+});
+
+test('where HEAD of the remote names no branch, only HEAD cannot be resolved; a detached HEAD can', async (t) => {
+  const setup = await setUp(t);
+  const { origin, commits } = setup;
+  const repositories = await open(t, setup);
+  origin.git('branch', 'side', 'main~1');
+  origin.git('symbolic-ref', 'HEAD', 'refs/heads/gone');
+  for (let round = 0; round < 2; round++) {
+    t.is(await repositories.resolve('r', 'main'), commits[1]);
+    t.is(await repositories.resolve('r', 'side'), commits[0]);
+    t.is(await repositories.resolve('r', 'v1'), commits[0]);
+    for (const text of ['HEAD', '@', '@~1']) {
+      const error = await t.throwsAsync(repositories.resolve('r', text), { instanceOf: MemoirError });
+      t.is(error?.reason, 'UNRESOLVABLE_REFSPEC', error?.message);
+    }
+    // A branch of any name makes no HEAD of it.
+    origin.git('branch', '--force', 'unborn', 'main');
+  }
+  const lonely = origin.git('commit-tree', '-m', 'lonely', 'main^{tree}');
+  origin.git('update-ref', '--no-deref', 'HEAD', lonely);
+  t.is(await repositories.resolve('r', 'HEAD'), lonely);
+  origin.git('symbolic-ref', 'HEAD', 'refs/heads/side');
+  t.is(await repositories.resolve('r', '@'), commits[0]);
+});
+
+test('a mirror that cannot be written says so without a path of this machine', async (t) => {
+  const setup = await setUp(t);
+  const { directory } = setup;
+  const repositories = await open(t, setup);
+  await repositories.resolve('r', 'main');
+  const fetched = join(dirname(servedIn(directory)), 'fetched.git');
+  rmSync(join(fetched, 'refs'), { recursive: true });
+  writeFileSync(join(fetched, 'refs'), 'a file where a directory is needed');
+  const message = await unavailable(t, repositories.resolve('r', 'main'));
+  t.false(message.includes(directory), message);
 });
 
 test('many callers share one fetch, and what is fresh is not fetched again; a known hash needs no fetch', async (t) => {
