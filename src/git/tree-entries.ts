@@ -9,16 +9,30 @@ export type TreeEntry = {
   readonly oid: string;
 };
 
-/** Modes as git writes them and as old versions wrote them. */
-const kinds: Readonly<Record<string, TreeEntry['kind']>> = {
-  '40000': 'tree',
-  '040000': 'tree',
-  '100644': 'file',
-  '100664': 'file',
-  '100755': 'executable',
-  '120000': 'symlink',
-  '160000': 'submodule',
-};
+/** Type bits of a mode (inode(7)). */
+const typeBits = 0o170000;
+
+/**
+ * What git makes of a mode in a tree, whoever wrote it (`canon_mode` of its tree walk): octal digits, leading zeros or not, of which
+ * the type counts, and of a regular file whether its owner may execute it. What has none of the four types is no mode here; git
+ * takes it for a submodule.
+ */
+function kindOf(mode: string): TreeEntry['kind'] | undefined {
+  if (!/^[0-7]{1,11}$/.test(mode)) return undefined;
+  const bits = Number.parseInt(mode, 8);
+  switch (bits & typeBits) {
+    case 0o100000:
+      return (bits & 0o100) === 0 ? 'file' : 'executable';
+    case 0o120000:
+      return 'symlink';
+    case 0o040000:
+      return 'tree';
+    case 0o160000:
+      return 'submodule';
+    default:
+      return undefined;
+  }
+}
 
 /**
  * The entries of a tree object, whose names are safe to create in a directory. `where` names the tree in errors.
@@ -34,7 +48,7 @@ export function treeEntries(content: Uint8Array, oidBytes: number, where: string
     const nul = space < 0 ? -1 : bytes.indexOf(0, space + 1);
     if (nul < 0 || nul + 1 + oidBytes > bytes.length) throw malformed(where, `it ends within an entry at byte ${at}`);
     const mode = bytes.toString('latin1', at, space);
-    const kind = Object.hasOwn(kinds, mode) ? kinds[mode] : undefined;
+    const kind = kindOf(mode);
     const name = bytes.subarray(space + 1, nul);
     if (!kind) throw malformed(where, `${quote(name.toString())} has the unknown mode ${quote(mode, 12)}`);
     const key = name.toString('latin1');

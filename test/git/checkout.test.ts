@@ -129,6 +129,33 @@ test('a submodule is an empty directory, and old modes of files are understood',
   t.deepEqual(listing(target), { old: `file ${Buffer.from('x').toString('base64')}`, sub: 'directory' });
 });
 
+const oddModes = {
+  file: ['100600', '100640', '100644', '100660', '100664', '100666', '100444', '0100644', '100020'],
+  executable: ['100700', '100755', '100775', '100777', '100555', '104711', '00100755'],
+  symlink: ['120000', '120755', '120777'],
+  tree: ['40000', '40700', '40755', '40775', '040000', '0040000', '42755'],
+} as const;
+
+test("modes that other programs wrote are read as git's own checkout reads them", async (t) => {
+  const { repository, scratch, target } = setUp(t);
+  const content = blob(repository, 'x');
+  const inner = rawTree(repository, [['100644', 'inner', content]]);
+  const entries = Object.entries(oddModes).flatMap(([kind, modes]) =>
+    modes.map((mode): Entry => [mode, `${kind}-${mode}`, kind === 'tree' ? inner : content]),
+  );
+  // Directories sort in a tree as if their names ended in "/".
+  entries.sort(([, a], [, b]) => (a < b ? -1 : 1));
+  const commit = commitOf(repository, rawTree(repository, entries));
+  const theirs = join(scratch, 'theirs');
+  repository.git('worktree', 'add', '--quiet', '--detach', theirs, commit);
+  await checkout(repository.path, commit, target);
+  const found = listing(target);
+  t.deepEqual(found, listing(theirs));
+  for (const [kind, modes] of Object.entries(oddModes))
+    for (const mode of modes)
+      t.regex(found[`${kind}-${mode}`] ?? '', new RegExp({ symlink: 'link', tree: 'directory' }[kind] ?? kind), mode);
+});
+
 for (const name of ['', '.', '..', '.git', '.GIT', '.gIt', 'a/b', '../up', '/etc/x']) {
   for (const kind of ['100644', '40000', '120000'] as const) {
     test(`the name ${JSON.stringify(name)} is refused for mode ${kind}, and nothing is written`, async (t) => {
