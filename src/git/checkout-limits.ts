@@ -8,6 +8,8 @@ export type CheckoutLimits = {
   readonly totalBytes: number;
   /** Most directories within each other. */
   readonly depth: number;
+  /** Most bytes of one file of attributes, whose patterns are tried on every file below it. */
+  readonly attributeBytes: number;
 };
 
 /** Limits that hold unless others are given. */
@@ -16,4 +18,5 @@ export const checkoutLimits: CheckoutLimits = {
   fileBytes: 1024 ** 3,
   totalBytes: 64 * 1024 ** 3,
   depth: 256,
+  attributeBytes: 1024 ** 2,
 };

@@ -1,6 +1,10 @@
 import { mkdir, open, symlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { MemoirError, quote } from '../domain/errors.js';
+import { type AttributeFile, readAttributeFile } from './attributes/attribute-file.js';
+import { type Attributes, rootAttributes } from './attributes/attributes.js';
+import { convert } from './attributes/conversion.js';
+import { isLfsPointer } from './attributes/lfs-pointer.js';
 import { type CheckoutLimits, checkoutLimits } from './checkout-limits.js';
 import { readLayout } from './layout.js';
 import { parseCommit } from './objects/commit.js';
@@ -12,6 +16,10 @@ import { type TreeEntry, treeEntries } from './tree-entries.js';
 /** How to check out. */
 export type CheckoutOptions = {
   readonly limits?: Partial<CheckoutLimits>;
+  /** Whether pointers of git-lfs stay pointers; they fail the checkout otherwise. */
+  readonly leaveLfsPointers?: boolean;
+  /** Whether submodules stay empty directories; they fail the checkout otherwise. */
+  readonly leaveSubmodules?: boolean;
   /** Ends the checkout, with its reason as the error. */
   readonly signal?: AbortSignal;
 };
@@ -23,12 +31,12 @@ type Link = { readonly path: Buffer; readonly target: Buffer };
 
 /**
  * Writes the tree of a commit into a directory that must be empty or absent. Everything is created anew and nothing is
- * overwritten; symbolic links are created last, so that nothing can be written through them. Submodules are empty directories.
- * Every object is checked against its name. Files are readable and writable by their owner, and executable where git says so.
+ * overwritten; symbolic links are created last, so that nothing can be written through them. Files are converted by the attributes of the
+ * tree as git does it (gitattributes(5)), but for filters, which are programs; nothing is taken from any configuration. Every object is checked against its name. Files are readable and writable by their owner, and executable where git says so.
  * @param repository directory of a repository, bare or not
  * @param commit - its full hash, in lower-case hexadecimal digits
- * @throws MemoirError FAILED_PRECONDITION as `readLayout` does, or UNSAFE_TREE for a name that cannot be created safely; NOT_FOUND
- * OBJECT_MISSING; DATA_LOSS for a malformed or damaged object; RESOURCE_EXHAUSTED CHECKOUT_TOO_LARGE
+ * @throws MemoirError FAILED_PRECONDITION as `readLayout` does, or UNSAFE_TREE for a name that cannot be created safely, LFS_POINTER or
+ * SUBMODULE naming a path that is one and is not to be left, UNSUPPORTED_ENCODING naming the path; NOT_FOUND OBJECT_MISSING; DATA_LOSS for a malformed or damaged object; RESOURCE_EXHAUSTED CHECKOUT_TOO_LARGE
  */
 export async function checkout(
   repository: string,
@@ -47,41 +55,69 @@ export async function checkout(
     await mkdir(directory, { recursive: true });
     const failed = (what: string) => damaged(repository, `commit ${commit}: ${what}`);
     const { tree } = parseCommit(read(commit, 'commit'), hash.hex, failed);
-    await walk(tree, Buffer.from(resolve(directory)), 1, '');
+    await walk(tree, Buffer.from(resolve(directory)), '', undefined, 1);
     for (const { path, target } of links) await symlink(target, path);
     return done;
   } finally {
     objects.close();
   }
 
-  async function walk(tree: string, at: Buffer, depth: number, shown: string): Promise<void> {
+  /** `shown` is the path of the directory, with "/" behind it; `above` has the attributes of the one that it is in. */
+  async function walk(
+    tree: string,
+    at: Buffer,
+    shown: string,
+    above: { attributes: Attributes; name: string } | undefined,
+    depth: number,
+  ): Promise<void> {
     if (depth > limits.depth) throw tooLarge(`its directories are nested more than ${limits.depth} deep`);
     const content = read(tree, 'tree');
-    for (const entry of treeEntries(content, hash.bytes, `tree ${tree}${shown === '' ? '' : ` (${quote(shown)})`}`)) {
+    const where = `tree ${tree}${shown === '' ? '' : ` (${quote(shown)})`}`;
+    const entries = treeEntries(content, hash.bytes, where);
+    const file = attributeFile(entries, shown);
+    const attributes = above ? above.attributes.inside(above.name, file) : rootAttributes(file);
+    for (const entry of entries) {
       options.signal?.throwIfAborted();
       done.entries += 1;
       if (done.entries > limits.entries) throw tooLarge(`it has more than ${limits.entries} entries`);
-      await make(entry, Buffer.concat([at, Buffer.from('/'), entry.name]), depth, `${shown}${entry.name}`);
+      await make(entry, Buffer.concat([at, Buffer.from('/'), entry.name]), `${shown}${entry.name}`, attributes, depth);
     }
   }
 
-  async function make(entry: TreeEntry, path: Buffer, depth: number, shown: string): Promise<void> {
+  function attributeFile(entries: readonly TreeEntry[], shown: string): AttributeFile | undefined {
+    const entry = entries.find(({ name, kind }) => isFile(kind) && name.toString('latin1') === '.gitattributes');
+    if (!entry) return undefined;
+    const content = read(entry.oid, 'blob');
+    if (content.length <= limits.attributeBytes) return readAttributeFile(content, shown === '');
+    throw tooLarge(
+      `${quote(`${shown}.gitattributes`)} has ${content.length} bytes, and ${limits.attributeBytes} is the limit`,
+    );
+  }
+
+  async function make(
+    entry: TreeEntry,
+    path: Buffer,
+    shown: string,
+    attributes: Attributes,
+    depth: number,
+  ): Promise<void> {
+    if (entry.kind === 'submodule' && !options.leaveSubmodules) {
+      throw refused('SUBMODULE', `${quote(shown)} is a submodule, which Memoir does not fetch`);
+    }
     if (entry.kind === 'tree' || entry.kind === 'submodule') {
       await mkdir(path);
-      if (entry.kind === 'tree') await walk(entry.oid, path, depth + 1, `${shown}/`);
+      const name = entry.name.toString('latin1');
+      if (entry.kind === 'tree') await walk(entry.oid, path, `${shown}/`, { attributes, name }, depth + 1);
       return;
     }
-    const content = read(entry.oid, 'blob');
+    const held = read(entry.oid, 'blob');
+    const content = entry.kind === 'symlink' ? held : converted(held, entry, shown, attributes);
     if (content.length > limits.fileBytes) throw tooLarge(`${quote(shown)} has ${content.length} bytes`);
     done.bytes += content.length;
     if (done.bytes > limits.totalBytes) throw tooLarge(`its files have more than ${limits.totalBytes} bytes`);
     if (entry.kind === 'symlink') {
       if (content.length === 0 || content.length > 4_095 || content.includes(0)) {
-        throw new MemoirError(
-          'FAILED_PRECONDITION',
-          'UNSAFE_TREE',
-          `commit ${commit} cannot be checked out: the symbolic link ${quote(shown)} has no target that can be created`,
-        );
+        throw refused('UNSAFE_TREE', `the symbolic link ${quote(shown)} has no target that can be created`);
       }
       links.push({ path, target: content });
       return;
@@ -92,6 +128,23 @@ export async function checkout(
     } finally {
       await file.close();
     }
+  }
+
+  /** The content of a file as its attributes want it. */
+  function converted(content: Buffer, { name, oid }: TreeEntry, shown: string, attributes: Attributes): Buffer {
+    const own = attributes.of(name.toString('latin1'));
+    if (!options.leaveLfsPointers && own.get('filter') === 'lfs' && isLfsPointer(content)) {
+      throw refused('LFS_POINTER', `${quote(shown)} is a pointer of git-lfs, whose content Memoir does not fetch`);
+    }
+    const made = convert(content, oid, own);
+    if ('problem' in made) {
+      throw refused('UNSUPPORTED_ENCODING', `the working-tree-encoding of ${quote(shown)} ${made.problem}`);
+    }
+    return made;
+  }
+
+  function refused(reason: string, what: string): MemoirError {
+    return new MemoirError('FAILED_PRECONDITION', reason, `commit ${commit} cannot be checked out: ${what}`);
   }
 
   function read(oid: string, type: ObjectType): Buffer {
@@ -114,4 +167,8 @@ export async function checkout(
   function tooLarge(what: string): MemoirError {
     return new MemoirError('RESOURCE_EXHAUSTED', 'CHECKOUT_TOO_LARGE', `commit ${commit} is too large: ${what}`);
   }
+}
+
+function isFile(kind: TreeEntry['kind']): boolean {
+  return kind === 'file' || kind === 'executable';
 }
