@@ -77,7 +77,7 @@ test('patterns match as they do for git check-attr', (t) => {
         for (const path of asked) t.deepEqual(shown({ '.gitattributes': file }, path), theirs.get(path), path);
       },
     ),
-    { numRuns: rounds(3) },
+    { numRuns: rounds(3), endOnFailure: true },
   );
 });
 

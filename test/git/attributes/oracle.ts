@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { gitEnvironment, type TestRepository } from '../../support/git-repository.js';
 
 /** A path, in bytes as latin1, as fast-import and .gitattributes take it: in quotes as C has them. */
@@ -40,4 +42,29 @@ export function checkAttr(repository: TestRepository, commit: string, paths: rea
     if (of) of[fields[at + 1] ?? ''] = fields[at + 2] ?? '';
   }
   return found;
+}
+
+/** Every file of a commit as git converts it for a work tree, as a whole; in bytes as latin1. (A checkout converts some piece by piece, and misses "$$Id$".) */
+export function filtered(repository: TestRepository, commit: string): Map<string, string> {
+  // It reads attributes from the work tree alone.
+  for (const path of repository
+    .git('ls-tree', '-r', '--name-only', commit)
+    .split('\n')
+    .filter((name) => name.endsWith('.gitattributes'))) {
+    mkdirSync(dirname(join(repository.path, path)), { recursive: true });
+    writeFileSync(join(repository.path, path), repository.git('cat-file', 'blob', `${commit}:${path}`));
+  }
+  const listed = repository.git('ls-tree', '-r', '-z', '--format=%(objectname) %(path)', commit).split('\0');
+  const names = listed.filter((name) => name !== '');
+  const mark = `mark ${'-'.repeat(60)}`;
+  const answer = execFileSync('git', ['cat-file', `--batch=${mark}`, '--filters'], {
+    cwd: repository.path,
+    env: gitEnvironment(),
+    input: names.map((name) => `${name}\n`).join(''),
+    encoding: 'latin1',
+    stdio: ['pipe', 'pipe', 'ignore'],
+    maxBuffer: 1024 ** 3,
+  });
+  const contents = answer.split(`${mark}\n`).slice(1);
+  return new Map(names.map((name, i) => [name.slice(name.indexOf(' ') + 1), (contents[i] ?? '').slice(0, -1)]));
 }
