@@ -1,6 +1,6 @@
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { EventLog, RecordedEvent } from '../eventstore/port.js';
-import { type LogEntry, logEntry } from './log-entry.js';
+import { type LogEntry, logEntry, type Presented } from './log-entry.js';
 import { type PastEntries, pastEntries } from './past-entries.js';
 import type { Place } from './place.js';
 import { type RecentEntries, recentEntries, type WindowLimits } from './recent-entries.js';
@@ -37,12 +37,12 @@ export type EventHub<Message> = {
 };
 
 /**
- * The hub of a server. `present` makes what a subscriber is sent of an event; it is called once for all subscribers that are near the
- * end of the log or go through the past together.
+ * The hub of a server. `present` makes what subscribers are sent of an event; it is called once for all that are near the end of the log
+ * or go through the past together, and what it gives once for each.
  */
 export function openEventHub<Message>(
   context: { readonly store: EventLog; readonly readModel: ReadModel },
-  present: (recorded: RecordedEvent, place: Place) => Message,
+  present: (recorded: RecordedEvent, place: Place) => Presented<Message>,
   window = usualWindow,
 ): EventHub<Message> {
   const { store, readModel } = context;

@@ -1,4 +1,5 @@
 import type { ReadModel } from '../../projections/read-model/read-model.js';
+import type { Access } from '../domain/access.js';
 import type { Position, RecordedEvent } from '../eventstore/port.js';
 import { type EventFacts, eventFacts } from './event-facts.js';
 import { type Place, placeBehind } from './place.js';
@@ -11,22 +12,25 @@ export type LogEntry<Message> = {
   readonly size: number;
   /** What it is about. */
   facts(): EventFacts;
-  /** What a subscriber is sent. */
-  message(): Message;
+  /** What a subscriber is sent who may read the event. */
+  message(access: Access): Message;
 };
 
 /** Beside its data, what an entry takes: the rest of the event, the objects around it, and what a message adds to the data. */
 const overhead = 2_000;
 
-/** The entry of an event that the read model has come to. `present` makes what a subscriber is sent. */
+/** What subscribers are sent of an event, by what each of them may read. */
+export type Presented<Message> = (access: Access) => Message;
+
+/** The entry of an event that the read model has come to. `present` makes what subscribers are sent. */
 export function logEntry<Message>(
   readModel: Pick<ReadModel, 'jobs' | 'exclusions'>,
-  present: (recorded: RecordedEvent, place: Place) => Message,
+  present: (recorded: RecordedEvent, place: Place) => Presented<Message>,
   recorded: RecordedEvent,
 ): LogEntry<Message> {
   const place = placeBehind(recorded);
   let facts: EventFacts | undefined;
-  let message: { readonly made: Message } | undefined;
+  let presented: Presented<Message> | undefined;
   return {
     place,
     type: recorded.type,
@@ -36,9 +40,9 @@ export function logEntry<Message>(
       facts ??= eventFacts(readModel, recorded);
       return facts;
     },
-    message() {
-      message ??= { made: present(recorded, place) };
-      return message.made;
+    message(access) {
+      presented ??= present(recorded, place);
+      return presented(access);
     },
   };
 }

@@ -74,7 +74,7 @@ export async function* subscribe<Message>(
           place = entry.place;
           if (!wanted(entry, filter, access)) continue;
           cost += costs.sent;
-          yield { event: entry.message() };
+          yield { event: entry.message(access()) };
           told = edge.monotonic();
         }
       }

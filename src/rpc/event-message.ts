@@ -8,10 +8,10 @@ import {
 import { decodeEvent, eventTypes } from '../eventstore/codec.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 
-/** Fields of events that are for audits of the log alone: a basis names what only its own principal may know of. */
-const kept = ['basis'];
-
-/** The event as clients see it; one of a type that this version does not know without the event itself. */
+/**
+ * The event whole, for `redactRecorded` to make of it what a client may know; one of a type that this version does not know without the
+ * event itself.
+ */
 export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
   const { type } = recorded;
   return create(RecordedEventSchema, {
@@ -29,5 +29,5 @@ export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
 function typed(recorded: RecordedEvent): RecordedEventMessage['event'] {
   const { type } = recorded;
   const name = type.charAt(0).toLowerCase() + type.slice(1);
-  return { case: name, value: decodeEvent(recorded, kept) } as RecordedEventMessage['event'];
+  return { case: name, value: decodeEvent(recorded) } as RecordedEventMessage['event'];
 }

@@ -1,32 +1,35 @@
 import { create } from '@bufbuild/protobuf';
 import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
 import {
+  type RecordedEvent as RecordedEventMessage,
   type SubscribeEventsRequest,
   type SubscribeEventsResponse,
   SubscribeEventsResponseSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { unrestricted } from '../domain/access.js';
 import { invalid } from '../domain/errors.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 import { checkTime } from '../history/check-time.js';
 import { cloudEventAttributes, cloudEventSource, cloudEventVersion } from '../history/cloud-event.js';
 import { eventFilter } from '../history/event-filter.js';
 import { openEventHub } from '../history/event-hub.js';
+import type { Presented } from '../history/log-entry.js';
 import { type Beginning, type Place, placeOf, resumeTokenOf } from '../history/place.js';
 import { type Heartbeat, subscribe } from '../history/subscribe.js';
 import type { JobsContext } from '../jobs/context.js';
+import type { JobFacts } from '../jobs/reading/permit.js';
+import { holdsSecrets } from '../jobs/reading/redact.js';
 import type { CallContext } from './call.js';
 import { Encoded } from './encoded.js';
 import { eventMessage } from './event-message.js';
+import { redactRecorded } from './redacting.js';
 
 /** Longest time without a message, in milliseconds: unless asked for, and what may be asked for. */
 const heartbeatMs = { usual: 15_000, least: 1_000, most: 3_600_000 } as const;
 
 /** HistoryService.SubscribeEvents. */
 export function subscribeEvents(context: JobsContext) {
-  const hub = openEventHub(
-    context,
-    (recorded, place) => new Encoded(SubscribeEventsResponseSchema, eventResponse(recorded, place)),
-  );
+  const hub = openEventHub(context, (recorded, place) => presented(context.readModel, recorded, place));
   return async function* (request: SubscribeEventsRequest, { access, signal }: CallContext) {
     const filter = eventFilter(request);
     const longestSilence = heartbeatOf(request.heartbeatInterval);
@@ -38,8 +41,20 @@ export function subscribeEvents(context: JobsContext) {
   };
 }
 
-function eventResponse(recorded: RecordedEvent, place: Place): SubscribeEventsResponse {
+type Sent = Encoded<typeof SubscribeEventsResponseSchema>;
+
+/** What subscribers are sent of an event: made once for all, but where it holds what some of them may not know, who read not all. */
+function presented(facts: JobFacts, recorded: RecordedEvent, place: Place): Presented<Sent> {
+  const encoded = (event: RecordedEventMessage) =>
+    new Encoded(SubscribeEventsResponseSchema, eventResponse(recorded, event, place));
   const event = eventMessage(recorded);
+  const forAll = encoded(redactRecorded({ access: unrestricted(''), facts }, event));
+  if (!event.event.value || !holdsSecrets(event.event.value)) return () => forAll;
+  // Decoded again: what is remembered of an event is its text alone.
+  return (access) => (access.readsAll ? forAll : encoded(redactRecorded({ access, facts }, eventMessage(recorded))));
+}
+
+function eventResponse(recorded: RecordedEvent, event: RecordedEventMessage, place: Place): SubscribeEventsResponse {
   const { recordedAt: time, metadata } = event;
   return create(SubscribeEventsResponseSchema, {
     resumeToken: resumeTokenOf(place),

@@ -24,6 +24,7 @@ import { exclusionsService } from '../rpc/exclusions-service.js';
 import { historyService } from '../rpc/history-service.js';
 import { imagesService } from '../rpc/images-service.js';
 import { jobsService } from '../rpc/jobs-service.js';
+import { redacting } from '../rpc/redacting.js';
 import { repositoriesService } from '../rpc/repositories-service.js';
 import { type Implementation, type Served, serveService } from '../rpc/service.js';
 import { workerService } from '../rpc/worker-service.js';
@@ -41,7 +42,10 @@ export function services(
   const served = new Map<DescService, Served>();
   const open = gate(store, context.readModel);
   const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
-    served.set(service, serveService(service, implementation, calls, open, logger));
+    served.set(
+      service,
+      serveService(service, redacting(service, implementation, context.readModel), calls, open, logger),
+    );
 
   const rules = exclusionRules(context);
   const find = reusableFinder(context, rules);

@@ -1,7 +1,10 @@
 import test from 'ava';
+import { unrestricted } from '../../src/domain/access.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import type { LogEntry } from '../../src/history/log-entry.js';
 import { pastEntries } from '../../src/history/past-entries.js';
+
+const everything = unrestricted('ada');
 
 /** A log of so many events, with gaps between their positions, that counts the pages read of it and how many at a time. */
 function scene(count: number, size = 100) {
@@ -36,7 +39,7 @@ function scene(count: number, size = 100) {
     for (let at = from; ; ) {
       const entry = await past.after(cursor, at);
       if (!entry) return found;
-      found.push(entry.message());
+      found.push(entry.message(everything));
       at = entry.place.position;
     }
   }
@@ -83,5 +86,5 @@ test('a page that could not be read is read again', async (t) => {
   const past = pastEntries({ readAll }, async () => undefined, entryOf);
   await t.throwsAsync(past.after({ page: 0 }, 0), { message: 'away' });
   fails = false;
-  t.is((await past.after({ page: 0 }, 0))?.message(), 1);
+  t.is((await past.after({ page: 0 }, 0))?.message(everything), 1);
 });

@@ -1,7 +1,10 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { unrestricted } from '../../src/domain/access.js';
 import type { LogEntry } from '../../src/history/log-entry.js';
 import { recentEntries } from '../../src/history/recent-entries.js';
+
+const everything = unrestricted('ada');
 
 function entry(position: number, size: number): LogEntry<number> {
   const place = { position, eventId: `id-${position}` };
@@ -30,7 +33,7 @@ test('a window has every event after its beginning, in order, and no more than i
           for (let at = window.from; ; ) {
             const next = window.after(at);
             if (!next) break;
-            found.push(next.message());
+            found.push(next.message(everything));
             at = next.place.position;
           }
           t.deepEqual(

@@ -49,7 +49,13 @@ async function open(t: ExecutionContext) {
 
 type Context = { readonly store: EventLog; readonly readModel: ReadModel };
 const hubOf = ({ store, readModel }: Context): EventHub<number> =>
-  openEventHub({ store: store as EventStore, readModel }, ({ data }) => JSON.parse(data).count as number, window);
+  openEventHub(
+    { store: store as EventStore, readModel },
+    ({ data }) =>
+      () =>
+        JSON.parse(data).count as number,
+    window,
+  );
 
 const atStart: Place = { position: 0, eventId: '' };
 

@@ -21,6 +21,8 @@ const grant = (to: string, repositories = 'a') =>
 
 const wrong: [what: string, text: string, message: RegExp][] = [
   ['no TOML', 'grants = [', /cannot be used: /],
+  ['nothing in it', '', /it has no grant, so that nobody could do anything/],
+  ['groups alone', '[groups]\nlab = ["ada"]\n', /it has no grant/],
   ['another key', `owner = "x"\n${grant('ada')}`, /Unrecognized key: "owner"/],
   ['another role', grant('ada').replace('reader', 'king'), /roles/],
   ['nobody to grant to', grant('ada').replace('"ada"', ''), /to/],
@@ -61,4 +63,41 @@ test('a change is followed, a broken one is not', async (t) => {
   rmSync(path);
   await until('it', () => lines.filter(({ msg }) => msg.includes('cannot be used')).length === 2);
   t.true(policy.accessOf('bob').knows('a'));
+});
+
+test('what is half written is not taken, and what was done is told', async (t) => {
+  type Line = { msg: string; grants?: number; added?: string[]; removed?: string[] };
+  const lines: Line[] = [];
+  const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const both = grant('ada') + grant('bob');
+  const path = file(both);
+  const policy = openPolicyFile(path, logger);
+  t.teardown(() => policy.close());
+  const told = async (msg: string, count: number) => {
+    const those = () => lines.filter((line) => line.msg.includes(msg));
+    await until('it', () => those().length === count);
+    return those().at(-1);
+  };
+
+  // As a copy does it: emptied, then written up to the end of a grant, then whole.
+  writeFileSync(path, '');
+  await told('cannot be used', 1);
+  t.true(policy.accessOf('bob').knows('a'));
+  writeFileSync(path, grant('ada'));
+  const cut = performance.now();
+  while (performance.now() - cut < 2_000) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.true(policy.accessOf('bob').knows('a'), 'cut between two grants');
+  }
+  writeFileSync(path, both + grant('eve', 'b'));
+  const done = await told('read again', 1);
+  t.deepEqual([done?.grants, done?.added?.length, done?.removed?.length], [3, 1, 0]);
+  t.true(done?.added?.[0]?.includes('eve'));
+  t.true(policy.accessOf('eve').knows('b'));
+
+  // Who means it waits a little longer.
+  writeFileSync(path, grant('ada'));
+  const meant = await told('read again', 2);
+  t.deepEqual([meant?.grants, meant?.removed?.length], [1, 2]);
+  t.false(policy.accessOf('bob').knows('a'));
 });

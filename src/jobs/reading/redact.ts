@@ -1,0 +1,147 @@
+import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import { Outcome, Rule } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { type Access, permission } from '../../domain/access.js';
+import type { MemoirEvent } from '../../domain/events.js';
+import type { JobFacts } from './permit.js';
+
+// What an event or a job holds was put there by one caller, who may have known more than whoever reads it. This is what is left of
+// it for a reader. Nothing is altered in place: what is given may be shared.
+
+/** Who reads, and whose jobs are whose. */
+export type Reader = { readonly access: Access; readonly facts: JobFacts };
+
+/** Whether a reader may read the job with a uuid. What is no job is as one that may not be read. */
+function sees({ access, facts }: Reader, uuid: string): boolean {
+  if (access.readsAll) return true;
+  const job = facts.jobs.facts(uuid);
+  return job !== undefined && permission(access, job, 'read') === 'granted';
+}
+
+/** The job as a reader may know it: components that it may not read keep their name alone, except for the job's owner. */
+export function redactJob(reader: Reader, job: Job): Job {
+  const { access } = reader;
+  if (access.readsAll || job.owner === access.principal) return job;
+  const components = redactComponents(reader, job.components);
+  return components === job.components ? job : { ...job, components };
+}
+
+/**
+ * The event, recorded on behalf of a principal, as a reader may know it. What a decision was taken from is for audits of the log alone;
+ * all else is whole for whoever reads all, and for the principal itself, who was told it before.
+ */
+export function redactEvent(reader: Reader, principal: string, event: MemoirEvent): MemoirEvent {
+  const whole = reader.access.readsAll || reader.access.principal === principal;
+  switch (event.$typeName) {
+    case 'memoir.events.v1.JobRequested': {
+      const { basis: _, ...told } = event;
+      if (whole) return told;
+      return { ...told, components: redactComponents(reader, event.components), ...redactDecided(reader, event) };
+    }
+    case 'memoir.events.v1.JobReused': {
+      const { basis: _, ...told } = event;
+      return whole ? told : { ...told, ...redactDecided(reader, event) };
+    }
+    case 'memoir.events.v1.JobUpdated': {
+      if (whole || !event.components) return event;
+      const uuids = redactComponents(reader, event.components.uuids);
+      return { ...event, components: { ...event.components, uuids } };
+    }
+    case 'memoir.events.v1.JobCancelled':
+      return whole || event.cascadeFrom === '' || sees(reader, event.cascadeFrom)
+        ? event
+        : { ...event, cascadeFrom: '' };
+    default:
+      return event;
+  }
+}
+
+/** Whether `redactEvent` may leave something out of the event for somebody, apart from what it leaves out for all. */
+export function holdsSecrets(event: MemoirEvent): boolean {
+  switch (event.$typeName) {
+    case 'memoir.events.v1.JobRequested':
+      return hasSecrets(event.decision) || Object.keys(event.components).length > 0;
+    case 'memoir.events.v1.JobReused':
+      return hasSecrets(event.decision);
+    case 'memoir.events.v1.JobUpdated':
+      return event.components !== undefined;
+    case 'memoir.events.v1.JobCancelled':
+      return event.cascadeFrom !== '';
+    default:
+      return false;
+  }
+}
+
+function hasSecrets(decision: Decision | undefined): boolean {
+  return decision !== undefined && (decision.candidateCount > 0 || decision.resolutions.some(isOfFilter));
+}
+
+type Components = Record<string, string>;
+
+function redactComponents(reader: Reader, components: Components): Components {
+  let told: Components | undefined;
+  for (const [name, uuid] of Object.entries(components)) {
+    if (sees(reader, uuid)) continue;
+    told ??= { ...components };
+    told[name] = '';
+  }
+  return told ?? components;
+}
+
+/** An event with a decision: of what job, and whether it was taken with filters, undefined where the event is too old to tell. */
+type Decided = {
+  readonly uuid: string;
+  readonly decision?: Decision | undefined;
+  readonly basis?: { readonly filters: readonly unknown[] } | undefined;
+};
+
+/**
+ * The decision of an event. Without filters its candidates are the runs of one computation, all of one repository; with them they may be
+ * of any. Unless the reader may read all of them, it is told of those that it may read and that were ruled out by what they are
+ * themselves, without counts.
+ */
+function redactDecided(reader: Reader, { uuid, decision, basis }: Decided): { decision?: Decision } {
+  if (!decision) return {};
+  const ofOneRepository = basis !== undefined && basis.filters.length === 0;
+  const all = (ofOneRepository && knowsRepositoryOf(reader, uuid)) || readsAllOf(reader, decision);
+  const resolutions = decision.resolutions.filter((one) => !isOfFilter(one));
+  const candidates = decision.candidates
+    .filter((candidate) => all || (!relative.has(candidate.ruledOutBy) && sees(reader, candidate.uuid)))
+    .map((candidate) => ({ ...candidate, detail: redactDetail(candidate) }));
+  if (all) return { decision: { ...decision, resolutions, candidates } };
+  const { length: candidateCount } = candidates;
+  return {
+    decision: { ...decision, resolutions, candidates, candidateCount, funnel: [], summary: bareSummary(decision) },
+  };
+}
+
+/** Rules that compare a candidate with others. */
+const relative: ReadonlySet<Rule> = new Set([Rule.OUTPUTS_DIFFER, Rule.NOT_PREFERRED]);
+
+function knowsRepositoryOf({ access, facts }: Reader, uuid: string): boolean {
+  const job = facts.jobs.facts(uuid);
+  return job !== undefined && access.knows(job.repository);
+}
+
+function readsAllOf(reader: Reader, { candidates, candidateCount }: Decision): boolean {
+  return candidates.length === candidateCount && candidates.every(({ uuid }) => sees(reader, uuid));
+}
+
+/** A name in a filter of the request, whose repository only its principal may know of. */
+function isOfFilter({ field }: Decision['resolutions'][number]): boolean {
+  return field.startsWith('filters[');
+}
+
+/** How the text begins of an exclusion that hits a candidate itself, which whoever may read that may know. */
+const hitItself = 'it is under exclusion ';
+
+function redactDetail({ ruledOutBy, detail }: Decision['candidates'][number]): string {
+  if (ruledOutBy === Rule.FILTER) return 'it does not match a filter of the request';
+  if (ruledOutBy !== Rule.EXCLUDED || detail.startsWith(hitItself)) return detail;
+  return 'it, or what it took, is under an exclusion';
+}
+
+function bareSummary({ outcome, uuid, summary }: Decision): string {
+  if (outcome === Outcome.CREATED_NO_MATCH) return 'a new job, since no job could be reused';
+  return outcome === Outcome.CREATED_AS_ASKED || summary.includes(uuid) ? summary : '';
+}
