@@ -7,23 +7,13 @@ import {
   randomUUID,
   sign,
 } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { quote } from '../domain/errors.js';
 import type { TreeHead } from '../domain/log-tree/check-proof.js';
 import { checkpointText } from '../domain/log-tree/checkpoint.js';
 import { formatNote } from '../domain/log-tree/signed-note.js';
 import { bytesOfKey, type VerifierKey, verifierKey } from '../domain/log-tree/verifier-key.js';
+import { createDurably } from '../files/durable-file.js';
 
 /** What checkpoints are signed with. */
 export type CheckpointSigner = {
@@ -71,29 +61,12 @@ export function openCheckpointKey({
 
 /** Makes a key where there is none, whole or not at all, whoever else does so at the same moment. */
 function makeKey(path: string): boolean {
-  const temporary = `${path}.${randomUUID()}`;
   try {
-    const file = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
-    try {
-      const { privateKey } = generateKeyPairSync('ed25519');
-      writeFileSync(file, privateKey.export({ format: 'pem', type: 'pkcs8' }));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    linkSync(temporary, path);
-    const directory = openSync(dirname(path), 'r');
-    try {
-      fsyncSync(directory);
-    } finally {
-      closeSync(directory);
-    }
-    return true;
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+    return createDurably(path, pem, { aside: `${path}.${randomUUID()}`, mode: 0o600 });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw new Error(`the checkpoint key ${quote(path)} cannot be made: ${(error as Error).message}`, { cause: error });
-  } finally {
-    rmSync(temporary, { force: true });
+    throw new Error(`the checkpoint key cannot be made: ${(error as Error).message}`, { cause: error });
   }
 }
 

@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
+import { directorySynced } from '../../files/durable-file.js';
 import { type Compression, compressionOf, compressor, magicLength } from './compression.js';
 
 /** How an export is written. */
@@ -56,7 +57,8 @@ export async function writeFile(path: string, bytes: AsyncIterable<Buffer>, opti
     if (!file.closed) await once(file, 'close');
     if (force) await rename(temporary, target);
     else await giveName(temporary, path, target);
-    await syncDirectory(dirname(target));
+    // Some file systems cannot do this for a directory; the export is whole all the same.
+    await directorySynced(dirname(target)).catch(() => undefined);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
     throw codeOf(error) === 'EEXIST' ? exists(path) : isOfFiles(error) ? unwritable(path, error) : error;
@@ -104,15 +106,6 @@ async function isExport(target: string): Promise<boolean> {
 const beginning = '{"memoir_log":';
 
 /** So that the name is on disk too. Some file systems cannot, and their names are on disk at once. */
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync().catch(() => undefined);
-  } finally {
-    await directory.close();
-  }
-}
-
 function exists(path: string): MemoirError {
   return new MemoirError('ALREADY_EXISTS', 'FILE_EXISTS', `there is a file ${quote(path)}; --force replaces an export`);
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceDurably } from '../../files/durable-file.js';
 import { type CommitTable, parentsOf } from './commit-table.js';
 import { sortIds } from './sort-ids.js';
 import type { Topology } from './topology.js';
@@ -88,21 +89,9 @@ function writeChunks(directory: string, hashName: 'sha1' | 'sha256', chunks: rea
   }
   const sum = createHash(hashName);
   mkdirSync(directory, { recursive: true });
-  const temporary = join(directory, `commit-graph.${process.pid}.lock`);
-  const file = openSync(temporary, 'w');
-  try {
-    for (const part of [header, ...chunks.map(([, bytes]) => bytes)]) {
-      sum.update(part);
-      writeAll(file, part);
-    }
-    writeAll(file, sum.digest());
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(temporary, join(directory, 'commit-graph'));
-}
-
-function writeAll(file: number, bytes: Buffer): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+  const parts = [header, ...chunks.map(([, bytes]) => bytes)];
+  for (const part of parts) sum.update(part);
+  replaceDurably(join(directory, 'commit-graph'), [...parts, sum.digest()], {
+    aside: join(directory, `commit-graph.${process.pid}.lock`),
+  });
 }

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { MemoirError, quote } from '../../domain/errors.js';
+import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
 import type { CheckoutLimits } from '../checkout-limits.js';
 import { type Layout, readLayout } from '../layout.js';
 import { parseCommit } from '../objects/commit.js';
@@ -12,7 +13,6 @@ import type { KeptCommit } from '../port.js';
 import { damaged } from '../problem.js';
 import { readShallow } from '../reader/shallow.js';
 import { treeEntries } from '../tree-entries.js';
-import { replaceDurably, syncDirectory } from './durable-file.js';
 import { findKept, keptPath, keptRef, prepareKept } from './kept-repository.js';
 import { openObjectWriter } from './object-writer.js';
 

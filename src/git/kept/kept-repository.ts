@@ -1,12 +1,12 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { MemoirError, quote } from '../../domain/errors.js';
+import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
 import { directoryName } from '../directory-name.js';
 import { fileKind } from '../file-kind.js';
 import type { HashAlgorithm } from '../hash.js';
 import { readLayout } from '../layout.js';
 import { openRefs } from '../refs.js';
-import { replaceDurably, syncDirectory } from './durable-file.js';
 
 /** How the names of files begin that are still being written. git takes them for leftovers of its own and prunes them. */
 export const temporaryPrefix = 'tmp_obj_memoir_';

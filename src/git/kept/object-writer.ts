@@ -2,8 +2,8 @@ import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFil
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { createDeflate, deflateSync } from 'node:zlib';
+import { syncDirectory } from '../../files/durable-file.js';
 import type { GitObject } from '../objects/object.js';
-import { syncDirectory } from './durable-file.js';
 import { temporaryPrefix } from './kept-repository.js';
 
 /** Writes loose objects into an object directory. */

@@ -1,5 +1,6 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceDurably } from '../../files/durable-file.js';
 import { fileKind } from '../file-kind.js';
 import { readLayout } from '../layout.js';
 import { openObjectStore } from '../objects/object-store.js';
@@ -19,9 +20,9 @@ export function publishRefs({ refs, head, headRef }: AdvertisedRefs, from: strin
       if (!objects.typeOf(id)) throw new Error(`the object ${id} of ${name} did not arrive`);
     const list = [...refs].sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
     prepare(to, layout.objectDir);
-    replace(join(to, 'HEAD'), `${headLine(refs, head, headRef)}\n`);
+    replaceDurably(join(to, 'HEAD'), `${headLine(refs, head, headRef)}\n`);
     const lines = list.map(({ name, id }) => `${id} ${name}\n`);
-    replace(join(to, 'packed-refs'), `# pack-refs with: sorted \n${lines.join('')}`);
+    replaceDurably(join(to, 'packed-refs'), `# pack-refs with: sorted \n${lines.join('')}`);
     return list.length;
   } finally {
     objects.close();
@@ -43,11 +44,6 @@ function prepare(directory: string, objectDir: string): void {
   if (fileKind(join(directory, 'config')) === 'file') return;
   mkdirSync(join(directory, 'refs'), { recursive: true });
   mkdirSync(join(directory, 'objects/info'), { recursive: true });
-  replace(join(directory, 'objects/info/alternates'), `${objectDir}\n`);
-  replace(join(directory, 'config'), '[core]\n\trepositoryformatversion = 0\n\tbare = true\n');
-}
-
-function replace(path: string, content: string): void {
-  writeFileSync(`${path}.lock`, content);
-  renameSync(`${path}.lock`, path);
+  replaceDurably(join(directory, 'objects/info/alternates'), `${objectDir}\n`);
+  replaceDurably(join(directory, 'config'), '[core]\n\trepositoryformatversion = 0\n\tbare = true\n');
 }

@@ -1,7 +1,7 @@
+import TinyQueue from 'tinyqueue';
 import { messageOf } from '../objects/commit.js';
 import { compileSearch } from '../refspec/message-pattern.js';
 import type { TextSearch } from '../refspec/text-search.js';
-import { binaryHeap } from './binary-heap.js';
 import type { ObjectReader } from './object-reader.js';
 
 /** Where a search in messages starts, and how far it goes. */
@@ -28,7 +28,7 @@ export function* searchMessages(
 ): Generator<undefined, MessageFound> {
   const test = compileSearch(search);
   if ('problem' in test) return {};
-  const waiting = binaryHeap<Waiting>((a, b) => b.date - a.date || a.order - b.order);
+  const waiting = new TinyQueue<Waiting>([], (a, b) => b.date - a.date || a.order - b.order);
   const seen = new Set<string>();
   let order = 0;
   const meet = (id: string) => {

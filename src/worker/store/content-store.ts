@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { quote } from '../../domain/errors.js';
 import type { Edge } from '../../edge.js';
+import { directorySynced } from '../../files/durable-file.js';
 import { copySparse, TooLong } from './copy.js';
 import { addressOf, type ManifestFile, manifestBytes } from './manifest.js';
 import { type OutputLimits, openOutputFile, outputFiles, tooLarge } from './output-files.js';
@@ -59,7 +60,7 @@ export async function openContentStore(
   const temporary = join(directory, 'tmp');
   await mkdir(temporary, { recursive: true });
   await mkdir(join(directory, 'sha256'), { recursive: true });
-  await syncDirectory(directory);
+  await directorySynced(directory);
   await removeLeftovers(temporary, edge.now() - leftoverAgeMs);
 
   async function putBlob(write: (file: FileHandle, hash: Hash) => Promise<number>) {
@@ -94,9 +95,9 @@ export async function openContentStore(
   async function place(path: string, sha256: string): Promise<void> {
     const target = blobPath(directory, sha256);
     const parent = join(target, '..');
-    if ((await mkdir(parent, { recursive: true })) !== undefined) await syncDirectory(join(parent, '..'));
+    if ((await mkdir(parent, { recursive: true })) !== undefined) await directorySynced(join(parent, '..'));
     await rename(path, target);
-    await syncDirectory(parent);
+    await directorySynced(parent);
   }
 
   async function putManifest(files: readonly ManifestFile[]): Promise<string> {
@@ -188,11 +189,3 @@ async function removeLeftovers(directory: string, beforeMs: number): Promise<voi
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
