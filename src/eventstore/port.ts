@@ -171,7 +171,7 @@ export function principalOf({ metadata }: Pick<RecordedEvent, 'metadata'>): stri
   return (JSON.parse(metadata) as { readonly principal?: string }).principal ?? '';
 }
 
-/** The metadata as ProtoJSON of memoir.history.v1.Metadata, with its members in a fixed order. */
+/** The metadata as ProtoJSON of memoir.history.v1.EventMetadata, with its members in a fixed order. */
 export function metadataJson(metadata: EventMetadata): string {
   return JSON.stringify({
     principal: metadata.principal,

@@ -1,7 +1,7 @@
 import { create, fromJson } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
-  MetadataSchema,
+  EventMetadataSchema,
   type RecordedEvent as RecordedEventMessage,
   RecordedEventSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
@@ -21,7 +21,7 @@ export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
     eventId: recorded.id,
     eventType: type,
     recordedAt: timestampFromMs(recorded.recordedAt),
-    metadata: fromJson(MetadataSchema, JSON.parse(recorded.metadata), { ignoreUnknownFields: true }),
+    metadata: fromJson(EventMetadataSchema, JSON.parse(recorded.metadata), { ignoreUnknownFields: true }),
     ...(eventTypes.includes(type) && { event: typed(recorded) }),
   });
 }

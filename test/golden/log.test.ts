@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fromJson, type JsonValue } from '@bufbuild/protobuf';
 import test from 'ava';
-import { MetadataSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { EventMetadataSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { openCheckpoint } from '../../src/domain/log-tree/checkpoint.js';
 import { growingTree } from '../../src/domain/log-tree/growing-tree.js';
 import { leafHash } from '../../src/domain/log-tree/leaf.js';
@@ -46,7 +46,7 @@ for (const name of logs) {
       const written = encodeEvent(recorded.id, event, metadataJson(metadata));
       t.deepEqual(JSON.parse(written.data), data);
       t.deepEqual(JSON.parse(written.metadata), metadata);
-      t.like(fromJson(MetadataSchema, JSON.parse(written.metadata)), { ...metadata });
+      t.like(fromJson(EventMetadataSchema, JSON.parse(written.metadata)), { ...metadata });
       t.deepEqual(decodeEvent({ ...recorded, data: written.data }), event);
     }
   });
