@@ -188,4 +188,3 @@ async function removeLeftovers(directory: string, beforeMs: number): Promise<voi
     if (found && found.mtimeMs < beforeMs) await rm(path, { force: true });
   }
 }
-

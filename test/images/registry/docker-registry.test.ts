@@ -12,14 +12,14 @@ import {
 } from '../../support/docker-registry.js';
 import { makeProject } from '../../support/project.js';
 import { failure, refused } from '../../support/refused.js';
+import { wanting } from '../../support/required.js';
 import { complete, find, uuidOf } from '../../support/runs.js';
 import { startTestServer } from '../../support/server.js';
 
 const test = hasDockerRegistry ? anyTest : anyTest.skip;
 if (!hasDockerRegistry) {
   anyTest('docker-registry is not installed: the tests against it are skipped', (t) => {
-    t.log('apt-get install docker-registry openssl');
-    t.pass();
+    wanting(t, 'docker-registry', 'it is not on the path: apt-get install docker-registry openssl');
   });
 }
 
