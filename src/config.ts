@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { registryConfig, registryPrefix } from './config/registries.js';
+import { rpcConfig } from './config/rpc.js';
 import { imageSearch } from './domain/image-name.js';
 import { newestFormat } from './domain/log-format.js';
 import { isKeyName } from './domain/log-tree/verifier-key.js';
@@ -108,6 +109,8 @@ export const serverConfig = z.strictObject({
     .int()
     .min(0)
     .default(1024 ** 3),
+  /** What one server, one connection and one call may take. */
+  rpc: rpcConfig.prefault({}),
   /** How long calls may go on after SIGTERM, in seconds. */
   drain_timeout: z.number().min(0).max(3_600).default(10),
   /** Least severe log lines to write. */

@@ -22,12 +22,13 @@ import { keepCommits } from './jobs/running/keep-commits.js';
 import { watchLeases } from './jobs/running/leases.js';
 import { settlingStore } from './jobs/settling-store.js';
 import { openPolicyFile } from './policy/policy-file.js';
-import { openCalls, principalFromMetadata } from './rpc/call.js';
+import { namedPrincipal, openCalls, principalFromMetadata } from './rpc/call.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { listenAddress } from './serving/listen-address.js';
 import { watchReadModel, watchRefusal } from './serving/readiness.js';
 import { historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
+import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
 import { serverVersion } from './version.js';
 
@@ -120,8 +121,9 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
     // Who calls, and what is answered.
     const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
     open(policy, (file) => file?.close());
-    const calls = openCalls(principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
-    const server = await listen(host, port, services(context, store, images, { checkpoints, signer }, calls, logger));
+    const calls = openCalls(policy ? namedPrincipal : principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
+    const served = services(context, store, images, { checkpoints, signer }, calls, logger);
+    const server = await listen(host, port, served, { limits: rpcLimits(config), edge, logger });
     const unwatch = watchReadModel(readModel, server.setServing, logger);
     watchRefusal(store, [readModel, history], server.setServing, calls, logger);
 

@@ -40,9 +40,13 @@ Exit codes:
   8   nothing was found wrong, but nothing is proved either
   70  internal error`;
 
+/** Reasons of RESOURCE_EXHAUSTED for which the request is what is wrong, and not the moment. */
+const requestReasons = ['MESSAGE_TOO_LARGE', 'LIST_TOO_LONG', 'ANSWER_TOO_LARGE'];
+
 /** The exit code that tells of an error. */
 export function exitCode(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  if (error instanceof CallError && requestReasons.includes(error.reason)) return exitCodes.usage;
   if (error instanceof CallError) return ofStatus(status[error.code] ?? '');
   if (error instanceof MemoirError) return ofStatus(error.code);
   return exitCodes.internal;

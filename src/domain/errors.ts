@@ -9,6 +9,10 @@ export type ErrorCode =
   | 'RESOURCE_EXHAUSTED'
   | 'UNAVAILABLE'
   | 'DATA_LOSS'
+  | 'UNAUTHENTICATED'
+  | 'UNIMPLEMENTED'
+  | 'CANCELLED'
+  | 'DEADLINE_EXCEEDED'
   | 'INTERNAL';
 
 /** What a `MemoirError` may say beside its message. */

@@ -9,6 +9,11 @@ export type Caller = {
   readonly requestId: string;
   /** W3C traceparent, if the client sent one. */
   readonly traceparent?: string;
+  /**
+   * Is called before anything is recorded for the call. What nobody waits for any more is not begun, but what was begun is finished.
+   * @throws MemoirError CANCELLED or DEADLINE_EXCEEDED if nobody waits for the answer and nothing was recorded before
+   */
+  readonly begin?: () => void;
 };
 
 /** The caller of what the server does on its own, such as failing a job whose lease ran out. */

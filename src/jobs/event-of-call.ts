@@ -5,11 +5,15 @@ import { encodeEvent } from '../eventstore/codec.js';
 import { metadataJson, type NewEvent } from '../eventstore/port.js';
 import type { Caller } from './caller.js';
 
-/** An event as it is stored, under a new id, with who called and in which call beside it. */
+/**
+ * An event as it is stored, under a new id, with who called and in which call beside it. Made right before it is recorded.
+ * @throws MemoirError if nobody waits for the call any more, and nothing was recorded for it
+ */
 export function eventOfCall(
   { edge, serverVersion }: { readonly edge: Edge; readonly serverVersion: string },
   caller: Caller,
   event: MemoirEvent,
 ): NewEvent {
+  caller.begin?.();
   return encodeEvent(edge.uuid(), event, metadataJson({ ...caller, serverVersion, logFormat: formatNeeded(event) }));
 }

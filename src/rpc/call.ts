@@ -1,8 +1,9 @@
-import type { Metadata } from '@grpc/grpc-js';
+import type { Deadline, Metadata } from '@grpc/grpc-js';
 import type { Access } from '../domain/access.js';
-import { MemoirError, quote } from '../domain/errors.js';
+import { MemoirError } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import type { Caller } from '../jobs/caller.js';
+import { badPrincipal } from './http2/call-headers.js';
 
 /** What a handler knows of its call beside the request. */
 export type CallContext = {
@@ -23,6 +24,7 @@ export type Authorise = (principal: string) => Access;
 export type ServerCall = {
   readonly metadata: Metadata;
   readonly cancelled: boolean;
+  getDeadline(): Deadline;
   on(event: 'cancelled', listener: () => void): unknown;
 };
 
@@ -47,14 +49,19 @@ export function principalFromMetadata(metadata: Metadata): string {
   const [principal] = metadata.get('memoir-principal');
   if (principal === undefined) return 'anonymous';
   const text = String(principal);
-  if (!/^[\x21-\x7e]{1,256}$/.test(text)) {
-    throw new MemoirError(
-      'INVALID_ARGUMENT',
-      'BAD_PRINCIPAL',
-      `metadata memoir-principal ${quote(text)} is not 1 to 256 printable ASCII characters without spaces`,
-    );
-  }
+  const bad = badPrincipal(text);
+  if (bad) throw bad;
   return text;
+}
+
+/** The same where a policy says who may do what, which it cannot of nobody. */
+export function namedPrincipal(metadata: Metadata): string {
+  if (metadata.get('memoir-principal').length > 0) return principalFromMetadata(metadata);
+  throw new MemoirError(
+    'UNAUTHENTICATED',
+    'NO_PRINCIPAL',
+    'the call names no principal: metadata memoir-principal is missing, or begins or ends with a space and was left out on the way',
+  );
 }
 
 /** Starts without any call. */
@@ -63,7 +70,7 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
   let draining: MemoirError | undefined;
 
   function context(call: ServerCall): CallContext {
-    const caller = callerOf(call.metadata, authenticate, authorise, edge);
+    const caller = callerOf(call, authenticate, authorise, edge);
     let controller: AbortController | undefined;
     const made: CallContext = {
       caller,
@@ -93,17 +100,39 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
   };
 }
 
-function callerOf(metadata: Metadata, authenticate: Authenticate, authorise: Authorise, edge: Edge): Caller {
+/** The client's own identifier of its call; undefined if it gave none that can be kept. */
+export function requestIdOf(given: unknown): string | undefined {
+  return typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : undefined;
+}
+
+/**
+ * Why nobody waits for a call any more; undefined if somebody does. The deadline is looked at too, since a busy process may come to
+ * a call before it comes to the timer or the message that would tell; grpc-js counts it by the wall clock.
+ */
+export function goneReason(call: Pick<ServerCall, 'cancelled' | 'getDeadline'>): MemoirError | undefined {
+  if (Number(call.getDeadline()) <= Date.now()) {
+    return new MemoirError('DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'the deadline of the call has passed');
+  }
+  return call.cancelled ? new MemoirError('CANCELLED', 'CLIENT_GONE', 'the client gave the call up') : undefined;
+}
+
+function callerOf(call: ServerCall, authenticate: Authenticate, authorise: Authorise, edge: Edge): Caller {
+  const { metadata } = call;
   const principal = authenticate(metadata);
   const [requestId] = metadata.get('x-request-id');
   const [traceparent] = metadata.get('traceparent');
-  const given = typeof requestId === 'string' && /^[\x21-\x7e]{1,128}$/.test(requestId);
   const traced =
     typeof traceparent === 'string' && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent);
+  let begun = false;
   return {
     principal,
     access: authorise(principal),
-    requestId: given ? requestId : edge.uuid(),
+    begin() {
+      const gone = begun ? undefined : goneReason(call);
+      if (gone) throw gone;
+      begun = true;
+    },
+    requestId: requestIdOf(requestId) ?? edge.uuid(),
     ...(traced && { traceparent }),
   };
 }

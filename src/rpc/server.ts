@@ -1,21 +1,20 @@
-import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
-import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import type { DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
-import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
+import type { Logger } from 'pino';
+import type { Edge } from '../edge.js';
+import { requestIdOf } from './call.js';
+import { checkCallHeaders } from './http2/call-headers.js';
+import { type Connections, watchConnections } from './http2/connections.js';
+import { mendEmptyMessages } from './http2/empty-messages.js';
+import { detailErrors, refuse } from './http2/library-errors.js';
+import type { RpcLimits } from './http2/limits.js';
+import { takeStreams, type Underneath } from './http2/seam.js';
+import { reflectionOf } from './reflection.js';
 import type { Served } from './service.js';
 
-/** Longest request, in bytes. Below the 4 MiB that clients accept, so that a job always fits into an answer. */
-const maxRequest = 3 * 1024 * 1024;
-
-const options: ServerOptions = {
-  'grpc.max_receive_message_length': maxRequest,
-  'grpc.max_send_message_length': -1,
-  // Dead peers of streams are noticed within about a minute.
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 20_000,
-  'grpc.max_concurrent_streams': 4_096,
-};
+/** How long grpc-js may take to notice that all its connections are closed, in milliseconds. */
+const closingTime = 2_000;
 
 /** A gRPC server that listens. */
 export type RpcServer = {
@@ -23,9 +22,15 @@ export type RpcServer = {
   readonly address: string;
   /** Says through the health service whether calls are answered. */
   setServing(serving: boolean): void;
-  /** Takes no more calls, lets those under way end for up to `drainMs` milliseconds, then cuts them off. */
+  /**
+   * Takes no more calls, lets those under way end for up to `drainMs` milliseconds, then cuts them off and closes every connection,
+   * whatever its client says or does not say.
+   */
   stop(drainMs: number): Promise<void>;
 };
+
+/** What a server listens with. */
+export type ListenParts = { readonly limits: RpcLimits; readonly edge: Edge; readonly logger: Logger };
 
 /**
  * Serves the services, and beside them grpc.health.v1 and server reflection, without encryption.
@@ -35,14 +40,18 @@ export async function listen(
   host: string,
   port: number,
   services: ReadonlyMap<DescService, Served>,
+  { limits, edge, logger }: ListenParts,
 ): Promise<RpcServer> {
-  const server = new Server(options);
+  const server = new Server(optionsOf(limits));
   for (const { definition, implementation } of services.values()) server.addService(definition, implementation);
   const names = [...services.keys()].map(({ typeName }) => typeName);
   const health = new HealthImplementation(Object.fromEntries(['', ...names].map((name) => [name, 'NOT_SERVING'])));
   health.addToServer(server);
-  reflection([...services.keys()]).addToServer(server);
-  const bound = await bind(server, host.includes(':') ? `[${host}]` : host, port);
+  reflectionOf([...services.keys()]).addToServer(server);
+  const { bound, underneath } = await bind(server, host.includes(':') ? `[${host}]` : host, port);
+  const servers = underneath.map(({ http2 }) => http2);
+  const connections = watchConnections(servers, limits, () => edge.monotonic(), logger);
+  for (const one of underneath) serveCalls(one, connections);
 
   return {
     address: `${host.includes(':') ? `[${host}]` : host}:${bound}`,
@@ -50,36 +59,70 @@ export async function listen(
       for (const name of ['', ...names]) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
     },
     async stop(drainMs) {
-      const cutOff = setTimeout(() => server.forceShutdown(), drainMs);
-      await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-      clearTimeout(cutOff);
+      const timers: NodeJS.Timeout[] = [];
+      const after = (ms: number, act: () => void) => void timers.push(setTimeout(act, ms));
+      const ended = new Promise<void>((resolve) => {
+        server.tryShutdown(() => resolve());
+        after(drainMs, () => {
+          server.forceShutdown();
+          connections.closeAll();
+        });
+        after(drainMs + closingTime, resolve);
+      });
+      connections.closeIdle();
+      await ended;
+      for (const timer of timers) clearTimeout(timer);
     },
   };
 }
 
-function bind(server: Server, host: string, port: number): Promise<number> {
+function optionsOf({ maxStreams, maxRequestBytes }: RpcLimits): ServerOptions {
+  return {
+    'grpc.max_receive_message_length': maxRequestBytes,
+    'grpc.max_send_message_length': -1,
+    // Dead peers of streams are noticed within about a minute.
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 20_000,
+    'grpc.max_concurrent_streams': maxStreams,
+  };
+}
+
+function bind(
+  server: Server,
+  host: string,
+  port: number,
+): Promise<{ readonly bound: number; readonly underneath: readonly Underneath[] }> {
   return new Promise((resolve, reject) => {
     server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
-      if (error) reject(new Error(`cannot listen on ${host}:${port}: ${error.message}`, { cause: error }));
-      else resolve(bound);
+      if (error) {
+        reject(new Error(`cannot listen on ${host}:${port}: ${error.message}`, { cause: error }));
+        return;
+      }
+      try {
+        resolve({ bound, underneath: takeStreams(server) });
+      } catch (changed) {
+        server.forceShutdown();
+        reject(changed);
+      }
     });
   });
 }
 
-/**
- * Reflection from the files as they are. proto-loader would merge those of one package into one and lose what does not fit, so
- * what it makes of them is made here: each entry of a package definition carries the files that it is from.
- */
-function reflection(services: readonly DescService[]): ReflectionService {
-  const files = new Set<DescFile>();
-  const add = (file: DescFile) => {
-    if (files.has(file)) return;
-    for (const dependency of file.dependencies) add(dependency);
-    files.add(file);
-  };
-  for (const { file } of services) add(file);
-  const fileDescriptorProtos = [...files].map(({ proto }) => Buffer.from(toBinary(FileDescriptorProtoSchema, proto)));
-  const format = 'Protocol Buffer 3 EnumDescriptorProto';
-  const definition = { files: { format, type: {}, fileDescriptorProtos } } as const;
-  return new ReflectionService(definition, { services: services.map(({ typeName }) => typeName) });
+/** Hands the calls of a server to grpc-js, after what it would not see or would do otherwise. */
+function serveCalls({ http2, serve }: Underneath, connections: Connections): void {
+  http2.on('stream', (stream, headers, flags) => {
+    const { session } = stream;
+    connections.callOpened(session);
+    stream.once('close', () => connections.callClosed(session, stream.rstCode));
+    const requestId = requestIdOf(headers['x-request-id']) ?? '';
+    const refusal = checkCallHeaders(headers);
+    if (refusal) {
+      refuse(stream, refusal, requestId);
+      return;
+    }
+    detailErrors(stream, requestId, String(headers[':path']));
+    const encoding = headers['grpc-encoding'];
+    if (encoding !== undefined && encoding !== 'identity') mendEmptyMessages(stream);
+    serve(stream, headers, flags);
+  });
 }

@@ -19,10 +19,11 @@ import type {
 import type { Logger } from 'pino';
 import { MemoirError } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
-import type { CallContext, Calls, ServerCall } from './call.js';
+import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
 import { outbox } from './outbox.js';
 import { statusOf } from './status.js';
+import { checkUnset } from './unset-values.js';
 
 type Handler<M> =
   M extends DescMethodUnary<infer I, infer O>
@@ -107,9 +108,11 @@ export function serveService<S extends DescService>(
       // Nothing to wait for is the rule, and an await of nothing has its price.
       const opening = open();
       if (opening) await opening;
+      const gone = goneReason(call);
+      if (gone) throw gone;
       callback(null, await work(context));
     } catch (error) {
-      callback(statusOf(error, context?.caller.requestId ?? '', logger));
+      callback(statusOf(ofClient(error, call), context?.caller.requestId ?? '', logger));
     } finally {
       if (context) calls.ended(context);
     }
@@ -131,7 +134,7 @@ export function serveService<S extends DescService>(
         if (signal.aborted && signal.reason instanceof MemoirError) throw signal.reason;
         call.end();
       } catch (error) {
-        call.emit('error', statusOf(error, context?.caller.requestId ?? '', logger));
+        call.emit('error', statusOf(ofClient(error, call), context?.caller.requestId ?? '', logger));
       } finally {
         if (context) calls.ended(context);
       }
@@ -141,8 +144,11 @@ export function serveService<S extends DescService>(
 
 function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
   try {
-    return fromBinary(schema, bytes, { readUnknownFields: false, recursionLimit });
+    const message = fromBinary(schema, bytes, { readUnknownFields: false, recursionLimit });
+    checkUnset(schema, bytes);
+    return message;
   } catch (error) {
+    if (error instanceof MemoirError) throw error;
     throw new MemoirError(
       'INVALID_ARGUMENT',
       'MALFORMED_MESSAGE',
@@ -152,5 +158,17 @@ function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
 }
 
 async function* decodeAll(schema: DescMessage, call: AsyncIterable<Bytes>): AsyncGenerator<MessageShape<DescMessage>> {
-  for await (const bytes of call) yield decode(schema, bytes);
+  try {
+    for await (const bytes of call) yield decode(schema, bytes);
+  } catch (error) {
+    // The stream was cut off by a deadline, or the connection is gone.
+    throw error instanceof MemoirError ? error : uploadCut;
+  }
+}
+
+const uploadCut = new MemoirError('CANCELLED', 'CLIENT_GONE', 'the client ended its stream before it was whole');
+
+/** The error, or that nobody waits for the call any more where that is what a wait was ended by. */
+function ofClient(error: unknown, call: ServerCall): unknown {
+  return error instanceof Error && error.name === 'AbortError' ? (goneReason(call) ?? error) : error;
 }

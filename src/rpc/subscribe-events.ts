@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
+import type { Duration } from '@bufbuild/protobuf/wkt';
 import {
   type RecordedEvent as RecordedEventMessage,
   type SubscribeEventsRequest,
@@ -7,7 +7,6 @@ import {
   SubscribeEventsResponseSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { unrestricted } from '../domain/access.js';
-import { invalid } from '../domain/errors.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 import { checkTime } from '../history/check-time.js';
 import { cloudEventAttributes, cloudEventSource, cloudEventVersion } from '../history/cloud-event.js';
@@ -16,6 +15,7 @@ import { openEventHub } from '../history/event-hub.js';
 import type { Presented } from '../history/log-entry.js';
 import { type Beginning, type Place, placeOf, resumeTokenOf } from '../history/place.js';
 import { type Heartbeat, subscribe } from '../history/subscribe.js';
+import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
 import type { JobFacts } from '../jobs/reading/permit.js';
 import { holdsSecrets } from '../jobs/reading/redact.js';
@@ -25,7 +25,8 @@ import { eventMessage } from './event-message.js';
 import { redactRecorded } from './redacting.js';
 
 /** Longest time without a message, in milliseconds: unless asked for, and what may be asked for. */
-const heartbeatMs = { usual: 15_000, least: 1_000, most: 3_600_000 } as const;
+const usualHeartbeat = 15_000;
+const heartbeatBounds = { least: 1_000, most: 3_600_000 };
 
 /** HistoryService.SubscribeEvents. */
 export function subscribeEvents(context: JobsContext) {
@@ -95,10 +96,5 @@ function beginningOf(start: SubscribeEventsRequest['start']): Beginning {
 }
 
 function heartbeatOf(interval: Duration | undefined): number {
-  if (!interval) return heartbeatMs.usual;
-  const ms = durationMs(interval);
-  const { least, most } = heartbeatMs;
-  if (ms >= least && ms <= most) return ms;
-  const message = `heartbeat_interval of ${ms / 1_000} s; it may be from ${least / 1_000} s to ${most / 1_000} s`;
-  throw invalid('heartbeat_interval', 'OUT_OF_RANGE', message);
+  return interval ? checkDuration('heartbeat_interval', interval, heartbeatBounds) : usualHeartbeat;
 }

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type Duration, durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationFromMs } from '@bufbuild/protobuf/wkt';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import {
   type AppendJobLogRequest,
@@ -12,6 +12,7 @@ import {
 } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
 import type { Caller } from '../jobs/caller.js';
+import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import type { Claimed, Claims } from '../jobs/running/claim-job.js';
@@ -21,8 +22,8 @@ import { tokenOf } from './tokens.js';
 
 /** Length of a lease for which the worker named none, in milliseconds. */
 const defaultLease = 60_000;
-const leaseBounds = [1_000, 3_600_000] as const;
-const longestWait = 300_000;
+const leaseBounds = { least: 1_000, most: 3_600_000 };
+const waitBounds = { least: 0, most: 300_000 };
 
 /** Longest piece of a live log, in bytes of UTF-8. */
 const maxPiece = 1024 * 1024;
@@ -40,7 +41,7 @@ export function workerService(
   return {
     async claimJob(request, call) {
       const leaseMs = leaseOf(request.lease) ?? defaultLease;
-      const waitMs = request.wait ? inBounds('wait', request.wait, 0, longestWait) : 0;
+      const waitMs = request.wait ? checkDuration('wait', request.wait, waitBounds) : 0;
       const { uuid, repositories } = request;
       if (repositories.length > maxRepositories) {
         throw invalid('repositories', 'TOO_MANY', `repositories names ${repositories.length}, the limit is 1000`);
@@ -154,15 +155,5 @@ function checkReason(reason: string): void {
 }
 
 function leaseOf(lease: Duration | undefined): number | undefined {
-  return lease && inBounds('lease', lease, ...leaseBounds);
-}
-
-function inBounds(field: string, duration: Duration, least: number, most: number): number {
-  const ms = durationMs(duration);
-  if (ms >= least && ms <= most) return ms;
-  throw invalid(
-    field,
-    'OUT_OF_RANGE',
-    `${field} of ${ms / 1000} s is not between ${least / 1000} s and ${most / 1000} s`,
-  );
+  return lease && checkDuration('lease', lease, leaseBounds);
 }

@@ -36,6 +36,13 @@ test('a data directory is all that is needed', async (t) => {
     },
     repositories: {},
     reuse_if_outputs_differ: false,
+    rpc: {
+      max_connections: 10_000,
+      max_streams: 4_096,
+      max_resets: 500,
+      max_header_bytes: 16_384,
+      max_request_bytes: 3_145_728,
+    },
     keep_commits: false,
     job_log_limit: 16 * 1024 * 1024,
     list_time_limit: 5,

@@ -3,7 +3,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { jcsDigest } from '../../src/domain/computation.js';
 import { MemoirError } from '../../src/domain/errors.js';
-import { checkCanonicalisable, maxDepth } from '../../src/domain/json.js';
+import { checkCanonicalisable, clientNesting, isTooDeep, parametersBelow } from '../../src/domain/json.js';
 
 function refusal(value: unknown): MemoirError | undefined {
   try {
@@ -39,11 +39,60 @@ test('what has no canonical form is refused, naming the place', (t) => {
   }
 });
 
-test('depth is limited, and no depth exhausts the stack', (t) => {
-  t.is(refusal(nested(maxDepth)), undefined);
-  t.is(refusal(nested(maxDepth + 1))?.message, `script_parameters: it is nested more than ${maxDepth} levels deep`);
-  t.is(refusal(nested(200_000))?.reason, 'NOT_CANONICAL_JSON');
-  t.regex(jcsDigest(nested(maxDepth)), /^[0-9a-f]{64}$/);
+/** Messages below the Struct that the binary form of an object has at its deepest place, as a decoder counts them. */
+function nestingOf(value: JsonObject): number {
+  const of = (json: JsonValue): number => {
+    if (json === null || typeof json !== 'object') return 0;
+    const inner = Object.values(json).map(of);
+    return Array.isArray(json)
+      ? 1 + Math.max(0, ...inner.map((n) => n + 1))
+      : 1 + Math.max(0, ...inner.map((n) => n + 2));
+  };
+  return of(value) - 1;
+}
+
+test('parameters are nested no deeper than every client can read, and no depth exhausts the stack', (t) => {
+  const objects = (count: number, leaf: JsonValue) => {
+    let value = leaf;
+    for (let i = 0; i < count; i++) value = { a: value };
+    return value as JsonObject;
+  };
+  const lists = (count: number, leaf: JsonValue) => {
+    let value = leaf;
+    for (let i = 0; i < count; i++) value = [value];
+    return { a: value } as JsonObject;
+  };
+  for (const deepest of [objects(32, 1), objects(32, {}), lists(47, 1), lists(47, [])]) {
+    t.is(refusal(deepest), undefined);
+    t.false(isTooDeep(deepest));
+  }
+  for (const [deep, at] of [
+    [objects(33, 1), '/a'.repeat(32)],
+    [objects(33, {}), '/a'.repeat(32)],
+    [lists(48, 1), `/a${'/0'.repeat(47)}`],
+    [lists(48, []), `/a${'/0'.repeat(47)}`],
+  ] as const) {
+    t.like(refusal(deep), { code: 'INVALID_ARGUMENT', reason: 'NESTED_TOO_DEEP', field: 'script_parameters' });
+    t.true(refusal(deep)?.message.startsWith(`script_parameters at "${at}": nested too deep`), refusal(deep)?.message);
+    t.true(isTooDeep(deep));
+  }
+  t.is(refusal(nested(200_000))?.reason, 'NESTED_TOO_DEEP');
+  fc.assert(
+    fc.property(fc.integer({ min: 25, max: 60 }), fc.func(fc.integer({ min: 0, max: 3 })), (levels, pick) => {
+      let value: JsonValue = pick(-1) > 1 ? {} : 1;
+      for (let i = 0; i < levels; i++) value = pick(i) === 0 ? { a: value } : pick(i) === 1 ? [[], value] : [value];
+      const deep = nestingOf({ a: value }) + parametersBelow > clientNesting;
+      t.is(isTooDeep({ a: value }), deep);
+      t.is(refusal({ a: value })?.reason, deep ? 'NESTED_TOO_DEEP' : undefined);
+    }),
+  );
+});
+
+test('-0 is written as 0, wherever it stands', (t) => {
+  const value: JsonObject = { a: -0, b: [-0, { c: -0 }], ['__proto__']: -0 };
+  checkCanonicalisable('script_parameters', value);
+  t.is(JSON.stringify(value), '{"a":0,"b":[0,{"c":0}],"__proto__":0}');
+  t.true(Object.is(value.a, 0) && Object.is((value.b as JsonValue[])[0], 0));
 });
 
 test('any other JSON is accepted, and has a digest', (t) => {

@@ -6,6 +6,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
+import { rawCall } from '../support/raw-call.js';
 import { failure, refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
@@ -255,6 +256,17 @@ test.serial('exclusions are ordered and seen by those whom they concern', async 
 test.serial('a policy over names that nobody proves has to be wanted', async (t) => {
   const error = await t.throwsAsync(startTestServer({ repositories: { project: path }, settings: { policy } }));
   t.regex(error?.message ?? '', /policy ".*policy\.toml" needs the setting insecure \(--insecure\)/);
+});
+
+test.serial('a call that names nobody is UNAUTHENTICATED where a policy says who may do what', async (t) => {
+  for (const name of ['CreateJob', 'GetQueueSize', 'ListJobs', 'WatchJob']) {
+    const path = `/memoir.jobs.v1.JobsService/${name}`;
+    await refused(t, server, () => rawCall(server.address(), path, Buffer.alloc(0)), {
+      code: 'UNAUTHENTICATED',
+      reason: 'NO_PRINCIPAL',
+      naming: 'memoir-principal',
+    });
+  }
 });
 
 test.serial('what a decision was taken from is for audits of the log, not for whoever may read the job', async (t) => {

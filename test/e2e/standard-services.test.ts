@@ -64,6 +64,19 @@ test('the reflection service lists the services and describes them, with all tha
     const listed = contents(await ask(version, field(7, '*')), 6)
       .flatMap((response) => contents(response, 1))
       .map((service) => Buffer.from(contents(service, 1)[0] ?? []).toString());
+    const others = [
+      'grpc.health.v1.Health',
+      'grpc.reflection.v1.ServerReflection',
+      'grpc.reflection.v1alpha.ServerReflection',
+    ];
+    for (const name of others) {
+      t.true(listed.includes(name), listed.join(' '));
+      const [file] = filesOf(await ask(version, field(4, name)));
+      t.true(
+        file?.service.some((one) => `${file.package}.${one.name}` === name),
+        name,
+      );
+    }
     for (const service of services) {
       t.true(listed.includes(service.typeName), listed.join(' '));
       const files = new Map(filesOf(await ask(version, field(4, service.typeName))).map((file) => [file.name, file]));

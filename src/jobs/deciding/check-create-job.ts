@@ -1,10 +1,10 @@
-import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { Filter } from '../../../gen/memoir/jobs/v1/filter_pb.js';
 import type { RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
 import { checkCanonicalisable } from '../../domain/json.js';
+import { checkDuration } from '../check-duration.js';
 import { checkComponents, checkLength, checkRequired, textLimits } from '../limits.js';
 
 /** Most exclude_script_versions of a request. */
@@ -45,10 +45,8 @@ function checkAcceptance(request: CreateJobRequest): void {
     throw invalid('filters', 'FILTERS_WITH_RANGE', `filters and ${other} cannot be given together`);
   }
   if (filters.length > 0) checkFilters(filters);
-  if (maxHeartbeatAge && !(durationMs(maxHeartbeatAge) >= 0)) {
-    const seconds = durationMs(maxHeartbeatAge) / 1_000;
-    throw invalid('max_heartbeat_age', 'OUT_OF_RANGE', `max_heartbeat_age of ${seconds} s is negative`);
-  }
+  if (maxHeartbeatAge)
+    checkDuration('max_heartbeat_age', maxHeartbeatAge, { least: 0, most: Number.POSITIVE_INFINITY });
 }
 
 function checkFilters(filters: readonly Filter[]): void {

@@ -78,7 +78,8 @@ export async function resolveRequest(
     dockerImageLocator,
     arvadosSdkVersion,
     reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
-    ...(maxHeartbeatAge && { oldestHeartbeat: edge.now() - durationMs(maxHeartbeatAge) }),
+    // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
+    ...(maxHeartbeatAge && { oldestHeartbeat: Math.max(0, edge.now() - durationMs(maxHeartbeatAge)) }),
   };
   if (commits.commit !== scriptVersion)
     resolutions.unshift({ field: 'script_version', given: scriptVersion, resolved: commits.commit });

@@ -1,0 +1,186 @@
+import { create, type DescMessage, toBinary } from '@bufbuild/protobuf';
+import { DurationSchema } from '@bufbuild/protobuf/wkt';
+import test from 'ava';
+import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
+import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
+import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import type { CallError } from '../../src/rpc/call-error.js';
+import { collect } from '../contract/events.js';
+import { makeProject } from '../support/project.js';
+import { field, rawCall } from '../support/raw-call.js';
+import { failure, refused } from '../support/refused.js';
+import { find, request, uuidOf } from '../support/runs.js';
+import { startTestServer } from '../support/server.js';
+
+const project = makeProject();
+const server = await startTestServer({ repositories: { project: project.repository.path } });
+const ada = server.as('ada');
+const bob = server.as('bob');
+const createJob = '/memoir.jobs.v1.JobsService/CreateJob';
+
+test.after.always(async () => {
+  await server.dispose();
+  project.repository.dispose();
+});
+
+/** A CreateJobRequest on the wire, with what is given behind its required fields. */
+const onWire = (...fields: Buffer[]) =>
+  Buffer.concat([field(1, 'project'), field(2, 'run.sh'), field(3, 'main'), ...fields]);
+/** A member of a Struct on the wire. */
+const member = (name: string, value: Buffer) => field(1, Buffer.concat([field(1, name), field(2, value)]));
+const parameters = (...members: Buffer[]) => field(4, Buffer.concat(members));
+
+test.serial('parameters may be as deep as all clients can read, and no depth harms the server', async (t) => {
+  const objects = (levels: number) => {
+    let value: object = {};
+    for (let i = 0; i < levels; i++) value = { a: value };
+    return value as { [name: string]: string };
+  };
+  const deepest = objects(32);
+  const made = await request(ada, { scriptParameters: deepest });
+  const uuid = uuidOf(made);
+  const { job } = await ada.jobs.getJob({ uuid, consistencyToken: made.consistencyToken });
+  t.deepEqual(job?.scriptParameters, deepest);
+  t.is((await collect(ada.history.readHistory({ uuid }))).length, 1);
+  const claimed = await bob.worker.claimJob({ uuid });
+  t.deepEqual(claimed.job?.scriptParameters, deepest);
+  await refused(t, server, () => request(ada, { scriptParameters: objects(33) }), {
+    code: 'INVALID_ARGUMENT',
+    reason: 'NESTED_TOO_DEEP',
+    field: 'script_parameters',
+    naming: '"/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a"',
+  });
+  for (const levels of [400, 4_000]) {
+    let value = field(3, 'x');
+    for (let i = 0; i < levels; i++) value = field(5, member('a', value));
+    const error = await failure(t, () => rawCall(server.address(), createJob, onWire(parameters(member('a', value)))));
+    t.is(error.code, 3, error.message);
+  }
+});
+
+test.serial('a Value without a value is refused, naming its place', async (t) => {
+  const list = (...items: Buffer[]) => field(6, Buffer.concat(items.map((item) => field(1, item))));
+  const unset = Buffer.alloc(0);
+  const unknown = field(99, 'x');
+  const cases: [value: Buffer, place: string][] = [
+    [unset, '"/a~1b"'],
+    [unknown, '"/a~1b"'],
+    [list(field(3, 'x'), unset), '"/a~1b/1"'],
+    [field(5, Buffer.concat([member('in', list(unset))])), '"/a~1b/in/0"'],
+  ];
+  for (const [value, place] of cases) {
+    const call = () => rawCall(server.address(), createJob, onWire(parameters(member('a/b', value))));
+    const wanted = {
+      code: 'INVALID_ARGUMENT',
+      reason: 'UNSET_VALUE',
+      field: 'script_parameters',
+      naming: place,
+    } as const;
+    await refused(t, server, call, wanted);
+    const explain = () =>
+      rawCall(
+        server.address(),
+        '/memoir.jobs.v1.JobsService/ExplainReuse',
+        field(1, onWire(parameters(member('a/b', value)))),
+      );
+    await refused(t, server, explain, { ...wanted, field: 'request.script_parameters' });
+  }
+  const noValue = field(4, field(1, field(1, 'a')));
+  t.is((await failure(t, () => rawCall(server.address(), createJob, onWire(noValue)))).reason, 'UNSET_VALUE');
+  const isNull = Buffer.from([8, 0]);
+  t.truthy(
+    await rawCall(server.address(), createJob, onWire(parameters(member('a', isNull), member('b', list(isNull))))),
+  );
+});
+
+test.serial('-0 is 0 in every answer', async (t) => {
+  const made = await request(ada, { scriptParameters: { a: -0, b: [-0] } });
+  const { uuid } = made.job ?? { uuid: '' };
+  const { job } = await ada.jobs.getJob({ uuid, consistencyToken: made.consistencyToken });
+  for (const parameters of [made.job?.scriptParameters, job?.scriptParameters]) {
+    t.true(Object.is(parameters?.a, 0), `${JSON.stringify(parameters)}`);
+    t.true(Object.is((parameters?.b as unknown[] | undefined)?.[0], 0));
+  }
+});
+
+/** Fields of a type in a request and in the messages within it, as the numbers that lead there. */
+function fieldsOf(message: DescMessage, typeName: string, within: readonly DescMessage[] = []): number[][] {
+  if (within.includes(message)) return [];
+  return message.fields.flatMap((one) => {
+    const inner =
+      one.fieldKind === 'message' || (one.fieldKind === 'list' && one.listKind === 'message') ? one.message : undefined;
+    if (!inner) return [];
+    if (inner.typeName === typeName) return [[one.number]];
+    return fieldsOf(inner, typeName, [...within, message]).map((path) => [one.number, ...path]);
+  });
+}
+
+test.serial('durations and times that are none, or beyond all bounds, are never an internal error', async (t) => {
+  const services = [JobsService, WorkerService, HistoryService, AuditService, ExclusionsService, ImagesService];
+  const uuid = uuidOf(await request(ada, { scriptParameters: { durations: true } }));
+  /** A message of seconds and nanoseconds. */
+  const time = (seconds: bigint, nanos: number) =>
+    Buffer.from(toBinary(DurationSchema, create(DurationSchema, { seconds, nanos })));
+  const wrong = [
+    time(1n, 1_000_000_000),
+    time(0n, 2_147_483_647),
+    time(1n, -1),
+    time(-1n, 1),
+    time(0n, -2_000_000_000),
+  ];
+  const extreme = [
+    time(2n ** 63n - 1n, 0),
+    time(-(2n ** 63n), 0),
+    time(315_576_000_001n, 0),
+    time(315_576_000_000n, 999_999_999),
+  ];
+  let tried = 0;
+  for (const service of services) {
+    for (const method of service.methods) {
+      if (method.methodKind === 'client_streaming') continue;
+      for (const type of ['google.protobuf.Duration', 'google.protobuf.Timestamp']) {
+        for (const path of fieldsOf(method.input, type)) {
+          for (const value of [...wrong, ...extreme]) {
+            // What else the method needs stands before it; what it does not know is passed over.
+            let bytes: Buffer = value;
+            for (const number of [...path].reverse()) bytes = field(number, bytes);
+            const needed =
+              method.name === 'CreateJob'
+                ? Buffer.concat([onWire(), field(10, `s${tried}`)])
+                : field(1, method.name === 'ExplainReuse' ? onWire() : uuid);
+            const error = await rawCall(
+              server.address(),
+              `/${service.typeName}/${method.name}`,
+              Buffer.concat([needed, bytes]),
+            ).then(
+              () => undefined,
+              (thrown: CallError) => thrown,
+            );
+            tried++;
+            t.true(
+              error === undefined ||
+                error.code === 3 ||
+                error.code === 9 ||
+                error.code === 5 ||
+                /No message received/.test(error.message),
+              `${method.name} ${path}: ${error?.code} ${error?.message}`,
+            );
+            if (type.endsWith('Duration') && wrong.includes(value)) t.is(error?.code, 3, `${method.name} ${path}`);
+          }
+        }
+      }
+    }
+  }
+  t.true(tried > 100, `${tried}`);
+  for (const seconds of [94_672_800_000n, 315_576_000_000n]) {
+    const made = await find(ada, {
+      scriptParameters: { age: String(seconds) },
+      maxHeartbeatAge: { seconds },
+      submitId: `a${seconds}`,
+    });
+    t.false(made.reused);
+  }
+});
