@@ -16,7 +16,7 @@ export function checkDuration(field: string, duration: Duration, { least, most }
   const { seconds, nanos } = duration;
   const outside = seconds < -mostSeconds || seconds > mostSeconds || nanos < -999_999_999 || nanos > 999_999_999;
   if (outside || (seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0)) {
-    throw invalid(field, 'BAD_DURATION', `${field} of ${seconds} seconds and ${nanos} nanoseconds is no duration`);
+    throw invalid(field, 'OUT_OF_RANGE', `${field} of ${seconds} seconds and ${nanos} nanoseconds is no duration`);
   }
   const ms = Number(seconds) * 1_000 + nanos / 1_000_000;
   if (ms >= least && ms <= most) return ms;
