@@ -21,9 +21,9 @@ import { MemoirError } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
 import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
+import { checkUnset } from './messages/unset-values.js';
 import { outbox } from './outbox.js';
 import { statusOf } from './status.js';
-import { checkUnset } from './unset-values.js';
 
 type Handler<M> =
   M extends DescMethodUnary<infer I, infer O>

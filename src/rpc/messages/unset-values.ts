@@ -1,6 +1,6 @@
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-import { invalid, type MemoirError, quote } from '../domain/errors.js';
+import { invalid, type MemoirError, quote } from '../../domain/errors.js';
 
 /** What a field may lead to: JSON in its binary form, or a message that may hold some. */
 type Lead = { readonly name: string; readonly to: 'Struct' | 'ListValue' | 'Value' | Leads };
