@@ -33,6 +33,8 @@ const lasting = [
   'submit_id',
   'request_digest',
   'nondeterministic',
+  'leave_lfs_pointers',
+  'leave_submodules',
   'runtime_constraints',
   'docker_image_locator',
   'arvados_sdk_version',
@@ -88,6 +90,8 @@ const candidateColumns: Readonly<Record<string, string>> = {
   docker_image_locator: 'now.docker_image_locator',
   arvados_sdk_version: 'now.arvados_sdk_version',
   nondeterministic: 'now.nondeterministic',
+  leave_lfs_pointers: 'now.leave_lfs_pointers',
+  leave_submodules: 'now.leave_submodules',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'log'),
 };

@@ -16,7 +16,7 @@ import { listIndexes } from './list-indexes.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 3,
+  version: 4,
   tables: ['job'],
   schema: `
     CREATE TABLE job (
@@ -57,7 +57,9 @@ export const jobs: Projection = {
       failure_message TEXT NOT NULL DEFAULT '',
       progress REAL,
       progress_message TEXT NOT NULL DEFAULT '',
-      deleted INTEGER NOT NULL DEFAULT 0
+      deleted INTEGER NOT NULL DEFAULT 0,
+      leave_lfs_pointers INTEGER NOT NULL,
+      leave_submodules INTEGER NOT NULL
     ) STRICT;
     ${uuidIndex};
   `,
@@ -72,8 +74,9 @@ export const jobs: Projection = {
     const insert = db.prepare(`
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
-        arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
+        leave_lfs_pointers, leave_submodules)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const started = db.prepare(`
       UPDATE job SET state = ${JobState.RUNNING}, claimed_by = ?, started_at = ?, lease_ms = ?, lease_expires_at = ?,
         lease_revision = ?, revision = ? WHERE position = ?`);
@@ -119,6 +122,8 @@ export const jobs: Projection = {
           event.runNumber,
           event.computationDigest,
           revision,
+          Number(event.leaveLfsPointers ?? true),
+          Number(event.leaveSubmodules ?? true),
         );
       },
       JobStarted(event, { stream, revision }) {
@@ -210,6 +215,8 @@ export type JobRow = {
   readonly progress: number | null;
   readonly progress_message: string;
   readonly deleted: number;
+  readonly leave_lfs_pointers: number;
+  readonly leave_submodules: number;
 };
 
 /** The job that a row holds. */
@@ -226,6 +233,8 @@ export function jobFromRow(row: JobRow): Job {
     priority: row.priority,
     submitId: row.submit_id,
     nondeterministic: row.nondeterministic !== 0,
+    leaveLfsPointers: row.leave_lfs_pointers !== 0,
+    leaveSubmodules: row.leave_submodules !== 0,
     dockerImageLocator: row.docker_image_locator,
     arvadosSdkVersion: row.arvados_sdk_version,
     output: row.output,

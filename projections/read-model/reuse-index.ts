@@ -8,7 +8,7 @@ import type { Projection } from '../running/projection.js';
 /** The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested. */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 3,
+  version: 4,
   tables: ['candidate'],
   schema: `
     CREATE TABLE candidate (
@@ -25,7 +25,9 @@ export const reuseIndex: Projection = {
       nondeterministic INTEGER NOT NULL,
       deleted INTEGER NOT NULL DEFAULT 0,
       output TEXT NOT NULL DEFAULT '',
-      log TEXT NOT NULL DEFAULT ''
+      log TEXT NOT NULL DEFAULT '',
+      leave_lfs_pointers INTEGER NOT NULL,
+      leave_submodules INTEGER NOT NULL
     ) STRICT;
   `,
   indexes: `
@@ -35,8 +37,8 @@ export const reuseIndex: Projection = {
   prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
-        docker_image_locator, arvados_sdk_version, nondeterministic)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?)`);
+        docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const complete = db.prepare(
       `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ? WHERE position = ?`,
@@ -55,6 +57,8 @@ export const reuseIndex: Projection = {
           event.dockerImageLocator,
           event.arvadosSdkVersion,
           Number(event.nondeterministic),
+          Number(event.leaveLfsPointers ?? true),
+          Number(event.leaveSubmodules ?? true),
         );
       },
       JobStarted: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
@@ -78,6 +82,8 @@ export const candidateColumns = [
   'deleted',
   'output',
   'log',
+  'leave_lfs_pointers',
+  'leave_submodules',
 ]
   .map((column) => `candidate.${column}`)
   .join(', ');
@@ -98,6 +104,8 @@ export type CandidateRow = {
   readonly deleted: number;
   readonly output: string;
   readonly log: string;
+  readonly leave_lfs_pointers: number;
+  readonly leave_submodules: number;
 };
 
 /** Reads of the index. */
@@ -136,6 +144,8 @@ export function factsFromRow(row: CandidateRow): CandidateFacts {
     dockerImageLocator: row.docker_image_locator,
     arvadosSdkVersion: row.arvados_sdk_version,
     nondeterministic: row.nondeterministic !== 0,
+    leaveLfsPointers: row.leave_lfs_pointers !== 0,
+    leaveSubmodules: row.leave_submodules !== 0,
     deleted: row.deleted !== 0,
     output: row.output,
     log: row.log,

@@ -137,6 +137,8 @@ export function rederiver(context: RederiveContext): Rederive {
       acceptedCommits: accepted.description,
       dockerImageLocator: basis.dockerImageLocator,
       arvadosSdkVersion: basis.arvadosSdkVersion,
+      leaveLfsPointers: !basis.refuseLfsPointers,
+      leaveSubmodules: !basis.refuseSubmodules,
       reuseIfOutputsDiffer: basis.outputsMayDiffer,
       ...(basis.oldestHeartbeat && { oldestHeartbeat: timestampMs(basis.oldestHeartbeat) }),
     };

@@ -170,6 +170,8 @@ function requested(event: JobRequested, revision: number): JobRecord {
     arvadosSdkVersion: event.arvadosSdkVersion,
     components: event.components,
     description: event.description,
+    leaveLfsPointers: event.leaveLfsPointers ?? true,
+    leaveSubmodules: event.leaveSubmodules ?? true,
     runNumber: event.runNumber,
     computationDigest: event.computationDigest,
     revision,

@@ -13,6 +13,10 @@ export type CandidateFacts = {
   readonly dockerImageLocator: string;
   readonly arvadosSdkVersion: string;
   readonly nondeterministic: boolean;
+  /** Whether pointers of git-lfs in its commit are left, and do not fail it. */
+  readonly leaveLfsPointers: boolean;
+  /** Whether submodules of its commit are left, and do not fail it. */
+  readonly leaveSubmodules: boolean;
   readonly deleted: boolean;
   readonly output: string;
   readonly log: string;
@@ -49,6 +53,10 @@ export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
   readonly dockerImageLocator: string;
   /** The commit that the request's own arvados_sdk_version resolves to; empty if it has none, and then any is accepted. */
   readonly arvadosSdkVersion: string;
+  /** Whether the request leaves pointers of git-lfs; absent: yes. */
+  readonly leaveLfsPointers?: boolean;
+  /** Whether the request leaves submodules; absent: yes. */
+  readonly leaveSubmodules?: boolean;
   /** Whether a finished job is reused although others of the same work have another output. */
   readonly reuseIfOutputsDiffer: boolean;
 };
@@ -99,7 +107,8 @@ export function decideBySet1<C extends CandidateFacts>(
 function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>): RuledOut | undefined {
   const { state } = candidate;
   const unasked = terms.failedFilter ? byFilter(candidate, terms.failedFilter) : byVersions(candidate, terms);
-  if (unasked) return unasked;
+  const otherwise = unasked ?? byCheckout(candidate, terms);
+  if (otherwise) return otherwise;
   if (candidate.nondeterministic) return out(Rule.NONDETERMINISTIC, 'it was declared nondeterministic');
   if (candidate.deleted) return out(Rule.DELETED, 'it was deleted');
   const exclusion = terms.exclusion?.(candidate);
@@ -129,6 +138,23 @@ function byVersions(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledO
     return out(Rule.ARVADOS_SDK_VERSION, `its arvados_sdk_version is ${its}, accepted is ${terms.arvadosSdkVersion}`);
   }
   return undefined;
+}
+
+/** A job that refused to leave them and is complete met none, so that it is what one that leaves them would be. */
+function byCheckout(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
+  const { leaveLfsPointers = true, leaveSubmodules = true } = terms;
+  const differs = (its: boolean, ours: boolean) => its !== ours && (its || candidate.state !== JobState.COMPLETE);
+  const what = differs(candidate.leaveLfsPointers, leaveLfsPointers)
+    ? 'pointers of git-lfs'
+    : differs(candidate.leaveSubmodules, leaveSubmodules)
+      ? 'submodules'
+      : undefined;
+  if (what === undefined) return undefined;
+  const its = what === 'submodules' ? candidate.leaveSubmodules : candidate.leaveLfsPointers;
+  return out(
+    Rule.CHECKOUT,
+    its ? `it leaves ${what}, which the request refuses` : `${what} fail it, which the request leaves`,
+  );
 }
 
 function byResult(candidate: CandidateFacts): RuledOut | undefined {
@@ -189,6 +215,7 @@ export const orderOfSet1: readonly Rule[] = [
   Rule.SCRIPT_VERSION,
   Rule.DOCKER_IMAGE_LOCATOR,
   Rule.ARVADOS_SDK_VERSION,
+  Rule.CHECKOUT,
   Rule.NONDETERMINISTIC,
   Rule.DELETED,
   Rule.EXCLUDED,
@@ -217,6 +244,8 @@ export function factsOf({ job, deleted, leaseMs }: JobRecord): CandidateFacts {
     dockerImageLocator: job.dockerImageLocator,
     arvadosSdkVersion: job.arvadosSdkVersion,
     nondeterministic: job.nondeterministic,
+    leaveLfsPointers: job.leaveLfsPointers,
+    leaveSubmodules: job.leaveSubmodules,
     deleted,
     output: job.output,
     log: job.log,

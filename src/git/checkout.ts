@@ -102,7 +102,10 @@ export async function checkout(
     depth: number,
   ): Promise<void> {
     if (entry.kind === 'submodule' && !options.leaveSubmodules) {
-      throw refused('SUBMODULE', `${quote(shown)} is a submodule, which Memoir does not fetch`);
+      throw refused(
+        'SUBMODULE',
+        `${quote(shown)} is a submodule, which Memoir does not fetch; a request may leave submodules empty`,
+      );
     }
     if (entry.kind === 'tree' || entry.kind === 'submodule') {
       await mkdir(path);
@@ -134,7 +137,10 @@ export async function checkout(
   function converted(content: Buffer, { name, oid }: TreeEntry, shown: string, attributes: Attributes): Buffer {
     const own = attributes.of(name.toString('latin1'));
     if (!options.leaveLfsPointers && own.get('filter') === 'lfs' && isLfsPointer(content)) {
-      throw refused('LFS_POINTER', `${quote(shown)} is a pointer of git-lfs, whose content Memoir does not fetch`);
+      throw refused(
+        'LFS_POINTER',
+        `${quote(shown)} is a pointer of git-lfs, whose content Memoir does not fetch; a request may leave pointers`,
+      );
     }
     const made = convert(content, oid, own);
     if ('problem' in made) {

@@ -139,7 +139,9 @@ async function checkOut(
 ): Promise<{ readonly entries: number }> {
   const { scriptVersion: commit, repository } = job;
   try {
-    return await checkout(await findTree(job, settings, signal), commit, tree, { signal });
+    const { leaveLfsPointers, leaveSubmodules } = job;
+    const options = { signal, leaveLfsPointers, leaveSubmodules };
+    return await checkout(await findTree(job, settings, signal), commit, tree, options);
   } catch (error) {
     if (signal.aborted) throw error;
     if (error instanceof MemoirError || error instanceof RunFailure) {

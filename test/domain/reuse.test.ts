@@ -22,6 +22,8 @@ const sound: CandidateFacts = {
   dockerImageLocator: '',
   arvadosSdkVersion: '',
   nondeterministic: false,
+  leaveLfsPointers: true,
+  leaveSubmodules: true,
   deleted: false,
   output: 'o1',
   log: 'l1',
@@ -199,6 +201,8 @@ test('the decision is that of the rules written plainly', (t) => {
     dockerImageLocator: often('', 'd1'),
     arvadosSdkVersion: often('', 'a1'),
     nondeterministic: often(false, true),
+    leaveLfsPointers: fc.constant(true),
+    leaveSubmodules: fc.constant(true),
     deleted: often(false, true),
     output: often('o1', 'o2', ''),
     log: often('l', ''),
@@ -229,4 +233,28 @@ test('the decision is that of the rules written plainly', (t) => {
     }),
     { numRuns: 2_000 },
   );
+});
+
+test('a job that leaves what the request refuses, or may fail by what it leaves, is ruled out', (t) => {
+  const refusing = { leaveLfsPointers: false, leaveSubmodules: false };
+  for (const [what, detail] of [
+    ['leaveLfsPointers', /pointers of git-lfs/],
+    ['leaveSubmodules', /submodules/],
+  ] as const) {
+    const leaves = { ...complete(), ...refusing, [what]: true };
+    const out = decideReuse([leaves], { ...terms, ...refusing }).verdicts[0]?.ruledOut;
+    t.is(out?.rule, Rule.CHECKOUT);
+    t.regex(out?.detail ?? '', detail);
+    t.is(decideReuse([leaves], { ...terms, ...refusing, [what]: true }).chosen, leaves);
+    // Complete, it met none of them; unfinished, it may yet.
+    const strict = { ...refusing, [what]: true };
+    const refuses = { ...complete(), ...refusing };
+    t.is(decideReuse([refuses], { ...terms, ...strict }).chosen, refuses);
+    const unfinished = { ...running(), ...refusing };
+    t.is(decideReuse([unfinished], { ...terms, ...strict }).verdicts[0]?.ruledOut?.rule, Rule.CHECKOUT);
+    t.is(decideReuse([unfinished], { ...terms, ...refusing }).chosen, unfinished);
+  }
+  // Decisions of the time before have neither, and nor had the jobs.
+  t.is(decideReuse([sound], terms).chosen, sound);
+  t.is(decideReuse([{ ...sound, ...refusing }], terms).chosen?.uuid, sound.uuid);
 });

@@ -21,6 +21,8 @@ export type JobRequestOptions = {
   readonly excludeScriptVersion?: readonly string[];
   readonly maxHeartbeatAge?: number;
   readonly nondeterministic?: boolean;
+  readonly leaveLfsPointers?: boolean;
+  readonly leaveSubmodules?: boolean;
   readonly priority: number;
   readonly submitId?: string;
   readonly description?: string;
@@ -57,6 +59,8 @@ export function jobRequest(command: Command): Command {
     )
     .option('--max-heartbeat-age <seconds>', 'accept no running job that was silent for longer', seconds(0, 1e8))
     .option('--nondeterministic', 'two runs may differ: do not reuse the job')
+    .option('--leave-lfs-pointers', 'leave pointers of git-lfs in the commit as they are; otherwise they fail the job')
+    .option('--leave-submodules', 'leave submodules of the commit empty; otherwise they fail the job')
     .option('--priority <number>', 'the higher, the sooner it is run', integer(-0x8000_0000, 0x7fff_ffff), 0)
     .option('--submit-id <id>', 'your own identifier of this request, so that it can be repeated safely')
     .option('--description <text>', 'free text for people')
@@ -91,6 +95,8 @@ export async function requestOf(options: JobRequestOptions): Promise<MessageInit
       maxHeartbeatAge: durationFromMs(options.maxHeartbeatAge * 1_000),
     }),
     nondeterministic: options.nondeterministic ?? false,
+    leaveLfsPointers: options.leaveLfsPointers ?? false,
+    leaveSubmodules: options.leaveSubmodules ?? false,
     priority: options.priority,
     submitId: options.submitId ?? '',
     description: options.description ?? '',

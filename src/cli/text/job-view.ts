@@ -45,6 +45,7 @@ export function jobSheet(job: Job, nowMs: number): string {
     ['docker image', printable(job.dockerImageLocator)],
     ['arvados sdk', printable(job.arvadosSdkVersion)],
     ['priority', String(job.priority)],
+    ['left as they are', leftOf(job)],
     ['nondeterministic', job.nondeterministic ? 'yes: never reused' : ''],
     ['submit id', printable(job.submitId)],
     ['description', indented(job.description)],
@@ -104,4 +105,9 @@ function indented(text: string): string {
 function cell(text: string, width: number): string {
   const characters = [...text];
   return printable(characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : text);
+}
+
+/** What a checkout of the job leaves instead of failing. */
+function leftOf({ leaveLfsPointers, leaveSubmodules }: Pick<Job, 'leaveLfsPointers' | 'leaveSubmodules'>): string {
+  return [...(leaveLfsPointers ? ['pointers of git-lfs'] : []), ...(leaveSubmodules ? ['submodules'] : [])].join(', ');
 }

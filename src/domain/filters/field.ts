@@ -78,6 +78,8 @@ export const lastingFields: ReadonlySet<string> = new Set([
   'script_parameters',
   'submit_id',
   'nondeterministic',
+  'leave_lfs_pointers',
+  'leave_submodules',
   'runtime_constraints',
   'docker_image_locator',
   'arvados_sdk_version',

@@ -180,6 +180,8 @@ function requested(
     dockerImageLocator,
     arvadosSdkVersion,
     nondeterministic: request.nondeterministic,
+    leaveLfsPointers: request.leaveLfsPointers,
+    leaveSubmodules: request.leaveSubmodules,
     description: request.description,
     components: request.components,
     decision,

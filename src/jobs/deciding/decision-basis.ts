@@ -32,6 +32,8 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
     outputsMayDiffer: terms.reuseIfOutputsDiffer,
     // Set 1 is not named, as it was not when there was no other.
     rules: terms.rules === 1 ? 0 : (terms.rules ?? 0),
+    refuseLfsPointers: terms.leaveLfsPointers === false,
+    refuseSubmodules: terms.leaveSubmodules === false,
     ownJobsOnly: !filters && !caller.access.knows(request.repository),
   });
   // Where no exclusion changed in between, both are of one moment.
@@ -42,6 +44,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
   if (!filters) return message;
   message.filters = request.filters;
+  message.imagePrefixes = request.filters.some(({ operator }) => operator.endsWith('in docker'));
   message.commits = create(DecisionBasisSchema, {
     commits: filters.commits.map(({ filter, commits: named, end = '' }) => ({ filter, commits: [...named], end })),
   }).commits;

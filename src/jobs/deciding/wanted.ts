@@ -69,7 +69,7 @@ export async function resolveRequest(
   const terms: ReuseTerms<CandidateFacts> = {
     ...(commits.exact &&
       !filtered &&
-      !maxHeartbeatAge && { key: keyOf(caller, commits, dockerImageLocator, arvadosSdkVersion) }),
+      !maxHeartbeatAge && { key: keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion) }),
     ...(filtered && { failedFilter: (candidate: CandidateFacts) => candidate.failedFilter }),
     rules: usedRules,
     principal: caller.principal,
@@ -77,6 +77,8 @@ export async function resolveRequest(
     acceptedCommits: commits.description,
     dockerImageLocator,
     arvadosSdkVersion,
+    leaveLfsPointers: request.leaveLfsPointers,
+    leaveSubmodules: request.leaveSubmodules,
     reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
     // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
     ...(maxHeartbeatAge && { oldestHeartbeat: Math.max(0, edge.now() - durationMs(maxHeartbeatAge)) }),
@@ -137,9 +139,10 @@ async function acceptedImage(
 
 function keyOf(
   { principal }: Caller,
+  { leaveLfsPointers, leaveSubmodules }: CreateJobRequest,
   { commit }: AcceptedCommits,
   dockerImageLocator: string,
   arvadosSdkVersion: string,
 ): string {
-  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion]);
+  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion, leaveLfsPointers, leaveSubmodules]);
 }
