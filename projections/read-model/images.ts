@@ -125,11 +125,16 @@ export function imageQueries(db: Database.Database) {
 }
 
 /** SQL of what a search means: the image with the locator, or those with the parts of the name. Each can use an index. */
-function conditions({ repository, tag, hash }: ImageSearch): readonly string[] {
+function conditions({ repository, tag, hash, hashPrefix }: ImageSearch): readonly string[] {
   const ofTag = tag === undefined ? [] : ['tag = @tag'];
   const ofName = [...(repository === undefined ? [] : ['repository = @repository']), ...(hash ? ['hash = @hash'] : [])];
   const byLocator = ['locator = @locator', ...ofTag].join(' AND ');
-  return ofName.length === 0 ? [byLocator] : [byLocator, [...ofName, ...ofTag].join(' AND ')];
+  return [
+    byLocator,
+    ...(ofName.length === 0 ? [] : [[...ofName, ...ofTag].join(' AND ')]),
+    // "g" comes behind every hexadecimal digit.
+    ...(hashPrefix === undefined ? [] : ["hash >= @hashPrefix AND hash < @hashPrefix || 'g'"]),
+  ];
 }
 
 /** The condition, of images that are not forgotten. Where it means few images by itself, it keeps the index that finds them. */

@@ -3,7 +3,7 @@ import type { PastReads } from '../../projections/history/as-of.js';
 import { unrestricted } from '../domain/access.js';
 import type { CheckedFilters } from '../domain/filters/filter.js';
 import { parseFilters } from '../domain/filters/parse-filters.js';
-import { imageSearch } from '../domain/image-name.js';
+import { imageSearch, imageSetSearch } from '../domain/image-name.js';
 import { type ResolvedFilters, resolveSets, type SetsContext } from '../jobs/deciding/filter-sets.js';
 
 /** What filters are resolved again with: images are those of the decision's moment. */
@@ -33,7 +33,7 @@ export async function resolvedAgain(
     lists,
     images: {
       async locators(text) {
-        const search = imageSearch(text);
+        const search = basis.imagePrefixes ? imageSetSearch(text) : imageSearch(text);
         return search ? images.locators(search) : new Set();
       },
     },
@@ -46,5 +46,5 @@ export async function resolvedAgain(
     },
   };
   const caller = { principal: '', access: unrestricted(''), requestId: 'audit' };
-  return resolveSets(context, caller, named, { end: scriptVersion, parametersDigest });
+  return resolveSets(context, caller, named, { end: scriptVersion, parametersDigest, recorded: true });
 }

@@ -9,6 +9,7 @@ const domain = `${domainComponent}(?:\\.${domainComponent})*(?::[0-9]{1,5})?`;
 const repositoryPattern = new RegExp(`^(?:${domain}/)?${component}(?:/${component})*$`);
 const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const hashPattern = /^(?:sha256:)?([0-9a-f]{64})$/i;
+const hashPrefixPattern = /^(?:sha256:)?([0-9a-f]{12,63})$/i;
 // What is not printable or begins like an option must never come to a worker's command line.
 const locatorPattern = /^[A-Za-z0-9][\x21-\x7e]*$/;
 
@@ -31,6 +32,8 @@ export type ImageSearch = {
   readonly tag?: string;
   /** "sha256:" and 64 lower-case hexadecimal digits; absent for any. */
   readonly hash?: string;
+  /** In sets: the begin of a hash, "sha256:" and 12 to 63 lower-case hexadecimal digits; also those whose hash begins so. */
+  readonly hashPrefix?: string;
 };
 
 /** The hash as "sha256:" and 64 lower-case hexadecimal digits; undefined if the text, with or without "sha256:", is none. */
@@ -55,6 +58,13 @@ export function imageSearch(text: string): ImageSearch | undefined {
   const hash = imageHash(text);
   if (hash !== undefined) return { locator: text, hash };
   return { locator: text, ...nameParts(text) };
+}
+
+/** What a text asks for where it stands for a set of images: as `imageSearch`, and by 12 or more digits those whose hash begins so. */
+export function imageSetSearch(text: string): ImageSearch | undefined {
+  const search = imageSearch(text);
+  const digits = hashPrefixPattern.exec(text)?.[1];
+  return search && digits !== undefined ? { ...search, hashPrefix: `sha256:${digits.toLowerCase()}` } : search;
 }
 
 /** A name in its parts; none if the text is no name. */

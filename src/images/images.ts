@@ -1,5 +1,5 @@
 import { invalid, MemoirError, quote } from '../domain/errors.js';
-import { type ImageSearch, imageSearch, withTag } from '../domain/image-name.js';
+import { type ImageSearch, imageSearch, imageSetSearch, withTag } from '../domain/image-name.js';
 import type { Images, RegisteredImages } from '../jobs/ports/images.js';
 import { type ImagesContext, imagesKey } from './context.js';
 import type { Lookup } from './lookup.js';
@@ -50,9 +50,15 @@ function leavingNoTrace(resolving: Resolving, among: Images['among']): Images {
 }
 
 function imagesOf({ lookup, locators }: Source, defaultImage: string | undefined): Resolving {
+  /** A name without a tag means the tag "latest", as for docker; where there is none, any. */
+  async function named(search: ImageSearch) {
+    const open = search.repository !== undefined && search.tag === undefined && search.hash === undefined;
+    return (open ? await lookup({ ...search, tag: 'latest' }) : undefined) ?? lookup(search);
+  }
+
   async function resolveDefault(name: string) {
     const search = imageSearch(name);
-    const image = search && (await lookup(search));
+    const image = search && (await named(search));
     if (image) return { name, locator: image.locator };
     throw new MemoirError(
       'FAILED_PRECONDITION',
@@ -65,13 +71,13 @@ function imagesOf({ lookup, locators }: Source, defaultImage: string | undefined
     async resolve(dockerImage, tag, field) {
       const search = imageSearch(dockerImage);
       if (!search) throw unknown(field, dockerImage, tag, 'is no hash, repository or repository:tag');
-      const image = await lookup(withTag(search, tag, `${field}.docker_image_tag`));
+      const image = await named(withTag(search, tag, `${field}.docker_image_tag`));
       if (image) return image.locator;
       throw unknown(field, dockerImage, tag, 'names no registered image');
     },
     default: () => (defaultImage === undefined ? undefined : resolveDefault(defaultImage)),
     async locators(text) {
-      const search = imageSearch(text);
+      const search = imageSetSearch(text);
       return search ? locators(search) : new Set();
     },
   };

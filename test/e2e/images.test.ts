@@ -279,6 +279,35 @@ test.serial('what cannot be listed, forgotten or resolved is refused', async (t)
   for (const [call, refusal] of cases) await refused(t, server, call, refusal);
 });
 
+test.serial(
+  'a repository alone means its latest, where there is one; an unknown image keeps nothing out, and is refused',
+  async (t) => {
+    const locatorOf = async (dockerImage: string) =>
+      (await request(ada, { runtimeConstraints: { dockerImage } })).job?.dockerImageLocator;
+    await ada.images.registerImage({ hash: hash(20), repository: 'tools/tagged', tag: 'latest' });
+    await ada.images.registerImage({ hash: hash(21), repository: 'tools/tagged', tag: '2.0-rc1' });
+    t.is(await locatorOf('tools/tagged'), `tools/tagged@${hash(20)}`);
+    t.is(await locatorOf('tools/tagged:2.0-rc1'), `tools/tagged@${hash(21)}`);
+    await ada.images.forgetImage({ locator: `tools/tagged@${hash(20)}`, reason: 'gone' });
+    t.is(await locatorOf('tools/tagged'), `tools/tagged@${hash(21)}`);
+    for (const unknown of ['tools/tagged:3', 'nobody', 'f'.repeat(12)]) {
+      const filters = [
+        {
+          attribute: 'docker_image_locator',
+          operator: 'not in docker',
+          operand: fromJson(ValueSchema, ['tools/tagged', unknown]),
+        },
+      ];
+      await refused(t, server, () => ada.jobs.listJobs({ filters }), {
+        code: 'INVALID_ARGUMENT',
+        reason: 'UNKNOWN_IMAGE',
+        field: 'filters[0]',
+        naming: unknown,
+      });
+    }
+  },
+);
+
 test.serial('a lost read model is made again from the log, old jobs and images included', async (t) => {
   const list = async () =>
     (await server.as('ada').images.listImages({ includeForgotten: true, pageSize: 1_000 })).images;

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ValuesQuery } from '../../../projections/lists/distinct-values.js';
+import { invalid, quote } from '../../domain/errors.js';
 import { jobFields } from '../../domain/filters/field.js';
 import type { CheckedFilters, JobFilter, NamedSet } from '../../domain/filters/filter.js';
 import { placeOfCommits } from '../../domain/filters/parse-filters.js';
@@ -23,6 +24,8 @@ export type SetsOptions = {
   readonly end?: string;
   /** The only candidates that matter are jobs with these parameters. */
   readonly parametersDigest?: string;
+  /** Whether the filters are those of a decision that was recorded, and are not judged again. */
+  readonly recorded?: boolean;
 };
 
 /** Filters whose commits and images were resolved. */
@@ -103,7 +106,7 @@ function valuesOf(
   switch (set.operator) {
     case 'in docker':
     case 'not in docker':
-      return locators(images, set);
+      return locators(images, set, options);
     case 'not in git':
       return commits(repositories, placeOfCommits(set, checked), set);
     case 'in git':
@@ -121,9 +124,18 @@ function asFilter({ index, text, field, operator }: NamedSet, values: readonly s
   };
 }
 
-async function locators(images: SetsContext['images'], { names }: NamedSet): Promise<SetValues> {
+async function locators(
+  images: SetsContext['images'],
+  { index, names, operator }: NamedSet,
+  { recorded = false }: SetsOptions,
+): Promise<SetValues> {
   const find = () => Promise.all(names.map((name) => images.locators(name)));
   const found = await find();
+  const unknown = names.find((_, i) => found[i]?.size === 0);
+  if (operator === 'not in docker' && unknown !== undefined && !recorded) {
+    const what = `filters[${index}]: ${quote(unknown)} is no image that was ever registered, so that "not in docker" would keep nothing out`;
+    throw invalid(`filters[${index}]`, 'UNKNOWN_IMAGE', what);
+  }
   return {
     // Anew, so that they are of the moment of the jobs.
     values: async () => ({ values: [...new Set((await find()).flatMap((those) => [...those]))] }),

@@ -12,7 +12,7 @@ export type RegisteredImages = {
 export type Images = {
   /**
    * Locator of the newest registered image that a hash, repository, repository:tag, either of these with @hash, or locator names
-   * now; forgotten ones do not count. `tag` is empty for any. Where a registry is configured for the repository it is asked first,
+   * now; forgotten ones do not count. A repository alone means its tag "latest", or any if there is none, and so does an empty `tag`. Where a registry is configured for the repository it is asked first,
    * and what it says is registered.
    * @throws MemoirError INVALID_ARGUMENT UNKNOWN_IMAGE for the field `<field>.docker_image` naming the value if none matches;
    * CONFLICTING_TAGS or BAD_TAG for `<field>.docker_image_tag`; FAILED_PRECONDITION IMAGE_FORGOTTEN if the registry names an image
@@ -25,7 +25,8 @@ export type Images = {
    */
   default(): Promise<{ readonly name: string; readonly locator: string }> | undefined;
   /**
-   * Locators of all images that were ever registered and match a search such as `resolve` takes, old and forgotten ones included.
+   * Locators of all images that were ever registered and match a search such as `resolve` takes, whatever their tag, or whose hash begins
+   * with these 12 or more digits; old and forgotten ones included.
    * Empty if the search means nothing.
    */
   locators(search: string): Promise<ReadonlySet<string>>;
