@@ -14,6 +14,9 @@ export type TextTest = (text: string) => boolean;
  */
 export const testFunction = 'memoir_test';
 
+/** The function by which SQL asks whether to go on; it gives 1, or throws. */
+export const goOnFunction = 'memoir_go_on';
+
 /** Filters as SQL over the table `job`. */
 export type CompiledFilters = {
   /** A condition that is 1 where all filters match, and otherwise 0 or NULL. */
@@ -85,7 +88,11 @@ function textCondition(column: string, test: Test, call: Call): Sql {
     case 'like':
       return likeCondition(column, test, call);
     case 'holding':
-      return sql(`${column} <> '' AND instr(${column}, ?) > 0`, test.value as string);
+      return joined('AND', [
+        sql(`${column} <> ''`),
+        asking(column),
+        sql(`instr(${column}, ?) > 0`, test.value as string),
+      ]);
     case '<':
     case '<=':
       return sql(`${column} ${test.is} ? AND ${column} <> ''`, test.value);
@@ -118,13 +125,23 @@ function oneOfTexts(column: string, values: readonly string[]): Sql {
   return joined('AND', [first, exact]);
 }
 
+/** Bytes of a text that are searched without asking whether to go on: some microseconds of work. */
+const searchedUnasked = 2_048;
+
+/** A condition that is true, and asks whether to go on before a long text is searched: a row may have many, and a filter look at all. */
+function asking(column: string): Sql {
+  // A part of a small message is short, and would be taken out of it twice.
+  if (!column.startsWith('job.') || column.includes('->>')) return sql('1');
+  return sql(`(octet_length(${column}) <= ${searchedUnasked} OR ${goOnFunction}())`);
+}
+
 /**
  * Narrows down by what SQLite can find by itself, the beginning or a part of the text, and leaves the pattern to the matcher of
  * the domain.
  */
 function likeCondition(column: string, test: Extract<Test, { is: 'like' }>, call: Call): Sql {
   const { pattern } = test;
-  const conditions = [sql(`${column} <> ''`)];
+  const conditions = [sql(`${column} <> ''`), asking(column)];
   const prefix = pattern.fold ? '' : likePrefix(pattern);
   if (prefix !== '') {
     // The sign keeps SQLite from the part of an index on scripts that begin so, which is not in the order of the list.
@@ -198,6 +215,7 @@ function pathCondition(target: Extract<Target, { of: 'path' }>, test: Test, call
   const column = `job.${target.field}`;
   const passes = valueTest(test);
   const conditions = needles(target.path, test).map((needle) => sql(`instr(${column}, ?) > 0`, needle));
+  conditions.unshift(asking(column));
   const whole: TextTest = (text) => passes(valueAt(JSON.parse(text), target.path));
   conditions.push(sql(call(whole, column)));
   return joined('AND', conditions);

@@ -10,22 +10,22 @@ import { narrowing } from './narrowing.js';
 /** How long a question may take in the lane where all begin, in milliseconds. */
 const shortTime = 50;
 
-/** Most questions that wait in each lane. */
-const waitingShort = 2_000;
-const waitingLong = 32;
+/** Most questions that wait in each lane, in all and of one caller. */
+const waitingShort = { waiting: 2_000, waitingOfOne: 1_000 };
+const waitingLong = { waiting: 128, waitingOfOne: 32 };
 
-/** Reads of the read model that may take long. They run in threads of their own, within a limit. */
+/** Reads of the read model that may take long. They run in threads of their own, within a limit; callers have turns. */
 export type JobLists = {
   /**
    * A page of jobs.
    * @throws MemoirError RESOURCE_EXHAUSTED LIST_TOO_LONG telling what to narrow, or TOO_MANY_LISTS; all of these may. UNAVAILABLE
    * if the signal aborts first
    */
-  list(query: ListQuery, signal?: AbortSignal): Promise<ListPage>;
+  list(query: ListQuery, caller: string, signal?: AbortSignal): Promise<ListPage>;
   /** The candidates of a request with filters. */
-  candidates(query: CandidatesQuery): Promise<FilteredCandidates>;
+  candidates(query: CandidatesQuery, caller: string): Promise<FilteredCandidates>;
   /** The different values of a field. */
-  values(query: ValuesQuery): Promise<Values>;
+  values(query: ValuesQuery, caller: string): Promise<Values>;
   close(): Promise<void>;
 };
 
@@ -35,16 +35,17 @@ export type JobLists = {
  * end in that goes on to the lane for long ones. So what is quick never waits for what is not.
  */
 export function openJobLists(files: PastFiles, timeLimit: number): JobLists {
-  const short = openListLane(files, { time: Math.min(shortTime, timeLimit), waiting: waitingShort });
-  const long = openListLane(files, { time: timeLimit, waiting: waitingLong });
+  const short = openListLane(files, { time: Math.min(shortTime, timeLimit), ...waitingShort });
+  const long = openListLane(files, { time: timeLimit, ...waitingLong });
 
   async function ask<K extends ListQuestion['kind']>(
     question: Extract<ListQuestion, { kind: K }>,
+    caller: string,
     signal?: AbortSignal,
   ): Promise<ListAnswers[K]> {
     try {
-      return await short.ask<K>(question, signal).catch((error: unknown) => {
-        if (error instanceof TookTooLong && timeLimit > shortTime) return long.ask<K>(question, signal);
+      return await short.ask<K>(question, caller, signal).catch((error: unknown) => {
+        if (error instanceof TookTooLong && timeLimit > shortTime) return long.ask<K>(question, caller, signal);
         throw error;
       });
     } catch (error) {
@@ -62,9 +63,9 @@ export function openJobLists(files: PastFiles, timeLimit: number): JobLists {
   }
 
   return {
-    list: (query, signal) => ask<'list'>({ kind: 'list', query }, signal),
-    candidates: (query) => ask<'candidates'>({ kind: 'candidates', query }),
-    values: (query) => ask<'values'>({ kind: 'values', query }),
+    list: (query, caller, signal) => ask<'list'>({ kind: 'list', query }, caller, signal),
+    candidates: (query, caller) => ask<'candidates'>({ kind: 'candidates', query }, caller),
+    values: (query, caller) => ask<'values'>({ kind: 'values', query }, caller),
     async close() {
       await Promise.all([short.close(), long.close()]);
     },

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { PastFiles } from '../history/as-of.js';
 import type { ListAnswers, ListQuestion, ListReply, ListRequest, ListThreadData } from './list-protocol.js';
+import { turnsByCaller } from './turns-by-caller.js';
 
 /** How much longer than its limit a question may take before its thread is given up, in milliseconds. */
 const grace = 2_000;
@@ -17,21 +18,23 @@ export class Dropped extends Error {}
 /** A thread that answers questions one after the other. */
 export type ListLane = {
   /**
-   * Answers a question.
+   * Answers a question of a caller; callers have turns.
    * @throws TookTooLong, LaneFull, Dropped if the signal aborts; Error if the thread failed
    */
   ask<K extends ListQuestion['kind']>(
     question: Extract<ListQuestion, { kind: K }>,
+    caller: string,
     signal?: AbortSignal,
   ): Promise<ListAnswers[K]>;
   close(): Promise<void>;
 };
 
-/** How long a question may take, in milliseconds, and how many may wait. */
-export type LaneLimits = { readonly time: number; readonly waiting: number };
+/** How long a question may take, in milliseconds, and how many may wait in all, and of one caller. */
+export type LaneLimits = { readonly time: number; readonly waiting: number; readonly waitingOfOne: number };
 
 type Asked = {
   readonly id: number;
+  readonly caller: string;
   readonly question: ListQuestion;
   readonly settle: (reply: ListReply) => void;
   readonly reject: (error: unknown) => void;
@@ -40,7 +43,7 @@ type Asked = {
 /** Opens a lane over the files of the projections. Its thread is started by the first question. */
 export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
   const dropped = new SharedArrayBuffer(4);
-  const waiting: Asked[] = [];
+  const waiting = turnsByCaller<Asked>();
   let lastId = 0;
   let current: Asked | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -73,7 +76,7 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
 
   function next(): void {
     if (current || closed) return;
-    current = waiting.shift();
+    current = waiting.next();
     if (!current) return;
     thread ??= startThread();
     const { id, question } = current;
@@ -91,24 +94,26 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
   }
 
   function drop(asked: Asked, reason: unknown): void {
-    const place = waiting.indexOf(asked);
-    if (place >= 0) waiting.splice(place, 1);
-    else if (current === asked) Atomics.store(new Int32Array(dropped), 0, asked.id);
+    const waited = waiting.remove(asked.caller, asked);
+    if (!waited && current === asked) Atomics.store(new Int32Array(dropped), 0, asked.id);
     asked.reject(reason);
   }
 
   const dropFor = (signal: AbortSignal | undefined) => new Dropped('the call has ended', { cause: signal?.reason });
 
   return {
-    ask: (question, signal) =>
+    ask: (question, caller, signal) =>
       new Promise((resolve, reject) => {
         if (closed) return reject(closed);
         if (signal?.aborted) return reject(dropFor(signal));
-        if (waiting.length >= limits.waiting) return reject(new LaneFull(`${waiting.length} wait already`));
+        if (waiting.size >= limits.waiting) return reject(new LaneFull(`${waiting.size} wait already`));
+        const own = waiting.sizeOf(caller);
+        if (own >= limits.waitingOfOne) return reject(new LaneFull(`${own} of the same caller wait already`));
         const aborted = () => drop(asked, dropFor(signal));
         const ended = () => signal?.removeEventListener('abort', aborted);
         const asked: Asked = {
           id: ++lastId,
+          caller,
           question,
           settle(reply) {
             ended();
@@ -121,12 +126,12 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
           },
         };
         signal?.addEventListener('abort', aborted, { once: true });
-        waiting.push(asked);
+        waiting.add(caller, asked);
         next();
       }),
     async close() {
       closed = new Error('the lists are closed');
-      for (const asked of waiting.splice(0)) asked.reject(closed);
+      for (const asked of waiting.clear()) asked.reject(closed);
       clearTimeout(timer);
       const last = thread;
       thread = undefined;

@@ -6,6 +6,7 @@ import { candidatesByFilters } from './candidates-by-filters.js';
 import { distinctValues } from './distinct-values.js';
 import { listJobs } from './job-list.js';
 import type { ListQuestion, ListReply, ListRequest, ListThreadData } from './list-protocol.js';
+import type { ListQuery } from './list-query.js';
 import { Overdue, type Watched, watch } from './watched.js';
 
 // A thread that answers lists one after the other, so that a long one holds up neither the thread that answers calls nor, by the
@@ -22,8 +23,16 @@ const overdue = () => performance.now() > deadline || Atomics.load(droppedId, 0)
 const watchedNow = watch(now, overdue);
 let past: { readonly connection: PastConnection; readonly watched: Watched } | undefined;
 
+/**
+ * Most filters of a question that is asked on a connection which is kept. The statements of others take megabytes each, which SQLite gives
+ * back for certain when the connection is closed.
+ */
+const filtersKept = 8;
+
+type Connection = { readonly db: Database.Database; readonly watched: Watched };
+
 /** The connection that shows the past, which most servers are seldom asked for, or that of now. */
-function connectionTo(asOf: Position | undefined): { readonly db: Database.Database; readonly watched: Watched } {
+function connectionTo(asOf: Position | undefined): Connection {
   if (asOf === undefined) return { db: now, watched: watchedNow };
   if (!past) {
     const connection = openPastConnection(files);
@@ -33,17 +42,37 @@ function connectionTo(asOf: Position | undefined): { readonly db: Database.Datab
   return { db: past.connection.db, watched: past.watched };
 }
 
-/** Each in one transaction, so that a page and its total are of the same moment. */
+/** A connection for one question. */
+function ownConnection(asOf: Position | undefined): Database.Database {
+  if (asOf === undefined) return new Database(files.readModel, { readonly: true });
+  const connection = openPastConnection(files);
+  connection.moveTo(asOf);
+  return connection.db;
+}
+
+/** Asks in one transaction, so that a page and its total are of the same moment. */
+function asked<Answer>(
+  { asOf, filters }: Pick<ListQuery, 'asOf' | 'filters'>,
+  ask: (connection: Connection) => Answer,
+): Answer {
+  if (filters.length <= filtersKept) {
+    const connection = connectionTo(asOf);
+    return connection.db.transaction(() => ask(connection))();
+  }
+  const db = ownConnection(asOf);
+  try {
+    return db.transaction(() => ask({ db, watched: watch(db, overdue) }))();
+  } finally {
+    db.close();
+  }
+}
+
 function answerTo({ kind, query }: ListQuestion) {
   switch (kind) {
-    case 'list': {
-      const { db, watched } = connectionTo(query.asOf);
-      return db.transaction(() => listJobs(db, query, watched))();
-    }
-    case 'candidates': {
-      const { db, watched } = connectionTo(query.asOf);
-      return db.transaction(() => candidatesByFilters(db, query, watched))();
-    }
+    case 'list':
+      return asked(query, ({ db, watched }) => listJobs(db, query, watched));
+    case 'candidates':
+      return asked(query, ({ db, watched }) => candidatesByFilters(db, query, watched));
     case 'values':
       return now.transaction(() => distinctValues(now, query, watchedNow))();
   }

@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { TextTest } from './job-filters.js';
-import { testFunction } from './job-filters.js';
+import { goOnFunction, testFunction } from './job-filters.js';
 import { type Sql, sql } from './sql.js';
 
 /** Thrown out of a statement whose time is up, or that nobody waits for any more. */
@@ -28,14 +28,14 @@ export function watch(db: Database.Database, overdue: () => boolean): Watched {
     if (overdue()) throw new Overdue('the time is up');
     return 1;
   };
-  db.function('memoir_go_on', { deterministic: false }, () => go());
+  db.function(goOnFunction, { deterministic: false }, () => go());
   db.function(testFunction, { deterministic: false }, (n: unknown, text: unknown) => {
     go();
     return current[n as number]?.(text as string) ? 1 : 0;
   });
   return {
     // Rows are picked by a product of the position, since positions may have a period of their own.
-    each: (position) => sql(`${position} % 65536 * 40503 >> 8 & 63 <> 0 OR memoir_go_on()`),
+    each: (position) => sql(`${position} % 65536 * 40503 >> 8 & 63 <> 0 OR ${goOnFunction}()`),
     statement(connection, text, tests = []) {
       current = tests;
       let statement = prepared.get(text);

@@ -89,7 +89,7 @@ function list(
     const readers = await readersOf(context.lists, caller, filters);
     const moment = position === undefined ? {} : { asOf: position };
     const query = { from, ...moment, filters, readers, order, after, limit, bytes: pageBytes, fields, countTotal };
-    const { rows, next, total } = await context.lists.list(query, signal);
+    const { rows, next, total } = await context.lists.list(query, caller.principal, signal);
     return {
       jobs: rows.map((row) => selection.apply(jobFromRow(row))),
       nextPageToken: next ? listTokenOf(listed, position === undefined ? next : [...next, position]) : '',

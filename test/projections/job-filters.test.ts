@@ -7,7 +7,7 @@ import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { accessPath } from '../../projections/lists/access-path.js';
 import { listJobs } from '../../projections/lists/job-list.js';
 import type { ListQuery } from '../../projections/lists/list-query.js';
-import { watch } from '../../projections/lists/watched.js';
+import { Overdue, watch } from '../../projections/lists/watched.js';
 import { compareText } from '../../src/domain/filters/compare-text.js';
 import { jobFields } from '../../src/domain/filters/field.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
@@ -194,3 +194,19 @@ function compare(a: unknown, b: unknown): number {
   if (a === undefined || b === undefined) return Number(a !== undefined) - Number(b !== undefined);
   return typeof a === 'string' ? compareText(a, b as string) : Number(a) - Number(b);
 }
+
+test('between the searches of two long texts a list can be stopped, though they are of one row', async (t) => {
+  const { db, jobs } = await historyOf(t, 1);
+  const writing = new Database(db.name);
+  writing
+    .prepare('UPDATE job SET description = ? WHERE position = (SELECT max(position) FROM job)')
+    .run('x'.repeat(60_000));
+  writing.close();
+  let asked = 0;
+  const watched = watch(db, () => ++asked > 10);
+  const several = Array.from({ length: 64 }, (_, i) => ['description', 'ilike', `%x${'x'.repeat(i)}%`] as const);
+  const { plain: filters } = parseFilters(several.map((triple) => filterFromTriple(triple)));
+  t.throws(() => listJobs(db, { ...query, filters }, watched), { instanceOf: Overdue });
+  t.is(asked, 11);
+  t.true(jobs.length > 0);
+});

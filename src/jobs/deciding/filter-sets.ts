@@ -65,7 +65,7 @@ export async function resolveSets(
   let commitsOf: Position | undefined;
   for (const set of checked.sets) {
     if (set.operator.endsWith('in git')) checkKnows(caller, placeOfCommits(set, checked));
-    const { values, resolved, meant } = await valuesOf(context, set, checked, options);
+    const { values, resolved, meant } = await valuesOf(context, set, checked, options, caller);
     if (meant) commits.push({ filter: set.index, ...meant });
     for (const [i, given] of set.names.entries()) {
       resolutions.push({ field: `filters[${set.index}]`, given, resolved: resolved[i] ?? '' });
@@ -101,6 +101,7 @@ function valuesOf(
   set: NamedSet,
   checked: CheckedFilters,
   options: SetsOptions,
+  caller: Caller,
 ): Promise<SetValues> {
   const { repositories, images, lists } = context;
   switch (set.operator) {
@@ -110,7 +111,7 @@ function valuesOf(
     case 'not in git':
       return commits(repositories, placeOfCommits(set, checked), set);
     case 'in git':
-      return commitsInRanges(repositories, lists, placeOfCommits(set, checked), set, options);
+      return commitsInRanges(repositories, lists, placeOfCommits(set, checked), set, options, caller);
   }
 }
 
@@ -161,6 +162,7 @@ async function commitsInRanges(
   repository: string,
   set: NamedSet,
   { end, parametersDigest }: SetsOptions,
+  { principal }: Caller,
 ): Promise<SetValues> {
   const field = `filters[${set.index}]`;
   const own = set.field === 'script_version' ? end : undefined;
@@ -173,7 +175,7 @@ async function commitsInRanges(
   return {
     async values() {
       if (ranges.length === 0) return { values: [] };
-      const { values, position } = await lists.values(query);
+      const { values, position } = await lists.values(query, principal);
       return { values: await within(ranges, values), position };
     },
     ...(ranges[0] && { meant: { commits: ranges.map(({ minimum }) => minimum ?? ''), end: ranges[0].end } }),

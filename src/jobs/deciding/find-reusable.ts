@@ -94,7 +94,7 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
     const filters = await filtered.now();
     const readers = await readersOf(lists, wanted.caller, filters);
     const { parameters: parametersDigest } = wanted.digests;
-    const found = await lists.candidates({ parametersDigest, filters, readers, listed });
+    const found = await lists.candidates({ parametersDigest, filters, readers, listed }, wanted.caller.principal);
     // What lasts was told in the threads for lists, where it takes nobody else's time.
     const failure = filterFailure(filters.filter(mayChange));
     const again: Candidates['again'] = (record, before) => {

@@ -25,7 +25,7 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
     images: images.among(reads.images),
     lists: {
       values: lists.values,
-      candidates: (query) => lists.candidates({ ...query, asOf: position }),
+      candidates: (query, caller) => lists.candidates({ ...query, asOf: position }, caller),
     },
     streams: {
       current: () => undefined,

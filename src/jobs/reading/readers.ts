@@ -18,6 +18,6 @@ export async function readersOf(
     return test.values.every((name) => typeof name === 'string' && access.knows(name));
   });
   if (known) return undefined;
-  const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined });
+  const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined }, principal);
   return { principal, repositories: all.filter((name) => access.knows(name)) };
 }
