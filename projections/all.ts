@@ -4,6 +4,7 @@ import { logSubjects } from './history/log-subjects.js';
 import { logTimes } from './history/log-times.js';
 import { logTree } from './history/log-tree.js';
 import { exclusions } from './read-model/exclusions.js';
+import { generations } from './read-model/generations.js';
 import { images } from './read-model/images.js';
 import { jobs } from './read-model/jobs.js';
 import { lineage } from './read-model/lineage.js';
@@ -12,7 +13,15 @@ import { reuseIndex } from './read-model/reuse-index.js';
 import type { Projection } from './running/projection.js';
 
 /** Every projection of the read model. */
-export const allProjections: readonly Projection[] = [jobs, reuseIndex, queue, lineage, exclusions, images];
+export const allProjections: readonly Projection[] = [
+  jobs,
+  reuseIndex,
+  queue,
+  lineage,
+  exclusions,
+  images,
+  generations,
+];
 
 /** Every projection of the history: what the past is read by. */
 export const historyProjections: readonly Projection[] = [jobLives, imageRegistrations, logSubjects, logTimes, logTree];

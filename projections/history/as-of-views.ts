@@ -123,6 +123,8 @@ export const asOfViews = `
   CREATE TEMP VIEW job AS SELECT ${columns(jobColumns)} FROM ${living('job')};
   CREATE TEMP VIEW ${jobsByCreation} AS SELECT ${columns(jobColumns)} FROM ${living('job', 'INDEXED BY job_created')};
   CREATE TEMP VIEW candidate AS SELECT ${columns(candidateColumns)} FROM ${living('candidate')};
+  CREATE TEMP VIEW taken_run AS SELECT now.computation_digest, now.last_run FROM main.taken_run AS now
+    WHERE now.position <= ${at};
   CREATE TEMP VIEW address AS SELECT now.key, now.gave, now.job FROM main.address AS now
     WHERE now.job <= ${at} AND (now.gave = 0 OR (SELECT finished FROM history.job_life WHERE job = now.job) <= ${at});
   CREATE TEMP VIEW projection AS SELECT now.name, ${at} AS position FROM main.projection AS now;

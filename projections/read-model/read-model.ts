@@ -1,7 +1,10 @@
 import Database from 'better-sqlite3';
+import type { Generation } from '../../src/domain/generation.js';
+import { generationStream } from '../../src/domain/streams.js';
 import { type Follower, startFollower } from '../running/follower.js';
 import type { Applied } from '../running/thread-protocol.js';
 import { exclusionQueries } from './exclusions.js';
+import { generationQueries } from './generations.js';
 import { imageQueries } from './images.js';
 import { jobQueries } from './jobs.js';
 import { lineageQueries } from './lineage.js';
@@ -16,6 +19,8 @@ export type ReadModel = Follower & {
   readonly lineage: ReturnType<typeof lineageQueries>;
   readonly exclusions: ReturnType<typeof exclusionQueries>;
   readonly images: ReturnType<typeof imageQueries>;
+  /** The generation that the log is in, as far as it was read. */
+  generation(): Generation;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /** Calls `listener` after jobs were queued, until the returned function is called. */
@@ -45,6 +50,10 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
   const follower = await startFollower({ storeUrl, path: readModelPath, keeps: 'read model' }, 'the read model', tell);
   const db = new Database(readModelPath, { readonly: true });
   db.pragma('cache_size = -65536');
+  const generations = generationQueries(db);
+  // It is asked for with every token.
+  let generation = generations.current();
+  listeners.set(generationStream, new Set([() => (generation = generations.current())]));
 
   return {
     ...follower,
@@ -54,6 +63,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
     lineage: lineageQueries(db),
     exclusions: exclusionQueries(db),
     images: imageQueries(db),
+    generation: () => generation,
     onChange(stream, listener) {
       const own = () => listener();
       const those = listeners.get(stream) ?? new Set();

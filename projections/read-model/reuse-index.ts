@@ -5,11 +5,14 @@ import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import type { Projection } from '../running/projection.js';
 
-/** The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested. */
+/**
+ * The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested.
+ * Beside them the runs that are taken without a job: those of jobs that the log lost.
+ */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 4,
-  tables: ['candidate'],
+  version: 5,
+  tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
       position INTEGER PRIMARY KEY,
@@ -29,6 +32,12 @@ export const reuseIndex: Projection = {
       leave_lfs_pointers INTEGER NOT NULL,
       leave_submodules INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE taken_run (
+      computation_digest TEXT NOT NULL,
+      position INTEGER NOT NULL,
+      last_run INTEGER NOT NULL,
+      PRIMARY KEY (computation_digest, position)
+    ) STRICT, WITHOUT ROWID;
   `,
   indexes: `
     CREATE INDEX IF NOT EXISTS candidate_computation ON candidate (substr(computation_digest, 1, 12), run_number);
@@ -44,6 +53,9 @@ export const reuseIndex: Projection = {
       `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ? WHERE position = ?`,
     );
     const remove = db.prepare('UPDATE candidate SET deleted = 1 WHERE position = ?');
+    const take = db.prepare(
+      'INSERT OR REPLACE INTO taken_run (computation_digest, position, last_run) VALUES (?, ?, ?)',
+    );
     return {
       JobRequested(event, { position }) {
         insert.run(
@@ -65,6 +77,9 @@ export const reuseIndex: Projection = {
       JobCompleted: (event, { stream }) => void complete.run(event.output, event.log, positionOf(stream)),
       JobFailed: (_event, { stream }) => void enter.run(JobState.FAILED, positionOf(stream)),
       JobCancelled: (_event, { stream }) => void enter.run(JobState.CANCELLED, positionOf(stream)),
+      RunNumbersTaken(event, { position }) {
+        for (const { computationDigest, lastRun } of event.computations) take.run(computationDigest, position, lastRun);
+      },
       JobDeleted: (_event, { stream }) => void remove.run(positionOf(stream)),
     };
   },
@@ -114,11 +129,17 @@ export function reuseQueries(db: Database.Database) {
   const ofComputation = db.prepare(`
     SELECT ${candidateColumns}
     FROM candidate WHERE ${ofDigest} ORDER BY run_number`);
-  const last = db.prepare(`SELECT max(run_number) FROM candidate WHERE ${ofDigest}`).pluck();
+  const last = db
+    .prepare(
+      `SELECT max(coalesce((SELECT max(run_number) FROM candidate WHERE ${ofDigest}), 0),
+        coalesce((SELECT max(last_run) FROM taken_run WHERE computation_digest = ?), 0))`,
+    )
+    .pluck();
   const checkpoint = db.prepare(checkpointOf([reuseIndex.name])).pluck();
   const candidates = (computationDigest: string): CandidateFacts[] =>
     (ofComputation.all(computationDigest, computationDigest) as CandidateRow[]).map(factsFromRow);
-  const lastRun = (computationDigest: string) => (last.get(computationDigest, computationDigest) as number | null) ?? 0;
+  const lastRun = (computationDigest: string) =>
+    last.get(computationDigest, computationDigest, computationDigest) as number;
   const runs = db.transaction((digest: string) => ({
     candidates: candidates(digest),
     lastRun: lastRun(digest),
@@ -127,7 +148,7 @@ export function reuseQueries(db: Database.Database) {
   return {
     /** All jobs of a computation, oldest first. */
     candidates,
-    /** Number of the last run of a computation; 0 if there is none. */
+    /** Number of the last run of a computation that was given, whether its job is there or the log lost it; 0 if none was. */
     lastRun,
     /** Both, and the position of the log that they are of. */
     runs: (computationDigest: string) => runs(computationDigest),

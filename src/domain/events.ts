@@ -1,6 +1,7 @@
 import type {
   CheckpointSigned,
   ExcludedFromReuse,
+  GenerationStarted,
   ImageForgotten,
   ImageRegistered,
   JobCancelled,
@@ -14,6 +15,7 @@ import type {
   JobStarted,
   JobUpdated,
   ReinstatedForReuse,
+  RunNumbersTaken,
 } from '../../gen/memoir/events/v1/events_pb.js';
 
 /** An event of a job's own stream. */
@@ -38,4 +40,6 @@ export type MemoirEvent =
   | ExclusionEvent
   | ImageRegistered
   | ImageForgotten
-  | CheckpointSigned;
+  | CheckpointSigned
+  | GenerationStarted
+  | RunNumbersTaken;

@@ -4,7 +4,7 @@ import type { MemoirEvent } from './events.js';
  * Highest format of the log that this version reads and writes. It is raised together with an entry of `needs`. An event that needs
  * a format above 1 has the number in its metadata, so that a server that does not know it stops instead of passing over it.
  */
-export const newestFormat = 1;
+export const newestFormat = 2;
 
 /** That an event cannot be left out or misread without harm by a version of Memoir that does not know the format. */
 export type Need = {
@@ -19,7 +19,11 @@ export type Need = {
  * Everything that needs a format above 1. What is new gets an entry here if a server of an earlier version would go wrong by not
  * knowing it: would decide otherwise, or would change what it must not. What such a server may pass over needs none.
  */
-export const needs: readonly Need[] = [];
+export const needs: readonly Need[] = [
+  // Whoever passes over them gives run numbers again, and takes tokens of a log that is no more.
+  { format: 2, event: 'GenerationStarted' },
+  { format: 2, event: 'RunNumbersTaken' },
+];
 
 /** The lowest format whose readers understand the event. */
 export function formatNeeded(event: MemoirEvent, among: readonly Need[] = needs): number {

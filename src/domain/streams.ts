@@ -28,11 +28,22 @@ export const repositoryOfImageStream = (stream: string): string => stream.slice(
 /** Stream of the checkpoints that servers signed. */
 export const checkpointStream = 'checkpoint-log';
 
+/** Stream of the generations of the log. */
+export const generationStream = 'log-generation';
+
 /**
  * What the name of every stream of Memoir begins with. A store that others use too gives only these, so a new kind of stream must
  * be added here.
  */
-export const streamPrefixes: readonly string[] = ['job-', 'reuse-', 'joblog-', 'image-', 'exclusion-', 'checkpoint-'];
+export const streamPrefixes: readonly string[] = [
+  'job-',
+  'reuse-',
+  'joblog-',
+  'image-',
+  'exclusion-',
+  'checkpoint-',
+  'log-',
+];
 
 /** The uuid in the name of a job's stream. */
 export const uuidOfJobStream = (stream: string): string => stream.slice('job-'.length);

@@ -2,6 +2,7 @@ import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/pr
 import {
   CheckpointSignedSchema,
   ExcludedFromReuseSchema,
+  GenerationStartedSchema,
   ImageForgottenSchema,
   ImageRegisteredSchema,
   JobCancelledSchema,
@@ -15,6 +16,7 @@ import {
   JobStartedSchema,
   JobUpdatedSchema,
   ReinstatedForReuseSchema,
+  RunNumbersTakenSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { quote } from '../domain/errors.js';
 import type { JobEvent, MemoirEvent } from '../domain/events.js';
@@ -38,6 +40,8 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     ImageRegisteredSchema,
     ImageForgottenSchema,
     CheckpointSignedSchema,
+    GenerationStartedSchema,
+    RunNumbersTakenSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

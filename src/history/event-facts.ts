@@ -39,7 +39,8 @@ export function eventFacts(
   const uuid = uuidOfAnyJobStream(stream);
   if (uuid !== undefined) return factsOfJob(readModel, uuid);
   if (stream.startsWith(exclusionStream(''))) return factsOfExclusion(readModel, stream, exclusionId(type, data));
-  return { readableBy: stream.startsWith(imageStream('')) || stream === checkpointStream ? everybody : whoReadsAll };
+  const open = stream.startsWith(imageStream('')) || stream === checkpointStream || type === 'GenerationStarted';
+  return { readableBy: open ? everybody : whoReadsAll };
 }
 
 function factsOfJob({ jobs }: Pick<ReadModel, 'jobs'>, uuid: string): EventFacts {

@@ -1,5 +1,7 @@
 import type { HistoryModel } from '../../projections/history/history-model.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { invalid, quote } from '../domain/errors.js';
+import { markedToken, unmarkedToken } from '../domain/generation.js';
 import type { Edge } from '../edge.js';
 import { type EventLog, type Position, start } from '../eventstore/port.js';
 import { positionBefore } from './position-before.js';
@@ -24,10 +26,15 @@ const atStart: Place = { position: start, eventId: '' };
 
 /**
  * The place to begin at.
- * @throws MemoirError INVALID_ARGUMENT if it is not a place of this log; UNAVAILABLE as `positionBefore`
+ * @throws MemoirError INVALID_ARGUMENT if it is not a place of this log in its generation; UNAVAILABLE as `positionBefore`
  */
 export async function placeOf(
-  context: { readonly store: EventLog; readonly history: HistoryModel; readonly edge: Edge },
+  context: {
+    readonly store: EventLog;
+    readonly history: HistoryModel;
+    readonly readModel: Generations;
+    readonly edge: Edge;
+  },
   beginning: Beginning,
 ): Promise<Place> {
   const { store } = context;
@@ -50,7 +57,7 @@ export async function placeOf(
       return found ? placeBehind(found) : { position, eventId: '' };
     }
     case 'token':
-      return placeOfToken(store, beginning.token);
+      return placeOfToken(store, context.readModel, beginning.token);
   }
 }
 
@@ -59,12 +66,16 @@ export function placeBehind(event: { readonly position: Position; readonly id: s
   return { position: event.position, eventId: event.id };
 }
 
+/** What knows of which generation tokens are. */
+type Generations = Pick<ReadModel, 'generation'>;
+
 /** The resume token of a place. */
-export function resumeTokenOf({ position, eventId }: Place): string {
-  return Buffer.from(`${position} ${digits(eventId)}`).toString('base64url');
+export function resumeTokenOf(readModel: Generations, { position, eventId }: Place): string {
+  return markedToken(readModel.generation(), Buffer.from(`${position} ${digits(eventId)}`).toString('base64url'));
 }
 
-async function placeOfToken(store: EventLog, token: string): Promise<Place> {
+async function placeOfToken(store: EventLog, readModel: Generations, given: string): Promise<Place> {
+  const token = unmarkedToken(readModel.generation(), 'resume_token', given);
   const text = Buffer.from(token.slice(0, 100), 'base64url').toString('latin1');
   const [, position = '', id] = /^(\d{1,16}) ((?:[0-9a-f]{16})?)$/.exec(text) ?? [];
   if (id === undefined || Buffer.from(text).toString('base64url') !== token) {

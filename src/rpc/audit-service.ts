@@ -38,7 +38,7 @@ export function auditService(
   async function readableEvent(request: GetInclusionProofRequest, call: CallContext): Promise<RecordedEvent> {
     const recorded = await requested(request, call.caller);
     if (recorded) {
-      await seeToken(tokenOf(recorded.position), store, readModel, call);
+      await seeToken(tokenOf(readModel, recorded.position), store, readModel, call);
       if (eventFacts(readModel, recorded).readableBy(call.caller.access)) return recorded;
     }
     throw new MemoirError('NOT_FOUND', 'EVENT_NOT_FOUND', `there is no event ${nameOf(request)}`, { field: 'event' });

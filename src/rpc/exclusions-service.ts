@@ -46,7 +46,7 @@ export function exclusionsService(
         exclusion: done.exclusion,
         hits: done.hits.first.map(({ uuid, through }) => create(HitSchema, { uuid, throughUuid: through })),
         hitCount: done.hits.count,
-        consistencyToken: 'position' in done ? tokenOf(done.position) : '',
+        consistencyToken: 'position' in done ? tokenOf(readModel, done.position) : '',
       });
     },
 
@@ -54,13 +54,13 @@ export function exclusionsService(
       const wanted = checkUuid('id', id);
       checkReason(reason);
       const position = await exclusions.reinstate(caller, wanted, reason);
-      return create(ReinstateForReuseResponseSchema, { consistencyToken: tokenOf(position) });
+      return create(ReinstateForReuseResponseSchema, { consistencyToken: tokenOf(readModel, position) });
     },
 
     async listExclusions({ repository, includeReinstated, pageSize, pageToken, consistencyToken }, call) {
       checkLength('repository', repository, textLimits.repository);
       const size = checkPageSize(pageSize);
-      const [before = Number.MAX_SAFE_INTEGER] = readPageToken(pageToken, 1) ?? [];
+      const [before = Number.MAX_SAFE_INTEGER] = readPageToken(readModel, pageToken, 1) ?? [];
       await seeToken(consistencyToken, store, readModel, call);
       const list = { includeReinstated, before, limit: size + 1, ...(repository !== '' && { repository }) };
       const rows = await known(readModel, call.caller.access, list);
@@ -72,7 +72,7 @@ export function exclusionsService(
           reinstated,
           reinstatedReason,
         })),
-        nextPageToken: last ? pageTokenOf([last.position]) : '',
+        nextPageToken: last ? pageTokenOf(readModel, [last.position]) : '',
       });
     },
 
@@ -83,7 +83,7 @@ export function exclusionsService(
       return create(ReportOutputLostResponseSchema, {
         exclusionId: exclusion.id,
         jobCount,
-        consistencyToken: tokenOf(position),
+        consistencyToken: tokenOf(readModel, position),
       });
     },
   };

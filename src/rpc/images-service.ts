@@ -28,20 +28,20 @@ export function imagesService(
     async registerImage({ hash, repository, tag, locator }, { caller }) {
       const registered = await catalogue.register(caller, checkImage({ hash, repository, tag, locator }));
       const { image, position } = registered;
-      return create(RegisterImageResponseSchema, { image, consistencyToken: tokenOf(position) });
+      return create(RegisterImageResponseSchema, { image, consistencyToken: tokenOf(readModel, position) });
     },
 
     async listImages({ repository, pageSize, pageToken, consistencyToken, includeForgotten }, call) {
       if (repository !== '') checkRepository('repository', repository);
       const limit = checkPageSize(pageSize);
-      const [before = Number.MAX_SAFE_INTEGER] = readPageToken(pageToken, 1) ?? [];
+      const [before = Number.MAX_SAFE_INTEGER] = readPageToken(readModel, pageToken, 1) ?? [];
       await see(consistencyToken, call);
       const rows = readModel.images.page({ repository, includeForgotten, before, limit: limit + 1 });
       const images = rows.slice(0, limit);
       const last = rows.length > limit ? images.at(-1) : undefined;
       return create(ListImagesResponseSchema, {
         images: images.map(listed),
-        nextPageToken: last ? pageTokenOf([last.position]) : '',
+        nextPageToken: last ? pageTokenOf(readModel, [last.position]) : '',
       });
     },
 
@@ -49,7 +49,7 @@ export function imagesService(
       checkRequired('locator', locator, textLimits.image);
       checkLength('reason', reason, textLimits.reason);
       const position = await catalogue.forget(caller, locator, reason);
-      return create(ForgetImageResponseSchema, { consistencyToken: tokenOf(position) });
+      return create(ForgetImageResponseSchema, { consistencyToken: tokenOf(readModel, position) });
     },
 
     async resolveImage({ dockerImage, dockerImageTag, consistencyToken }, call) {

@@ -51,7 +51,7 @@ export function jobsService(
       checkCreateJob(request);
       checkSubmits(caller, request.repository);
       const { job, reused, decision, position } = await createJob(caller, request);
-      return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(position) });
+      return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(readModel, position) });
     },
 
     async explainReuse({ request, maxCandidates, asOf }, { caller, signal }) {
@@ -90,7 +90,7 @@ export function jobsService(
       return create(CancelJobResponseSchema, {
         job,
         cancelledUuids: [...cancelled],
-        consistencyToken: tokenOf(position),
+        consistencyToken: tokenOf(readModel, position),
       });
     },
 
@@ -99,12 +99,12 @@ export function jobsService(
       const uuid = checkUuid('job.uuid', request.job.uuid);
       const command = updateCommand(request.job, request.updateMask?.paths ?? [], request.expectedRevision, edge.now());
       const { record, position } = await streams.execute(caller, uuid, command);
-      return create(UpdateJobResponseSchema, { job: record.job, consistencyToken: tokenOf(position) });
+      return create(UpdateJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
 
     async deleteJob({ uuid }, { caller }) {
       const { position } = await streams.execute(caller, checkUuid('uuid', uuid), { kind: 'delete', now: edge.now() });
-      return create(DeleteJobResponseSchema, { consistencyToken: tokenOf(position) });
+      return create(DeleteJobResponseSchema, { consistencyToken: tokenOf(readModel, position) });
     },
 
     async getQueue(request, call) {

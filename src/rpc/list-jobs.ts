@@ -10,6 +10,7 @@ import type { ScalarKind } from '../domain/filters/field.js';
 import type { CheckedFilters, JobFilter } from '../domain/filters/filter.js';
 import { type JobOrder, newestFirst, parseOrder } from '../domain/filters/job-order.js';
 import { parseFilters } from '../domain/filters/parse-filters.js';
+import { markedToken, unmarkedToken } from '../domain/generation.js';
 import type { Position } from '../eventstore/port.js';
 import { momentText, positionOf, readablePosition } from '../history/as-of.js';
 import type { Caller } from '../jobs/caller.js';
@@ -75,7 +76,9 @@ function list(
   const filtersGiven = request.filters.map((filter) => toJson(FilterSchema, filter));
   const listed: Listed = [from, keys, filtersGiven, ...(asOf ? [momentText(asOf)] : [])];
   // The position comes last, so that all pages are of the moment that the first one was of.
-  const token = readListToken(listed, asOf ? [...kinds, 'number'] : kinds, request.pageToken);
+  const { readModel } = context;
+  const pageToken = unmarkedToken(readModel.generation(), 'page_token', request.pageToken);
+  const token = readListToken(listed, asOf ? [...kinds, 'number'] : kinds, pageToken);
   const after = asOf ? token?.slice(0, -1) : token;
   const pinned = asOf ? token?.at(-1) : undefined;
   return async (caller, signal) => {
@@ -92,7 +95,9 @@ function list(
     const { rows, next, total } = await context.lists.list(query, caller.principal, signal);
     return {
       jobs: rows.map((row) => selection.apply(jobFromRow(row))),
-      nextPageToken: next ? listTokenOf(listed, position === undefined ? next : [...next, position]) : '',
+      nextPageToken: next
+        ? markedToken(readModel.generation(), listTokenOf(listed, position === undefined ? next : [...next, position]))
+        : '',
       ...(total !== undefined && { totalSize: BigInt(total) }),
     };
   };

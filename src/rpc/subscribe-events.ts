@@ -6,6 +6,7 @@ import {
   type SubscribeEventsResponse,
   SubscribeEventsResponseSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { unrestricted } from '../domain/access.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 import { checkTime } from '../history/check-time.js';
@@ -37,7 +38,7 @@ export function subscribeEvents(context: JobsContext) {
     const from = await placeOf(context, beginningOf(request.start));
     const subscription = { from, filter, access, heartbeatMs: longestSilence, signal };
     for await (const given of subscribe(hub, subscription, context.edge)) {
-      yield 'event' in given ? given.event : heartbeatResponse(given.heartbeat);
+      yield 'event' in given ? given.event : heartbeatResponse(context, given.heartbeat);
     }
   };
 }
@@ -45,9 +46,13 @@ export function subscribeEvents(context: JobsContext) {
 type Sent = Encoded<typeof SubscribeEventsResponseSchema>;
 
 /** What subscribers are sent of an event: made once for all, but where it holds what some of them may not know, who read not all. */
-function presented(facts: JobFacts, recorded: RecordedEvent, place: Place): Presented<Sent> {
+function presented(
+  facts: JobFacts & Pick<ReadModel, 'generation'>,
+  recorded: RecordedEvent,
+  place: Place,
+): Presented<Sent> {
   const encoded = (event: RecordedEventMessage) =>
-    new Encoded(SubscribeEventsResponseSchema, eventResponse(recorded, event, place));
+    new Encoded(SubscribeEventsResponseSchema, eventResponse(facts, recorded, event, place));
   const event = eventMessage(recorded);
   const forAll = encoded(redactRecorded({ access: unrestricted(''), facts }, event));
   if (!event.event.value || !holdsSecrets(event.event.value)) return () => forAll;
@@ -55,10 +60,15 @@ function presented(facts: JobFacts, recorded: RecordedEvent, place: Place): Pres
   return (access) => (access.readsAll ? forAll : encoded(redactRecorded({ access, facts }, eventMessage(recorded))));
 }
 
-function eventResponse(recorded: RecordedEvent, event: RecordedEventMessage, place: Place): SubscribeEventsResponse {
+function eventResponse(
+  readModel: Pick<ReadModel, 'generation'>,
+  recorded: RecordedEvent,
+  event: RecordedEventMessage,
+  place: Place,
+): SubscribeEventsResponse {
   const { recordedAt: time, metadata } = event;
   return create(SubscribeEventsResponseSchema, {
-    resumeToken: resumeTokenOf(place),
+    resumeToken: resumeTokenOf(readModel, place),
     position: event.position,
     content: { case: 'event', value: event },
     cloudEvent: {
@@ -72,9 +82,12 @@ function eventResponse(recorded: RecordedEvent, event: RecordedEventMessage, pla
   });
 }
 
-function heartbeatResponse({ place, live }: Heartbeat): SubscribeEventsResponse {
+function heartbeatResponse(
+  { readModel }: Pick<JobsContext, 'readModel'>,
+  { place, live }: Heartbeat,
+): SubscribeEventsResponse {
   return create(SubscribeEventsResponseSchema, {
-    resumeToken: resumeTokenOf(place),
+    resumeToken: resumeTokenOf(readModel, place),
     position: BigInt(place.position),
     content: { case: 'heartbeat', value: { live } },
   });

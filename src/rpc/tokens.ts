@@ -1,27 +1,33 @@
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { invalid, type MemoirError, quote } from '../domain/errors.js';
+import { markedToken, unmarkedToken } from '../domain/generation.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import type { CallContext } from './call.js';
 
 /** Longest wait for the read model to come to a token, in milliseconds, where the client set no earlier deadline. */
 const longestWait = 30_000;
 
+/** What knows of which generation tokens are. */
+type Generations = Pick<ReadModel, 'generation'>;
+
 /** The consistency token of a write that ended at `position`. */
-export function tokenOf(position: Position): string {
-  return String(position);
+export function tokenOf(readModel: Generations, position: Position): string {
+  return markedToken(readModel.generation(), String(position));
 }
 
 /**
  * Waits until the read model has what the token stands for; an empty token stands for nothing.
- * @throws MemoirError INVALID_ARGUMENT if the log has never given such a token, UNAVAILABLE if it takes too long
+ * @throws MemoirError INVALID_ARGUMENT if the log has never given such a token, or gave it in an earlier generation; UNAVAILABLE if it
+ * takes too long
  */
 export async function seeToken(
-  token: string,
+  given: string,
   log: Pick<EventLog, 'end'>,
   readModel: ReadModel,
   call: CallContext,
 ): Promise<void> {
-  if (token === '') return;
+  if (given === '') return;
+  const token = unmarkedToken(readModel.generation(), 'consistency_token', given);
   const position = Number(token);
   if (!/^\d{1,16}$/.test(token) || !Number.isSafeInteger(position)) throw noToken(token);
   if (position <= readModel.position()) return;
@@ -44,19 +50,24 @@ function noToken(token: string): MemoirError {
 }
 
 /** A page token that holds some numbers. */
-export function pageTokenOf(numbers: readonly number[]): string {
+export function pageTokenOf(readModel: Generations, numbers: readonly number[]): string {
+  return markedToken(readModel.generation(), encoded(numbers));
+}
+
+function encoded(numbers: readonly number[]): string {
   return Buffer.from(numbers.join(',')).toString('base64url');
 }
 
 /**
  * The `count` numbers that a page token holds; undefined for an empty token.
- * @throws MemoirError INVALID_ARGUMENT if it is no such token
+ * @throws MemoirError INVALID_ARGUMENT if it is no such token, or of an earlier generation of the log
  */
-export function readPageToken(token: string, count: number): number[] | undefined {
-  if (token === '') return undefined;
+export function readPageToken(readModel: Generations, given: string, count: number): number[] | undefined {
+  if (given === '') return undefined;
+  const token = unmarkedToken(readModel.generation(), 'page_token', given);
   const numbers = Buffer.from(token, 'base64url').toString('latin1').split(',').map(Number);
-  if (numbers.length !== count || !numbers.every(Number.isSafeInteger) || pageTokenOf(numbers) !== token) {
-    throw invalid('page_token', 'BAD_TOKEN', `page_token ${quote(token)} was not given by this list`);
+  if (numbers.length !== count || !numbers.every(Number.isSafeInteger) || encoded(numbers) !== token) {
+    throw invalid('page_token', 'BAD_TOKEN', `page_token ${quote(given)} was not given by this list`);
   }
   return numbers;
 }

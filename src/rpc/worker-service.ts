@@ -36,7 +36,7 @@ export function workerService(
   claims: Claims,
   logs: JobLogs,
 ): Implementation<typeof WorkerService> {
-  const { streams, edge } = context;
+  const { streams, edge, readModel } = context;
 
   return {
     async claimJob(request, call) {
@@ -55,7 +55,7 @@ export function workerService(
           );
       return create(ClaimJobResponseSchema, {
         lease: durationFromMs(leaseMs),
-        ...(claimed && { job: claimed.record.job, consistencyToken: tokenOf(claimed.position) }),
+        ...(claimed && { job: claimed.record.job, consistencyToken: tokenOf(readModel, claimed.position) }),
       });
     },
 
@@ -101,7 +101,7 @@ export function workerService(
         tasksSummary,
         now: edge.now(),
       });
-      return create(CompleteJobResponseSchema, { job: record.job, consistencyToken: tokenOf(position) });
+      return create(CompleteJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
 
     async failJob(request, { caller }) {
@@ -119,7 +119,7 @@ export function workerService(
         tasksSummary,
         now: edge.now(),
       });
-      return create(FailJobResponseSchema, { job: record.job, consistencyToken: tokenOf(position) });
+      return create(FailJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
   };
 }

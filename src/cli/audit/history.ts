@@ -1,6 +1,7 @@
 import { durationMs, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import canonicalize from 'canonicalize';
 import { Command } from 'commander';
+import { GenerationStarted_Reason } from '../../../gen/memoir/events/v1/events_pb.js';
 import {
   type ReadHistoryResponse,
   type RecordedEvent,
@@ -182,6 +183,19 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
       ];
     case 'checkpointSigned':
       return [`signed a checkpoint of the first ${value.treeSize} events`, [`key: ${printable(value.key)}`]];
+    case 'generationStarted':
+      return [
+        value.reason === GenerationStarted_Reason.OTHER_LOG
+          ? 'went on with another log than the one that was known'
+          : 'went on with a log that had lost its end',
+        [
+          `generation: ${value.generation}`,
+          value.known ? `known up to position ${value.known.position}` : '',
+          `found up to position ${value.found?.position ?? 0}`,
+        ],
+      ];
+    case 'runNumbersTaken':
+      return [`kept the run numbers of ${value.computations.length} computations from being given again`, []];
     case 'reinstatedForReuse':
       return [`lifted exclusion ${printable(value.exclusionId)}`, [`reason: ${printable(value.reason)}`]];
     case 'imageRegistered':

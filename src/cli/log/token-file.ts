@@ -14,7 +14,7 @@ export function readTokenFile(path: string): string | undefined {
     throw unusable(path, `cannot be read: ${(error as Error).message}`, error);
   }
   const token = text.trim();
-  if (!/^[\w-]{1,100}$/.test(token)) throw unusable(path, `holds no resume token: ${quote(token, 60)}`);
+  if (!/^[\w.-]{1,130}$/.test(token)) throw unusable(path, `holds no resume token: ${quote(token, 60)}`);
   return token;
 }
 
