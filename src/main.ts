@@ -9,7 +9,7 @@ import type { ServerConfig } from './config.js';
 import { unrestricted } from './domain/access.js';
 import { quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
-import { openStore, storeName, storeUrlOf } from './eventstore/open-store.js';
+import { storeName, storeUrlOf } from './eventstore/open-store.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
 import { openCheckpointKey } from './history/checkpoint-key.js';
 import { openCheckpoints } from './history/checkpoints.js';
@@ -21,11 +21,13 @@ import { ownWrites } from './jobs/own-writes.js';
 import { keepCommits } from './jobs/running/keep-commits.js';
 import { watchLeases } from './jobs/running/leases.js';
 import { settlingStore } from './jobs/settling-store.js';
+import { makeDirectory } from './make-directory.js';
 import { openPolicyFile } from './policy/policy-file.js';
 import { namedPrincipal, openCalls, principalFromMetadata } from './rpc/call.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { listenAddress } from './serving/listen-address.js';
+import { type Accepted, openServersLog } from './serving/open-log.js';
 import { watchReadModel, watchRefusal } from './serving/readiness.js';
 import { historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
 import { rpcLimits } from './serving/rpc-limits.js';
@@ -44,10 +46,15 @@ export type RunningServer = {
 
 /**
  * Starts a server: which parts there are, and who gets what. When it resolves the server listens; until `ready`, calls wait for
- * some seconds, then are UNAVAILABLE.
+ * some seconds, then are UNAVAILABLE. `accepted` is what it may go on with though the log is not what was known of it.
  * @throws Error naming the setting and its value if the server cannot run with it; nothing is left open then
  */
-export async function startServer(config: ServerConfig, edge: Edge, logger: Logger): Promise<RunningServer> {
+export async function startServer(
+  config: ServerConfig,
+  edge: Edge,
+  logger: Logger,
+  accepted: Accepted = {},
+): Promise<RunningServer> {
   const { host, port } = listenAddress(config.listen);
   if (config.policy !== undefined && !config.insecure) {
     throw new Error(
@@ -56,10 +63,14 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
   }
   const { open, closeAll } = closers();
   try {
-    mkdirSync(config.data_dir, { recursive: true });
+    makeDirectory(config.data_dir);
     const storeUrl = storeUrlOf(config);
     const gitDirectory = join(config.data_dir, 'git');
     const files = pastFiles(config.data_dir);
+
+    // The log.
+    const { store, settled } = await settlingStore(await openServersLog({ config, files, edge, accepted, logger }));
+    open(store, () => store.close());
 
     // What is signed with.
     const signer = openCheckpointKey({
@@ -79,12 +90,6 @@ export async function startServer(config: ServerConfig, edge: Edge, logger: Logg
       }),
       (git) => git.close(),
     );
-
-    // The log.
-    const formats = { allowed: config.log_format };
-    const guarded = await openStore(storeUrl, edge, (message) => logger.warn(message), formats);
-    const { store, settled } = await settlingStore(guarded);
-    open(store, () => store.close());
 
     // What is read: now, the past, lists.
     const readModel = open(await openReadModel(storeUrl, files.readModel), (model) => model.close());

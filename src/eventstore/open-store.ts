@@ -6,9 +6,10 @@ import type { LogImporter } from './importer.js';
 import { openKurrentImporter } from './kurrentdb/importer.js';
 import { openKurrentLog, openKurrentStore } from './kurrentdb/store.js';
 import { isKurrentUrl, type KurrentUrl, parseKurrentUrl, withoutCredentials } from './kurrentdb/url.js';
-import type { EventLog } from './port.js';
+import type { EventLog, LogRefused } from './port.js';
+import { absenceOf } from './sqlite/claim-file.js';
 import { openSqliteImporter } from './sqlite/importer.js';
-import { openSqliteExport, openSqliteLog, openSqliteStore } from './sqlite/store.js';
+import { type LossOptions, openSqliteExport, openSqliteLog, openSqliteStore } from './sqlite/store.js';
 import type { StoreKind } from './transfer/format.js';
 
 const sqliteScheme = 'sqlite:';
@@ -54,14 +55,26 @@ export async function openStore(
   url: string,
   edge: Edge,
   onTrouble?: OnTrouble,
-  formats: Formats = {},
+  { onLoss, check, ...formats }: Formats & Pick<LossOptions, 'onLoss' | 'check'> = {},
 ): Promise<GuardedStore> {
   const place = placeOf(url);
-  const store =
-    place.kind === 'sqlite'
-      ? await openSqliteStore(place.path, edge.now)
-      : await openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) });
-  return guardStore(store, formats);
+  if (place.kind === 'kurrentdb') {
+    return guardStore(await openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) }), formats);
+  }
+  let guarded: GuardedStore | undefined;
+  const onReplaced = (error: LogRefused) => guarded?.refuse(error);
+  const options = { ...(onLoss && { onLoss }), ...(check && { check }), onReplaced };
+  guarded = guardStore(await openSqliteStore(place.path, edge.now, options), formats);
+  return guarded;
+}
+
+/**
+ * Why a store that URL names has no log, in words behind its name; undefined if it has one, or is one that others keep. A WAL that
+ * its log is missing beside is no log.
+ */
+export function absenceOfLog(url: string): string | undefined {
+  const place = placeOf(url);
+  return place.kind === 'sqlite' ? absenceOf(place.path) : undefined;
 }
 
 /** Opens the log of a store for reading only: the embedded one only in the process that has it open as a store. */

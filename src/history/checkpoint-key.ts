@@ -7,7 +7,7 @@ import {
   randomUUID,
   sign,
 } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { quote } from '../domain/errors.js';
 import type { TreeHead } from '../domain/log-tree/check-proof.js';
 import { checkpointText } from '../domain/log-tree/checkpoint.js';
@@ -61,6 +61,8 @@ export function openCheckpointKey({
 
 /** Makes a key where there is none, whole or not at all, whoever else does so at the same moment. */
 function makeKey(path: string): boolean {
+  // Nothing is written where there is one: on a full disk the server must start.
+  if (existsSync(path)) return false;
   try {
     const { privateKey } = generateKeyPairSync('ed25519');
     const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();

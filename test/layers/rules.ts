@@ -23,7 +23,7 @@ const layers: readonly Layer[] = [
     // Pure: no files, no network, no clock.
     packages: ['@bufbuild/protobuf', 'canonicalize', 'node:crypto', 'picomatch', 're2js', 'uuid'],
   },
-  { name: 'edge', paths: ['src/edge.ts', 'src/version.ts', 'src/file-lock.ts'], imports: [] },
+  { name: 'edge', paths: ['src/edge.ts', 'src/version.ts', 'src/file-lock.ts', 'src/make-directory.ts'], imports: [] },
   { name: 'files', paths: ['src/files/'], imports: ['domain'] },
   { name: 'config', paths: ['src/config.ts', 'src/config/'], imports: inner },
   { name: 'policy', paths: ['src/policy/'], imports: inner },

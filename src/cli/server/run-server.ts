@@ -1,25 +1,29 @@
 import { type Sources, serverSettings } from '../../config/settings.js';
 import { MemoirError } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
+import { LogRefused } from '../../eventstore/port.js';
 import { type RunningServer, startServer } from '../../main.js';
+import type { Accepted } from '../../serving/open-log.js';
 import { note, printLine } from '../text/output.js';
 import { openLogger } from './logger.js';
 import { aborted, stopSignal } from './stop-signals.js';
 
 /**
  * Runs a server as the settings say, until a signal ends it. Prints its address when it answers.
- * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start
+ * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start; DATA_LOSS if its log is not what it was
  */
-export async function runServer(sources: Sources): Promise<void> {
+export async function runServer(sources: Sources, accepted: Accepted): Promise<void> {
   const config = await serverSettings(sources);
   const logger = openLogger(config.log_level);
   const stop = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
   let server: RunningServer;
   try {
-    server = await startServer(config, systemEdge, logger);
+    server = await startServer(config, systemEdge, logger, accepted);
   } catch (error) {
-    const reason = error instanceof MemoirError ? error.reason : 'CANNOT_START';
-    throw new MemoirError('INVALID_ARGUMENT', reason, `the server cannot start: ${(error as Error).message}`, {
+    const known = error instanceof MemoirError || error instanceof LogRefused;
+    const reason = known ? error.reason : 'CANNOT_START';
+    const code = error instanceof LogRefused ? 'DATA_LOSS' : 'INVALID_ARGUMENT';
+    throw new MemoirError(code, reason, `the server cannot start: ${(error as Error).message}`, {
       cause: error,
     });
   }

@@ -19,6 +19,8 @@ type ServeOptions = {
   readonly checkpointInterval?: string;
   readonly drainTimeout?: string;
   readonly logLevel?: string;
+  readonly acceptShorterLog?: boolean;
+  readonly acceptOtherLog?: boolean;
 };
 
 /** `memoir serve`. */
@@ -48,6 +50,11 @@ export function serveCommand(): Command {
     .option('--checkpoint-interval <seconds>', 'how often one is recorded, 0 for never (MEMOIR_CHECKPOINT_INTERVAL)')
     .option('--drain-timeout <seconds>', 'how long calls may go on after SIGTERM (MEMOIR_DRAIN_TIMEOUT)')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent (MEMOIR_LOG_LEVEL)')
+    .option(
+      '--accept-shorter-log',
+      'go on, this once, with a log that lost its end or is missing: a generation of it begins',
+    )
+    .option('--accept-other-log', 'go on, this once, with another log than the one that the data directory knows')
     .addHelpText(
       'after',
       '\nFlags go before environment variables, these before the file, and that before the defaults.',
@@ -55,7 +62,7 @@ export function serveCommand(): Command {
     .action(async (options: ServeOptions) => {
       // Loaded only here: the other commands start faster without a server's libraries.
       const { runServer } = await import('./run-server.js');
-      await runServer({
+      const sources = {
         file: options.config,
         environment: process.env,
         flags: {
@@ -77,6 +84,8 @@ export function serveCommand(): Command {
           log_level: options.logLevel,
         },
         directory: process.cwd(),
-      });
+      };
+      const { acceptShorterLog: shorterLog = false, acceptOtherLog: otherLog = false } = options;
+      await runServer(sources, { shorterLog, otherLog });
     });
 }

@@ -33,7 +33,10 @@ const magic = 'SQLite format 3\u0000';
  */
 export function openLogFile(path: string, purpose: Purpose = 'serve'): Database.Database {
   const fresh = !existsSync(path) || statSync(path).size === 0;
-  if (!fresh) refuseForeignFile(path);
+  if (!fresh) {
+    refuseForeignFile(path);
+    checkUntouched(path, purpose);
+  }
   let db: Database.Database | undefined;
   try {
     db = new Database(path);
@@ -45,7 +48,6 @@ export function openLogFile(path: string, purpose: Purpose = 'serve'): Database.
     db.pragma('synchronous = FULL');
     db.pragma('wal_autocheckpoint = 4000');
     if (empty) create(db);
-    else checkContent(db, path);
     return db;
   } catch (error) {
     db?.close();
@@ -53,6 +55,49 @@ export function openLogFile(path: string, purpose: Purpose = 'serve'): Database.
       throw new StoreUnreadable(`the event log ${quote(path)} is damaged: ${error.message}`, error);
     }
     throw error;
+  }
+}
+
+/**
+ * Opens the log at `path` as nobody has opened it yet, for reading only, so that nothing is changed; undefined if it is an empty file
+ * or database.
+ * @throws StoreUnreadable if it is something else, or newer than this code
+ */
+export function openUntouched(path: string): Database.Database | undefined {
+  if (statSync(path).size === 0) return undefined;
+  refuseForeignFile(path);
+  const db = openLogReader(path);
+  try {
+    if (!isEmpty(db)) {
+      checkIdentity(db, path, 'serve');
+      return db;
+    }
+  } catch (error) {
+    db.close();
+    if (error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
+      throw damaged(path, error.message);
+    }
+    throw error;
+  }
+  db.close();
+  return undefined;
+}
+
+/** Checks the log through a connection that writes nothing: to close one that may would write the WAL into a file that it spoils. */
+function checkUntouched(path: string, purpose: Purpose): void {
+  let db: Database.Database | undefined;
+  try {
+    db = openLogReader(path);
+    if (isEmpty(db)) return;
+    checkIdentity(db, path, purpose);
+    checkContent(db, path);
+  } catch (error) {
+    if (error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
+      throw damaged(path, error.message);
+    }
+    throw error;
+  } finally {
+    db?.close();
   }
 }
 

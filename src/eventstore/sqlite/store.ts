@@ -1,25 +1,51 @@
 import { realpathSync } from 'node:fs';
 import { quote } from '../../domain/errors.js';
 import { checkAppend } from '../check-append.js';
-import { type EventLog, type EventStore, StoreUnreadable } from '../port.js';
-import { claimFile } from './claim-file.js';
+import { type EventLog, type EventStore, LogRefused, StoreUnreadable } from '../port.js';
+import { claimFile, identityOf } from './claim-file.js';
 import { lockLog } from './lock.js';
 import { openReader } from './reader.js';
-import { openLogToExport } from './schema.js';
+import { openLogToExport, openUntouched } from './schema.js';
+import { inspectWal, type WalFindings } from './wal-inspection.js';
 import { startWriter, type Writer } from './writer.js';
+import { replacedFile } from './writer-protocol.js';
+
+/** What is done where the log turns out to have lost writes, or its file. */
+export type LossOptions = {
+  /**
+   * Called before SQLite opens a log whose WAL proves that committed writes are missing: it keeps what there is, moves away a WAL of
+   * another file, and lets the opening go on by returning, or throws. Unless it is given, such a log is refused.
+   */
+  readonly onLoss?: (path: string, findings: WalFindings) => void;
+  /** Called with the log before anything can write it, unless it has nothing yet; what it throws refuses the log, as it is. */
+  readonly check?: (log: EventLog) => Promise<void>;
+  /** Called when the file has its name no more while it is open, as when it was removed. */
+  readonly onReplaced?: (error: LogRefused) => void;
+};
+
+/** How often the file of a log is looked for under its name when nothing is written, in milliseconds. */
+const lookInterval = 1_000;
 
 /**
  * Opens the embedded event store: one SQLite file in WAL mode with synchronous=FULL, written by a thread of its own.
  * Appends that arrive while a commit is under way share the next one, and so its fsync (group commit).
  * @throws StoreUnreadable if the file is no log, damaged or newer; StoreUnavailable if another process has it or it cannot be
- * written
+ * written; LogRefused SHORTER_LOG if its WAL proves that committed writes are missing
  */
-export async function openSqliteStore(path: string, now: () => number): Promise<EventStore> {
+export async function openSqliteStore(
+  path: string,
+  now: () => number,
+  { onLoss = refuseLoss, check, onReplaced }: LossOptions = {},
+): Promise<EventStore> {
   const file = claimFile(path);
   const unlock = lockLog(file);
   try {
+    const findings = inspectWal(file);
+    if (findings.losses.length > 0) onLoss(file, findings);
+    if (check) await checkUntouched(file, check);
     const writer = await startWriter(file, now);
     const log = await readerOrClose(file, writer);
+    const looking = onReplaced && lookFor(file, onReplaced);
     return {
       ...log,
       exclusive: true,
@@ -28,6 +54,7 @@ export async function openSqliteStore(path: string, now: () => number): Promise<
         return writer.append(stream, expected, events);
       },
       async close() {
+        clearInterval(looking);
         await writer.close();
         await log.close();
         unlock();
@@ -37,6 +64,34 @@ export async function openSqliteStore(path: string, now: () => number): Promise<
     unlock();
     throw error;
   }
+}
+
+function refuseLoss(path: string, { losses }: WalFindings): never {
+  throw new LogRefused(
+    'SHORTER_LOG',
+    `the event log ${quote(path)} lost writes that were acknowledged: ${losses.join('; ')}`,
+  );
+}
+
+async function checkUntouched(file: string, check: (log: EventLog) => Promise<void>): Promise<void> {
+  const db = openUntouched(file);
+  if (!db) return;
+  const log = openReader(file, db);
+  try {
+    await check(log);
+  } finally {
+    await log.close();
+  }
+}
+
+function lookFor(file: string, onReplaced: (error: LogRefused) => void): NodeJS.Timeout {
+  const own = identityOf(file);
+  const timer = setInterval(() => {
+    if (identityOf(file) === own) return;
+    clearInterval(timer);
+    onReplaced(new LogRefused('LOG_REPLACED', replacedFile(file)));
+  }, lookInterval);
+  return timer.unref();
 }
 
 async function readerOrClose(file: string, writer: Writer): Promise<EventLog> {

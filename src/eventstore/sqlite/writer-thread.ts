@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { StoreUnreadable } from '../port.js';
 import { checksum } from './checksum.js';
+import { identityOf } from './claim-file.js';
 import { columns } from './rows.js';
 import { openLogFile } from './schema.js';
 import {
@@ -8,6 +9,7 @@ import {
   type AppendRequest,
   type BatchRequest,
   commitChannel,
+  replacedFile,
   type WriterData,
   type WriterMessage,
 } from './writer-protocol.js';
@@ -27,6 +29,16 @@ function serve(): void {
   const lastPosition = db.prepare('SELECT max(position) FROM event').pluck();
   const insert = db.prepare(`INSERT INTO event (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
   let position = (lastPosition.get() as number | null) ?? 0;
+  const ownFile = identityOf(path);
+  let ownWal: string | undefined;
+
+  /** Which of the files was removed or exchanged since it was opened. */
+  function replaced(): string | undefined {
+    if (identityOf(path) !== ownFile) return path;
+    const wal = identityOf(`${path}-wal`);
+    ownWal ??= wal;
+    return wal === undefined || wal !== ownWal ? `${path}-wal` : undefined;
+  }
 
   function append(request: AppendRequest, recordedAt: number, last: number): AppendOutcome {
     const { stream, expected, events } = request;
@@ -56,7 +68,8 @@ function serve(): void {
     const outcomes = commit.immediate(batch);
     const before = position;
     for (const outcome of outcomes) if ('position' in outcome) position = outcome.position;
-    say({ kind: 'done', outcomes });
+    const lost = replaced();
+    say(lost === undefined ? { kind: 'done', outcomes } : { kind: 'replaced', message: replacedFile(lost) });
     if (position !== before) grown.postMessage(position);
   }
 

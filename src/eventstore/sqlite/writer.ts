@@ -3,6 +3,7 @@ import { quote } from '../../domain/errors.js';
 import {
   type Appended,
   type ExpectedRevision,
+  LogRefused,
   type NewEvent,
   StoreUnavailable,
   StoreUnreadable,
@@ -51,7 +52,7 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
   let waiting: Pending[] = [];
   let committing: Pending[] = [];
   let scheduled = false;
-  let closed: StoreUnavailable | undefined;
+  let closed: StoreUnavailable | LogRefused | undefined;
   let idle: (() => void) | undefined;
 
   function schedule(): void {
@@ -80,6 +81,11 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
     } else if (message.kind === 'failed') {
       const error = new StoreUnavailable(`the event log ${quote(path)} cannot be written: ${message.message}`);
       for (const pending of batch) pending.reject(error);
+    } else if (message.kind === 'replaced') {
+      closed = new LogRefused('LOG_REPLACED', message.message);
+      for (const pending of [...batch, ...waiting]) pending.reject(closed);
+      waiting = [];
+      thread.postMessage('close');
     }
     schedule();
     if (waiting.length === 0 && committing.length === 0) idle?.();

@@ -1,0 +1,138 @@
+import { copyFileSync, existsSync, renameSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Logger } from 'pino';
+import type { PastFiles } from '../../projections/history/as-of.js';
+import { type KeptFile, keptPlaces, knownRuns, setAside } from '../../projections/running/kept-files.js';
+import type { ServerConfig } from '../config.js';
+import { quote } from '../domain/errors.js';
+import type { Edge } from '../edge.js';
+import type { GuardedStore } from '../eventstore/format-guard.js';
+import { compareWithKept, contradicted } from '../eventstore/kept-places.js';
+import { absenceOfLog, openStore, storeKind, storeName, storeUrlOf } from '../eventstore/open-store.js';
+import { type EventLog, LogRefused, start } from '../eventstore/port.js';
+import type { WalFindings } from '../eventstore/sqlite/wal-inspection.js';
+import { beginGeneration, isAccepted } from '../history/begin-generation.js';
+import { makeDirectory } from '../make-directory.js';
+
+/** What an operator lets the server go on with, though it is not what was known. */
+export type Accepted = {
+  /** A log that lost its end, or is missing. */
+  readonly shorterLog?: boolean;
+  /** A log in which other events stand where known ones were. */
+  readonly otherLog?: boolean;
+};
+
+type Opening = {
+  readonly config: ServerConfig;
+  readonly files: PastFiles;
+  readonly edge: Edge;
+  readonly accepted: Accepted;
+  readonly logger: Logger;
+};
+
+const choices =
+  'Put the log back as it was, from a copy that is not older; or, to go on with what there is and lose the rest, start once with ';
+
+/**
+ * Opens the log of a server, if it is what the files say that are kept beside it; nothing is changed otherwise. With `accepted` a
+ * generation of the log begins, and what was kept of the one before is moved into a directory of its own.
+ * @throws LogRefused SHORTER_LOG, LOG_MISSING or OTHER_LOG, saying what is missing and what the choices are; and as `openStore`
+ */
+export async function openServersLog(opening: Opening): Promise<GuardedStore> {
+  const { config, files, edge, accepted, logger } = opening;
+  const url = storeUrlOf(config);
+  const onTrouble = (message: string) => logger.warn(message);
+  const formats = { allowed: config.log_format };
+  if (storeKind(url) !== 'sqlite') return openStore(url, edge, onTrouble, formats);
+
+  const name = storeName(url);
+  const kept: readonly KeptFile[] = [
+    { path: files.readModel, what: `the read model ${quote(files.readModel)}` },
+    { path: files.history, what: `the history ${quote(files.history)}` },
+  ];
+  const places = keptPlaces(kept);
+  const aside = asideDirectory(config.data_dir, edge);
+  let lost: string | undefined;
+
+  const absent = absenceOfLog(url);
+  const evidence = places[0]?.what ?? evidenceOf(config, name);
+  if (absent !== undefined && evidence !== undefined) {
+    lost = `the event log ${quote(name)} ${absent}, and ${evidence} shows that there was one`;
+    if (!accepted.shorterLog) {
+      throw new LogRefused('LOG_MISSING', `${lost}: is its volume mounted? ${choices}--accept-shorter-log`);
+    }
+  }
+  function onLoss(path: string, { losses, foreign }: WalFindings): void {
+    lost = `the event log ${quote(path)} lost writes that were acknowledged: ${losses.join('; ')}`;
+    if (!accepted.shorterLog) throw new LogRefused('SHORTER_LOG', `${lost}. ${choices}--accept-shorter-log`);
+    keepWal(path, aside(), foreign);
+  }
+
+  /** What is refused is refused before the log can be written. */
+  async function check(log: EventLog): Promise<void> {
+    const found = await compareWithKept(log, places);
+    // What was accepted once is accepted, though the server may have died before the files were moved.
+    if (!found || (await isAccepted(log, found))) return;
+    if (!(found.kind === 'other' ? accepted.otherLog : accepted.shorterLog)) {
+      throw contradicted(name, found, `${choices}--accept-${found.kind}-log`);
+    }
+  }
+
+  const store = await openStore(url, edge, onTrouble, { ...formats, onLoss, check });
+  try {
+    const found = await compareWithKept(store, places);
+    const begun = found !== undefined && (await isAccepted(store, found));
+    if ((found || lost !== undefined) && !begun) {
+      const cause = found ?? { kind: 'shorter' };
+      const runs = found
+        ? knownRuns(files.readModel, found.kind === 'other' ? start : (found.found?.position ?? start))
+        : [];
+      const generation = await beginGeneration(store, edge, cause, runs);
+      logger.warn(
+        { generation, lost, ...cause },
+        'went on with a log that is not what was known of it, as was asked for',
+      );
+    }
+    if (found) {
+      setAside(kept, aside());
+      logger.warn({ directory: aside() }, 'the files that were kept of the log before were moved aside');
+    }
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** What else shows that there was a log, where no projection does. */
+function evidenceOf(config: ServerConfig, log: string): string | undefined {
+  const beside = [
+    `${log}-wal`,
+    ...(config.checkpoint_key === undefined ? [join(config.data_dir, 'checkpoint.key')] : []),
+  ];
+  const there = beside.find((path) => existsSync(path));
+  return there && quote(there);
+}
+
+/** The directory that things are moved into, named when the first is. */
+function asideDirectory(dataDirectory: string, edge: Edge): () => string {
+  let path: string | undefined;
+  return () => {
+    path ??= join(
+      dataDirectory,
+      `aside-${new Date(edge.now()).toISOString().replaceAll(':', '-')}-${edge.uuid().slice(0, 8)}`,
+    );
+    return path;
+  };
+}
+
+/** Keeps a WAL before SQLite changes it, and takes one away that is of another file. */
+function keepWal(path: string, directory: string, foreign: boolean): void {
+  makeDirectory(directory);
+  for (const suffix of ['-wal', '-shm']) {
+    const to = join(directory, basename(path) + suffix);
+    if (!existsSync(path + suffix)) continue;
+    if (foreign) renameSync(path + suffix, to);
+    else copyFileSync(path + suffix, to);
+  }
+}
