@@ -20,6 +20,7 @@ import { tailCommand } from './log/tail.js';
 import { rangeCommand, reposCommand, resolveCommand } from './repositories/repositories.js';
 import { serveCommand } from './server/serve.js';
 import { workerCommand } from './server/worker.js';
+import { storeCommand } from './store/store.js';
 import { endWithReader, note } from './text/output.js';
 import { printable, printableLines } from './text/printable.js';
 
@@ -53,6 +54,7 @@ function program(): Command {
     auditCommand(),
     serveCommand(),
     workerCommand(),
+    storeCommand(),
     exportCommand(),
     importCommand(),
   ];
