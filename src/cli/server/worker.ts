@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os';
 import { Command, Option } from 'commander';
 import { defaultPath } from '../../worker/script-environment.js';
 import { integer, named, repeated, seconds } from '../options.js';
+import { note } from '../text/output.js';
 import type { WorkerOptions } from './run-worker.js';
 
 /** `memoir worker`. */
@@ -40,6 +41,8 @@ export function workerCommand(): Command {
         .default('info'),
     )
     .action(async (options: WorkerOptions) => {
+      const { runBelowInit } = await import('./process-one.js');
+      if (await runBelowInit(note)) return;
       // Loaded only here: the other commands start faster without a worker's libraries.
       const { runWorker } = await import('./run-worker.js');
       await runWorker(options);
