@@ -35,6 +35,7 @@ const lasting = [
   'nondeterministic',
   'leave_lfs_pointers',
   'leave_submodules',
+  'require_output',
   'runtime_constraints',
   'docker_image_locator',
   'arvados_sdk_version',

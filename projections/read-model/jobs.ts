@@ -59,7 +59,8 @@ export const jobs: Projection = {
       progress_message TEXT NOT NULL DEFAULT '',
       deleted INTEGER NOT NULL DEFAULT 0,
       leave_lfs_pointers INTEGER NOT NULL,
-      leave_submodules INTEGER NOT NULL
+      leave_submodules INTEGER NOT NULL,
+      require_output INTEGER NOT NULL
     ) STRICT;
     ${uuidIndex};
   `,
@@ -75,8 +76,8 @@ export const jobs: Projection = {
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
-        leave_lfs_pointers, leave_submodules)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        leave_lfs_pointers, leave_submodules, require_output)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const started = db.prepare(`
       UPDATE job SET state = ${JobState.RUNNING}, claimed_by = ?, started_at = ?, lease_ms = ?, lease_expires_at = ?,
         lease_revision = ?, revision = ? WHERE position = ?`);
@@ -124,6 +125,7 @@ export const jobs: Projection = {
           revision,
           Number(event.leaveLfsPointers ?? true),
           Number(event.leaveSubmodules ?? true),
+          Number(event.requireOutput),
         );
       },
       JobStarted(event, { stream, revision }) {
@@ -217,6 +219,7 @@ export type JobRow = {
   readonly deleted: number;
   readonly leave_lfs_pointers: number;
   readonly leave_submodules: number;
+  readonly require_output: number;
 };
 
 /** The job that a row holds. */
@@ -235,6 +238,7 @@ export function jobFromRow(row: JobRow): Job {
     nondeterministic: row.nondeterministic !== 0,
     leaveLfsPointers: row.leave_lfs_pointers !== 0,
     leaveSubmodules: row.leave_submodules !== 0,
+    requireOutput: row.require_output !== 0,
     dockerImageLocator: row.docker_image_locator,
     arvadosSdkVersion: row.arvados_sdk_version,
     output: row.output,

@@ -140,6 +140,7 @@ export function rederiver(context: RederiveContext): Rederive {
       leaveLfsPointers: !basis.refuseLfsPointers,
       leaveSubmodules: !basis.refuseSubmodules,
       reuseIfOutputsDiffer: basis.outputsMayDiffer,
+      ...(basis.outputRequired && { outputRequired: true }),
       ...(basis.oldestHeartbeat && { oldestHeartbeat: timestampMs(basis.oldestHeartbeat) }),
     };
     const wanted: Wanted = {

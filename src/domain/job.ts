@@ -166,6 +166,7 @@ function requested(event: JobRequested, revision: number): JobRecord {
     priority: event.priority,
     submitId: event.submitId,
     nondeterministic: event.nondeterministic,
+    requireOutput: event.requireOutput,
     dockerImageLocator: event.dockerImageLocator,
     arvadosSdkVersion: event.arvadosSdkVersion,
     components: event.components,

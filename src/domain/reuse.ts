@@ -1,6 +1,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { emptyOutput } from './empty-output.js';
 import { quote } from './errors.js';
 import { type JobRecord, stateName } from './job.js';
 
@@ -57,6 +58,8 @@ export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
   readonly leaveLfsPointers?: boolean;
   /** Whether the request leaves submodules; absent: yes. */
   readonly leaveSubmodules?: boolean;
+  /** Whether a job that is Complete with an empty output is passed over. */
+  readonly outputRequired?: boolean;
   /** Whether a finished job is reused although others of the same work have another output. */
   readonly reuseIfOutputsDiffer: boolean;
 };
@@ -114,7 +117,7 @@ function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>): 
   const exclusion = terms.exclusion?.(candidate);
   if (exclusion !== undefined) return out(Rule.EXCLUDED, exclusion);
   if (state === JobState.FAILED || state === JobState.CANCELLED) return out(Rule.STATE, `it is ${stateName(state)}`);
-  return state === JobState.COMPLETE ? byResult(candidate) : byRun(candidate, terms);
+  return state === JobState.COMPLETE ? byResult(candidate, terms) : byRun(candidate, terms);
 }
 
 function byFilter<C>(candidate: C, failed: (candidate: C) => string | undefined): RuledOut | undefined {
@@ -157,8 +160,11 @@ function byCheckout(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledO
   );
 }
 
-function byResult(candidate: CandidateFacts): RuledOut | undefined {
+function byResult(candidate: CandidateFacts, { outputRequired }: ReuseTerms<never>): RuledOut | undefined {
   if (candidate.output === '') return out(Rule.NO_OUTPUT, 'it is Complete without an output');
+  if (outputRequired && candidate.output === emptyOutput) {
+    return out(Rule.NO_OUTPUT, 'its output is empty, and the request requires one');
+  }
   if (candidate.log === '') return out(Rule.NO_LOG, 'it is Complete without a log');
   return undefined;
 }

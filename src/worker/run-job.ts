@@ -94,6 +94,10 @@ async function perform(
     }
     const output = await storeOutput(context, run, signal);
     if (output === emptyOutput && stray !== '') logger.warn(stray);
+    if (output === emptyOutput && job.requireOutput) {
+      const why = stray === '' ? 'the script left no file in the directory that MEMOIR_OUTPUT names' : stray;
+      throw new RunFailure('NO_OUTPUT', `an output is required, but ${why}`);
+    }
     await reportCompletion(worker, { uuid: job.uuid, output, ...kept, tasksSummary: await heart.tasks() }, signal);
     health.success(job.repository);
     return { state: 'Complete', output, ...kept };

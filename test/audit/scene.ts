@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { auditDecisions } from '../../src/audit/audit-decisions.js';
 import type { DecisionsReport, Finding } from '../../src/audit/audit-report.js';
+import { emptyOutput } from '../../src/domain/empty-output.js';
 import type { EventLog, RecordedEvent } from '../../src/eventstore/port.js';
 import { checksum } from '../../src/eventstore/sqlite/checksum.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
@@ -84,6 +85,8 @@ export async function decideAll(server: TestServer, project: Project): Promise<n
   await decided(ada, { scriptParameters: { n: 2 } });
   await ada.jobs.deleteJob({ uuid: deleted });
   await decided(ada, { scriptParameters: { n: 2 } });
+  await complete(bob, uuidOf(await decided(ada, { scriptParameters: { n: 9 } })), emptyOutput);
+  await decided(ada, { scriptParameters: { n: 9 }, requireOutput: true });
 
   // Outputs that differ.
   for (const output of ['sha256:a', 'sha256:b']) {

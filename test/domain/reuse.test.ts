@@ -2,6 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { emptyOutput } from '../../src/domain/empty-output.js';
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
 import { decideReuse, funnelOf, knowsRules, usedRules } from '../../src/domain/rule-sets.js';
 
@@ -61,6 +62,7 @@ test('each rule rules out, and says the values', (t) => {
     [{ state: JobState.RUNNING }, {}, 'OWNER', /is Running and belongs to "bob", not to "alice"/],
     [{ state: JobState.QUEUED, owner: 'a\n' }, {}, 'OWNER', /is Queued and belongs to "a\\n", not to "alice"/],
     [{ output: '' }, {}, 'NO_OUTPUT', /without an output/],
+    [{ output: emptyOutput }, { outputRequired: true }, 'NO_OUTPUT', /output is empty, and the request requires one/],
     [{ log: '' }, {}, 'NO_LOG', /without a log/],
   ];
   for (const [fact, changed, rule, detail] of cases) {

@@ -23,6 +23,7 @@ export type JobRequestOptions = {
   readonly nondeterministic?: boolean;
   readonly leaveLfsPointers?: boolean;
   readonly leaveSubmodules?: boolean;
+  readonly requireOutput?: boolean;
   readonly priority: number;
   readonly submitId?: string;
   readonly description?: string;
@@ -61,6 +62,7 @@ export function jobRequest(command: Command): Command {
     .option('--nondeterministic', 'two runs may differ: do not reuse the job')
     .option('--leave-lfs-pointers', 'leave pointers of git-lfs in the commit as they are; otherwise they fail the job')
     .option('--leave-submodules', 'leave submodules of the commit empty; otherwise they fail the job')
+    .option('--require-output', 'fail a run that leaves no file in its output, and reuse no job that did')
     .option('--priority <number>', 'the higher, the sooner it is run', integer(-0x8000_0000, 0x7fff_ffff), 0)
     .option('--submit-id <id>', 'your own identifier of this request, so that it can be repeated safely')
     .option('--description <text>', 'free text for people')
@@ -97,6 +99,7 @@ export async function requestOf(options: JobRequestOptions): Promise<MessageInit
     nondeterministic: options.nondeterministic ?? false,
     leaveLfsPointers: options.leaveLfsPointers ?? false,
     leaveSubmodules: options.leaveSubmodules ?? false,
+    requireOutput: options.requireOutput ?? false,
     priority: options.priority,
     submitId: options.submitId ?? '',
     description: options.description ?? '',

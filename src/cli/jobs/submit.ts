@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobResponse, CreateJobResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { emptyOutput } from '../../domain/empty-output.js';
 import { invalid } from '../../domain/errors.js';
 import { type Clients, withClients } from '../client.js';
 import { type RemoteOptions, remote, withJson } from '../options.js';
@@ -68,14 +69,24 @@ async function printAnswer(answer: CreateJobResponse, job: Job, verbose: boolean
   await printLine(`${kind} ${printable(job.uuid)} ${stateText(job.state)}`);
   await printLine(`  version: ${versionText(job)}`);
   await printLine(`  why: ${decisionLine(answer.decision)}`);
-  if (job.output !== '') await printLine(`  output: ${printable(job.output)}`);
+  await printOutput(job);
   if (verbose) for (const line of evidenceLines(answer.decision)) await printLine(`  ${line}`);
 }
 
 async function printResult(job: Job): Promise<void> {
   await printLine(`${stateText(job.state)} ${printable(job.uuid)}`);
-  if (job.output !== '') await printLine(`  output: ${printable(job.output)}`);
+  await printOutput(job);
   if (job.failureReason !== '') {
     note(`${printable(job.failureReason)}: ${printableLines(job.failureMessage)}`);
   }
+}
+
+async function printOutput({ output, uuid }: Job): Promise<void> {
+  if (output === '') return;
+  await printLine(`  output: ${printable(output)}`);
+  if (output !== emptyOutput) return;
+  note(
+    'warning: the output is empty; only what a script puts into the directory that MEMOIR_OUTPUT names is kept, not what it writes ' +
+      `elsewhere, as into its working directory (its log, \`memoir log ${printable(uuid)}\`, may say more)`,
+  );
 }

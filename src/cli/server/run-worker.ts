@@ -82,6 +82,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     principal: options.principal ?? `${userInfo().username}@${hostname()}`,
   });
   const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
+  logger.info({ directory: directory.path, repositories: Object.keys(repositories), kept }, 'ready; claiming jobs');
   try {
     await work(
       {

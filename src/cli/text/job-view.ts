@@ -46,6 +46,7 @@ export function jobSheet(job: Job, nowMs: number): string {
     ['arvados sdk', printable(job.arvadosSdkVersion)],
     ['priority', String(job.priority)],
     ['left as they are', leftOf(job)],
+    ['require output', job.requireOutput ? 'yes: a run without any fails' : ''],
     ['nondeterministic', job.nondeterministic ? 'yes: never reused' : ''],
     ['submit id', printable(job.submitId)],
     ['description', indented(job.description)],

@@ -80,6 +80,7 @@ export const lastingFields: ReadonlySet<string> = new Set([
   'nondeterministic',
   'leave_lfs_pointers',
   'leave_submodules',
+  'require_output',
   'runtime_constraints',
   'docker_image_locator',
   'arvados_sdk_version',

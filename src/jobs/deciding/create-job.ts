@@ -182,6 +182,7 @@ function requested(
     nondeterministic: request.nondeterministic,
     leaveLfsPointers: request.leaveLfsPointers,
     leaveSubmodules: request.leaveSubmodules,
+    requireOutput: request.requireOutput,
     description: request.description,
     components: request.components,
     decision,

@@ -34,6 +34,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
     rules: terms.rules === 1 ? 0 : (terms.rules ?? 0),
     refuseLfsPointers: terms.leaveLfsPointers === false,
     refuseSubmodules: terms.leaveSubmodules === false,
+    outputRequired: terms.outputRequired ?? false,
     ownJobsOnly: !filters && !caller.access.knows(request.repository),
   });
   // Where no exclusion changed in between, both are of one moment.

@@ -82,6 +82,7 @@ export async function resolveRequest(
     reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
     // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
     ...(maxHeartbeatAge && { oldestHeartbeat: Math.max(0, edge.now() - durationMs(maxHeartbeatAge)) }),
+    ...(request.requireOutput && { outputRequired: true }),
   };
   if (commits.commit !== scriptVersion)
     resolutions.unshift({ field: 'script_version', given: scriptVersion, resolved: commits.commit });
@@ -139,10 +140,12 @@ async function acceptedImage(
 
 function keyOf(
   { principal }: Caller,
-  { leaveLfsPointers, leaveSubmodules }: CreateJobRequest,
+  request: CreateJobRequest,
   { commit }: AcceptedCommits,
   dockerImageLocator: string,
   arvadosSdkVersion: string,
 ): string {
-  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion, leaveLfsPointers, leaveSubmodules]);
+  const { leaveLfsPointers, leaveSubmodules, requireOutput } = request;
+  const asked = [leaveLfsPointers, leaveSubmodules, requireOutput];
+  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion, ...asked]);
 }
