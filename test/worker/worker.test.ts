@@ -1,8 +1,11 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { makeRepository } from '../support/git-repository.js';
 import { type Memoir, startTestServer, until } from '../support/memoir.js';
 
 /** Commits executable scripts. */
@@ -112,6 +115,11 @@ test.serial('what goes wrong fails the job with a reason that helps', async (t) 
     empty: '',
     fifo: '#!/bin/sh\nmkfifo "$MEMOIR_OUTPUT/pipe"\n',
     gone: '#!/bin/sh\nrm -r "$MEMOIR_OUTPUT"\n',
+    crlf: '#!/bin/sh\r\n',
+    env: '#!/usr/bin/env sh\r\n',
+    unknown: '#!/bin/sh\nno-such-program\n',
+    dangling: '#!/bin/sh\nln -s ../tmp/x "$MEMOIR_OUTPUT/link"\n',
+    log: '#!/bin/sh\nrm -r "$(dirname "$MEMOIR_OUTPUT")"/log*; echo kept; exit 5\n',
     locked: '#!/bin/sh\nmkdir -p a/b; chmod 0 a/b a; chmod 0 .; exit 4\n',
   });
   writeFileSync(join(memoir.repository.path, 'not-executable'), '#!/bin/sh\n');
@@ -138,6 +146,11 @@ test.serial('what goes wrong fails the job with a reason that helps', async (t) 
     ['outside', 'SCRIPT_OUTSIDE_TREE', /leaves the tree/],
     ['fifo', 'UNSTORABLE_OUTPUT', /"pipe" in the output directory/],
     ['gone', 'UNSTORABLE_OUTPUT', /no longer a directory/],
+    ['crlf', 'SCRIPT_NOT_EXECUTABLE', /"crlf" in commit [0-9a-f]{40} ends with a carriage return/],
+    ['env', 'SCRIPT_NOT_EXECUTABLE', /ends with a carriage return/],
+    ['unknown', 'SCRIPT_FAILED', /code 127.* not found; its PATH is "[/a-z:]+"$/],
+    ['dangling', 'UNSTORABLE_OUTPUT', /"link" to "\.\.\/tmp\/x" leads to nothing/],
+    ['log', 'SCRIPT_FAILED', /exited with code 5/],
     ['locked', 'SCRIPT_FAILED', /exited with code 4/],
   ];
   const uuids = await Promise.all(cases.map(([script]) => memoir.submit(script)));
@@ -148,6 +161,8 @@ test.serial('what goes wrong fails the job with a reason that helps', async (t) 
     t.is(job.state, JobState.FAILED, script);
     t.is(job.failureReason, reason, script);
     t.regex(job.failureMessage, message);
+    t.false(job.failureMessage.includes(memoir.directory), 'no path of the machine');
+    if (script === 'log') t.is(logOf(memoir, job).toString(), 'kept\n');
     if (script === 'exit-3') t.is(logOf(memoir, job).toString(), 'before\n');
   }
   t.deepEqual(workDirectories(memoir), []);
@@ -285,3 +300,193 @@ test.serial('a run outlives a restart of the server, and its live log has every 
   t.is((await memoir.run(['log', uuid])).out, lines);
   t.is(await worker.stop(), 0, worker.errors());
 });
+
+test.serial(
+  'a run leaves no trace of where it ran in its output, and an output that was put elsewhere is told',
+  async (t) => {
+    const memoir = await startTestServer(t);
+    scripts(memoir, {
+      traces: [
+        '#!/bin/sh',
+        'cd "$MEMOIR_OUTPUT"; pwd > pwd; env | grep -v ^MEMOIR_JOB_UUID= | sort > env; ln -s "$PWD/pwd" absolute; ln -s ../tmp/x followed',
+        'echo x > "$TMPDIR/x"; truncate -s 1G sparse; mkdir locked; echo y > locked/f; chmod 000 locked/f locked',
+      ].join('\n'),
+      stray: '#!/bin/sh\nprintf printed; echo result > result.txt\n',
+      nothing: '#!/bin/sh\n',
+    });
+    const submit = (script: string, ...args: string[]) =>
+      memoir.start(['submit', '--repository', 'demo', '--script', script, '--always-new', '--wait', ...args]);
+    const first = await memoir.submit('traces');
+    t.is(await memoir.worker('--once').ended(), 0);
+    const second = await memoir.submit('traces');
+    const args = ['worker', '--repository', `demo=${memoir.repository.path}`, '--store-dir', memoir.storeDirectory];
+    const worker = memoir.start([...args, '--work-dir', memoir.directory, '--env', 'A=b', '--jobs', '1'], {
+      env: { PATH: `/elsewhere:${process.env.PATH}` },
+    });
+    const [stray, strict, nothing] = [submit('stray'), submit('stray', '--require-output'), submit('nothing')];
+    t.is(await stray.ended(), 0, stray.errors());
+    t.is(await strict.ended(), 1);
+    t.is(await nothing.ended(), 0);
+    const [one, two] = [await memoir.get(first), await memoir.get(second)];
+    t.is(one.state, JobState.COMPLETE, one.failureMessage);
+    const { files } = manifest(memoir, one.output);
+    t.deepEqual(
+      files.map(({ path, symlink }) => [path, symlink]),
+      [
+        ['absolute', 'pwd'],
+        ['env', undefined],
+        ['followed', undefined],
+        ['locked/f', undefined],
+        ['pwd', undefined],
+        ['sparse', undefined],
+      ],
+    );
+    t.deepEqual(
+      manifest(memoir, two.output).files.filter(
+        ({ path, sha256 }) => sha256 !== files.find((f) => f.path === path)?.sha256,
+      ),
+      manifest(memoir, two.output).files.filter(({ path }) => path === 'env'),
+      'they differ by what --env added alone',
+    );
+    const size = Number(execFileSync('du', ['-sk', memoir.storeDirectory], { encoding: 'utf8' }).split('\t')[0]);
+    t.true(size < 1024, `the store has ${size} KiB`);
+
+    const uuid = /^new (\S+)/.exec(stray.output())?.[1] ?? '';
+    t.regex(stray.errors(), /warning: the output is empty; .*memoir log /);
+    const said =
+      /^printed\nmemoir: the output is empty, but the script wrote into its working directory \("result\.txt"\); only/;
+    t.regex(logOf(memoir, await memoir.get(uuid)).toString(), said);
+    t.regex((await memoir.run(['log', uuid])).out, said);
+    t.regex(
+      strict.errors(),
+      /NO_OUTPUT: an output is required, but the output is empty, but the script wrote .*result/,
+    );
+    t.regex(nothing.errors(), /warning: the output is empty/);
+    const found = await memoir.run([
+      ...'submit --repository demo --script stray --require-output'.split(' '),
+      '--json',
+    ]);
+    t.regex(found.out, /"reused":false/);
+    t.is(await worker.stop(), 0, worker.errors());
+  },
+);
+
+test.serial(
+  'a broken worker beside a healthy one spoils one job at most, says so, and is well again when its places are',
+  async (t) => {
+    const memoir = await startTestServer(t);
+    scripts(memoir, { quick: '#!/bin/sh\necho "$0" > "$MEMOIR_OUTPUT/x"\n' });
+    // A repository of the same name that does not have the commits: no probe tells it from the right one.
+    const wrong = makeRepository();
+    t.teardown(wrong.dispose);
+    wrong.commit({ other: '' });
+    const store = join(memoir.directory, 'other-store');
+    const start = (principal: string, repository: string, storeDirectory: string) =>
+      memoir.start(
+        ['worker', '--repository', `demo=${repository}`, '--store-dir', storeDirectory, '--work-dir', memoir.directory],
+        { env: { MEMOIR_PRINCIPAL: principal } },
+      );
+    const mistyped = start('mistyped', wrong.path, memoir.storeDirectory);
+    const uuid = await memoir.submit('quick', { n: 0 });
+    await until(() => /repository .*"demo.*is not well: no job of/.test(mistyped.errors()), 'it says so');
+    const spoilt = await until(async () => {
+      const now = await memoir.get(uuid);
+      return now.state === JobState.FAILED ? now : undefined;
+    }, 'the job fails');
+    t.is(spoilt.failureReason, 'PLACE_FAULT');
+    t.regex(
+      spoilt.failureMessage,
+      /cannot be had from repository "demo" of the worker \(OBJECT_MISSING\).*request the job again/,
+    );
+    const healthy = start('healthy', memoir.repository.path, memoir.storeDirectory);
+    const broken = start('broken', memoir.repository.path, store);
+    const uuids = await Promise.all(Array.from({ length: 20 }, (_, i) => memoir.submit('quick', { n: i + 1 })));
+    // Its store is gone at once or in the middle of a job.
+    await until(() => /ready; claiming jobs/.test(broken.errors()), 'it has begun');
+    renameSync(store, `${store}-away`);
+    const failed: string[] = [];
+    for (const one of uuids) {
+      const job = await until(async () => {
+        const now = await memoir.get(one);
+        return now.state === JobState.QUEUED || now.state === JobState.RUNNING ? undefined : now;
+      }, 'the job ends');
+      if (job.state === JobState.FAILED) failed.push(`${job.claimedBy} ${job.failureReason} ${job.failureMessage}`);
+    }
+    t.true(failed.filter((text) => text.startsWith('broken PLACE_FAULT')).length <= 1, failed.join('\n'));
+    t.true(failed.filter((text) => text.startsWith('mistyped PLACE_FAULT')).length <= 1, failed.join('\n'));
+    t.is(failed.filter((text) => !/^(broken|mistyped) PLACE_FAULT/.test(text)).length, 0, failed.join('\n'));
+    await Promise.all([healthy.stop(), mistyped.stop()]);
+    // What was asked for at the time of its last claim may still come to it; it is looked for before the next.
+    const more = [await memoir.submit('quick', { n: 100 }), await memoir.submit('quick', { n: 101 })];
+    await until(() => /content store is not well: no job is claimed/.test(broken.errors()), 'it says so');
+    t.is((await memoir.get(more[1] ?? '')).state, JobState.QUEUED);
+    renameSync(`${store}-away`, store);
+    await until(async () => (await memoir.get(more[1] ?? '')).state === JobState.COMPLETE, 'it works again');
+    t.regex(broken.errors(), /content store is well again/);
+    t.is(await broken.stop(), 0, broken.errors());
+  },
+);
+
+test.serial('a worker that is process 1 leaves no zombies, where there is an init', async (t) => {
+  if (!existsSync('/usr/bin/tini') || !canUnshare()) {
+    t.log('skipped: there is no tini, or no right to make a PID namespace');
+    t.pass();
+    return;
+  }
+  const memoir = await startTestServer(t);
+  scripts(memoir, {
+    orphan: '#!/bin/sh\n(sleep 600 & sleep 600 &)\n',
+    count: [
+      '#!/bin/sh',
+      'i=0; while grep -qs "^State:.Z" /proc/[0-9]*/status && [ $i -lt 50 ]; do i=$((i+1)); sleep 0.1; done',
+      'grep -ls "^State:.Z" /proc/[0-9]*/status; echo "$i rounds"; test "$i" -lt 50',
+    ].join('\n'),
+  });
+  const first = await memoir.submit('orphan');
+  const second = await memoir.submit('count');
+  const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+  const worker = ['worker', '--repository', `demo=${memoir.repository.path}`, '--store-dir', memoir.storeDirectory];
+  const args = ['-Urpf', '--mount-proc', process.execPath, main, ...worker, '--work-dir', memoir.directory, '--once'];
+  execFileSync('unshare', args, { env: { ...process.env, MEMOIR_SERVER: memoir.address }, stdio: 'pipe' });
+  t.is((await memoir.get(first)).state, JobState.COMPLETE);
+  const job = await memoir.get(second);
+  t.is(job.state, JobState.COMPLETE, `${job.failureMessage}\n${logOf(memoir, job)}`);
+});
+
+test.serial(
+  'a disk that nothing may be run from is refused; one that gets full in a run is a fault of the place',
+  async (t) => {
+    if (!canUnshare()) {
+      t.log('skipped: there is no right to mount a disk');
+      t.pass();
+      return;
+    }
+    const memoir = await startTestServer(t);
+    scripts(memoir, { large: '#!/bin/sh\nhead -c 3000000 /dev/urandom > "$MEMOIR_OUTPUT/x"\n' });
+    const uuid = await memoir.submit('large');
+    const disk = join(memoir.directory, 'disk');
+    mkdirSync(disk);
+    const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+    const onDisk = (options: string, ...args: string[]) => {
+      const mount = `mount -t tmpfs -o size=1m,${options} tmpfs "${disk}" && exec "$0" "$@"`;
+      const worker = [main, 'worker', '--repository', `demo=${memoir.repository.path}`, '--min-free', '0', '--once'];
+      return spawnSync('unshare', ['-Urm', 'sh', '-c', mount, process.execPath, ...worker, ...args], {
+        env: { ...process.env, MEMOIR_SERVER: memoir.address },
+        encoding: 'utf8',
+      });
+    };
+    const noexec = onDisk('noexec', '--work-dir', disk, '--store-dir', memoir.storeDirectory);
+    t.is(noexec.status, 2, noexec.stderr);
+    t.regex(noexec.stderr, /--work-dir ".*disk" cannot be used: .* \(noexec\)/);
+    t.is((await memoir.get(uuid)).state, JobState.QUEUED);
+    const full = onDisk('exec', '--work-dir', memoir.directory, '--store-dir', disk);
+    t.regex(full.stderr, /the content store is not well: no job is claimed/);
+    const job = await memoir.get(uuid);
+    t.is(job.failureReason, 'PLACE_FAULT');
+    t.regex(job.failureMessage, /^what the script made cannot be stored \(ENOSPC\); .*request the job again/);
+  },
+);
+
+function canUnshare(): boolean {
+  return spawnSync('unshare', ['-Urpf', '--mount-proc', 'true']).status === 0;
+}
