@@ -1,6 +1,15 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
@@ -103,6 +112,17 @@ test.serial('a script gets what it was promised, and what it makes is kept', asy
   t.is((await memoir.run(['log', uuid])).out, 'out\nerr\n\ufffdä');
   t.is(job.tasksSummary?.done, 3);
   t.deepEqual(workDirectories(memoir), []);
+
+  const verify = ['store', 'verify', '--store-dir', memoir.storeDirectory, '--jobs'];
+  const whole = await memoir.run(verify);
+  t.is(whole.code, 0, whole.err);
+  t.regex(whole.out, /^\d+ contents of \d+ bytes, 2 manifests, 1 complete jobs: all is there/);
+  rmSync(join(memoir.storeDirectory, 'sha256', job.log.slice(7, 9), job.log.slice(9)));
+  const lost = await memoir.run([...verify, '--json']);
+  t.is(lost.code, 7);
+  const [finding, summary] = lost.out.trimEnd().split('\n');
+  t.deepEqual(JSON.parse(finding ?? ''), { kind: 'missing', address: job.log, of: `log of job ${uuid}` });
+  t.like(JSON.parse(summary ?? ''), { kind: 'summary', jobs: 1, findings: 1 });
 });
 
 test.serial('what goes wrong fails the job with a reason that helps', async (t) => {

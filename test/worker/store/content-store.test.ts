@@ -344,3 +344,31 @@ test('a path that is too long to be unpacked everywhere is refused by name, and 
   await removeTree(output);
   t.false(existsSync(output));
 });
+
+test('what a script locked is unlocked and kept, also where the worker is not root', async (t) => {
+  const base = scratch(t);
+  const output = join(base, 'output');
+  mkdirSync(join(output, 'd'), { recursive: true });
+  writeFileSync(join(output, 'd/f'), 'locked', { mode: 0o700 });
+  chmodSync(base, 0o777);
+  // Root may read everything, so that a process without rights is needed to see it: it makes the files its own first.
+  const module = new URL('../../../src/worker/store/content-store.js', import.meta.url).href;
+  const program = `
+    import { chmodSync, chownSync } from 'node:fs';
+    import { openContentStore } from ${JSON.stringify(module)};
+    const [base] = process.argv.slice(-1);
+    const paths = ['', '/d', '/d/f'].map((path) => base + '/output' + path);
+    if (process.getuid() === 0) {
+      for (const path of paths) chownSync(path, 65534, 65534);
+      process.setgid(65534);
+      process.setuid(65534);
+    }
+    chmodSync(paths[2], 0o100);
+    chmodSync(paths[1], 0);
+    const store = await openContentStore(base + '/store', { edge: { now: () => 0, uuid: () => crypto.randomUUID() } });
+    process.stdout.write(await store.putDirectory(paths[0]));
+  `;
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', program, base], { encoding: 'utf8' });
+  const manifest = `{"files":[{"executable":true,"path":"d/f","sha256":"${sha256('locked')}","size":6}]}`;
+  t.is(said, `sha256:${sha256(manifest)}`);
+});
