@@ -16,7 +16,7 @@ import { listIndexes } from './list-indexes.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 4,
+  version: 5,
   tables: ['job'],
   schema: `
     CREATE TABLE job (
