@@ -28,7 +28,7 @@ import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { listenAddress } from './serving/listen-address.js';
 import { type Accepted, openServersLog } from './serving/open-log.js';
-import { watchReadModel, watchRefusal } from './serving/readiness.js';
+import { watchFollowers, watchRefusal } from './serving/readiness.js';
 import { historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
 import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
@@ -69,7 +69,9 @@ export async function startServer(
     const files = pastFiles(config.data_dir);
 
     // The log.
-    const { store, settled } = await settlingStore(await openServersLog({ config, files, edge, accepted, logger }));
+    const { store, settled, lastOf } = await settlingStore(
+      await openServersLog({ config, files, edge, accepted, logger }),
+    );
     open(store, () => store.close());
 
     // What is signed with.
@@ -94,10 +96,16 @@ export async function startServer(
     // What is read: now, the past, lists.
     const readModel = open(await openReadModel(storeUrl, files.readModel), (model) => model.close());
     const history = open(await openHistoryModel(storeUrl, files), (model) => model.close());
-    const lists = open(openJobLists(files, config.list_time_limit * 1_000), (threads) => threads.close());
+    const lists = open(
+      openJobLists(files, config.list_time_limit * 1_000, () => readModel.progress().live),
+      (threads) => threads.close(),
+    );
+    readModel.onRemade(history.readModelRemade);
+    readModel.onRemade(lists.renew);
+    history.onRemade(lists.renew);
 
     // What decides and runs.
-    const written = ownWrites(readModel, settled);
+    const written = ownWrites(readModel, settled, lastOf);
     const images = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const keeping = config.keep_commits ? startKeeping() : undefined;
     const context: JobsContext = {
@@ -129,8 +137,8 @@ export async function startServer(
     const calls = openCalls(policy ? namedPrincipal : principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
     const served = services(context, store, images, { checkpoints, signer }, calls, logger);
     const server = await listen(host, port, served, { limits: rpcLimits(config), edge, logger });
-    const unwatch = watchReadModel(readModel, server.setServing, logger);
-    watchRefusal(store, [readModel, history], server.setServing, calls, logger);
+    const unwatch = watchFollowers({ store, readModel, history }, server, logger);
+    watchRefusal(store, [readModel, history], server, calls, logger);
 
     logger.info(
       { address: server.address, store: storeName(storeUrl), repositories: repositories.names() },
@@ -143,7 +151,7 @@ export async function startServer(
       ready: () => readModel.caughtUp(),
       async stop() {
         unwatch();
-        server.setServing(false);
+        for (const service of ['', ...server.services]) server.setServing(service, false);
         calls.drain();
         await server.stop(config.drain_timeout * 1_000);
         await closeAll();

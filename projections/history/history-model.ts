@@ -1,6 +1,7 @@
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 import type { Position } from '../../src/eventstore/port.js';
 import { type Follower, startFollower } from '../running/follower.js';
+import { guarded, openReadConnection, readTrouble } from '../running/read-connection.js';
 import { openPastConnection, type PastConnection, type PastFiles, type PastReads, pastReads } from './as-of.js';
 import { logSubjectQueries } from './log-subjects.js';
 import { logTimeQueries } from './log-times.js';
@@ -14,6 +15,8 @@ export type HistoryModel = Follower & {
   readonly tree: ReturnType<typeof logTreeQueries>;
   /** Reads of the read model as it was at a position, to which both the history and the read model must have come. */
   at(position: Position): PastReads;
+  /** To be called when the read model was made anew. */
+  readModelRemade(): void;
 };
 
 /**
@@ -23,27 +26,53 @@ export type HistoryModel = Follower & {
  */
 export async function openHistoryModel(storeUrl: string, files: PastFiles): Promise<HistoryModel> {
   const follower = await startFollower({ storeUrl, path: files.history, keeps: 'history' }, 'the history');
-  const db = new Database(files.history, { readonly: true });
+  const trouble = readTrouble(follower.name, follower.damaged);
+  // Of two files, so that it does not tell which is damaged; the checks of each do.
+  const pastTrouble = readTrouble('the past', () => undefined);
+  const connection = openReadConnection(files.history, queriesOf, trouble);
   let past: { readonly connection: PastConnection; readonly at: (position: Position) => PastReads } | undefined;
 
   function openPast() {
-    const connection = openPastConnection(files);
-    return { connection, at: pastReads(connection) };
+    const opened = openPastConnection(files);
+    return { connection: opened, at: pastReads(opened) };
   }
 
+  function closePast(): void {
+    past?.connection.db.close();
+    past = undefined;
+  }
+
+  function readsAt(position: Position): PastReads {
+    past ??= openPast();
+    return past.at(position);
+  }
+
+  follower.onRemade(connection.renew);
+  follower.onRemade(closePast);
   return {
     ...follower,
-    times: logTimeQueries(db),
-    subjects: logSubjectQueries(db),
-    tree: logTreeQueries(db),
+    ...connection.reads,
     at(position) {
-      past ??= openPast();
-      return past.at(position);
+      try {
+        const subjects = Object.entries(readsAt(position)) as [keyof PastReads, object][];
+        const reads = subjects.map(([subject, names]) => [
+          subject,
+          guarded(names, () => readsAt(position)[subject], pastTrouble),
+        ]);
+        return Object.fromEntries(reads) as PastReads;
+      } catch (error) {
+        throw pastTrouble(error);
+      }
     },
+    readModelRemade: closePast,
     async close() {
       await follower.close();
-      past?.connection.db.close();
-      db.close();
+      closePast();
+      connection.close();
     },
   };
+}
+
+function queriesOf(db: Database.Database) {
+  return { times: logTimeQueries(db), subjects: logSubjectQueries(db), tree: logTreeQueries(db) };
 }

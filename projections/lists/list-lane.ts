@@ -15,17 +15,23 @@ export class LaneFull extends Error {}
 /** Thrown when nobody waits for the answer any more; the cause is the reason of the signal. */
 export class Dropped extends Error {}
 
+/** Thrown when a file cannot be read, or was made anew meanwhile. */
+export class FileTrouble extends Error {}
+
 /** A thread that answers questions one after the other. */
 export type ListLane = {
   /**
    * Answers a question of a caller; callers have turns.
-   * @throws TookTooLong, LaneFull, Dropped if the signal aborts; Error if the thread failed
+   * @throws TookTooLong, LaneFull, Dropped if the signal aborts; FileTrouble if what is read cannot be; Error if the
+   * thread failed
    */
   ask<K extends ListQuestion['kind']>(
     question: Extract<ListQuestion, { kind: K }>,
     caller: string,
     signal?: AbortSignal,
   ): Promise<ListAnswers[K]>;
+  /** Has the files opened again, which were made anew; what is being answered meets FileTrouble. */
+  renew(): void;
   close(): Promise<void>;
 };
 
@@ -56,7 +62,7 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
     const gone = (why: string) => {
       if (thread !== started) return;
       thread = undefined;
-      finish((asked) => asked.reject(new Error(`a thread for lists has ended: ${why}`)));
+      finish((asked) => asked.reject(new FileTrouble(`a thread for lists has ended: ${why}`)));
     };
     started.on('message', (reply: ListReply) => {
       if (thread === started && reply.id === current?.id) finish((asked) => asked.settle(reply));
@@ -118,7 +124,7 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
           settle(reply) {
             ended();
             if (reply.kind === 'answer') resolve(reply.answer as never);
-            else reject(reply.kind === 'overdue' ? new TookTooLong(reply.why) : new Error(reply.message));
+            else reject(errorOf(reply));
           },
           reject(error) {
             ended();
@@ -129,6 +135,12 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
         waiting.add(caller, asked);
         next();
       }),
+    renew() {
+      if (!thread) return;
+      void thread.terminate();
+      thread = undefined;
+      finish((asked) => asked.reject(new FileTrouble('it was made anew meanwhile')));
+    },
     async close() {
       closed = new Error('the lists are closed');
       for (const asked of waiting.clear()) asked.reject(closed);
@@ -148,4 +160,9 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
       clearTimeout(late);
     },
   };
+}
+
+function errorOf(reply: Exclude<ListReply, { readonly kind: 'answer' }>): Error {
+  if (reply.kind === 'overdue') return new TookTooLong(reply.why);
+  return reply.ofFile ? new FileTrouble(reply.message) : new Error(reply.message);
 }

@@ -35,4 +35,5 @@ export type ListRequest = {
 export type ListReply =
   | { readonly id: number; readonly kind: 'answer'; readonly answer: ListAnswers[ListQuestion['kind']] }
   | { readonly id: number; readonly kind: 'overdue'; readonly why: string }
-  | { readonly id: number; readonly kind: 'failed'; readonly message: string };
+  /** `ofFile`: a file that is read is to blame. */
+  | { readonly id: number; readonly kind: 'failed'; readonly message: string; readonly ofFile: boolean };

@@ -85,7 +85,8 @@ function reply({ id, question, limit }: ListRequest): ListReply {
     return { id, kind: 'answer', answer: answerTo(question) };
   } catch (error) {
     if (error instanceof Overdue) return { id, kind: 'overdue', why: error.message };
-    return { id, kind: 'failed', message: error instanceof Error ? error.message : String(error) };
+    const ofFile = error instanceof Database.SqliteError;
+    return { id, kind: 'failed', message: error instanceof Error ? error.message : String(error), ofFile };
   }
 }
 

@@ -1,7 +1,8 @@
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 import type { Generation } from '../../src/domain/generation.js';
 import { generationStream } from '../../src/domain/streams.js';
 import { type Follower, startFollower } from '../running/follower.js';
+import { openReadConnection, readTrouble } from '../running/read-connection.js';
 import type { Applied } from '../running/thread-protocol.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
@@ -48,21 +49,22 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
   }
 
   const follower = await startFollower({ storeUrl, path: readModelPath, keeps: 'read model' }, 'the read model', tell);
-  const db = new Database(readModelPath, { readonly: true });
-  db.pragma('cache_size = -65536');
-  const generations = generationQueries(db);
+  const connection = openReadConnection(
+    readModelPath,
+    queriesOf,
+    readTrouble(follower.name, follower.damaged),
+    () => follower.progress().live,
+  );
+  follower.onRemade(connection.renew);
+
+  const { generations, ...reads } = connection.reads;
   // It is asked for with every token.
   let generation = generations.current();
   listeners.set(generationStream, new Set([() => (generation = generations.current())]));
 
   return {
     ...follower,
-    jobs: jobQueries(db),
-    candidates: reuseQueries(db),
-    queue: queueQueries(db),
-    lineage: lineageQueries(db),
-    exclusions: exclusionQueries(db),
-    images: imageQueries(db),
+    ...reads,
     generation: () => generation,
     onChange(stream, listener) {
       const own = () => listener();
@@ -81,7 +83,19 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
     onExclusion: (listener) => void exclusionListeners.push(listener),
     async close() {
       await follower.close();
-      db.close();
+      connection.close();
     },
+  };
+}
+
+function queriesOf(db: Database.Database) {
+  return {
+    jobs: jobQueries(db),
+    candidates: reuseQueries(db),
+    queue: queueQueries(db),
+    lineage: lineageQueries(db),
+    exclusions: exclusionQueries(db),
+    images: imageQueries(db),
+    generations: generationQueries(db),
   };
 }

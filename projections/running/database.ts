@@ -36,14 +36,23 @@ export function removeReadModelFile(path: string): void {
   for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
 }
 
-function prepareFile(path: string, projections: readonly Projection[]): Database.Database {
+/**
+ * Opens a file whose pages are known to be sound, or a new one, as `openReadModelFile` does. Its write-ahead log is left for
+ * `keepPageSums` to copy.
+ * @throws SqliteError if it is damaged all the same
+ */
+export function openSoundFile(path: string, projections: readonly Projection[]): Database.Database {
+  return prepareFile(path, projections, true);
+}
+
+function prepareFile(path: string, projections: readonly Projection[], sound = false): Database.Database {
   const db = new Database(path);
   try {
-    refuseDamage(db);
+    if (!sound) refuseDamage(db);
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = NORMAL');
     db.pragma('cache_size = -32768');
-    db.pragma('wal_autocheckpoint = 4000');
+    db.pragma(`wal_autocheckpoint = ${sound ? 0 : 4_000}`);
     db.exec(`CREATE TABLE IF NOT EXISTS projection (
       name TEXT PRIMARY KEY, version INTEGER NOT NULL, tables TEXT NOT NULL, position INTEGER NOT NULL, event_id TEXT NOT NULL
     ) STRICT`);

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { MemoirError, quote } from '../../src/domain/errors.js';
 import { LogRefused, type Position, start } from '../../src/eventstore/port.js';
 import { lockFile } from '../../src/eventstore/sqlite/lock.js';
-import type { Applied, ThreadData, ThreadMessage } from './thread-protocol.js';
+import type { Applied, ThreadData, ThreadMessage, ThreadOrder } from './thread-protocol.js';
 
 /** How far projections have come on their way to the end of the log. */
 export type Progress = {
@@ -12,12 +12,22 @@ export type Progress = {
   readonly end: Position;
   /** Why the last attempt failed, while it has not been made good. */
   readonly failure: string | undefined;
+  /** Why the log cannot be followed, once that has lasted for seconds. */
+  readonly trouble: string | undefined;
 };
+
+/** How long a failure lasts until it is trouble, in milliseconds. */
+const failureIsTrouble = 3_000;
+
+/** How often the end of the log may be told, which happens every second, while a thread that is not there yet stays where it is. */
+const silenceIsTrouble = 10;
 
 /** A thread that keeps projections up to date in a file of their own. */
 export type Follower = {
   /** What messages call it, such as "the read model". */
   readonly name: string;
+  /** The reason of errors of it: READ_MODEL_UNAVAILABLE or HISTORY_UNAVAILABLE. */
+  readonly reason: string;
   /** Everything in the log up to here can be read. */
   position(): Position;
   /** How far the rebuild or catch-up is. */
@@ -31,6 +41,12 @@ export type Follower = {
   onRefused(listener: (error: LogRefused) => void): void;
   /** Resolves when the thread has caught up with the log for the first time. */
   caughtUp(): Promise<void>;
+  /** Takes note of the end of the log as it is now: a thread that does not come there is in trouble. */
+  expect(position: Position): void;
+  /** Calls `listener` whenever the file was made anew from the log, and at once if it was when it was opened: what is open of the old one, or was kept of it, is of no use. */
+  onRemade(listener: (why: string) => void): void;
+  /** Tells the thread that a reader met damage in the file, so that it is made anew. */
+  damaged(why: string): void;
   /** Ends the thread, and what waits for it. */
   close(): Promise<void>;
 };
@@ -39,7 +55,7 @@ type Waiter = { readonly position: Position; readonly resolve: () => void; reado
 
 /**
  * Starts the thread that keeps a set of projections. `name` is what messages call them, such as "the read model"; `onApplied` is
- * told of every batch, and whether it is the first that ends at the end of the log.
+ * told of every batch, and whether it is the first that ends at the end of the log since the file was made.
  * @throws StoreUnavailable if another server has the file; MemoirError UNAVAILABLE if the file or the log cannot be opened
  */
 export async function startFollower(
@@ -50,18 +66,41 @@ export async function startFollower(
   const unlock = lockFile(data.path, name, 'each server needs a data directory of its own');
   const thread = new Worker(new URL('./thread.js', import.meta.url), { workerData: data });
 
+  const reason = data.keeps === 'history' ? 'HISTORY_UNAVAILABLE' : 'READ_MODEL_UNAVAILABLE';
   let position: Position = start;
   let live = false;
-  let failure: string | undefined;
+  let failure: { readonly message: string; readonly since: number } | undefined;
+  let expected: Position = start;
+  /** How often more was expected since the thread moved last: counted, so that a process that was stopped or starved blames nobody. */
+  let silent = 0;
+  const remadeListeners: ((why: string) => void)[] = [];
+  let remadeAtOpening: string | undefined;
   let closed: MemoirError | undefined;
   let refusal: LogRefused | undefined;
   const refusalListeners: ((error: LogRefused) => void)[] = [];
   const waiters = new Set<Waiter>();
   const liveWaiters = new Set<Waiter>();
 
+  function trouble(): string | undefined {
+    const now = performance.now();
+    if (closed) return closed.message;
+    if (failure && now - failure.since >= failureIsTrouble) return failure.message;
+    const behind = live && silent >= silenceIsTrouble;
+    return behind ? `it stays at position ${position}, and the log goes on to ${expected}` : undefined;
+  }
+
+  function remade(why: string): void {
+    position = start;
+    live = false;
+    silent = 0;
+    if (remadeListeners.length === 0) remadeAtOpening = why;
+    for (const listener of remadeListeners) listener(why);
+  }
+
   function applied(message: Applied): void {
     const nowLive = message.live && !live;
     position = message.position;
+    silent = 0;
     live = message.live;
     failure = undefined;
     for (const waiter of [...waiters]) if (waiter.position <= position) waiter.resolve();
@@ -71,7 +110,7 @@ export async function startFollower(
 
   function refused(error: LogRefused): void {
     refusal = error;
-    failure = error.message;
+    failure = { message: error.message, since: performance.now() };
     abandon(new MemoirError('UNAVAILABLE', error.reason, error.message));
     for (const listener of refusalListeners) listener(error);
   }
@@ -116,12 +155,13 @@ export async function startFollower(
   const opened = new Promise<Position>((resolve, reject) => {
     thread.on('message', (message: ThreadMessage) => {
       if (message.kind === 'opened') resolve(message.end);
-      else if (message.kind === 'failed') failure = message.message;
+      else if (message.kind === 'failed')
+        failure = { message: message.message, since: failure?.since ?? performance.now() };
       else if (message.kind === 'refused') refused(new LogRefused(message.reason, message.message));
+      else if (message.kind === 'remade') remade(message.why);
       else applied(message);
     });
     thread.on('error', (error) => {
-      failure = error.message;
       abandon(unavailable(`${name} ${quote(data.path)} has failed: ${error.message}`, error));
       reject(closed);
     });
@@ -131,8 +171,20 @@ export async function startFollower(
 
   return {
     name,
+    reason,
     position: () => position,
-    progress: () => ({ live: live && !closed, position, end, failure }),
+    progress: () => ({ live: live && !closed, position, end, failure: failure?.message, trouble: trouble() }),
+    expect(wanted) {
+      expected = Math.max(expected, wanted);
+      silent = expected > position ? silent + 1 : 0;
+      // Whatever failed, nothing is missed.
+      if (live && wanted <= position) failure = undefined;
+    },
+    onRemade(listener) {
+      remadeListeners.push(listener);
+      if (remadeAtOpening !== undefined) listener(remadeAtOpening);
+    },
+    damaged: (why) => thread.postMessage({ kind: 'damaged', why } satisfies ThreadOrder),
     waitFor(wanted, signal) {
       if (wanted <= position) return Promise.resolve();
       return closed ? Promise.reject(closed) : wait(waiters, wanted, signal);
@@ -147,7 +199,7 @@ export async function startFollower(
     },
     async close() {
       abandon(unavailable('the server is shutting down'));
-      thread.postMessage('stop');
+      thread.postMessage({ kind: 'stop' } satisfies ThreadOrder);
       await exited;
     },
   };

@@ -35,7 +35,7 @@ export function knownRuns(path: string, after: Position): KnownRuns[] {
 export function setAside(files: readonly KeptFile[], directory: string): void {
   mkdirSync(directory, { recursive: true });
   for (const { path } of files) {
-    for (const suffix of ['-shm', '-wal', '']) {
+    for (const suffix of ['-shm', '-wal', '-sums', '']) {
       if (existsSync(path + suffix)) renameSync(path + suffix, join(directory, basename(path) + suffix));
     }
   }

@@ -28,6 +28,12 @@ export type Applied = {
 export type ThreadMessage =
   | { readonly kind: 'opened'; readonly end: Position }
   | Applied
+  /** What has just been tried did not work, and is tried again. */
   | { readonly kind: 'failed'; readonly message: string }
+  /** The file is made anew from the log, and was opened: what was read from the old one must be read again. */
+  | { readonly kind: 'remade'; readonly why: string }
   /** The log is one that the process must not go on with; the thread follows it no more. */
   | { readonly kind: 'refused'; readonly reason: string; readonly message: string };
+
+/** What a projection thread is told: to end, or that a reader met damage in its file. */
+export type ThreadOrder = { readonly kind: 'stop' } | { readonly kind: 'damaged'; readonly why: string };

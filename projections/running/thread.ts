@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { constants, platform, setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -5,9 +6,11 @@ import { systemEdge } from '../../src/edge.js';
 import { openLog } from '../../src/eventstore/open-store.js';
 import { LogRefused } from '../../src/eventstore/port.js';
 import { projectionSets } from '../all.js';
-import { isDamage, openReadModelFile, removeReadModelFile } from './database.js';
+import { isDamage } from './database.js';
+import { type KeptFile, openKeptFile, setAside } from './kept-file.js';
+import { DamagedFile } from './page-sums.js';
 import { type Applied, runProjections } from './runner.js';
-import type { ThreadData, ThreadMessage } from './thread-protocol.js';
+import type { ThreadData, ThreadMessage, ThreadOrder } from './thread-protocol.js';
 
 // The thread that keeps one set of projections, so that a rebuild or a burst never holds up the thread that answers calls.
 
@@ -16,6 +19,9 @@ const batchSize = 1_000;
 
 /** How long to wait after a failure, such as a full disk, before the batch is tried again, in milliseconds. */
 const retryAfter = 1_000;
+
+/** How often a part of the file is checked, in milliseconds. */
+const checkInterval = 1_000;
 
 const { storeUrl, path, keeps } = workerData as ThreadData;
 const projections = projectionSets[keeps];
@@ -52,30 +58,78 @@ function report({ events, position, live }: Applied): void {
 }
 
 const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }));
-parentPort?.once('message', () => stop.abort());
+parentPort?.on('message', (order: ThreadOrder) => {
+  if (order.kind === 'stop') stop.abort();
+  else damaged(order.why);
+});
+
+/** Why the file must be made anew; undefined while it is sound. */
+let damage: string | undefined;
+/** Ends the run over the file that is open. */
+let ended = new AbortController();
+
+function damaged(why: string): void {
+  damage ??= why;
+  ended.abort();
+}
+
+/** Does what may find damage. */
+function watchfully(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof DamagedFile || isDamage(error)) damaged((error as Error).message);
+    else say({ kind: 'failed', message: (error as Error).message });
+  }
+}
 
 const log = openLog(storeUrl, systemEdge, (message) => say({ kind: 'failed', message }));
-const db = openReadModelFile(path, projections);
+const remade = (why: string) => say({ kind: 'remade', why });
+let file: KeptFile | undefined = openKeptFile(path, projections, remade);
 say({ kind: 'opened', end: await log.end() });
+
+const checks = setInterval(() => {
+  if (damage === undefined && file) watchfully(file.check);
+}, checkInterval);
+
+/** Opens a file that is sound: a new one in the place of one that is damaged. */
+function soundFile(): KeptFile {
+  if (file && damage === undefined) return file;
+  file?.abandon();
+  file = undefined;
+  const aside = damage !== undefined && existsSync(path) ? `; it is kept as ${setAside(path)}` : '';
+  const why = `${damage}${aside}`;
+  file = openKeptFile(path, projections, () => undefined);
+  damage = undefined;
+  caughtUp = false;
+  remade(why);
+  return file;
+}
+
 while (!stop.signal.aborted) {
   try {
-    await runProjections(log, db, projections, { signal: stop.signal, onApplied: report, batchSize, pause });
+    const { db, written } = soundFile();
+    ended = new AbortController();
+    const onApplied = (applied: Applied) => {
+      report(applied);
+      watchfully(written);
+    };
+    const signal = AbortSignal.any([stop.signal, ended.signal]);
+    await runProjections(log, db, projections, { signal, onApplied, batchSize, pause });
   } catch (error) {
-    if (isDamage(error)) {
-      db.close();
-      removeReadModelFile(path);
-      throw new Error(`its file was damaged and is removed, the next start makes it anew: ${(error as Error).message}`);
-    }
     if (error instanceof LogRefused) {
       say({ kind: 'refused', reason: error.reason, message: error.message });
       await stopped;
       break;
     }
-    say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+    const message = error instanceof Error ? error.message : String(error);
+    if (error instanceof DamagedFile || isDamage(error)) damaged(message);
+    say({ kind: 'failed', message });
     await delay(retryAfter, undefined, { signal: stop.signal }).catch(() => undefined);
   }
 }
-db.close();
+clearInterval(checks);
+file?.close();
 await log.close();
 // Ends this thread, whatever a client of the store may still have under way.
 process.exit();

@@ -7,10 +7,12 @@ const longestWait = 10_000;
 
 /**
  * Resolves when a thread that follows the log has come to a position of the log.
- * @throws MemoirError UNAVAILABLE with the progress if it does not in 10 s, or if the signal aborts first
+ * @throws MemoirError UNAVAILABLE with the progress if it does not in 10 s, if the signal aborts first, or if it cannot follow the log
  */
 export async function upToDate(follower: Follower, wanted: Position, signal?: AbortSignal): Promise<void> {
   if (wanted <= follower.position()) return;
+  const { trouble } = follower.progress();
+  if (trouble !== undefined) throw unavailable(follower, trouble);
   const late = AbortSignal.timeout(longestWait);
   try {
     await follower.waitFor(wanted, signal ? AbortSignal.any([signal, late]) : late);
@@ -21,4 +23,9 @@ export async function upToDate(follower: Follower, wanted: Position, signal?: Ab
     const message = `${follower.name} is being brought up to date: at position ${position} of about ${Math.max(end, wanted)}${why}`;
     throw new MemoirError('UNAVAILABLE', 'CATCHING_UP', message);
   }
+}
+
+function unavailable({ name, reason }: Follower, trouble: string): MemoirError {
+  const message = `${name} cannot follow the log, so that it may miss what was recorded: ${trouble}`;
+  return new MemoirError('UNAVAILABLE', reason, message);
 }

@@ -38,7 +38,7 @@ export type DecidingContext = Pick<JobsContext, 'repositories' | 'images' | 'reu
   readonly readModel: Pick<ReadModel, 'candidates'>;
   readonly lists: Pick<JobLists, 'candidates' | 'values'>;
   readonly streams: Pick<JobStreams, 'current' | 'load'>;
-  readonly written: Pick<OwnWrites, 'pending' | 'seen' | 'catchUp' | 'onNote' | 'noted'>;
+  readonly written: Pick<OwnWrites, 'pending' | 'seen' | 'catchUp' | 'onNote' | 'onRemade' | 'noted'>;
   readonly edge: Edge;
 };
 

@@ -1,4 +1,8 @@
-import type { EventStore, Position } from '../eventstore/port.js';
+import { LRUCache } from 'lru-cache';
+import { type EventStore, type Position, principalOf, start } from '../eventstore/port.js';
+
+/** Of how many principals it is remembered what they wrote last: many times those who write while a read model comes to it. */
+const remembered = 10_000;
 
 /** A store, and how far those who appended to it know of it. */
 export type SettlingStore<Store extends EventStore> = {
@@ -8,6 +12,8 @@ export type SettlingStore<Store extends EventStore> = {
    * it without waiting again is done.
    */
   settled(): Position;
+  /** Position of what a principal had appended last by this process, as far as that is remembered. */
+  lastOf(principal: string): Position;
 };
 
 /** Watches the appends to a store, which answers them in the order of the log, from its present end on. */
@@ -15,6 +21,7 @@ export async function settlingStore<Store extends EventStore>(store: Store): Pro
   let settled = await store.end();
   let answered = settled;
   let scheduled = false;
+  const last = new LRUCache<string, Position>({ max: remembered });
 
   // An answer reaches who waits for it before the event loop goes on to what was made due by setImmediate.
   function settle(): void {
@@ -24,11 +31,15 @@ export async function settlingStore<Store extends EventStore>(store: Store): Pro
 
   return {
     settled: () => settled,
+    lastOf: (principal) => last.get(principal) ?? start,
     store: {
       ...store,
       async append(stream, expected, events) {
         const appended = await store.append(stream, expected, events);
         answered = Math.max(answered, appended.position);
+        const [event] = events;
+        const principal = event && principalOf(event);
+        if (principal !== undefined) last.set(principal, Math.max(appended.position, last.peek(principal) ?? start));
         if (!scheduled) setImmediate(settle);
         scheduled = true;
         return appended;

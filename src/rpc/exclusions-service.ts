@@ -18,7 +18,7 @@ import { knowsExclusion } from '../exclusions/permit.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import type { Implementation } from './service.js';
-import { checkPageSize, pageTokenOf, readPageToken, seeToken, tokenOf } from './tokens.js';
+import { checkPageSize, pageTokenOf, readPageToken, seeOwn, seeToken, tokenOf } from './tokens.js';
 
 /** Most hits of an answer, and how many there are unless asked for. */
 const hitLimits = { most: 10_000, usual: 1_000 };
@@ -28,7 +28,7 @@ const pageCharacters = 1024 * 1024;
 
 /** memoir.jobs.v1.ExclusionsService. */
 export function exclusionsService(
-  { store, readModel }: Pick<JobsContext, 'store' | 'readModel'>,
+  { store, readModel, written }: Pick<JobsContext, 'store' | 'readModel' | 'written'>,
   exclusions: Exclusions,
 ): Implementation<typeof ExclusionsService> {
   return {
@@ -62,6 +62,7 @@ export function exclusionsService(
       const size = checkPageSize(pageSize);
       const [before = Number.MAX_SAFE_INTEGER] = readPageToken(readModel, pageToken, 1) ?? [];
       await seeToken(consistencyToken, store, readModel, call);
+      const completeUpTo = await seeOwn(written, readModel, call);
       const list = { includeReinstated, before, limit: size + 1, ...(repository !== '' && { repository }) };
       const rows = await known(readModel, call.caller.access, list);
       const listed = page(rows, size);
@@ -73,6 +74,7 @@ export function exclusionsService(
           reinstatedReason,
         })),
         nextPageToken: last ? pageTokenOf(readModel, [last.position]) : '',
+        completeUpTo,
       });
     },
 

@@ -15,11 +15,11 @@ import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, textLimits } from '../jobs/limits.js';
 import type { CallContext } from './call.js';
 import type { Implementation } from './service.js';
-import { checkPageSize, pageTokenOf, readPageToken, seeToken, tokenOf } from './tokens.js';
+import { checkPageSize, pageTokenOf, readPageToken, seeOwn, seeToken, tokenOf } from './tokens.js';
 
 /** memoir.images.v1.ImagesService. */
 export function imagesService(
-  { store, readModel }: Pick<JobsContext, 'store' | 'readModel'>,
+  { store, readModel, written }: Pick<JobsContext, 'store' | 'readModel' | 'written'>,
   { catalogue, lookup }: ImageParts,
 ): Implementation<typeof ImagesService> {
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
@@ -36,12 +36,14 @@ export function imagesService(
       const limit = checkPageSize(pageSize);
       const [before = Number.MAX_SAFE_INTEGER] = readPageToken(readModel, pageToken, 1) ?? [];
       await see(consistencyToken, call);
+      const completeUpTo = await seeOwn(written, readModel, call);
       const rows = readModel.images.page({ repository, includeForgotten, before, limit: limit + 1 });
       const images = rows.slice(0, limit);
       const last = rows.length > limit ? images.at(-1) : undefined;
       return create(ListImagesResponseSchema, {
         images: images.map(listed),
         nextPageToken: last ? pageTokenOf(readModel, [last.position]) : '',
+        completeUpTo,
       });
     },
 

@@ -32,7 +32,7 @@ import type { JobLogs } from '../jobs/running/job-log.js';
 import type { CallContext } from './call.js';
 import { listOfJobs, listOfQueue } from './list-jobs.js';
 import type { Implementation } from './service.js';
-import { seeToken, tokenOf } from './tokens.js';
+import { seeOwn, seeToken, tokenOf } from './tokens.js';
 import { updateCommand } from './update-command.js';
 
 /** memoir.jobs.v1.JobsService. */
@@ -43,7 +43,7 @@ export function jobsService(
   explainThen: ExplainReuseAsOf,
   logs: JobLogs,
 ): Implementation<typeof JobsService> {
-  const { store, readModel, history, streams, edge } = context;
+  const { store, readModel, history, streams, written, edge } = context;
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
   return {
@@ -71,17 +71,26 @@ export function jobsService(
     async getJob({ uuid, consistencyToken, asOf }, call) {
       const wanted = checkUuid('uuid', uuid);
       await see(consistencyToken, call);
-      const { jobs } = asOf ? history.at(await positionOf(context, asOf, call.signal)) : readModel;
-      const row = jobs.get(uuidFor(call.caller.access, readModel, wanted));
-      const job = row && jobFromRow(row);
-      if (!job || !mayRead(call.caller.access, job)) throw jobNotFound(wanted);
+      const { caller } = call;
+      const visible = uuidFor(caller.access, readModel, wanted);
+      if (asOf) {
+        const row = history.at(await positionOf(context, asOf, call.signal)).jobs.get(visible);
+        const then = row && jobFromRow(row);
+        if (!then || !mayRead(caller.access, then)) throw jobNotFound(wanted);
+        return create(GetJobResponseSchema, { job: then });
+      }
+      const row = written.hasAllOf(caller.principal) ? readModel.jobs.get(visible) : undefined;
+      // What the read model does not have yet is in the stream: who wrote reads what was written.
+      const job = row ? jobFromRow(row) : (await streams.read(caller, wanted)).job;
+      if (!mayRead(caller.access, job)) throw jobNotFound(wanted);
       return create(GetJobResponseSchema, { job });
     },
 
     async listJobs(request, call) {
       const read = listOfJobs(context, request);
       await see(request.consistencyToken, call);
-      return create(ListJobsResponseSchema, await read(call.caller, call.signal));
+      const completeUpTo = request.asOf ? '' : await seeOwn(written, readModel, call);
+      return create(ListJobsResponseSchema, { ...(await read(call.caller, call.signal)), completeUpTo });
     },
 
     async cancelJob({ uuid, cascade }, { caller }) {
@@ -110,12 +119,14 @@ export function jobsService(
     async getQueue(request, call) {
       const read = listOfQueue(context, request);
       await see(request.consistencyToken, call);
-      return create(GetQueueResponseSchema, await read(call.caller, call.signal));
+      const completeUpTo = await seeOwn(written, readModel, call);
+      return create(GetQueueResponseSchema, { ...(await read(call.caller, call.signal)), completeUpTo });
     },
 
     async getQueueSize({ consistencyToken }, call) {
       await see(consistencyToken, call);
-      return create(GetQueueSizeResponseSchema, { size: BigInt(readModel.queue.size()) });
+      const completeUpTo = await seeOwn(written, readModel, call);
+      return create(GetQueueSizeResponseSchema, { size: BigInt(readModel.queue.size()), completeUpTo });
     },
 
     async *watchJob({ uuid, consistencyToken }, call) {

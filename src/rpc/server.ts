@@ -20,8 +20,10 @@ const closingTime = 2_000;
 export type RpcServer = {
   /** Address that it is bound to, as host:port. */
   readonly address: string;
-  /** Says through the health service whether calls are answered. */
-  setServing(serving: boolean): void;
+  /** Says through the health service whether calls of a service are answered; of "", whether those of all are. */
+  setServing(service: string, serving: boolean): void;
+  /** Names of the services. */
+  readonly services: readonly string[];
   /**
    * Takes no more calls, lets those under way end for up to `drainMs` milliseconds, then cuts them off and closes every connection,
    * whatever its client says or does not say.
@@ -55,9 +57,8 @@ export async function listen(
 
   return {
     address: `${host.includes(':') ? `[${host}]` : host}:${bound}`,
-    setServing(serving) {
-      for (const name of ['', ...names]) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
-    },
+    services: names,
+    setServing: (service, serving) => health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING'),
     async stop(drainMs) {
       const timers: NodeJS.Timeout[] = [];
       const after = (ms: number, act: () => void) => void timers.push(setTimeout(act, ms));

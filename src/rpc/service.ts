@@ -54,7 +54,7 @@ export function serveService<S extends DescService>(
   service: S,
   implementation: Implementation<S>,
   calls: Calls,
-  open: () => Promise<void> | undefined,
+  open: (method: DescMethod) => Promise<void> | undefined,
   logger: Logger,
 ): Served {
   const definition: Record<string, ServiceDefinition[string]> = {};
@@ -80,14 +80,18 @@ export function serveService<S extends DescService>(
     throw new Error(`${service.typeName}.${method.name} is of a kind that no service here uses`);
   }
 
-  function unary({ input, output }: DescMethod, handler: UnaryHandler) {
+  function unary(method: DescMethod, handler: UnaryHandler) {
+    const { input, output } = method;
     return (call: ServerUnaryCall<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
-      answer(call, callback, async (context) => encode(output, await handler(decode(input, call.request), context)));
+      answer(method, call, callback, async (context) =>
+        encode(output, await handler(decode(input, call.request), context)),
+      );
   }
 
-  function upload({ input, output }: DescMethod, handler: UploadHandler) {
+  function upload(method: DescMethod, handler: UploadHandler) {
+    const { input, output } = method;
     return (call: ServerReadableStream<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
-      answer(call, callback, async (context) => {
+      answer(method, call, callback, async (context) => {
         const { signal } = context;
         // A client may leave its stream open for ever; a shutdown does not wait for what it might still send.
         const cut = () => signal.reason instanceof MemoirError && call.destroy(signal.reason);
@@ -98,6 +102,7 @@ export function serveService<S extends DescService>(
   }
 
   async function answer(
+    method: DescMethod,
     call: ServerCall,
     callback: sendUnaryData<Bytes>,
     work: (context: CallContext) => Promise<Bytes>,
@@ -106,7 +111,7 @@ export function serveService<S extends DescService>(
     try {
       context = calls.context(call);
       // Nothing to wait for is the rule, and an await of nothing has its price.
-      const opening = open();
+      const opening = open(method);
       if (opening) await opening;
       const gone = goneReason(call);
       if (gone) throw gone;
@@ -118,13 +123,14 @@ export function serveService<S extends DescService>(
     }
   }
 
-  function download({ input, output }: DescMethod, handler: StreamHandler) {
+  function download(method: DescMethod, handler: StreamHandler) {
+    const { input, output } = method;
     return async (call: ServerWritableStream<Bytes, Bytes>) => {
       let context: CallContext | undefined;
       try {
         context = calls.context(call);
         const { signal } = context;
-        await open();
+        await open(method);
         const send = outbox(call, signal);
         for await (const message of handler(decode(input, call.request), context)) {
           if (signal.aborted) break;

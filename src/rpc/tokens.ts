@@ -2,6 +2,7 @@ import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { invalid, type MemoirError, quote } from '../domain/errors.js';
 import { markedToken, unmarkedToken } from '../domain/generation.js';
 import type { EventLog, Position } from '../eventstore/port.js';
+import type { OwnWrites } from '../jobs/own-writes.js';
 import type { CallContext } from './call.js';
 
 /** Longest wait for the read model to come to a token, in milliseconds, where the client set no earlier deadline. */
@@ -43,6 +44,18 @@ export async function seeToken(
     timeout.removeEventListener('abort', abort);
     call.signal.removeEventListener('abort', abort);
   }
+}
+
+/**
+ * Waits, for a short time, until the read model has what the caller had recorded by this server. Gives an empty text if it has, else the
+ * token of what the answer has at least.
+ * @throws MemoirError UNAVAILABLE if the call ends first
+ */
+export async function seeOwn(written: OwnWrites, readModel: ReadModel, call: CallContext): Promise<string> {
+  if (written.hasAllOf(call.caller.principal)) return '';
+  return (await written.seesAllOf(call.caller.principal, () => call.signal))
+    ? ''
+    : tokenOf(readModel, readModel.position());
 }
 
 function noToken(token: string): MemoirError {

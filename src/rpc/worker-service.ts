@@ -46,6 +46,8 @@ export function workerService(
       if (repositories.length > maxRepositories) {
         throw invalid('repositories', 'TOO_MANY', `repositories names ${repositories.length}, the limit is 1000`);
       }
+      // The queue is the read model's; who queued a job here can claim it at once.
+      if (!uuid) await context.written.seesAllOf(call.caller.principal, () => call.signal);
       const claimed: Claimed | undefined = uuid
         ? await claims.claim(call.caller, checkUuid('uuid', uuid), leaseMs)
         : await claims.claimNext(

@@ -255,3 +255,27 @@ test('the history of a job is all that was recorded of it, in the order of the l
 function ascending(t: ExecutionContext, numbers: readonly number[]) {
   for (const [i, n] of numbers.entries()) t.true(n >= (numbers[i - 1] ?? n));
 }
+
+test('who wrote reads what was written, without a token, on the server that took it', async (t) => {
+  const eve = server.as('eve');
+  for (let n = 0; n < 20; n++) {
+    const { uuid } = (await request(eve, { scriptParameters: { own: n } })).job ?? { uuid: '' };
+    t.is((await eve.jobs.getJob({ uuid })).job?.uuid, uuid);
+    await eve.jobs.updateJob({ job: { uuid, description: `${n}` }, updateMask: { paths: ['description'] } });
+    const [alone, list, queue] = await Promise.all([
+      eve.jobs.getJob({ uuid }),
+      eve.jobs.listJobs({}),
+      eve.jobs.getQueue({}),
+    ]);
+    for (const job of [alone.job, ...[list, queue].map(({ jobs }) => jobs.find((one) => one.uuid === uuid))]) {
+      t.is(job?.description, `${n}`);
+    }
+    await eve.jobs.cancelJob({ uuid });
+    await eve.jobs.deleteJob({ uuid });
+    const refusal = await failure(t, () => eve.jobs.getJob({ uuid }));
+    t.is(refusal.reason, 'JOB_NOT_FOUND');
+  }
+  const { size } = await eve.jobs.getQueueSize({});
+  await request(eve, { scriptParameters: { own: 'last' } });
+  t.is((await eve.jobs.getQueueSize({})).size, size + 1n);
+});

@@ -1,32 +1,131 @@
+import { closeSync, existsSync, fstatSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { equals } from '@bufbuild/protobuf';
 import test from 'ava';
 import Database from 'better-sqlite3';
+import { JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { makeProject } from '../support/project.js';
+import { field, rawCall } from '../support/raw-call.js';
+import { liveRows, rebuiltRows } from '../support/read-model.js';
 import { failure } from '../support/refused.js';
-import { find, request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { complete, find, request, uuidOf } from '../support/runs.js';
+import { startTestServer, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());
 
+/** Whether the health service says that a service serves; of "", that all do. */
+async function serves(server: TestServer, service = ''): Promise<boolean> {
+  const answer = await rawCall(server.address(), '/grpc.health.v1.Health/Check', field(1, service));
+  return answer.equals(Buffer.from([8, 1]));
+}
+
 test('a read model that cannot be written is told in the log, costs no write, and goes on when it can', async (t) => {
   const server = await startTestServer({ repositories: { project: project.repository.path } });
   t.teardown(() => server.dispose());
   const ada = server.as('ada');
+  const running = uuidOf(await request(ada));
+  const { consistencyToken: claimed } = await ada.worker.claimJob({ uuid: running });
+  await ada.jobs.listJobs({ consistencyToken: claimed });
   const other = new Database(join(server.config.data_dir, 'read-model.sqlite'));
   t.teardown(() => other.close());
   other.exec('BEGIN IMMEDIATE');
   const made = await find(ada, { scriptParameters: { trouble: 1 } });
   const uuid = uuidOf(made);
   const { consistencyToken } = made;
+  // What its own stream tells is told; a list, after a short wait, says how old it is.
+  t.is((await ada.jobs.getJob({ uuid })).job?.uuid, uuid);
+  const [old, none] = await Promise.all([ada.jobs.listJobs({}), server.as('eve').jobs.listJobs({})]);
+  t.deepEqual([old.jobs.map((job) => job.uuid), old.completeUpTo], [[running], String((await server.end()) - 1)]);
+  t.is(none.completeUpTo, '');
   const late = await failure(t, () => ada.jobs.getJob({ uuid, consistencyToken }, { timeoutMs: 500 }));
   t.is(late.code, 4);
   const { msg } = await until('a line in the log', () => server.errors.find((line) => /read model/.test(line.msg)));
   t.is(msg, 'the read model cannot be kept up to date');
+
+  // Whatever depends on it says so after seconds, since nobody can tell how much it misses; what a worker reports is recorded.
+  await until('health tells', async () => !(await serves(server)));
+  t.false(await serves(server, 'memoir.jobs.v1.JobsService'));
+  const dependent: [what: string, call: () => Promise<unknown>][] = [
+    ['GetJob', () => ada.jobs.getJob({ uuid })],
+    ['ListJobs', () => ada.jobs.listJobs({})],
+    ['GetQueue', () => ada.jobs.getQueue({})],
+    ['GetQueueSize', () => ada.jobs.getQueueSize({})],
+    ['ClaimJob', () => ada.worker.claimJob({})],
+    ['CreateJob', () => request(ada)],
+  ];
+  const refusals = await Promise.all(dependent.map(async ([what, call]) => [what, await failure(t, call)] as const));
+  for (const [what, refusal] of refusals) {
+    t.deepEqual([refusal.code, refusal.reason], [14, 'READ_MODEL_UNAVAILABLE'], what);
+  }
+  await t.notThrowsAsync(ada.worker.heartbeat({ uuid: running }));
   other.exec('ROLLBACK');
+  await until('health tells', () => serves(server));
   t.is((await ada.jobs.getJob({ uuid, consistencyToken })).job?.uuid, uuid);
   t.is(uuidOf(await find(ada, { scriptParameters: { trouble: 1 } })), uuid);
   t.false((await request(ada)).reused);
   server.errors.length = 0;
+});
+
+/** Turns one bit in every so many bytes of a file around. */
+function spoil(path: string, every: number): void {
+  const file = openSync(path, 'r+');
+  const byte = Buffer.alloc(1);
+  for (let at = every; at < fstatSync(file).size; at += every) {
+    readSync(file, byte, 0, 1, at);
+    byte[0] = (byte[0] as number) ^ (1 << (at % 8));
+    writeSync(file, byte, 0, 1, at);
+  }
+  closeSync(file);
+}
+
+test('files that are damaged or removed under a server are made anew, and never tell other than the log after that', async (t) => {
+  const server = await startTestServer({ repositories: { project: project.repository.path } });
+  t.teardown(() => server.dispose());
+  const made = [];
+  for (let n = 0; n < 20; n++) made.push(uuidOf(await request(server.as('ada'), { scriptParameters: { n } })));
+  await complete(server.as('ada'), made[3] ?? '');
+  const { jobs: right } = await server.as('ada').jobs.listJobs({});
+  t.is(right.length, 20);
+  // So that all is in the files, and not in their logs of writes.
+  await server.restart();
+  const ada = server.as('ada');
+  const files = ['read-model.sqlite', 'history.sqlite'].map((name) => join(server.config.data_dir, name));
+  const asOf = { moment: { case: 'position' as const, value: BigInt(await server.end()) } };
+
+  const whole = async () => {
+    const { jobs } = await ada.jobs.listJobs({});
+    t.is(jobs.length, right.length);
+    for (const [i, job] of jobs.entries()) {
+      t.true(equals(JobSchema, job, right[i] as typeof job));
+      const alone = await ada.jobs.getJob({ uuid: job.uuid });
+      t.true(equals(JobSchema, alone.job as typeof job, job));
+    }
+    t.is((await ada.jobs.listJobs({ asOf })).jobs.length, right.length);
+    t.deepEqual(liveRows(server.config), await rebuiltRows(server.config));
+  };
+
+  for (const path of files) spoil(path, 1_500);
+  for (const path of files) await until(`${path} is set aside`, () => existsSync(`${path}.damaged`));
+  await until('health tells', () => serves(server));
+  await whole();
+
+  for (const path of files) rmSync(path);
+  for (const path of files) await until(`${path} is there again`, () => existsSync(path));
+  await until('health tells', () => serves(server));
+  await whole();
+  const more = await request(ada);
+  t.is(
+    (await ada.jobs.getJob({ uuid: uuidOf(more), consistencyToken: more.consistencyToken })).job?.uuid,
+    uuidOf(more),
+  );
+
+  // And what is damaged while nobody has it open, before it is read.
+  await server.stop();
+  for (const path of files) rmSync(`${path}.damaged`);
+  for (const path of files) spoil(path, 1_500);
+  await server.restart();
+  for (const path of files) t.true(existsSync(`${path}.damaged`));
+  t.is((await server.as('ada').jobs.listJobs({})).jobs.length, right.length + 1);
 });

@@ -32,6 +32,7 @@ export function cachedCandidates({
     sizeCalculation: ({ candidates }) => candidates.length + 1,
   });
   written.onNote((key) => void cache.delete(key));
+  written.onRemade(() => cache.clear());
   return (computationDigest) => {
     const known = cache.get(computationDigest);
     // Nothing that was noted since was of this computation.

@@ -51,6 +51,7 @@ export function logAsOf(
       seen: async () => undefined,
       catchUp: async () => undefined,
       onNote: () => undefined,
+      onRemade: () => undefined,
       noted: () => position,
     },
   };
