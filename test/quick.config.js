@@ -26,6 +26,7 @@ const adapters = [
   'git/{graph/checksum,objects/*,refspec/*}',
   'images/catalogue',
   'projections/{pages,read-model}',
+  'threads/*',
   'worker/{content-store,find-tree}',
 ];
 

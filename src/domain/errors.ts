@@ -58,6 +58,18 @@ export function unknownRepository(name: string): MemoirError {
   return invalid('repository', 'UNKNOWN_REPOSITORY', `repository ${quote(name)} is not configured`);
 }
 
+/** What was thrown, which may be anything, as text: never empty, and never "undefined". */
+export function messageOf(thrown: unknown): string {
+  if (typeof thrown === 'string' && thrown) return thrown;
+  if (typeof thrown !== 'object' || thrown === null)
+    return `${String(thrown) || 'nothing'} was thrown, which is no error`;
+  const { message, errors, code, name } = thrown as Partial<AggregateError & { readonly code: unknown }>;
+  if (message && typeof message === 'string') return message;
+  // Node gives the failures of several addresses of one name without a text of their own.
+  if (Array.isArray(errors) && errors.length > 0) return errors.map(messageOf).join('; ');
+  return String(code ?? (name || 'an error without a message'));
+}
+
 /**
  * The text in double quotes with control, format and other invisible characters escaped, cut to `limit` characters, so that a
  * hostile value can be named in a message without breaking a log line or a terminal.

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { invalid, MemoirError, quote } from '../../src/domain/errors.js';
+import { invalid, MemoirError, messageOf, quote } from '../../src/domain/errors.js';
 
 test('a quoted value cannot break a line, a terminal or the reading order', (t) => {
   const cases: [text: string, quoted: string][] = [
@@ -43,4 +43,23 @@ test('an error carries what a status needs', (t) => {
   const cause = new Error('disk');
   t.is(new MemoirError('INTERNAL', 'X', 'y', { cause }).cause, cause);
   t.false('cause' in new MemoirError('INTERNAL', 'X', 'y'));
+});
+
+test('whatever is thrown has a text', (t) => {
+  const refused = Object.assign(new Error('connect ECONNREFUSED ::1:1'), { code: 'ECONNREFUSED' });
+  const cases: [thrown: unknown, text: string][] = [
+    [new MemoirError('INTERNAL', 'X', 'it is full'), 'it is full'],
+    [new AggregateError([refused, new Error('timed out')]), 'connect ECONNREFUSED ::1:1; timed out'],
+    [new AggregateError([]), 'AggregateError'],
+    [Object.assign(new Error(), { code: 'ENOSPC' }), 'ENOSPC'],
+    [new Error(), 'Error'],
+    [{ message: 'no class' }, 'no class'],
+    [Object.create(null), 'an error without a message'],
+    ['a text', 'a text'],
+    ['', 'nothing was thrown, which is no error'],
+    [undefined, 'undefined was thrown, which is no error'],
+    [null, 'null was thrown, which is no error'],
+    [Symbol('s'), 'Symbol(s) was thrown, which is no error'],
+  ];
+  for (const [thrown, text] of cases) t.is(messageOf(thrown), text);
 });

@@ -37,16 +37,20 @@ test('an import that points outward is refused, naming file, import and rule', (
     [
       'src/eventstore/port.ts',
       '../../projections/jobs.js',
-      'eventstore may import only domain, gen, edge, files, not projections',
+      'eventstore may import only domain, gen, edge, files, threads, not projections',
     ],
     [
       'projections/jobs.ts',
       '../src/jobs/create.js',
-      'projections may import only domain, gen, edge, files, eventstore, not jobs',
+      'projections may import only domain, gen, edge, files, threads, eventstore, not jobs',
     ],
     ['src/jobs/create.ts', '../rpc/server.js', 'not rpc'],
     ['src/jobs/create.ts', '../main.js', 'not main'],
-    ['src/rpc/client.ts', '../jobs/create.js', 'rpc client may import only domain, gen, edge, files, not jobs'],
+    [
+      'src/rpc/client.ts',
+      '../jobs/create.js',
+      'rpc client may import only domain, gen, edge, files, threads, not jobs',
+    ],
     ['src/rpc/server.ts', '../worker/worker.js', 'not worker'],
     ['src/worker/worker.ts', '../rpc/server.js', 'not rpc'],
     ['src/worker/worker.ts', '../jobs/create.js', 'not jobs'],

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { Worker } from 'node:worker_threads';
-import type { ChecksumRequest } from './checksum-thread.js';
+import { startThread } from '../../threads/thread.js';
+import type { ChecksumRequest, ChecksumThread } from './checksum-thread.js';
 
 /** Where a thread takes longer to start than the checksum takes, in bytes. */
 const worthAThread = 16 * 1024 * 1024;
@@ -12,10 +12,11 @@ export async function checksum(request: ChecksumRequest): Promise<string> {
     return createHash(algorithm)
       .update(new Uint8Array(bytes, 0, length))
       .digest('hex');
-  const thread = new Worker(new URL('./checksum-thread.js', import.meta.url), { workerData: request });
-  return new Promise((resolve, reject) => {
-    thread.on('message', resolve);
-    thread.on('error', reject);
-    thread.on('exit', () => reject(new Error('the thread that computes a checksum ended')));
-  });
+  const file = new URL('./checksum-thread.js', import.meta.url);
+  const thread = startThread<ChecksumThread>(file, undefined, { name: 'the thread that computes a checksum' });
+  try {
+    return await thread.call.checksum(request);
+  } finally {
+    await thread.terminate();
+  }
 }
