@@ -154,8 +154,14 @@ export function rederiver(context: RederiveContext): Rederive {
       terms,
       resolutions: decision.resolutions,
     };
+    const plain = new Set(basis.plainCommits);
     const find = reusableFinder(
-      { ...logAsOf(position, reads), streams: streamsOf(basis, position), lists },
+      {
+        ...logAsOf(position, reads),
+        streams: streamsOf(basis, position),
+        lists,
+        repositories: { isPlain: async (_, commit) => plain.has(commit) },
+      },
       exclusions,
     );
     const found = await find(wanted);

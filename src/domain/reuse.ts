@@ -60,6 +60,11 @@ export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
   readonly leaveSubmodules?: boolean;
   /** Whether a job that is Complete with an empty output is passed over. */
   readonly outputRequired?: boolean;
+  /**
+   * Whether a commit is known to have neither pointers of git-lfs nor submodules, so that it does not matter whether they are left; absent:
+   * that is known of none.
+   */
+  readonly isPlain?: (commit: string) => boolean;
   /** Whether a finished job is reused although others of the same work have another output. */
   readonly reuseIfOutputsDiffer: boolean;
 };
@@ -143,16 +148,23 @@ function byVersions(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledO
   return undefined;
 }
 
-/** A job that refused to leave them and is complete met none, so that it is what one that leaves them would be. */
-function byCheckout(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
+/**
+ * What a candidate leaves and the request refuses, or the other way. A job that refused to leave them and is complete met none, so that it
+ * is what one that leaves them would be.
+ */
+export function otherCheckout(
+  candidate: CandidateFacts,
+  terms: ReuseTerms<never>,
+): 'pointers of git-lfs' | 'submodules' | undefined {
   const { leaveLfsPointers = true, leaveSubmodules = true } = terms;
   const differs = (its: boolean, ours: boolean) => its !== ours && (its || candidate.state !== JobState.COMPLETE);
-  const what = differs(candidate.leaveLfsPointers, leaveLfsPointers)
-    ? 'pointers of git-lfs'
-    : differs(candidate.leaveSubmodules, leaveSubmodules)
-      ? 'submodules'
-      : undefined;
-  if (what === undefined) return undefined;
+  if (differs(candidate.leaveLfsPointers, leaveLfsPointers)) return 'pointers of git-lfs';
+  return differs(candidate.leaveSubmodules, leaveSubmodules) ? 'submodules' : undefined;
+}
+
+function byCheckout(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
+  const what = otherCheckout(candidate, terms);
+  if (what === undefined || terms.isPlain?.(candidate.scriptVersion)) return undefined;
   const its = what === 'submodules' ? candidate.leaveSubmodules : candidate.leaveLfsPointers;
   return out(
     Rule.CHECKOUT,

@@ -1,5 +1,12 @@
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
-import { type CandidateFacts, decideBySet1, orderOfSet1, type ReuseDecision, type ReuseTerms } from './reuse.js';
+import {
+  type CandidateFacts,
+  decideBySet1,
+  orderOfSet1,
+  otherCheckout,
+  type ReuseDecision,
+  type ReuseTerms,
+} from './reuse.js';
 
 /**
  * Rules that decisions are taken by. A set never changes once a server has decided by it: its decisions are in logs, and an audit
@@ -38,6 +45,31 @@ export function decideReuse<C extends CandidateFacts>(
 ): ReuseDecision<C> {
   const decision = ruleSet(terms.rules).decide(candidates, terms);
   return terms.rules === undefined || terms.rules === 1 ? decision : { ...decision, rules: terms.rules };
+}
+
+/**
+ * The candidates that nothing but Rule.CHECKOUT keeps from being an answer, in the order given: whether their commits are plain decides
+ * about them.
+ */
+export function ruledOutByCheckoutAlone<C extends CandidateFacts>(
+  candidates: readonly C[],
+  terms: ReuseTerms<C>,
+): readonly C[] {
+  if (!candidates.some((candidate) => otherCheckout(candidate, terms))) return [];
+  const { verdicts } = decideReuse(candidates, terms);
+  const otherwise = decideReuse(candidates, { ...terms, isPlain: () => true }).verdicts;
+  const isAcceptable = (place: number) => {
+    const rule = otherwise[place]?.ruledOut?.rule;
+    return rule === undefined || comparing.has(rule);
+  };
+  return candidates.filter((_, i) => verdicts[i] && isByCheckout(verdicts[i]) && isAcceptable(i));
+}
+
+/** Rules that tell acceptable candidates apart. */
+const comparing: ReadonlySet<Rule> = new Set([Rule.OUTPUTS_DIFFER, Rule.NOT_PREFERRED]);
+
+function isByCheckout({ ruledOut }: { readonly ruledOut?: { readonly rule: Rule } }): boolean {
+  return ruledOut?.rule === Rule.CHECKOUT;
 }
 
 /** How many candidates one rule ruled out, and how many were left after it. */

@@ -68,6 +68,12 @@ export type Repositories = {
     commits: readonly string[],
   ): Promise<readonly (boolean | undefined)[]>;
   /**
+   * Whether a checkout of a commit is the same whether pointers of git-lfs and submodules are left or refused: its tree has no submodule, and
+   * no file `.gitattributes` that mentions a filter. Undefined if that cannot be told now, whatever the reason; nothing is fetched for
+   * it. What was told once is remembered, since a commit never changes.
+   */
+  isPlain(repository: string, commit: string): Promise<boolean | undefined>;
+  /**
    * Copies a commit with its tree to where the commits of jobs are kept, so that the repository may lose it, and sets the ref of
    * the job there. What is there already is not written again.
    * @throws MemoirError NOT_FOUND OBJECT_MISSING if the repository does not have all of it; FAILED_PRECONDITION UNSAFE_TREE or

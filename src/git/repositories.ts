@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { quote, unknownRepository } from '../domain/errors.js';
+import { MemoirError, quote, unknownRepository } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
 import { directoryName } from './directory-name.js';
 import { createGraphBudget, type GraphLimits, graphLimits } from './graph/graph-budget.js';
@@ -106,6 +106,7 @@ export async function openRepositories(
     resolve: async (name, refspec, { field = 'script_version' } = {}) => repository(name).resolve(refspec, field),
     range: async (name, query) => repository(name).range(query),
     isAncestor: async (name, ancestor, commits) => repository(name).isAncestor(ancestor, commits),
+    isPlain: async (name, commit) => ifTold(() => repositories.get(name)?.isPlain(commit)),
     async keep(name, commit, uuid, signal) {
       const source = await repository(name).objects();
       if (directory === undefined) throw new Error(`there is no directory to keep commits of ${quote(name)} in`);
@@ -118,4 +119,14 @@ export async function openRepositories(
       await reader.close();
     },
   };
+}
+
+/** The answer; undefined if the repository cannot be read now or is damaged. */
+async function ifTold<T>(ask: () => Promise<T | undefined> | undefined): Promise<T | undefined> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof MemoirError) return undefined;
+    throw error;
+  }
 }

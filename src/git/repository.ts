@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import { MemoirError, quote } from '../domain/errors.js';
 import { createAncestry } from './ancestry.js';
+import { createCommitTrees } from './commit-trees.js';
 import { fileKind } from './file-kind.js';
 import type { GraphBudget } from './graph/graph-budget.js';
 import { createHistory, type HistoryLog } from './graph/history.js';
@@ -25,6 +26,8 @@ export type Repository = {
   range(query: RangeQuery): Promise<CommitRange>;
   /** See `Repositories.isAncestor`. */
   isAncestor(ancestor: string, commits: readonly string[]): Promise<readonly (boolean | undefined)[]>;
+  /** See `Repositories.isPlain`. */
+  isPlain(commit: string): Promise<boolean | undefined>;
   /** Where the objects of a commit that was resolved are. */
   objects(): Promise<Layout>;
   close(): Promise<void>;
@@ -80,6 +83,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     },
   });
   const refs = openRefs(layout, now);
+  const trees = createCommitTrees(layout, reader);
   /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */
   const commits = new LRUCache<string, string>({ max: rememberedCommits });
 
@@ -150,6 +154,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
 
   return {
     resolve,
+    isPlain: trees.isPlain,
     objects: async () => layout,
     async range({ end, minimum, exclude = [] }) {
       if (minimum) history.preload();

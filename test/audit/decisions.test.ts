@@ -1,10 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { startMemoir } from '../../demo/program.js';
+import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import { makeProject } from '../support/project.js';
+import { complete, find, request, uuidOf } from '../support/runs.js';
+import { startTestServer } from '../support/server.js';
 import { audited, decideAll, eventsOf, forged, policedServer } from './scene.js';
 
 const project = makeProject();
@@ -235,3 +238,89 @@ test('memoir audit decisions prints what differs, and ends with 1', async (t) =>
   const { report } = JSON.parse(right.output()) as { report: { from: number; to: number; differing: number } };
   t.like(report, { from: 10, to: 40, differing: 0 });
 });
+
+test('jobs of an old log, which could not tell what they leave, answer requests where their commit has nothing to leave', async (t) => {
+  const { repository, first } = makeProject();
+  const { git } = repository;
+  const filtered = repository.commit({ 'data/.gitattributes': '*.bin filter=lfs\n' });
+  git('rm', '--quiet', 'data/.gitattributes');
+  git('update-index', '--add', '--cacheinfo', `160000,${first},lib`);
+  git('commit', '--quiet', '--message=submodule');
+  const withSubmodule = git('rev-parse', 'HEAD');
+  const repositories = { project: repository.path };
+
+  const before = await startTestServer({ repositories });
+  const [ada, bob] = [before.as('ada'), before.as('bob')];
+  const left = { leaveLfsPointers: true, leaveSubmodules: true };
+  for (const scriptVersion of [first, filtered, withSubmodule]) {
+    await complete(bob, uuidOf(await request(ada, { scriptVersion, ...left })));
+  }
+  const queued = uuidOf(await request(ada, { scriptVersion: first, scriptParameters: { queued: true }, ...left }));
+  await before.stop();
+  const recorded = await eventsOf(join(before.config.data_dir, 'events.sqlite'));
+  await before.dispose();
+  const old = recorded.map((event) =>
+    changed(event, (data) => {
+      delete data.basis;
+      delete data.leaveLfsPointers;
+      delete data.leaveSubmodules;
+    }),
+  );
+  const dataDir = join(directory, 'old');
+  mkdirSync(dataDir);
+  const path = forged(live, join(dataDir, 'events.sqlite'), old);
+
+  const server = await startTestServer({ repositories, settings: { data_dir: dataDir } });
+  const eve = server.as('eve');
+  const rulesOf = async (more: Parameters<typeof find>[1]) => {
+    const { decision } = await eve.jobs.explainReuse({
+      request: { repository: 'project', script: 'run.sh', findOrCreate: true, ...more },
+    });
+    return decision?.candidates.map(({ ruledOutBy }) => Rule[ruledOutBy]);
+  };
+  const found = await find(eve, { scriptVersion: first });
+  t.is(found.decision?.outcome, Outcome.REUSED_COMPLETE);
+  t.is((await find(eve, { scriptVersion: first })).decision?.outcome, Outcome.REUSED_COMPLETE);
+  const again = await find(server.as('ada'), { scriptVersion: first, scriptParameters: { queued: true } });
+  t.is(uuidOf(again), queued);
+  t.is((await find(eve, { scriptVersion: 'v1', filters: ofRun })).job?.scriptVersion, first);
+  t.deepEqual(await rulesOf({ scriptVersion: filtered }), ['SCRIPT_VERSION', 'CHECKOUT', 'SCRIPT_VERSION']);
+  t.deepEqual(await rulesOf({ scriptVersion: withSubmodule }), ['SCRIPT_VERSION', 'SCRIPT_VERSION', 'CHECKOUT']);
+  t.deepEqual(await rulesOf({ scriptVersion: withSubmodule, minimumScriptVersion: first }), [
+    'UNSPECIFIED',
+    'CHECKOUT',
+    'CHECKOUT',
+  ]);
+  t.false((await find(eve, { scriptVersion: filtered })).reused);
+  t.false((await find(eve, { scriptVersion: withSubmodule })).reused);
+  t.is((await find(eve, { scriptVersion: withSubmodule, ...left })).decision?.outcome, Outcome.REUSED_COMPLETE);
+  await server.stop();
+
+  // The audit has it from the log, without the repository.
+  const { report, findings } = await audited(path, {});
+  t.deepEqual(findings, []);
+  t.like(report, { same: 7, differing: 0, underivable: 0 });
+  const now = await eventsOf(path);
+  const basisOf = (event: RecordedEvent) => dataOf(event).basis?.plainCommits;
+  t.deepEqual(now.slice(old.length).map(basisOf), [
+    [first],
+    [first],
+    [first],
+    [first],
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  const unsaid = now.map((event) => changed(event, ({ basis }) => void delete basis?.plainCommits));
+  const without = await audited(forged(live, join(directory, 'not-plain.sqlite'), unsaid), {});
+  t.like(without.report, { same: 3, differing: 4 });
+  await server.dispose();
+  repository.dispose();
+});
+
+const filter = (attribute: string, value: string) => ({
+  attribute,
+  operator: '=',
+  operand: { kind: { case: 'stringValue' as const, value } },
+});
+const ofRun = [filter('repository', 'project'), filter('script', 'run.sh')];

@@ -4,7 +4,7 @@ import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from '../../src/domain/empty-output.js';
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
-import { decideReuse, funnelOf, knowsRules, usedRules } from '../../src/domain/rule-sets.js';
+import { decideReuse, funnelOf, knowsRules, ruledOutByCheckoutAlone, usedRules } from '../../src/domain/rule-sets.js';
 
 const terms: ReuseTerms = {
   principal: 'alice',
@@ -259,4 +259,37 @@ test('a job that leaves what the request refuses, or may fail by what it leaves,
   // Decisions of the time before have neither, and nor had the jobs.
   t.is(decideReuse([sound], terms).chosen, sound);
   t.is(decideReuse([{ ...sound, ...refusing }], terms).chosen?.uuid, sound.uuid);
+});
+
+test('of a plain commit it does not matter what a job leaves, and only where it decides is that asked', (t) => {
+  const refusing = { leaveLfsPointers: false, leaveSubmodules: false };
+  const isPlain = (commit: string) => commit === 'c1';
+  const cases: [candidate: CandidateFacts, asked: boolean, ofPlain: string | undefined][] = [
+    [complete(), true, undefined],
+    [running(), true, undefined],
+    [queued(), true, undefined],
+    [{ ...complete(), scriptVersion: 'c2' }, false, 'SCRIPT_VERSION'],
+    [{ ...complete(), deleted: true }, false, 'DELETED'],
+    [failed, false, 'STATE'],
+    [running('bob'), false, 'OWNER'],
+    [complete(''), false, 'NO_OUTPUT'],
+    [{ ...complete(), ...refusing }, false, undefined],
+  ];
+  for (const [candidate, asked, ofPlain] of cases) {
+    const label = JSON.stringify(candidate);
+    t.deepEqual(ruledOutByCheckoutAlone([candidate], { ...terms, ...refusing }), asked ? [candidate] : [], label);
+    t.deepEqual(conclude([candidate], { ...refusing, isPlain }).rules, [ofPlain], label);
+    const other = conclude([candidate], { ...refusing, isPlain: (commit) => commit !== candidate.scriptVersion });
+    const same = ofPlain === 'SCRIPT_VERSION' || candidate.leaveSubmodules === false;
+    t.deepEqual(other.rules, [same ? ofPlain : 'CHECKOUT'], label);
+  }
+  // One that refuses and is unfinished cannot be failed by what its commit does not have.
+  const unfinished = { ...queued(), ...refusing };
+  t.deepEqual(ruledOutByCheckoutAlone([unfinished], terms), [unfinished]);
+  t.is(conclude([unfinished], { isPlain }).chosen, 'u0');
+  // What differs, or is preferred, is told among those that the rule is not applied to.
+  const several = [complete('o1'), complete('o2'), { ...complete('o1'), ...refusing }];
+  t.deepEqual(ruledOutByCheckoutAlone(several, { ...terms, ...refusing }), several.slice(0, 2));
+  t.deepEqual(conclude(several, { ...refusing, isPlain }).rules, Array(3).fill('OUTPUTS_DIFFER'));
+  t.deepEqual(conclude(several, refusing).rules, ['CHECKOUT', 'CHECKOUT', undefined]);
 });

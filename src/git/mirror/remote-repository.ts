@@ -40,6 +40,10 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
       if (known?.every((answer) => answer !== undefined)) return known;
       return at(await mirror.fresh()).isAncestor(ancestor, commits);
     },
+    async isPlain(commit) {
+      const path = mirror.fetched();
+      return path === undefined ? undefined : at(path).isPlain(commit);
+    },
     objects: async () => at(mirror.fetched() ?? (await mirror.fresh())).objects(),
     async close() {
       await mirror.close();

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Layout } from '../layout.js';
 import { type Commit, parseCommit, parseTag } from '../objects/commit.js';
-import type { ObjectType } from '../objects/object.js';
+import type { GitObject, ObjectType } from '../objects/object.js';
 import { openObjectStore } from '../objects/object-store.js';
 import type { PageCache } from '../objects/paged-file.js';
 import { damaged } from '../problem.js';
@@ -15,6 +15,8 @@ export type ObjectReader = {
   /** What an object comes to; undefined if the repository does not have it. */
   peel(id: string): Peeled | undefined;
   typeOf(id: string): ObjectType | undefined;
+  /** An object, its hash verified; undefined if the repository does not have it. */
+  read(id: string): GitObject | undefined;
   /** A commit that the repository must have, and its content. Parents behind the cut of a shallow repository are left out. */
   commit(id: string): Commit & { readonly data: Buffer };
   /** Ids of commits, and of tags of commits, that begin with the digits; not all if there are more than a thousand. */
@@ -69,6 +71,7 @@ export function openObjectReader(layout: Layout, pages: PageCache): ObjectReader
   return {
     peel,
     typeOf: objects.typeOf,
+    read: objects.read,
     commit(id) {
       const object = objects.read(id);
       if (!object) throw damaged(name, `commit ${id} is missing`);

@@ -19,6 +19,8 @@ export type Questions = {
   search: { ask: Omit<MessageSearch, 'starts'> & { starts: readonly string[] | undefined }; answer: MessageFound };
   /** Commits from the given ones on, breadth first, at most `limit` of them. */
   walk: { ask: { starts: readonly string[]; limit: number }; answer: readonly WalkedCommit[] };
+  /** See `isPlainCommit`. */
+  plain: { ask: { commit: string }; answer: boolean | undefined };
 };
 
 export type Question = keyof Questions;

@@ -6,6 +6,7 @@ import { createPageCache } from '../objects/paged-file.js';
 import { unavailable } from '../problem.js';
 import { openRefs, type Ref } from '../refs.js';
 import { type ObjectReader, openObjectReader } from './object-reader.js';
+import { isPlainCommit } from './plain-commit.js';
 import type { ReaderReply, ReaderRequest, WalkedCommit } from './reader-protocol.js';
 import type { searchMessages } from './search-messages.js';
 import { packError } from './sent-error.js';
@@ -76,6 +77,8 @@ function* answer(
     }
     case 'walk':
       return yield* walk(reader, ask);
+    case 'plain':
+      return yield* isPlainCommit(reader, request.layout.hash, ask.commit);
   }
 }
 

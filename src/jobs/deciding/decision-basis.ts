@@ -15,6 +15,8 @@ export type Basis = {
   readonly exclusions: RulesPosition;
   /** Candidates that were looked up later. */
   readonly fresh: readonly FreshCandidate[];
+  /** Commits that counted as plain. */
+  readonly plain: readonly string[];
   /** With filters on commits: the jobs among whose commits they chose are those up to here. */
   readonly commits?: Position;
   /** With filters: the repositories whose jobs the caller may read, unless it may read all. */
@@ -24,7 +26,7 @@ export type Basis = {
 /** What is recorded of it, so that the decision can be taken again. */
 export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   const { caller, request, dockerImageLocator, arvadosSdkVersion, terms, filters } = wanted;
-  const { position, exclusions, fresh, commits, known } = basis;
+  const { position, exclusions, fresh, plain, commits, known } = basis;
   const message = create(DecisionBasisSchema, {
     position: BigInt(position),
     dockerImageLocator,
@@ -42,6 +44,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   if (!together) message.exclusionsPosition = BigInt(exclusions.standing);
   if (exclusions.followed !== undefined) message.lineagePosition = BigInt(exclusions.followed);
   if (fresh.length > 0) message.fresh = create(DecisionBasisSchema, { fresh: [...fresh] }).fresh;
+  if (plain.length > 0) message.plainCommits = [...plain];
   if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
   if (!filters) return message;
   message.filters = request.filters;

@@ -5,14 +5,16 @@ import type { JobFilter } from '../../domain/filters/filter.js';
 import { filterFailure } from '../../domain/filters/matches.js';
 import type { JobRecord } from '../../domain/job.js';
 import { type CandidateFacts, factsOf, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
-import { decideReuse } from '../../domain/rule-sets.js';
 import type { Position } from '../../eventstore/port.js';
+import type { Repositories } from '../../git/port.js';
 import type { DecidingContext } from '../context.js';
 import type { DecidingExclusions } from '../ports/exclusions.js';
 import { readersOf } from '../reading/readers.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { Basis, FreshCandidate } from './decision-basis.js';
 import type { ResolvedFilters } from './filter-sets.js';
+import { plainCommits } from './plain-commits.js';
+import { rememberedDecisions } from './remembered-decisions.js';
 import type { Wanted } from './wanted.js';
 
 /** How many of the candidates that do not match filters are looked at where the caller asks for no number. */
@@ -38,7 +40,9 @@ export type Found = {
 export type FindReusable = (wanted: Wanted, listed?: number) => Promise<Found>;
 
 /** What past jobs are found with. */
-export type FindingContext = Pick<DecidingContext, 'store' | 'readModel' | 'streams' | 'written' | 'lists'>;
+export type FindingContext = Pick<DecidingContext, 'store' | 'readModel' | 'streams' | 'written' | 'lists'> & {
+  readonly repositories: Pick<Repositories, 'isPlain'>;
+};
 
 /** Candidates of a request, and how to look at one of them again. */
 type Candidates = {
@@ -56,9 +60,9 @@ type Candidates = {
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
 export function reusableFinder(context: FindingContext, exclusions: DecidingExclusions): FindReusable {
-  const { store, readModel, streams, written, lists } = context;
+  const { store, readModel, streams, written, lists, repositories } = context;
   const candidatesOf = cachedCandidates(context);
-  const decide = rememberedDecisions();
+  const decisions = rememberedDecisions();
 
   async function fresh(uuid: string): Promise<JobRecord> {
     const record = await streams.load(uuid);
@@ -131,7 +135,7 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
   }
 
   return async (wanted, listed = listedUnasked) => {
-    const { filters } = wanted;
+    const { filters, request } = wanted;
     if (written.pending(wanted.digests.computation)) await written.seen(wanted.digests.computation);
     const found = filters ? await sameParameters(wanted, filters, listed) : sameComputation(wanted);
     const { unlisted, again, lastRun, position, filtered } = found;
@@ -143,9 +147,11 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
     // A rule follows what stands while it is asked; where none was needed, that was so at this moment.
     const withoutRule = terms.exclusion ? undefined : exclusions.position();
     for (;;) {
-      const decided = decide(candidates, terms);
+      const { decision: decided, plain } =
+        decisions.known(candidates, terms) ??
+        decisions.take(candidates, terms, await plainCommits(repositories, request.repository, candidates, terms));
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
-      const basis = { position, exclusions: withoutRule ?? exclusions.position(), fresh: looked, ...filtered };
+      const basis = { position, exclusions: withoutRule ?? exclusions.position(), fresh: looked, plain, ...filtered };
       const { chosen } = decision;
       if (!chosen) return { decision, lastRun, basis };
       const record = streams.current(chosen.uuid) ?? (await fresh(chosen.uuid));
@@ -161,24 +167,6 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
 /** Whether what a filter says of a job may be another thing later. */
 function mayChange({ target }: JobFilter): boolean {
   return target.of === 'any' || !lastingFields.has(target.field);
-}
-
-/**
- * `decideReuse` that remembers, for terms with a key, what it decided of candidates as long as these are kept: a computation with
- * thousands of runs is not gone through again for every call.
- */
-function rememberedDecisions(): typeof decideReuse<CandidateFacts> {
-  const known = new WeakMap<readonly CandidateFacts[], Map<string, ReuseDecision<CandidateFacts>>>();
-  return (candidates, terms) => {
-    const { key, exclusion } = terms;
-    if (key === undefined || exclusion) return decideReuse(candidates, terms);
-    const decisions = known.get(candidates) ?? new Map<string, ReuseDecision<CandidateFacts>>();
-    const decision = decisions.get(key) ?? decideReuse(candidates, terms);
-    // One for each principal and commit: more than a few are not asked for between two changes of a computation.
-    if (decisions.size >= 16) decisions.clear();
-    known.set(candidates, decisions.set(key, decision));
-    return decision;
-  };
 }
 
 /** The candidates that the caller may know of; of the others a decision must not tell that they exist. */
