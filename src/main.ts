@@ -34,6 +34,9 @@ import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
 import { serverVersion } from './version.js';
 
+/** How long everything may take to close once no call is under way, in milliseconds. */
+const longestClosing = 5_000;
+
 /** A server that runs. */
 export type RunningServer = {
   /** Address that it is bound to, as host:port. */
@@ -61,7 +64,9 @@ export async function startServer(
       `policy ${quote(config.policy)} needs the setting insecure (--insecure): callers are not authenticated yet, they name themselves, and whoever reaches the server can be anybody`,
     );
   }
-  const { open, closeAll } = closers();
+  const { open, closeAll } = closers(longestClosing, (parts) =>
+    logger.error({ parts }, 'parts of the server did not close in time: the event store does not answer'),
+  );
   try {
     makeDirectory(config.data_dir);
     const storeUrl = storeUrlOf(config);

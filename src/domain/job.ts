@@ -15,6 +15,7 @@ import { type Job, JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.j
 import type { Command, HeartbeatCommand, UpdateCommand } from './commands.js';
 import { MemoirError } from './errors.js';
 import type { JobEvent } from './events.js';
+import { isTooDeep } from './json.js';
 
 /** A job as its stream tells it. */
 export type JobRecord = {
@@ -55,6 +56,7 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
   switch (command.kind) {
     case 'start':
       if (job.state !== JobState.QUEUED) return refused(job, JobState.RUNNING);
+      if (job.scriptParameters && isTooDeep(job.scriptParameters)) return unreadable(job);
       return [
         create(JobStartedSchema, { worker: command.worker, lease: durationFromMs(command.leaseMs), startedAt: at }),
       ];
@@ -241,6 +243,15 @@ function heldBy(worker: string, job: Job): MemoirError | undefined {
     {
       metadata: { uuid: job.uuid },
     },
+  );
+}
+
+/** A job of an earlier version's log that not every worker could read. Without its parameters it would be another job. */
+function unreadable({ uuid }: Job): MemoirError {
+  return new MemoirError(
+    'FAILED_PRECONDITION',
+    'PARAMETERS_TOO_DEEP',
+    `job ${uuid} has script_parameters that are nested deeper than all workers can read; cancel it and request it with flatter ones`,
   );
 }
 

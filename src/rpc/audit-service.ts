@@ -26,6 +26,9 @@ import { seeToken, tokenOf } from './tokens.js';
 /** Longest name of a stream that is looked up, in bytes of UTF-8. */
 const longestStream = 512;
 
+/** Longest text of a leaf in an answer, in bytes: with the proof beside it, it fits into the 4 MiB that clients accept. */
+const longestLeafText = 4 * 1024 * 1024 - 64 * 1024;
+
 /** What proofs and checkpoints are given by. */
 export type AuditParts = { readonly checkpoints: Checkpoints; readonly signer: CheckpointSigner };
 
@@ -104,7 +107,7 @@ export function auditService(
         root: rootOf(nodes, size),
         hashes: inclusionProof(nodes, index, size),
         leafHash: leafTextHash(text),
-        ...(mayReadText(call.caller, recorded) && { leafText: text }),
+        ...(mayReadText(call.caller, recorded) && Buffer.byteLength(text) <= longestLeafText && { leafText: text }),
         position: BigInt(recorded.position),
       });
     },

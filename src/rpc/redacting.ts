@@ -7,6 +7,7 @@ import type { JobFacts } from '../jobs/reading/permit.js';
 import { type Reader, redactEvent, redactJob } from '../jobs/reading/redact.js';
 import type { CallContext } from './call.js';
 import { Encoded } from './encoded.js';
+import { readableEvent, readableJob } from './messages/deep-parameters.js';
 import type { Implementation } from './service.js';
 
 /** Leaves out of a message what its reader may not know. */
@@ -14,12 +15,13 @@ type Redaction = (reader: Reader, message: Message) => Message;
 
 /** The messages that hold what was made with another caller's eyes. */
 const redactions: ReadonlyMap<string, Redaction> = new Map<string, Redaction>([
-  [JobSchema.typeName, (reader, job) => redactJob(reader, job as Job)],
+  [JobSchema.typeName, (reader, job) => redactJob(reader, readableJob(job as Job))],
   [RecordedEventSchema.typeName, (reader, event) => redactRecorded(reader, event as RecordedEvent)],
 ]);
 
 /** The event as a reader may know it; the same one if there is nothing to leave out. */
-export function redactRecorded(reader: Reader, recorded: RecordedEvent): RecordedEvent {
+export function redactRecorded(reader: Reader, given: RecordedEvent): RecordedEvent {
+  const recorded = readableEvent(given);
   const { event, metadata } = recorded;
   if (!event.value) return recorded;
   const value = redactEvent(reader, metadata?.principal ?? '', event.value);

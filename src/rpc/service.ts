@@ -84,7 +84,7 @@ export function serveService<S extends DescService>(
     const { input, output } = method;
     return (call: ServerUnaryCall<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
       answer(method, call, callback, async (context) =>
-        encode(output, await handler(decode(input, call.request), context)),
+        fitting(encode(output, await handler(decode(input, call.request), context))),
       );
   }
 
@@ -146,6 +146,19 @@ export function serveService<S extends DescService>(
       }
     };
   }
+}
+
+/** Most bytes of an answer: what clients accept unless they are told otherwise. */
+const maxAnswer = 4 * 1024 * 1024;
+
+/** The answer. @throws MemoirError RESOURCE_EXHAUSTED if clients would refuse it */
+function fitting(answer: Bytes): Bytes {
+  if (answer.length <= maxAnswer) return answer;
+  throw new MemoirError(
+    'RESOURCE_EXHAUSTED',
+    'ANSWER_TOO_LARGE',
+    `the answer would have ${answer.length} bytes, and ${maxAnswer} is the limit; ask for less at once`,
+  );
 }
 
 function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {

@@ -1,12 +1,23 @@
-import { create, type DescMessage, toBinary } from '@bufbuild/protobuf';
+import { join } from 'node:path';
+import { create, type DescMessage, fromBinary, type JsonObject, toBinary } from '@bufbuild/protobuf';
 import { DurationSchema } from '@bufbuild/protobuf/wkt';
+import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
-import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import {
+  type GetJobResponse,
+  GetJobResponseSchema,
+  JobsService,
+  type ListJobsResponse,
+  ListJobsResponseSchema,
+} from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { encodeEvent } from '../../src/eventstore/codec.js';
+import { metadataJson } from '../../src/eventstore/port.js';
+import { openSqliteStore } from '../../src/eventstore/sqlite/store.js';
 import type { CallError } from '../../src/rpc/call-error.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
@@ -183,4 +194,98 @@ test.serial('durations and times that are none, or beyond all bounds, are never 
     });
     t.false(made.reused);
   }
+});
+
+test.serial(
+  'a job of an old log that others cannot read comes without its parameters, and no worker is given it',
+  async (t) => {
+    const other = await startTestServer({ repositories: { project: project.repository.path } });
+    t.teardown(() => other.dispose());
+    const first = uuidOf(await request(other.as('ada'), { scriptParameters: { flat: 1 } }));
+    const log = await collect(other.as('ada').history.readHistory({ uuid: first }));
+    const event = log[0]?.event?.event;
+    if (event?.case !== 'jobRequested') return t.fail();
+    await other.stop();
+    let scriptParameters: JsonObject = {};
+    for (let i = 0; i < 40; i++) scriptParameters = { a: scriptParameters };
+    const uuid = '00000000-0000-4000-8000-000000000001';
+    const store = await openSqliteStore(join(other.config.data_dir, 'events.sqlite'), Date.now);
+    const requested = { ...event.value, uuid, scriptParameters, priority: 9, computationDigest: '0'.repeat(64) };
+    const metadata = metadataJson({ principal: 'ada', requestId: 'r', serverVersion: '0' });
+    await store.append(`job-${uuid}`, 'no_stream', [
+      encodeEvent('00000000-0000-4000-8000-000000000002', requested, metadata),
+    ]);
+    await store.close();
+    await other.restart();
+    /** Calls as a client that stops at 100 nested messages. */
+    const narrow = async (path: string, schema: DescMessage, bytes: Buffer) =>
+      fromBinary(schema, await rawCall(other.address(), path, bytes), { recursionLimit: 100 });
+    const jobs = '/memoir.jobs.v1.JobsService';
+    const got = (await narrow(`${jobs}/GetJob`, GetJobResponseSchema, field(1, uuid))) as GetJobResponse;
+    t.like(got.job, { uuid, scriptParametersOmitted: true, scriptParameters: undefined });
+    const listed = (await narrow(`${jobs}/ListJobs`, ListJobsResponseSchema, Buffer.alloc(0))) as ListJobsResponse;
+    t.deepEqual(
+      listed.jobs.map((job) => [job.uuid, job.scriptParametersOmitted]),
+      [
+        [uuid, true],
+        [first, false],
+      ],
+    );
+    const [recorded] = await collect(other.as('ada').history.readHistory({ uuid }));
+    t.true(recorded?.event?.scriptParametersOmitted);
+    const subscribed = other
+      .as('ada')
+      .history.subscribeEvents({ start: { case: 'beginning', value: {} }, jobUuids: [uuid] });
+    const { value } = await subscribed.next();
+    t.true(value?.content.case === 'event' && value.content.value.scriptParametersOmitted);
+    await subscribed.return?.();
+    const { job } = await other.as('bob').worker.claimJob({});
+    t.is(job?.uuid, first, 'although the other is before it in the queue');
+    await refused(t, other, () => other.as('bob').worker.claimJob({ uuid }), {
+      code: 'FAILED_PRECONDITION',
+      reason: 'PARAMETERS_TOO_DEEP',
+      naming: uuid,
+    });
+    t.true((await other.as('ada').jobs.cancelJob({ uuid })).job?.scriptParametersOmitted);
+  },
+);
+
+test.serial('a proof fits into what clients accept, whatever the event holds', async (t) => {
+  const made = await request(ada, { scriptParameters: { text: '\u0001'.repeat(1_500_000) } });
+  const { uuid } = made.job ?? { uuid: '' };
+  const streamEvent = { stream: `job-${uuid}`, revision: 0 };
+  const proof = await ada.audit.getInclusionProof({ event: { case: 'streamEvent', value: streamEvent } });
+  t.is(proof.leafText, '');
+  t.is(proof.leafHash.length, 32);
+  const small = uuidOf(await request(ada, { scriptParameters: { small: true } }));
+  const told = await ada.audit.getInclusionProof({
+    event: { case: 'streamEvent', value: { stream: `job-${small}`, revision: 0 } },
+  });
+  t.true(told.leafText.includes('"small":true'));
+});
+
+test.serial('a call that nobody waits for any more is not begun', async (t) => {
+  const before = await server.end();
+  const calls = Array.from({ length: 60 }, (_, i) =>
+    ada.jobs
+      .createJob(
+        { repository: 'project', script: 'run.sh', scriptVersion: 'main', scriptParameters: { late: i } },
+        { timeoutMs: i % 12 },
+      )
+      .then(
+        () => 'answered',
+        (error: CallError) => status[error.code],
+      ),
+  );
+  const ends = await Promise.all(calls);
+  // Everything that was begun before has ended when a later call is answered.
+  await request(ada, { scriptParameters: { after: true } });
+  const recorded = (await server.end()) - before - 1;
+  const answered = ends.filter((end) => end === 'answered').length;
+  t.true(
+    ends.every((end) => end === 'answered' || end === 'DEADLINE_EXCEEDED' || end === 'CANCELLED'),
+    ends.join(),
+  );
+  t.log(`${recorded} recorded, ${answered} answered of ${ends.length}`);
+  t.true(recorded >= answered && recorded < ends.length);
 });

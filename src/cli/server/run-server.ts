@@ -8,6 +8,9 @@ import { note, printLine } from '../text/output.js';
 import { openLogger } from './logger.js';
 import { aborted, stopSignal } from './stop-signals.js';
 
+/** How long a server that has stopped may take to let go of the process, in milliseconds. */
+const lingering = 2_000;
+
 /**
  * Runs a server as the settings say, until a signal ends it. Prints its address when it answers.
  * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start; DATA_LOSS if its log is not what it was
@@ -34,5 +37,7 @@ export async function runServer(sources: Sources, accepted: Accepted): Promise<v
   );
   await aborted(stop);
   await server.stop();
+  // What waits for a store that does not answer must not keep the process.
+  setTimeout(() => process.exit(), lingering).unref();
   await ready;
 }

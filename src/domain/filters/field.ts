@@ -62,9 +62,12 @@ function scalarKind(type: ScalarType): ScalarKind {
   return type === ScalarType.BOOL ? 'boolean' : 'number';
 }
 
+/** Fields that tell of an answer, and not of a job. */
+const ofAnswers = ['script_parameters_omitted'];
+
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */
 export const jobFields: ReadonlyMap<string, JobField> = new Map(
-  JobSchema.fields.map((field) => [field.name, fieldOf(field)]),
+  JobSchema.fields.filter(({ name }) => !ofAnswers.includes(name)).map((field) => [field.name, fieldOf(field)]),
 );
 
 /** Names of the fields that stay as they are from the moment in which a job is requested. */

@@ -51,6 +51,8 @@ export function jobClaims(context: JobsContext): Claims {
       void release(uuid, claimed.position);
       return claimed;
     } catch (error) {
+      // Nobody is given it; it is not tried again while this process runs.
+      if (error instanceof MemoirError && error.reason === 'PARAMETERS_TOO_DEEP') return undefined;
       // Another server was first, or it was cancelled: the read model will know soon.
       if (error instanceof MemoirError && (error.reason === 'WRONG_STATE' || error.code === 'NOT_FOUND')) {
         void releaseAtEnd(uuid);

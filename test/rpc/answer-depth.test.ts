@@ -1,0 +1,50 @@
+import type { DescMessage } from '@bufbuild/protobuf';
+import test from 'ava';
+import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
+import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
+import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
+import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { parametersBelow } from '../../src/domain/json.js';
+
+/** What no answer holds although its message has it: what a decision was taken from. */
+const neverAnswered = ['memoir.jobs.v1.DecisionBasis'];
+
+/** How many messages of an answer JSON stands below at most, its own included; 0 if it holds none. Entries of maps count. */
+function jsonBelow(message: DescMessage, within: readonly DescMessage[] = []): number {
+  if (/^google\.protobuf\.(Struct|Value|ListValue)$/.test(message.typeName)) return within.length;
+  if (within.includes(message) || neverAnswered.includes(message.typeName)) return 0;
+  const depths = message.fields.map((field) => {
+    const inner = field.message;
+    if (!inner) return 0;
+    const entry = field.fieldKind === 'map' ? [message] : [];
+    return jsonBelow(inner, [...within, message, ...entry]);
+  });
+  return Math.max(0, ...depths);
+}
+
+test('parameters stand as deep in answers as is counted with, and no deeper', (t) => {
+  const services = [
+    JobsService,
+    WorkerService,
+    HistoryService,
+    AuditService,
+    ExclusionsService,
+    ImagesService,
+    RepositoriesService,
+  ];
+  const depths = services.flatMap(({ methods }) =>
+    methods.map((method) => [method.name, jsonBelow(method.output)] as const),
+  );
+  for (const [name, depth] of depths) t.true(depth <= parametersBelow, `${name}: ${depth}`);
+  t.is(Math.max(...depths.map(([, depth]) => depth)), parametersBelow);
+  const known = new Map(depths);
+  t.deepEqual(
+    ['GetJob', 'ListJobs', 'ClaimJob', 'ReadHistory', 'SubscribeEvents', 'GetCheckpoint'].map((name) =>
+      known.get(name),
+    ),
+    [2, 2, 2, 3, 3, 0],
+  );
+});
