@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { EventStore, RecordedEvent } from '../../src/eventstore/port.js';
 import { collect, newEvent, numbered } from '../contract/events.js';
+import { until } from '../support/until.js';
 import { follower, openOnDouble } from './kurrentdb-double.js';
 
 async function fill(store: EventStore, from: number, count: number): Promise<void> {
@@ -150,3 +151,27 @@ test('subscriptions end with the store', async (t) => {
   await Promise.all([reached.end(), unreached.end()]);
   t.deepEqual(await collect(store.subscribeAll()), []);
 });
+
+for (const others of [0, 5, 40, 100]) {
+  test(`a subscription of a log without an event of Memoir among ${others} of others survives its connections`, async (t) => {
+    const { double, store, troubles } = await openOnDouble(t, { noiseEvery: 0 });
+    for (let i = 0; i < others; i++) double.log.noise();
+    const following = follower(store);
+    for (let round = 1; round <= 3; round++) {
+      await until('a subscription', () => double.caughtUp() >= round);
+      double.dropConnections();
+    }
+    await until('another subscription', () => double.caughtUp() > 3);
+    await fill(store, 0, 3);
+    await following.until(3);
+    double.dropConnections();
+    await fill(store, 3, 3);
+    await following.until(6);
+    await following.end();
+    t.deepEqual(numbers(following.events), upTo(6));
+    t.deepEqual(
+      troubles.filter((message) => /BigInt|precision/.test(message)),
+      [],
+    );
+  });
+}

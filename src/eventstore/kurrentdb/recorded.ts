@@ -41,6 +41,14 @@ export function positionFrom(address: string, commit: bigint | undefined, what: 
   );
 }
 
+/**
+ * The position of a checkpoint of a subscription; undefined if it is none. A subscription of a log in which nothing matches yet is
+ * told the biggest 64-bit number, which is beyond the end of every log: who went on from there would never hear of an event.
+ */
+export function checkpointFrom(commit: bigint): Position | undefined {
+  return commit <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(commit) : undefined;
+}
+
 /** JSON comes parsed from the client, anything else as bytes. */
 function textOf(content: unknown): string {
   return content instanceof Uint8Array ? Buffer.from(content).toString('utf8') : JSON.stringify(content);

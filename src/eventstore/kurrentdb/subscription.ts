@@ -4,7 +4,7 @@ import { type Connection, connect } from './connection.js';
 import { breaksClient, isFinal, NoAnswer } from './failure.js';
 import type { Patience } from './patience.js';
 import { firstPageSize, memoirFilter, nextPageSize, type Page, type Reader } from './reader.js';
-import { recordedFrom } from './recorded.js';
+import { checkpointFrom, recordedFrom } from './recorded.js';
 import type { KurrentUrl } from './url.js';
 
 /** Events in one batch unless the subscriber wants another number. */
@@ -132,7 +132,7 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
       wake();
     };
     const filter = memoirFilter(async (_, { commit }) => {
-      checkpoint = Number(commit);
+      checkpoint = Math.max(checkpoint, checkpointFrom(commit) ?? from);
       hear();
     });
     const subscription = client.subscribeToAll(

@@ -33,6 +33,8 @@ export type Double = {
   refuse(refused: boolean): void;
   /** From now on no subscription that there is sends anything. */
   silenceSubscriptions(): void;
+  /** How many subscriptions have been told that they have caught up. */
+  caughtUp(): number;
   /** Drops the first events of a stream. Subscriptions that come there afterwards hang; reads do not. */
   truncateAndHang(stream: string, before: number): void;
   stop(): Promise<void>;
@@ -47,6 +49,7 @@ export async function startDouble(options: DoubleOptions = {}): Promise<Double> 
   const traps: { from: number; to: number }[] = [];
   let leader = 0;
   let silences = 0;
+  let caughtUp = 0;
   const { tls, user } = options;
   const authorization = user && `Basic ${Buffer.from(`${user.name}:${user.password}`).toString('base64')}`;
   const credentials = () =>
@@ -62,6 +65,7 @@ export async function startDouble(options: DoubleOptions = {}): Promise<Double> 
         leader: () => (nodes[leader] as RunningNode).endpoint,
         members: () => nodes.map(({ endpoint }, n) => ({ ...endpoint, leader: n === leader, alive: alive.has(n) })),
         silences: () => silences,
+        onCaughtUp: () => void caughtUp++,
         hangsBetween: (from, to) => traps.some((trap) => from <= trap.from && to >= trap.to),
         credentials: credentials(),
         ...(authorization !== undefined && { authorization }),
@@ -88,6 +92,7 @@ export async function startDouble(options: DoubleOptions = {}): Promise<Double> 
     silenceSubscriptions() {
       silences++;
     },
+    caughtUp: () => caughtUp,
     truncateAndHang(stream, before) {
       const gone = log.stream(stream).filter(({ revision }) => revision < before);
       log.truncate(stream, before);

@@ -41,6 +41,8 @@ export function memoryLog({ noiseEvery }: LogOptions) {
   const streams = new Map<string, StoredRecord[]>();
   const recent = new Map<string, number>();
   const listeners = new Set<() => void>();
+  /** Where records were that are gone. */
+  const scavenged: [from: number, to: number][] = [];
   let next = 164;
 
   function write(stream: string, event: Proposed): StoredRecord {
@@ -91,7 +93,10 @@ export function memoryLog({ noiseEvery }: LogOptions) {
     },
     stream: (name: string): readonly StoredRecord[] => streams.get(name) ?? [],
     actual: (name: string): number => streams.get(name)?.at(-1)?.revision ?? -1,
-    /** Index of the first record at or after a position. */
+    /**
+     * Index of the first record at or after a position. Where no record begins, or began before a scavenge, nothing can be read.
+     * @throws InvalidPosition
+     */
     indexOf(position: number): number {
       let [low, high] = [0, records.length];
       while (low < high) {
@@ -99,17 +104,25 @@ export function memoryLog({ noiseEvery }: LogOptions) {
         if ((records[middle]?.position ?? 0) < position) low = middle + 1;
         else high = middle;
       }
-      const found = records[low];
-      if (found && found.position !== position) throw new InvalidPosition();
+      const begins = records[low]?.position ?? next;
+      if (begins > position && position > 0 && !scavenged.some(([from, to]) => position >= from && position < to)) {
+        throw new InvalidPosition();
+      }
       return low;
     },
+    /** The position behind the last record. */
+    end: (): number => next,
     /** Forgets the ids of appends, as a server does after some time. */
     forgetIds: () => recent.clear(),
     /** Drops the first events of a stream, as $tb or $maxAge with a scavenge does. */
     truncate(stream: string, before: number): void {
       const kept = (streams.get(stream) ?? []).filter(({ revision }) => revision >= before);
       streams.set(stream, kept);
-      const rest = records.filter((record) => record.stream !== stream || record.revision >= before);
+      const gone = (record: StoredRecord) => record.stream === stream && record.revision < before;
+      records.forEach((record, i) => {
+        if (gone(record)) scavenged.push([record.position, records[i + 1]?.position ?? next]);
+      });
+      const rest = records.filter((record) => !gone(record));
       records.splice(0, records.length, ...rest);
     },
     noise() {

@@ -12,6 +12,8 @@ export type Node = {
   leader(): Endpoint;
   /** Cuts every connection to the node, as a broken network does. */
   dropConnections(): void;
+  /** Told whenever a subscription has been told that it has caught up. */
+  onCaughtUp(): void;
   /** How often all subscriptions of that moment were made silent. */
   silences(): number;
   /** Whether a subscription that goes from one position to the next hangs there for ever. */

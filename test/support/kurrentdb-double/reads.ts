@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
+import { biggest, type Checkpoint, checkpoints, type Start } from './checkpoints.js';
 import { InvalidPosition, type StoredRecord } from './log.js';
 import type { Node } from './node-calls.js';
 import { callError, notLeader, readResponse, streamIdentifier, streamName, tooBusy } from './protocol.js';
@@ -11,9 +12,6 @@ type Filter = InstanceType<typeof streamsPb.ReadReq.Options.FilterOptions>;
 
 /** A call of Streams.Read. An answer is sent as bytes, which are made once for each record. */
 export type ReadCall = ServerWritableStream<Request, Buffer>;
-
-/** How many records a filtered subscription passes over between two checkpoints. */
-const searchWindow = 32;
 
 const serialised = [new WeakMap<StoredRecord, Buffer>(), new WeakMap<StoredRecord, Buffer>()];
 
@@ -39,8 +37,7 @@ export async function serveRead(node: Node, call: ReadCall): Promise<void> {
     call.end();
   } catch (error) {
     if (call.cancelled) return;
-    const wrongPlace = error instanceof InvalidPosition;
-    call.emit('error', wrongPlace ? callError(status.UNKNOWN, 'Unexpected ReadAllResult: InvalidPosition') : error);
+    call.emit('error', error);
   }
 }
 
@@ -63,20 +60,46 @@ function streamPage({ log }: Node, options: Options): StoredRecord[] | undefined
 
 function allPage({ log }: Node, options: Options): StoredRecord[] {
   const { records } = log;
-  const from = options.getAll() as NonNullable<ReturnType<Options['getAll']>>;
   const matches = matcher(options.getFilter());
   const count = Number(options.getCount());
   const page: StoredRecord[] = [];
-  const start = from.hasPosition() ? log.indexOf(Number(from.getPosition()?.getCommitPosition())) : undefined;
+  const place = placeOf(options);
+  const result = options.hasFilter() ? 'FilteredReadAllResult' : 'ReadAllResult';
+  const failed = (why: string) => callError(status.UNKNOWN, `Unexpected ${result}: ${why}`);
+  const indexOf = (position: bigint) => {
+    if (position > BigInt(log.end())) {
+      if (isBackwards(options)) throw failed('Error');
+      return records.length;
+    }
+    if (position === BigInt(log.end()) && isBackwards(options)) throw failed('InvalidPosition');
+    try {
+      return log.indexOf(Number(position));
+    } catch (error) {
+      if (error instanceof InvalidPosition) throw failed('InvalidPosition');
+      throw error;
+    }
+  };
+  const index = place === 'start' ? 0 : place === 'end' ? records.length : indexOf(place);
   if (isBackwards(options)) {
-    const before = start ?? (from.hasStart() ? 0 : records.length);
-    for (let i = before - 1; i >= 0 && page.length < count; i--) keep(page, records[i], matches);
+    for (let i = index - 1; i >= 0 && page.length < count; i--) keep(page, records[i], matches);
     return page;
   }
-  for (let i = start ?? (from.hasEnd() ? records.length : 0); i < records.length && page.length < count; i++) {
-    keep(page, records[i], matches);
-  }
+  for (let i = index; i < records.length && page.length < count; i++) keep(page, records[i], matches);
   return page;
+}
+
+/**
+ * Where a read or a subscription of the whole log is to begin. The biggest 64-bit number is its end.
+ * @throws ServiceError as the server does, if the position cannot be one
+ */
+function placeOf(options: Options): Start {
+  const from = options.getAll() as NonNullable<ReturnType<Options['getAll']>>;
+  const position = from.getPosition();
+  if (!position) return from.hasEnd() || (isBackwards(options) && !from.hasStart()) ? 'end' : 'start';
+  const [commit, prepare] = [BigInt(position.getCommitPosition()), BigInt(position.getPreparePosition())];
+  if (commit === biggest) return 'end';
+  if (commit >= 2n ** 63n || prepare > commit) throw callError(status.UNKNOWN, 'Exception was thrown by handler.');
+  return commit;
 }
 
 function keep(page: StoredRecord[], record: StoredRecord | undefined, matches: (record: StoredRecord) => boolean) {
@@ -85,36 +108,37 @@ function keep(page: StoredRecord[], record: StoredRecord | undefined, matches: (
 
 async function subscribe(node: Node, call: ReadCall, options: Options): Promise<void> {
   const { log } = node;
-  const from = options.getAll() as NonNullable<ReturnType<Options['getAll']>>;
+  const place = placeOf(options);
   const matches = matcher(options.getFilter());
   const born = node.silences();
-  let cursor = from.hasEnd() ? (log.records.at(-1)?.position ?? 0) : 0;
-  if (from.hasPosition()) {
-    cursor = Number(from.getPosition()?.getCommitPosition());
-    log.indexOf(cursor);
-  }
+  const end = log.records.at(-1)?.position ?? 0;
+  // A subscription that begins beyond the end holds back what comes until it is behind there.
+  let cursor = place === 'start' ? 0 : place === 'end' ? end : Number(place);
+  const windows = checkpoints(options, place);
   let grown = () => undefined as unknown;
   const forget = log.onGrowth(() => grown());
   call.on('cancelled', () => grown());
   try {
     await send(call, confirmation());
+    if (place !== 'start' && place !== 'end') checkPlace(log, cursor);
     let caughtUp = false;
-    let passed = 0;
     let index = log.records.findIndex(({ position }) => position > cursor);
     if (index < 0) index = log.records.length;
     while (!call.cancelled) {
       for (let record = log.records[index]; record && !call.cancelled; record = log.records[++index]) {
         if (born !== node.silences() || node.hangsBetween(cursor, record.position)) return await silence(call);
-        if (matches(record)) await send(call, bytesOf(record, options));
-        else passed++;
+        const matching = matches(record);
+        if (matching) await send(call, bytesOf(record, options));
         cursor = record.position;
-        if (passed >= searchWindow) {
-          await send(call, checkpoint(cursor));
-          passed = 0;
-        }
+        const reached = windows.pass(record.position, matching, caughtUp);
+        if (reached) await send(call, checkpoint(reached));
       }
-      if (!caughtUp && cursor > 0) await send(call, checkpoint(cursor));
-      if (!caughtUp) await send(call, nowCaughtUp());
+      if (!caughtUp) {
+        const last = windows.atEnd();
+        if (last) await send(call, checkpoint(last));
+        await send(call, nowCaughtUp());
+        node.onCaughtUp();
+      }
       caughtUp = true;
       if (index >= log.records.length && !call.cancelled) {
         await new Promise<void>((resolve) => {
@@ -129,6 +153,14 @@ async function subscribe(node: Node, call: ReadCall, options: Options): Promise<
     }
   } finally {
     forget();
+  }
+}
+
+function checkPlace(log: Node['log'], position: number): void {
+  try {
+    log.indexOf(position);
+  } catch {
+    throw callError(status.INVALID_ARGUMENT, 'Trying to read from an invalid position.');
   }
 }
 
@@ -188,11 +220,11 @@ function confirmation(): Buffer {
   return Buffer.from(response.serializeBinary());
 }
 
-function checkpoint(position: number): Buffer {
+function checkpoint({ commit, prepare }: Checkpoint): Buffer {
   const response = new streamsPb.ReadResp();
   const reached = new streamsPb.ReadResp.Checkpoint();
-  reached.setCommitPosition(String(position));
-  reached.setPreparePosition(String(position));
+  reached.setCommitPosition(String(commit));
+  reached.setPreparePosition(String(prepare));
   response.setCheckpoint(reached);
   return Buffer.from(response.serializeBinary());
 }

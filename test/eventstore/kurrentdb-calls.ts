@@ -1,0 +1,87 @@
+import { type ClientReadableStream, credentials } from '@grpc/grpc-js';
+import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
+import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
+import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
+import type { ExecutionContext } from 'ava';
+import type { Start } from '../support/kurrentdb-double/checkpoints.js';
+import type { Double } from '../support/kurrentdb-double/double.js';
+
+type Client = InstanceType<typeof streamsGrpc.StreamsClient>;
+
+/** A client of the published protocol, by grpc-js alone, so that what is on the wire can be seen. */
+export function talkTo(t: ExecutionContext, double: Double): Client {
+  const { host, port } = double.nodes[0]?.endpoint ?? { host: '', port: 0 };
+  const client = new streamsGrpc.StreamsClient(`${host}:${port}`, credentials.createInsecure());
+  t.teardown(() => client.close());
+  return client;
+}
+
+/** Subscribes to the streams of jobs until the subscription has caught up: revisions of events, and checkpoints. */
+export async function subscribe(client: Client, from: Start) {
+  const options = allOptions(from);
+  options.setSubscription(new streamsPb.ReadReq.Options.SubscriptionOptions());
+  const checkpoints: [commit: bigint, prepare: bigint][] = [];
+  const events: bigint[] = [];
+  const call = callOf(client, options);
+  for await (const answer of call) {
+    const checkpoint = answer.getCheckpoint();
+    if (checkpoint) checkpoints.push([BigInt(checkpoint.getCommitPosition()), BigInt(checkpoint.getPreparePosition())]);
+    const event = answer.getEvent()?.getEvent();
+    if (event) events.push(BigInt(event.getStreamRevision()));
+    if (answer.hasCaughtUp()) break;
+  }
+  call.on('error', () => undefined);
+  call.cancel();
+  return { checkpoints, events };
+}
+
+/** Revisions of the events of jobs that a read of the whole log gives. */
+export async function readAll(
+  client: Client,
+  { from, count, backwards = false }: { readonly from: Start; readonly count: number; readonly backwards?: boolean },
+): Promise<bigint[]> {
+  const options = allOptions(from);
+  options.setCount(String(count));
+  const { BACKWARDS, FORWARDS } = streamsPb.ReadReq.Options.ReadDirection;
+  options.setReadDirection(backwards ? BACKWARDS : FORWARDS);
+  const revisions: bigint[] = [];
+  for await (const answer of callOf(client, options)) {
+    const event = answer.getEvent()?.getEvent();
+    if (event) revisions.push(BigInt(event.getStreamRevision()));
+  }
+  return revisions;
+}
+
+type Answers = AsyncIterable<InstanceType<typeof streamsPb.ReadResp>> &
+  ClientReadableStream<InstanceType<typeof streamsPb.ReadResp>>;
+
+function callOf(client: Client, options: InstanceType<typeof streamsPb.ReadReq.Options>): Answers {
+  const request = new streamsPb.ReadReq();
+  request.setOptions(options);
+  return client.read(request) as unknown as Answers;
+}
+
+function allOptions(from: Start) {
+  const options = new streamsPb.ReadReq.Options();
+  const all = new streamsPb.ReadReq.Options.AllOptions();
+  if (from === 'start') all.setStart(new sharedPb.Empty());
+  else if (from === 'end') all.setEnd(new sharedPb.Empty());
+  else {
+    const position = new streamsPb.ReadReq.Options.Position();
+    position.setCommitPosition(String(from));
+    position.setPreparePosition(String(from));
+    all.setPosition(position);
+  }
+  options.setAll(all);
+  const filter = new streamsPb.ReadReq.Options.FilterOptions();
+  const expression = new streamsPb.ReadReq.Options.FilterOptions.Expression();
+  expression.addPrefix('job-');
+  filter.setStreamIdentifier(expression);
+  filter.setCount(new sharedPb.Empty());
+  filter.setCheckpointintervalmultiplier(1);
+  options.setFilter(filter);
+  const uuid = new streamsPb.ReadReq.Options.UUIDOption();
+  uuid.setString(new sharedPb.Empty());
+  options.setUuidOption(uuid);
+  return options;
+}

@@ -1,0 +1,130 @@
+import { status } from '@grpc/grpc-js';
+import test from 'ava';
+import { biggest } from '../support/kurrentdb-double/checkpoints.js';
+import { startDouble } from '../support/kurrentdb-double/double.js';
+import { readAll, subscribe, talkTo } from './kurrentdb-calls.js';
+
+// The double against what a real node was seen to answer on the wire.
+
+const job = (i: number) => ({
+  id: `00000000-0000-4000-8000-${i.toString(16).padStart(12, '0')}`,
+  type: 'JobRequested',
+  contentType: 'application/json',
+  data: Buffer.from(`${i}`),
+  metadata: Buffer.from('{}'),
+});
+
+type Told = readonly (readonly [commit: number | bigint, prepare: number | bigint])[];
+
+/** Checkpoints of a subscription from the start until it has caught up, by the records that are in the log. */
+for (const [records, told] of [
+  [0, () => [[biggest, biggest]]],
+  [30, () => [[biggest, biggest]]],
+  [31, () => [[0, 0]]],
+  [62, () => [[0, 0]]],
+  [
+    63,
+    (at) => [
+      [0, 0],
+      [at(31), 0],
+    ],
+  ],
+  [
+    95,
+    (at) => [
+      [0, 0],
+      [at(31), 0],
+      [at(63), 0],
+    ],
+  ],
+] as readonly (readonly [number, (at: (n: number) => number) => Told])[]) {
+  test(`checkpoints from the start among ${records} records that do not match`, async (t) => {
+    const { double, client } = await talking(t);
+    for (let i = 0; i < records; i++) double.log.noise();
+    const at = (n: number) => double.log.records[n - 1]?.position ?? 0;
+    const { checkpoints } = await subscribe(client, 'start');
+    t.deepEqual(checkpoints, bigints(told(at)));
+  });
+}
+
+for (const [behind, told] of [
+  [0, () => []],
+  [1, (at) => [[at(1), at(1)]]],
+  [62, (at) => [[at(1), at(1)]]],
+  [
+    64,
+    (at) => [
+      [at(1), at(1)],
+      [at(33), 0],
+    ],
+  ],
+] as readonly (readonly [number, (at: (n: number) => number) => Told])[]) {
+  test(`checkpoints from a position before ${behind} records that do not match`, async (t) => {
+    const { double, client } = await talking(t);
+    for (let i = 0; i <= behind; i++) double.log.noise();
+    const at = (n: number) => double.log.records[n - 1]?.position ?? 0;
+    const { checkpoints } = await subscribe(client, BigInt(at(1)));
+    t.deepEqual(checkpoints, bigints(told(at)));
+  });
+}
+
+test('the last event that matches is the checkpoint of an unfinished window; from the end there is none', async (t) => {
+  const { double, client } = await talking(t);
+  double.log.append('job-a', 'any', [job(0), job(1)]);
+  for (let i = 0; i < 5; i++) double.log.noise();
+  const at = BigInt(double.log.records[1]?.position ?? 0);
+  const { checkpoints, events } = await subscribe(client, 'start');
+  t.deepEqual([checkpoints, events], [[[at, at]], [0n, 1n]]);
+  t.deepEqual(await subscribe(client, 'end'), { checkpoints: [], events: [] });
+  t.deepEqual(await subscribe(client, biggest), { checkpoints: [], events: [] });
+  t.deepEqual(await subscribe(client, 10n ** 12n), { checkpoints: [], events: [] });
+});
+
+test('a subscription from where no record begins is confirmed, then refused; a position that cannot be one is not', async (t) => {
+  const { double, client } = await talking(t);
+  double.log.append('job-a', 'any', [job(0)]);
+  const at = BigInt(double.log.records[0]?.position ?? 0);
+  const details = 'Trying to read from an invalid position.';
+  await t.throwsAsync(subscribe(client, at + 1n), { message: new RegExp(details) });
+  await t.throwsAsync(subscribe(client, 2n ** 63n), { message: /Exception was thrown by handler/ });
+});
+
+test('a position that was scavenged, or is inside a record that was, is gone on from at the next one', async (t) => {
+  const { double, client } = await talking(t);
+  double.log.append('job-a', 'any', [job(0), job(1)]);
+  double.log.append('job-b', 'any', [job(2)]);
+  const at = BigInt(double.log.records[0]?.position ?? 0);
+  double.log.truncate('job-a', 1);
+  for (const from of [at, at + 1n]) {
+    t.deepEqual((await subscribe(client, from)).events, [1n, 0n]);
+    t.deepEqual(await readAll(client, { from, count: 10 }), [1n, 0n]);
+  }
+});
+
+test('reads of the whole log from beyond its end, and from where no record begins', async (t) => {
+  const { double, client } = await talking(t);
+  double.log.append('job-a', 'any', [job(0), job(1)]);
+  const end = BigInt(double.log.end());
+  for (const from of [end, end + 1n, 2n ** 63n - 1n, biggest])
+    t.deepEqual(await readAll(client, { from, count: 10 }), []);
+  t.deepEqual(await readAll(client, { from: biggest, count: 10, backwards: true }), [1n, 0n]);
+  const inside = BigInt(double.log.records[0]?.position ?? 0) + 1n;
+  for (const [from, backwards, details] of [
+    [end, true, 'Unexpected FilteredReadAllResult: InvalidPosition'],
+    [end + 10n, true, 'Unexpected FilteredReadAllResult: Error'],
+    [inside, true, 'Unexpected FilteredReadAllResult: InvalidPosition'],
+    [inside, false, 'Unexpected FilteredReadAllResult: InvalidPosition'],
+    [2n ** 63n, false, 'Exception was thrown by handler.'],
+  ] as const) {
+    const error = await t.throwsAsync(readAll(client, { from, count: 10, backwards }));
+    t.like(error, { code: status.UNKNOWN, details }, String(from));
+  }
+});
+
+const bigints = (told: Told) => told.map(([commit, prepare]) => [BigInt(commit), BigInt(prepare)]);
+
+async function talking(t: Parameters<typeof talkTo>[0]) {
+  const double = await startDouble({ noiseEvery: 0 });
+  t.teardown(() => double.stop());
+  return { double, client: talkTo(t, double) };
+}
