@@ -8,7 +8,7 @@ import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
-import { type CallSettings, type ClientOf, type Connection, connect } from '../rpc/client.js';
+import { type CallSettings, type ClientOf, type Connection, connect, proxyOf } from '../rpc/client.js';
 import type { RemoteOptions } from './options.js';
 
 /** The services that commands call, and how. */
@@ -21,6 +21,8 @@ export type Clients = {
   readonly images: ClientOf<typeof ImagesService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
+  /** Waits until there is a connection, for so many seconds. @throws CallError if there is none in time */
+  readonly connected: (patience: number) => Promise<void>;
 };
 
 /**
@@ -38,6 +40,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       audit: connection.service(AuditService),
       images: connection.service(ImagesService),
       unary: { timeoutMs: options.timeout * 1_000 },
+      connected: (patience) => connection.connected(patience * 1_000),
     });
   } catch (error) {
     throw withAddress(error, options.server);
@@ -73,10 +76,10 @@ export function connectTo(options: Pick<RemoteOptions, 'server' | 'principal'>):
 export function withAddress(error: unknown, server: string): unknown {
   if (!(error instanceof CallError) || error.reason !== '') return error;
   if (error.code === status.UNAVAILABLE) {
-    return new CallError(
-      error.code,
-      `cannot reach the server at ${server}: ${error.message.replace(/ Resolution note: $/, '')}`,
-    );
+    const proxy = proxyOf(server, process.env);
+    const by = proxy === undefined ? '' : ` by the proxy ${proxy}, unless no_proxy exempts it`;
+    const why = error.message.replace(/ Resolution note: $/, '').replace(/ Last error: undefined/, '');
+    return new CallError(error.code, `cannot reach the server at ${server}${by}: ${why}`);
   }
   if (error.code === status.DEADLINE_EXCEEDED) {
     return new CallError(error.code, `the server at ${server} did not answer in time: ${error.message}`);

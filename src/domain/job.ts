@@ -223,6 +223,14 @@ function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobE
       { metadata: { uuid: job.uuid, revision: String(job.revision), expected_revision: String(expectedRevision) } },
     );
   }
+  if (priority !== undefined && isFinished(job.state)) {
+    return new MemoirError(
+      'FAILED_PRECONDITION',
+      'JOB_FINISHED',
+      `job ${job.uuid} is ${stateName(job.state)}: its priority decides nothing any more and cannot be changed`,
+      { field: 'job.priority', metadata: { uuid: job.uuid, state: stateName(job.state) } },
+    );
+  }
   return [
     create(JobUpdatedSchema, {
       updatedAt: at,

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import {
   create,
   type DescMessage,
@@ -8,9 +9,9 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import { type CallOptions, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { type CallOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { recursionLimit } from '../domain/json.js';
-import { callError } from './call-error.js';
+import { CallError, callError } from './call-error.js';
 
 /** What a call may be given beside its request. */
 export type CallSettings = {
@@ -47,6 +48,11 @@ export type ClientOf<Service> = Service extends { method: infer Methods extends 
 export type Connection = {
   /** The methods of a service over this connection. */
   service<Methods extends GenServiceMethods>(service: GenService<Methods>): ServiceClient<Methods>;
+  /**
+   * Resolves when there is a connection, and tries again until then for so many milliseconds.
+   * @throws CallError UNAVAILABLE if there is none in time
+   */
+  connected(timeoutMs: number): Promise<void>;
   /** Lets go of the socket; calls under way fail. */
   close(): void;
 };
@@ -58,6 +64,7 @@ export type Connection = {
  */
 export function connect(address: string, principal: string): Connection {
   const client = new Client(address, credentials.createInsecure(), {
+    'grpc.enable_http_proxy': isLoopback(address) ? 0 : 1,
     // An answer of a thousand jobs is larger than grpc-js allows by default, and the server is the one asked for.
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
@@ -75,6 +82,13 @@ export function connect(address: string, principal: string): Connection {
       }
       return functions as ServiceClient<Methods>;
     },
+    connected: (timeoutMs) =>
+      new Promise((resolve, reject) => {
+        client.waitForReady(Date.now() + timeoutMs, (error) => {
+          if (error) reject(new CallError(status.UNAVAILABLE, 'no connection'));
+          else resolve();
+        });
+      }),
     close: () => client.close(),
   };
 }
@@ -161,4 +175,29 @@ function cancelBy(
     call.on('status', release);
   }
   return release;
+}
+
+/** Variables that name a proxy, by which grpc-js goes in this order. */
+const variables = ['grpc_proxy', 'https_proxy', 'http_proxy'] as const;
+
+/** Whether an address, as host:port, is of this machine itself, which no proxy can reach on behalf of it. */
+export function isLoopback(address: string): boolean {
+  const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
+  if (host === 'localhost' || host.endsWith('.localhost') || host === '::1') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}
+
+/**
+ * The proxy that the environment names for calls to an address, as `host:port (http_proxy)`, without user and password; undefined if
+ * there is none, or none for this machine itself. `no_proxy` may exempt the address all the same.
+ */
+export function proxyOf(
+  address: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  if (isLoopback(address)) return undefined;
+  const variable = variables.find((name) => environment[name]);
+  const text = variable && environment[variable];
+  if (!text) return undefined;
+  return `${URL.canParse(text) ? new URL(text).host : '(no URL)'} (${variable})`;
 }

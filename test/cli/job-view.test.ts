@@ -1,11 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
+import stringWidth from 'string-width';
 import { RecordedEventSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { storyLines } from '../../src/cli/audit/history.js';
-import { jobSheet, jobTable } from '../../src/cli/text/job-view.js';
+import { jobSheet, jobTable, selectedTable } from '../../src/cli/text/job-view.js';
 import { age, span } from '../../src/cli/text/time-text.js';
 
 const now = 1_700_000_000_000;
@@ -96,4 +97,39 @@ test('a time ahead, as of a clock that differs, is now', (t) => {
   t.is(age(timestampFromMs(now + 5_000), now), 'now');
   t.is(age(timestampFromMs(now - 5_000), now), '5 s ago');
   t.is(age(undefined, now), '');
+});
+
+test('a table fits a terminal: columns go, then cells are cut, and what is left is whole', (t) => {
+  const long = create(JobSchema, {
+    ...job,
+    owner: 'ada',
+    script: 'a/very/long/path/of/a/script.sh',
+    repository: '日本'.repeat(8),
+  });
+  for (const width of [60, 80, 100, 132, 157]) {
+    const lines = jobTable([long, job], now, width).split('\n');
+    for (const line of lines) t.true(stringWidth(line) <= width, `${width}: ${line}`);
+    t.true(lines[1]?.startsWith(`${job.uuid}  Running`));
+  }
+  const queued = create(JobSchema, { ...long, state: JobState.QUEUED });
+  t.regex(jobTable([queued], now, 80), /^UUID +STATE +CREATED +SCRIPT/);
+  t.regex(jobTable([long], now, 20), /^UUID +STATE\n/, 'what identifies a job stays');
+  t.regex(jobTable([long], now), /REPOSITORY +SCRIPT +VERSION/);
+});
+
+test('a table of selected fields has these and no others', (t) => {
+  const selected = create(JobSchema, {
+    uuid: job.uuid,
+    runtimeConstraints: { dockerImage: 'img', minNodes: 3 },
+    scriptParameters: { a: 1 },
+    createdAt: timestampFromMs(now),
+    description: hostile,
+  });
+  const paths = ['created_at', 'runtime_constraints.min_nodes', 'script_parameters', 'description', 'output'];
+  const [head = '', row = ''] = selectedTable([selected], paths).split('\n');
+  t.is(
+    head.replaceAll(/ +/g, ' '),
+    'UUID CREATED_AT RUNTIME_CONSTRAINTS.MIN_NODES SCRIPT_PARAMETERS DESCRIPTION OUTPUT',
+  );
+  t.is(row.replaceAll(/ +/g, ' '), `${job.uuid} 2023-11-14T22:13:20Z 3 {"a":1} \\e[2Jx\\nforged line`);
 });

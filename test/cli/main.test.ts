@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import anyTest, { type TestFn } from 'ava';
 import { startMemoir } from '../../demo/program.js';
-import { type Memoir, startTestServer } from '../support/memoir.js';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { type Memoir, startTestServer, until } from '../support/memoir.js';
 
 // One server for all: the tests use parameters of their own.
 const test = anyTest as TestFn<{ memoir: Memoir; end: () => Promise<void> }>;
@@ -77,6 +78,7 @@ test('get, list and explain answer as of a position or a time', async (t) => {
   t.is((await run(['get', uuid, '--as-of', before])).code, 3);
   t.is((await run(['get', uuid, '--as-of', '2020-01-01T00:00:00Z'])).code, 3);
   t.is((await run(['get', uuid, '--as-of', '2999-01-01'])).code, 2);
+  t.is((await run(['get', uuid, '--as-of', '12h'])).code, 3);
   const beyond = await run(['get', uuid, '--as-of', '999999999']);
   t.is(beyond.code, 2);
   t.regex(beyond.err, /as_of\.position 999999999 is beyond the end of the log/);
@@ -137,6 +139,14 @@ test('the exit codes tell what happened', async (t) => {
     [['submit', '--repository', 'none', '--script', 'x'], 2, /"none"[\s\S]*reason: UNKNOWN_REPOSITORY/],
     [submit('--parameters', '/no/such/file'), 2, /"\/no\/such\/file": ENOENT/],
     [submit('-p', 'x=12345678901234567890'), 2, /INEXACT_NUMBER/],
+    [['list', '--filter', '["priority","=",9007199254740993]'], 2, /INEXACT_NUMBER/],
+    [['tail', '--from', 'bogus'], 2, /beginning, now, the position of an event, or a time as .*90m/],
+    [['get', 'abcdef'], 3, /no job that you may read begins with "abcdef"[\s\S]*reason: JOB_NOT_FOUND/],
+    [
+      submit('-p', 'x=1', '--server', '127.0.0.1:1', '--wait-for-server', '0.1'),
+      6,
+      /cannot reach the server at 127.0.0.1:1/,
+    ],
     [submit('--always-new', '--find-or-create'), 2, /exclude each other/],
     [['update', uuid], 2, /nothing to change/],
     [['get', absent], 3, /no job[\s\S]*reason: JOB_NOT_FOUND/],
@@ -167,6 +177,10 @@ test('cancel, update and delete do what they say, and history tells it', async (
   t.is((await run(['cancel', uuid, '--cascade'])).out, `cancelled ${uuid}\ncancelled ${part}\n`);
   t.is((await run(['cancel', uuid])).out, `${uuid} was cancelled before\n`);
   t.is((await run(['watch', uuid])).code, 1);
+  const late = await run(['update', uuid, '--priority', '6']);
+  t.is(late.code, 4);
+  t.regex(late.err, /is Cancelled: its priority decides nothing any more[\s\S]*JOB_FINISHED/);
+  t.is((await run(['update', part, '--description', 'was wrong'])).code, 0);
   const history = await run(['history', uuid]);
   t.regex(history.out, /^\S+ ada requested run.sh of demo: run 1, queued$/m);
   t.regex(history.out, /^\S+ \(\+.*\) ada changed it\n {4}priority: 5\n {4}components: \{"part":/m);
@@ -196,6 +210,52 @@ test('cancel, update and delete do what they say, and history tells it', async (
   t.regex((await run(['history'])).err, /uuid is required, or one of computation_digest/);
 });
 
+test('a job of somebody else is told with the refspec that one gave oneself', async (t) => {
+  const { run } = t.context.memoir;
+  const args = submit(
+    '-p',
+    'case=accepted',
+    '--filter',
+    '["repository","=","demo"]',
+    '--filter',
+    '["script","=","run.sh"]',
+  );
+  const first = await run([...args, '--script-version', 'main']);
+  const [, uuid = '', commit = ''] = /^new (\S+)[\s\S]*version: (\S+) \(given as main\)/.exec(first.out) ?? [];
+  const again = await run([...args, '--script-version', 'HEAD']);
+  t.regex(again.out, new RegExp(`^reused ${uuid} Queued\n {2}version: ${commit} \\(accepted for HEAD\\)\n`));
+  const bare = await run([...args, '--script-version', commit]);
+  t.regex(bare.out, new RegExp(`^reused ${uuid} Queued\n {2}version: ${commit}\n`));
+  t.regex(
+    (await run([...args, '--nondeterministic'])).out,
+    /^new /,
+    'one run of what may differ does not do for another',
+  );
+  t.regex((await run([...args, '--nondeterministic', '--find-or-create'])).out, /^reused /);
+});
+
+test('a uuid may be shortened as long as it names one job', async (t) => {
+  const { run, submit: request } = t.context.memoir;
+  const uuid = await request('short.sh', { case: 'short' });
+  for (const short of [uuid.slice(0, 13), uuid.slice(0, 8).toUpperCase()]) {
+    t.is(JSON.parse((await run(['get', short, '--json'])).out).uuid, uuid);
+  }
+  t.is((await run(['cancel', uuid.slice(0, 18)])).out, `cancelled ${uuid}\n`);
+  t.regex((await run(['history', uuid.slice(0, 18)])).out, /ada cancelled it/);
+  t.is((await run(['get', uuid.slice(0, 3)])).code, 2, 'too short');
+  t.is((await run(['get', `${uuid.slice(0, 9)}%`])).code, 2, 'no pattern');
+});
+
+test('whoever interrupts the waiting is told that the job goes on', async (t) => {
+  const { start, get } = t.context.memoir;
+  const program = start(submit('-p', 'case=interrupted', '--wait'));
+  const [, uuid = ''] = await program.says(/^new (\S+)/);
+  await until(() => /Queued/.test(program.errors()), 'it waits');
+  t.is(await program.stop('SIGINT'), 130);
+  t.regex(program.errors(), new RegExp(`job ${uuid} goes on: .memoir watch ${uuid}. .*memoir cancel ${uuid}`));
+  t.is((await get(uuid)).state, JobState.QUEUED);
+});
+
 test.serial('lists follow as many pages as they need', async (t) => {
   const { run } = t.context.memoir;
   for (const i of [1, 2, 3]) await run(submit('-p', 'case=list', '-p', `i=${i}`));
@@ -205,6 +265,8 @@ test.serial('lists follow as many pages as they need', async (t) => {
   const two = await run(['list', '--limit', '2']);
   t.is(two.out.trimEnd().split('\n').length, 3);
   t.regex(two.err, /more than these 2/);
+  const selected = await run(['list', '--limit', '1', '--select', 'priority,owner']);
+  t.regex(selected.out, /^UUID +PRIORITY +OWNER\n\S{36} +0 +ada\n$/);
   const size = Number((await run(['queue', '--size'])).out);
   t.is((await run(['queue', '--json'])).out.trimEnd().split('\n').length, size);
   t.notRegex((await run(['list'])).out.replaceAll('\n', ''), /\p{Cc}/u);

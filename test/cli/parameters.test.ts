@@ -1,5 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { filtersOf } from '../../src/cli/jobs/filter-option.js';
 import { parseParameter, parseParameters, sameNumber } from '../../src/cli/jobs/parameters.js';
 import { MemoirError } from '../../src/domain/errors.js';
 
@@ -29,7 +30,7 @@ for (const [text, what] of [
   ['{"n":1e400}', /would become Infinity/],
   ['{"n":-1e-400}', /would become 0|would become -0/],
   ['{"s":"\\ud800"}', /lone surrogate/],
-  [`${'{"a":'.repeat(200)}1${'}'.repeat(200)}`, /more than 128 levels/],
+  [`${'{"a":'.repeat(200)}1${'}'.repeat(200)}`, /nested too deep/],
 ] as const) {
   test(`refused: ${text.slice(0, 60)}`, (t) => {
     const error = t.throws(() => parseParameters(text, 'the file'), { instanceOf: MemoirError });
@@ -92,4 +93,17 @@ test('parameters without a name, or whose number would change, are refused', (t)
   for (const text of ['=1', 'x', '', 'n=9007199254740993', 'n={"a":1,"a":2}']) {
     t.throws(() => parseParameter(text), { instanceOf: MemoirError }, text);
   }
+});
+
+test('a filter names no number that would be another one', (t) => {
+  const error = t.throws(() => filtersOf(['["script_parameters.n","=",9007199254740993]']), {
+    instanceOf: MemoirError,
+  });
+  t.is(error?.reason, 'INEXACT_NUMBER');
+  t.regex(error?.message ?? '', /--filter: the number "9007199254740993" at "\/2"/);
+  t.is(
+    filtersOf(['["script_parameters.n","=",9007199254740992]', '[["script","=","x"],["priority",">",1]]']).length,
+    3,
+  );
+  t.throws(() => filtersOf(['[1,2]']), { message: /--filter/ });
 });

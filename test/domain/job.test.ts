@@ -62,6 +62,7 @@ const commands: Record<string, Command> = {
   'expiry of an older lease': { kind: 'expire_lease', leaseRevision: 0, now: noon },
   cancel,
   update: { kind: 'update', priority: 3, now: noon },
+  'update of the description': { kind: 'update', description: 'd', now: noon },
   'update of another revision': { kind: 'update', expectedRevision: 77, priority: 3, now: noon },
   delete: remove,
 };
@@ -84,7 +85,10 @@ const table: Record<string, string> = {
   'expiry of the lease': 'JOB_NOT_FOUND | - | JobFailed | - | - | - | - | JOB_NOT_FOUND',
   'expiry of an older lease': 'JOB_NOT_FOUND | - | - | - | - | - | - | JOB_NOT_FOUND',
   cancel: 'JOB_NOT_FOUND | JobCancelled | JobCancelled | WRONG_STATE | WRONG_STATE | - | - | JOB_NOT_FOUND',
-  update: 'JOB_NOT_FOUND | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JOB_NOT_FOUND',
+  update:
+    'JOB_NOT_FOUND | JobUpdated | JobUpdated | JOB_FINISHED | JOB_FINISHED | JOB_FINISHED | JOB_FINISHED | JOB_NOT_FOUND',
+  'update of the description':
+    'JOB_NOT_FOUND | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JOB_NOT_FOUND',
   'update of another revision':
     'JOB_NOT_FOUND | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | JOB_NOT_FOUND',
   delete:
@@ -96,6 +100,7 @@ const codes: Record<string, string> = {
   JOB_NOT_FOUND: 'NOT_FOUND',
   WRONG_STATE: 'FAILED_PRECONDITION',
   JOB_NOT_FINISHED: 'FAILED_PRECONDITION',
+  JOB_FINISHED: 'FAILED_PRECONDITION',
   NOT_YOUR_JOB: 'PERMISSION_DENIED',
   REVISION_MISMATCH: 'ABORTED',
 };

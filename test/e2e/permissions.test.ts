@@ -109,7 +109,11 @@ test.serial('a job that may not be read is as one that does not exist, by every 
   );
   t.true((await eve.jobs.getQueueSize({})).size > 0n, 'the size of the queue is for everybody');
   t.is((await eve.worker.claimJob({})).job, undefined, 'and no worker gets what it may not run');
-  t.is((await eve.worker.claimJob({ repositories: ['project'] })).job, undefined);
+  const noWorker = { code: 'PERMISSION_DENIED', reason: 'NOT_A_WORKER' } as const;
+  for (const repositories of [['project'], ['unknown']]) {
+    const naming = 'the repositories asked for: it has no role worker there';
+    await refused(t, server, () => eve.worker.claimJob({ repositories }), { ...noWorker, naming });
+  }
 });
 
 test.serial('a repository that may not be read is as one that is not configured', async (t) => {

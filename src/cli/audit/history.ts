@@ -11,6 +11,7 @@ import type { Image } from '../../../gen/memoir/images/v1/image_pb.js';
 import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { withClients } from '../client.js';
 import { exclusionText } from '../jobs/exclusions.js';
+import { uuidHelp, wholeUuid } from '../jobs/uuid-prefix.js';
 import { type RemoteOptions, remote, withJson } from '../options.js';
 import { decisionLine, evidenceLines } from '../text/decision-text.js';
 import { constraintsText, progressText, tasksText, versionText } from '../text/job-view.js';
@@ -33,7 +34,7 @@ type HistoryOptions = RemoteOptions & {
 export function historyCommand(): Command {
   const command = new Command('history')
     .description('tell what was recorded of a job, or of anything else: when, who, what and why')
-    .argument('[uuid]', 'uuid of the job')
+    .argument('[uuid]', uuidHelp)
     .option('--computation <digest>', 'of every job of a computation')
     .option('--repository <name>', 'of every job of a repository, and its exclusions')
     .option('--by <principal>', 'only what was done by a principal')
@@ -43,8 +44,9 @@ export function historyCommand(): Command {
       time(Date.now),
     )
     .option('--until <time>', 'only before a time', time(Date.now));
-  return remote(withJson(command)).action((uuid: string | undefined, options: HistoryOptions) =>
+  return remote(withJson(command)).action((given: string | undefined, options: HistoryOptions) =>
     withClients(options, async (clients) => {
+      const uuid = given === undefined ? undefined : await wholeUuid(clients, given);
       const { computation, repository, by, since, until } = options;
       const request = {
         ...(uuid !== undefined && { uuid }),

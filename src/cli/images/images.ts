@@ -8,9 +8,10 @@ import {
 } from '../../../gen/memoir/images/v1/images_service_pb.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, withJson } from '../options.js';
+import { fittedTable, outputWidth, wideHelp } from '../text/fitted-table.js';
 import { note, printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
-import { sheet, table } from '../text/table.js';
+import { sheet } from '../text/table.js';
 import { age, instant } from '../text/time-text.js';
 
 type ImageOptions = RemoteOptions & { readonly json?: boolean };
@@ -20,6 +21,7 @@ type ListOptions = ImageOptions & {
   readonly forgotten?: boolean;
   readonly limit: number;
   readonly all?: boolean;
+  readonly wide?: boolean;
 };
 
 /** `memoir images`. */
@@ -29,7 +31,8 @@ export function imagesCommand(): Command {
     .option('--repository <name>', 'only those of a repository')
     .option('--forgotten', 'forgotten ones too')
     .option('--limit <number>', 'most images to print', integer(1, 1_000_000_000), 100)
-    .option('--all', 'print all images');
+    .option('--all', 'print all images')
+    .option('--wide', wideHelp);
   return remote(withJson(command)).action(async (options: ListOptions) => {
     const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
     const rows: ListedImage[] = [];
@@ -52,7 +55,9 @@ export function imagesCommand(): Command {
         pageToken = page.nextPageToken;
       } while (pageToken !== '' && count < limit);
     });
-    if (!options.json && rows.length > 0) await printLine(imageTable(rows, Date.now()));
+    if (!options.json && rows.length > 0) {
+      await printLine(imageTable(rows, Date.now(), options.wide ? Number.POSITIVE_INFINITY : outputWidth()));
+    }
     if (!options.json && rows.length === 0) note('no images');
     if (pageToken !== '') note(`there are more than these ${count}; see --limit and --all`);
   });
@@ -126,9 +131,15 @@ function imageSheet(image: Image): string {
   ]);
 }
 
-function imageTable(rows: readonly ListedImage[], nowMs: number): string {
-  return table(
-    ['REPOSITORY', 'TAG', 'REGISTERED', 'FORGOTTEN', 'LOCATOR'],
+function imageTable(rows: readonly ListedImage[], nowMs: number, width: number): string {
+  return fittedTable(
+    [
+      { title: 'REPOSITORY', least: 12, rank: 2 },
+      { title: 'TAG', least: 8 },
+      { title: 'REGISTERED' },
+      { title: 'FORGOTTEN', rank: 1 },
+      { title: 'LOCATOR', least: 20 },
+    ],
     rows.map(({ image, forgottenAt }) => [
       printable(image?.repository ?? ''),
       printable(image?.tag ?? ''),
@@ -136,5 +147,6 @@ function imageTable(rows: readonly ListedImage[], nowMs: number): string {
       forgottenAt ? age(forgottenAt, nowMs) : '',
       printable(image?.locator ?? ''),
     ]),
+    width,
   );
 }

@@ -13,10 +13,11 @@ import { invalid } from '../../domain/errors.js';
 import { targetText } from '../../domain/exclusions.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, withJson } from '../options.js';
+import { fittedTable, outputWidth, wideHelp } from '../text/fitted-table.js';
 import { note, printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
-import { table } from '../text/table.js';
 import { instant } from '../text/time-text.js';
+import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 
 type Target = ExcludeFromReuseRequest['target'];
 type ExcludeOptions = RemoteOptions & {
@@ -39,13 +40,14 @@ type ListOptions = RemoteOptions & {
   readonly reinstated?: boolean;
   readonly limit: number;
   readonly all?: boolean;
+  readonly wide?: boolean;
 };
 
 /** `memoir exclude`. */
 export function excludeCommand(): Command {
   const command = new Command('exclude')
     .description('take jobs out of reuse: one job, a commit, a range of commits, an image or an output')
-    .argument('[uuid]', 'uuid of the one job')
+    .argument('[uuid]', uuidHelp)
     .option('--repository <name>', 'repository of --commit or --introduced-by')
     .option('--commit <refspec>', 'jobs of this commit')
     .option('--introduced-by <refspec>', 'jobs of commits that have this one in their history, itself included')
@@ -64,8 +66,9 @@ export function excludeCommand(): Command {
 
 async function exclude(uuid: string | undefined, options: ExcludeOptions): Promise<void> {
   const { reason, cascade = false, dryRun = false, maxHits } = options;
-  const target = targetOf(uuid, options);
+  const given = targetOf(uuid, options);
   await withClients(options, async (clients) => {
+    const target = given.case === 'jobUuid' ? { ...given, value: await wholeUuid(clients, given.value) } : given;
     const request = { target, reason, cascade, dryRun, maxHits };
     const answer = await clients.exclusions.excludeFromReuse(request, clients.unary);
     if (options.json) return printMessage(ExcludeFromReuseResponseSchema, answer);
@@ -124,7 +127,8 @@ export function exclusionsCommand(): Command {
     .option('--repository <name>', 'only exclusions of jobs and commits of this repository')
     .option('--reinstated', 'also those that were lifted')
     .option('--limit <number>', 'most exclusions to print', integer(1, 1_000_000_000), 100)
-    .option('--all', 'print all');
+    .option('--all', 'print all')
+    .option('--wide', wideHelp);
   return remote(withJson(command)).action((options: ListOptions) =>
     withClients(options, async (clients) => {
       const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
@@ -148,16 +152,24 @@ export function exclusionsCommand(): Command {
         count += page.exclusions.length;
         pageToken = page.nextPageToken;
       } while (pageToken !== '' && count < limit);
-      if (rows.length > 0) await printLine(exclusionTable(rows));
+      const width = options.wide ? Number.POSITIVE_INFINITY : outputWidth();
+      if (rows.length > 0) await printLine(exclusionTable(rows, width));
       if (count === 0) note('no exclusions');
       if (pageToken !== '') note(`there are more than these ${count}; see --limit and --all`);
     }),
   );
 }
 
-function exclusionTable(rows: readonly ListedExclusion[]): string {
-  return table(
-    ['ID', 'SINCE', 'BY', 'WHAT', 'REASON', 'STATE'],
+function exclusionTable(rows: readonly ListedExclusion[], width: number): string {
+  return fittedTable(
+    [
+      { title: 'ID' },
+      { title: 'SINCE', rank: 3 },
+      { title: 'BY', rank: 1, least: 8 },
+      { title: 'WHAT', least: 16 },
+      { title: 'REASON', rank: 4, least: 12 },
+      { title: 'STATE', rank: 2, least: 8 },
+    ],
     rows.map(({ exclusion, reinstated, reinstatedReason }) => [
       printable(exclusion?.id ?? ''),
       instant(exclusion?.excludedAt),
@@ -166,6 +178,7 @@ function exclusionTable(rows: readonly ListedExclusion[]): string {
       printable(exclusion?.reason ?? ''),
       reinstated ? printable(`lifted: ${reinstatedReason}`) : 'stands',
     ]),
+    width,
   );
 }
 

@@ -6,8 +6,8 @@ import type { Command } from 'commander';
 import type { RuntimeConstraintsSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { filtersFromText } from '../../domain/filters/from-triple.js';
 import { integer, named, repeated, seconds } from '../options.js';
+import { filtersOf } from './filter-option.js';
 import { parseParameter, parseParameters } from './parameters.js';
 
 /** What a request for a job is made of on the command line. */
@@ -59,7 +59,7 @@ export function jobRequest(command: Command): Command {
       repeated,
     )
     .option('--max-heartbeat-age <seconds>', 'accept no running job that was silent for longer', seconds(0, 1e8))
-    .option('--nondeterministic', 'two runs may differ: do not reuse the job')
+    .option('--nondeterministic', 'two runs may differ: the job is not reused, and submit makes a new one')
     .option('--leave-lfs-pointers', 'leave pointers of git-lfs in the commit as they are; otherwise they fail the job')
     .option('--leave-submodules', 'leave submodules of the commit empty; otherwise they fail the job')
     .option('--require-output', 'fail a run that leaves no file in its output, and reuse no job that did')
@@ -92,7 +92,7 @@ export async function requestOf(options: JobRequestOptions): Promise<MessageInit
     scriptParameters: await parametersOf(options),
     minimumScriptVersion: options.minimumScriptVersion ?? '',
     excludeScriptVersions: [...(options.excludeScriptVersion ?? [])],
-    filters: (options.filter ?? []).flatMap((text) => filtersFromText(text, '--filter')),
+    filters: filtersOf(options.filter),
     ...(options.maxHeartbeatAge !== undefined && {
       maxHeartbeatAge: durationFromMs(options.maxHeartbeatAge * 1_000),
     }),

@@ -5,17 +5,21 @@ import { resumed } from '../log/resume.js';
 import { integer, type RemoteOptions, remote, withJson } from '../options.js';
 import { note, print, printMessage } from '../text/output.js';
 import { printableLines } from '../text/printable.js';
+import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 
 /** `memoir log`. */
 export function logCommand(): Command {
   const command = new Command('log')
     .description('print the live log of a job, and follow it until the job has finished')
-    .argument('<uuid>', 'uuid of the job')
+    .argument('<uuid>', uuidHelp)
     .option('--no-follow', 'end at what the log holds now')
     .option('--offset <bytes>', 'begin at this byte', integer(0, Number.MAX_SAFE_INTEGER), 0);
   type LogOptions = RemoteOptions & { readonly json?: boolean; readonly follow: boolean; readonly offset: number };
-  return remote(withJson(command)).action((uuid: string, { json = false, follow, offset, ...options }: LogOptions) =>
-    withClients(options, (clients) => streamLog(clients, { uuid, offset, noFollow: !follow, json })),
+  return remote(withJson(command)).action((given: string, { json = false, follow, offset, ...options }: LogOptions) =>
+    withClients(options, async (clients) => {
+      const uuid = await wholeUuid(clients, given);
+      await streamLog(clients, { uuid, offset, noFollow: !follow, json });
+    }),
   );
 }
 

@@ -53,7 +53,7 @@ function parseJson(text: string, source: string): JsonValue {
   } catch (error) {
     throw invalid(field, 'BAD_PARAMETERS', `${source}: ${printableReason(error)}`);
   }
-  checkText(text, source);
+  checkNumbersAndNames(text, source, field);
   return value;
 }
 
@@ -64,8 +64,9 @@ function printableReason(error: unknown): string {
 /**
  * Checks, of a text that JSON.parse accepts, what it passes over in silence: names given twice, of which it drops one, and
  * numbers that it rounds.
+ * @throws MemoirError INVALID_ARGUMENT of the field, naming the source and the place
  */
-function checkText(text: string, source: string): void {
+export function checkNumbersAndNames(text: string, source: string, field: string): void {
   const token = /"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[[\]{},:]/g;
   const open: ({ readonly names: Set<string>; key: string } | { index: number })[] = [];
   let string = '';

@@ -3,15 +3,17 @@ import { type FieldMask, FieldMaskSchema } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { type Job, JobSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type GetQueueRequestSchema, WatchJobResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { filtersFromText } from '../../domain/filters/from-triple.js';
 import { type AsOfOptions, withAsOf } from '../as-of.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, repeated, withJson } from '../options.js';
-import { jobSheet, jobTable } from '../text/job-view.js';
+import { outputWidth, wideHelp } from '../text/fitted-table.js';
+import { jobSheet, jobTable, selectedTable } from '../text/job-view.js';
 import { note, printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { styled } from '../text/style.js';
-import { changes, resultCode, statusText } from './wait.js';
+import { filtersOf } from './filter-option.js';
+import { uuidHelp, wholeUuid } from './uuid-prefix.js';
+import { changes, noteFailure, resultCode, statusText } from './wait.js';
 
 type ReadOptions = RemoteOptions & { readonly json?: boolean };
 type PageOptions = ReadOptions & {
@@ -20,6 +22,7 @@ type PageOptions = ReadOptions & {
   readonly filter?: readonly string[];
   readonly select?: string;
   readonly count?: boolean;
+  readonly wide?: boolean;
 };
 type ListOptions = PageOptions & { readonly orderBy?: string };
 type Page = { readonly jobs: readonly Job[]; readonly nextPageToken: string; readonly totalSize?: bigint | undefined };
@@ -30,10 +33,11 @@ type PageRequest = Pick<MessageInitShape<typeof GetQueueRequestSchema>, 'pageSiz
 
 /** `memoir get`. */
 export function getCommand(): Command {
-  const command = new Command('get').description('print one job').argument('<uuid>', 'uuid of the job');
-  return remote(withJson(withAsOf(command))).action((uuid: string, options: ReadOptions & AsOfOptions) =>
+  const command = new Command('get').description('print one job').argument('<uuid>', uuidHelp);
+  return remote(withJson(withAsOf(command))).action((given: string, options: ReadOptions & AsOfOptions) =>
     withClients(options, async (clients) => {
       const { asOf } = options;
+      const uuid = await wholeUuid(clients, given, asOf);
       const { job } = await clients.jobs.getJob({ uuid, ...(asOf && { asOf }) }, clients.unary);
       if (!job) throw new Error('the server answered without a job');
       if (options.json) await printMessage(JobSchema, job);
@@ -76,9 +80,10 @@ export function queueCommand(): Command {
 export function watchCommand(): Command {
   const command = new Command('watch')
     .description('print a job now and after every change until it has finished; the exit code tells how')
-    .argument('<uuid>', 'uuid of the job');
-  return remote(withJson(command)).action((uuid: string, options: ReadOptions) =>
+    .argument('<uuid>', uuidHelp);
+  return remote(withJson(command)).action((given: string, options: ReadOptions) =>
     withClients(options, async (clients) => {
+      const uuid = await wholeUuid(clients, given);
       let said = '';
       for await (const answer of changes(clients, uuid)) {
         if (!answer.job) continue;
@@ -87,6 +92,7 @@ export function watchCommand(): Command {
         if (options.json) await printMessage(WatchJobResponseSchema, answer);
         else if (text !== said) await printLine(`${text} ${styled('dim', printable(answer.eventType))}`.trimEnd());
         said = text;
+        if (!options.json) noteFailure(answer.job);
       }
     }),
   );
@@ -97,8 +103,9 @@ function paged(command: Command): Command {
     .option('--limit <number>', 'most jobs to print', integer(1, 1_000_000_000), 100)
     .option('--all', 'print all jobs')
     .option('--filter <json>', 'print only jobs that match ["attribute","operator",operand] (repeatable)', repeated)
-    .option('--select <fields>', 'print only these fields, such as "state,output"; with --json')
-    .option('--count', 'say how many match in all');
+    .option('--select <fields>', 'print only these fields, and the uuid, such as "state,output"')
+    .option('--count', 'say how many match in all')
+    .option('--wide', wideHelp);
 }
 
 /** Prints as many pages as it takes: as JSON at once, as a table when all are there, since its columns need all. */
@@ -107,7 +114,7 @@ async function printPages(
   next: (page: PageRequest) => Promise<Page>,
   nothing: string,
 ): Promise<void> {
-  const filters = (options.filter ?? []).flatMap((text) => filtersFromText(text, '--filter'));
+  const filters = filtersOf(options.filter);
   const paths = options.select?.split(',').map((path) => path.trim());
   const asked = { filters, ...(paths && { select: create(FieldMaskSchema, { paths }) }) };
   const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
@@ -125,7 +132,10 @@ async function printPages(
     count += page.jobs.length;
     pageToken = page.nextPageToken;
   } while (pageToken !== '' && count < limit);
-  if (!options.json && rows.length > 0) await printLine(jobTable(rows, Date.now()));
+  const width = options.wide ? Number.POSITIVE_INFINITY : outputWidth();
+  if (!options.json && rows.length > 0) {
+    await printLine(paths ? selectedTable(rows, paths, width) : jobTable(rows, Date.now(), width));
+  }
   if (!options.json && rows.length === 0) note(nothing);
   if (pageToken !== '') note(`there are more than these ${count}; see --limit and --all`);
 }

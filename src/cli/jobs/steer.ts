@@ -10,6 +10,7 @@ import { integer, named, type RemoteOptions, remote, withJson } from '../options
 import { jobSheet } from '../text/job-view.js';
 import { printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
+import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 
 type SteerOptions = RemoteOptions & { readonly json?: boolean };
 
@@ -25,10 +26,11 @@ type UpdateOptions = SteerOptions & {
 export function cancelCommand(): Command {
   const command = new Command('cancel')
     .description('cancel a job that has not finished')
-    .argument('<uuid>', 'uuid of the job')
+    .argument('<uuid>', uuidHelp)
     .option('--cascade', 'cancel also the unfinished jobs among its components, and theirs, and so on');
-  return remote(withJson(command)).action((uuid: string, options: SteerOptions & { readonly cascade?: boolean }) =>
+  return remote(withJson(command)).action((given: string, options: SteerOptions & { readonly cascade?: boolean }) =>
     withClients(options, async (clients) => {
+      const uuid = await wholeUuid(clients, given);
       const answer = await clients.jobs.cancelJob({ uuid, cascade: options.cascade ?? false }, clients.unary);
       if (options.json) return printMessage(CancelJobResponseSchema, answer);
       for (const cancelled of answer.cancelledUuids) await printLine(`cancelled ${printable(cancelled)}`);
@@ -41,13 +43,17 @@ export function cancelCommand(): Command {
 export function updateCommand(): Command {
   const command = new Command('update')
     .description('change what may change of a job')
-    .argument('<uuid>', 'uuid of the job')
-    .option('--priority <number>', 'new priority', integer(-0x8000_0000, 0x7fff_ffff))
+    .argument('<uuid>', uuidHelp)
+    .option('--priority <number>', 'new priority of a job that has not finished', integer(-0x8000_0000, 0x7fff_ffff))
     .option('--description <text>', 'new description')
-    .option('--component <name=uuid>', 'a job that this one starts (repeatable); all together replace the old', named)
+    .option(
+      '--component <name=uuid>',
+      'a job that this one starts, by its whole uuid (repeatable); all together replace the old',
+      named,
+    )
     .option('--no-components', 'remove all components')
     .option('--expected-revision <number>', 'change it only if it is at this revision', integer(0, 0xffff_ffff));
-  return remote(withJson(command)).action((uuid: string, options: UpdateOptions) =>
+  return remote(withJson(command)).action((given: string, options: UpdateOptions) =>
     withClients(options, async (clients) => {
       const { priority, description, component, components, expectedRevision } = options;
       const clear = components === false;
@@ -60,6 +66,7 @@ export function updateCommand(): Command {
         ...(component || clear ? ['components'] : []),
       ];
       if (paths.length === 0) throw invalid('update_mask', 'BAD_OPTIONS', 'nothing to change is given');
+      const uuid = await wholeUuid(clients, given);
       const answer = await clients.jobs.updateJob(
         {
           job: { uuid, priority: priority ?? 0, description: description ?? '', components: { ...component } },
@@ -78,9 +85,10 @@ export function updateCommand(): Command {
 export function deleteCommand(): Command {
   const command = new Command('delete')
     .description('take a finished job out of every read and out of reuse; its history stays')
-    .argument('<uuid>', 'uuid of the job');
-  return remote(withJson(command)).action((uuid: string, options: SteerOptions) =>
+    .argument('<uuid>', uuidHelp);
+  return remote(withJson(command)).action((given: string, options: SteerOptions) =>
     withClients(options, async (clients) => {
+      const uuid = await wholeUuid(clients, given);
       const answer = await clients.jobs.deleteJob({ uuid }, clients.unary);
       if (options.json) await printMessage(DeleteJobResponseSchema, answer);
       else await printLine(`deleted ${printable(uuid)}`);

@@ -3,20 +3,26 @@ import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobResponse, CreateJobResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { emptyOutput } from '../../domain/empty-output.js';
 import { invalid } from '../../domain/errors.js';
+import { isLoopback } from '../../rpc/client.js';
 import { type Clients, withClients } from '../client.js';
-import { type RemoteOptions, remote, withJson } from '../options.js';
+import { type RemoteOptions, remote, seconds, withJson } from '../options.js';
 import { decisionLine, evidenceLines } from '../text/decision-text.js';
 import { versionText } from '../text/job-view.js';
 import { note, printLine, printMessage } from '../text/output.js';
-import { printable, printableLines } from '../text/printable.js';
+import { printable } from '../text/printable.js';
 import { stateText, styled } from '../text/style.js';
 import { type JobRequestOptions, jobRequest, requestOf } from './job-request.js';
 import { streamLog } from './log.js';
-import { resultCode, waitWithProgress } from './wait.js';
+import { interruptible, noteFailure, resultCode, waitWithProgress } from './wait.js';
+
+/** How long a server of this machine is waited for, in seconds: longer than one takes to start. */
+const localPatience = 10;
 
 type SubmitOptions = RemoteOptions &
   JobRequestOptions & {
     readonly alwaysNew?: boolean;
+    readonly findOrCreate?: boolean;
+    readonly waitForServer?: number;
     readonly wait?: boolean;
     readonly follow?: boolean;
     readonly verbose?: boolean;
@@ -28,20 +34,31 @@ export function submitCommand(): Command {
   const command = jobRequest(
     new Command('submit').description('run a script, or be answered with a job that is the same work'),
   )
-    .option('--find-or-create', 'answer with a past or running job that is the same work, if there is one (default)')
-    .option('--always-new', 'record a new job in any case')
+    .option(
+      '--find-or-create',
+      'answer with a past or running job that is the same work, if there is one (default, but not with --nondeterministic)',
+    )
+    .option('--always-new', 'record a new job in any case (default with --nondeterministic)')
+    .option(
+      '--wait-for-server <seconds>',
+      'how long to wait for a server that does not listen yet (default: 10 on this machine, else 0)',
+      seconds(0, 86_400),
+    )
     .option('--wait', 'wait until the job has finished; the exit code tells how')
     .option('--follow', 'print the live log while waiting')
     .option('--verbose', 'print what the decision was made from: names resolved, and every candidate');
   return remote(withJson(command)).action(async (options: SubmitOptions) => {
-    if (options.alwaysNew && 'findOrCreate' in options) {
+    if (options.alwaysNew && options.findOrCreate) {
       throw invalid('find_or_create', 'BAD_OPTIONS', '--always-new and --find-or-create exclude each other');
     }
     if (options.follow && options.json) {
       throw invalid('', 'BAD_OPTIONS', '--follow and --json exclude each other; use `memoir log --json`');
     }
     const request = await requestOf(options);
-    await withClients(options, (clients) => submit(clients, options, request));
+    await withClients(options, async (clients) => {
+      await untilConnected(clients, options);
+      await submit(clients, options, request);
+    });
   });
 }
 
@@ -50,35 +67,57 @@ async function submit(
   options: SubmitOptions,
   request: Awaited<ReturnType<typeof requestOf>>,
 ): Promise<void> {
-  const answer = await clients.jobs.createJob({ ...request, findOrCreate: !options.alwaysNew }, clients.unary);
+  const findOrCreate = !(options.alwaysNew ?? (options.nondeterministic && !options.findOrCreate));
+  const answer = await clients.jobs.createJob({ ...request, findOrCreate }, clients.unary);
   const { job } = answer;
   if (!job) throw new Error('the server answered without a job');
   const waits = options.wait === true || options.follow === true;
-  if (!options.json) await printAnswer(answer, job, options.verbose === true);
+  if (!options.json) await printAnswer(answer, job, options);
   if (waits) {
-    if (options.follow) await streamLog(clients, { uuid: job.uuid });
-    answer.job = await waitWithProgress(clients, job, answer.consistencyToken);
+    answer.job = await interruptible(job.uuid, async () => {
+      if (options.follow) await streamLog(clients, { uuid: job.uuid });
+      return waitWithProgress(clients, job, answer.consistencyToken);
+    });
     process.exitCode = resultCode(answer.job);
     if (!options.json) await printResult(answer.job);
   }
   if (options.json) await printMessage(CreateJobResponseSchema, answer);
 }
 
-async function printAnswer(answer: CreateJobResponse, job: Job, verbose: boolean): Promise<void> {
+/**
+ * Waits for a server that was started a moment ago. Only for a connection: what was sent may have been recorded, and is not sent again.
+ * @throws CallError if there is none in time
+ */
+async function untilConnected(clients: Clients, { server, waitForServer }: SubmitOptions): Promise<void> {
+  const patience = waitForServer ?? (isLoopback(server) ? localPatience : 0);
+  if (patience === 0) return;
+  const told = setTimeout(() => note(`no server at ${server} yet; waiting for it up to ${patience} s`), 500);
+  try {
+    await clients.connected(patience);
+  } finally {
+    clearTimeout(told);
+  }
+}
+
+async function printAnswer(answer: CreateJobResponse, job: Job, options: SubmitOptions): Promise<void> {
   const kind = answer.reused ? styled('green', 'reused') : styled('yellow', 'new');
   await printLine(`${kind} ${printable(job.uuid)} ${stateText(job.state)}`);
-  await printLine(`  version: ${versionText(job)}`);
+  await printLine(`  version: ${answer.reused ? acceptedText(job, options) : versionText(job)}`);
   await printLine(`  why: ${decisionLine(answer.decision)}`);
   await printOutput(job);
-  if (verbose) for (const line of evidenceLines(answer.decision)) await printLine(`  ${line}`);
+  if (options.verbose) for (const line of evidenceLines(answer.decision)) await printLine(`  ${line}`);
 }
 
 async function printResult(job: Job): Promise<void> {
   await printLine(`${stateText(job.state)} ${printable(job.uuid)}`);
   await printOutput(job);
-  if (job.failureReason !== '') {
-    note(`${printable(job.failureReason)}: ${printableLines(job.failureMessage)}`);
-  }
+  noteFailure(job);
+}
+
+/** The commit of another request's job, with the refspec of this one: the job's own is what somebody else typed. */
+function acceptedText({ scriptVersion }: Job, { scriptVersion: asked }: SubmitOptions): string {
+  const commit = printable(scriptVersion);
+  return asked === scriptVersion ? commit : `${commit} (accepted for ${printable(asked)})`;
 }
 
 async function printOutput({ output, uuid }: Job): Promise<void> {

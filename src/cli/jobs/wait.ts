@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { WatchJobResponse } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { isFinished, stateName } from '../../domain/job.js';
@@ -6,6 +7,7 @@ import { exitCodes } from '../exit-code.js';
 import { resumed } from '../log/resume.js';
 import { progressText, tasksText } from '../text/job-view.js';
 import { colourful, note } from '../text/output.js';
+import { printable, printableLines } from '../text/printable.js';
 
 /**
  * Every state of a job from now until it has finished, each once.
@@ -66,6 +68,30 @@ export async function waitWithProgress(clients: Clients, job: Job, consistencyTo
 async function startSpinner(text: string) {
   const { default: ora } = await import('ora');
   return ora({ stream: process.stderr, text, color: colourful(process.stderr) ? 'cyan' : false }).start();
+}
+
+/** Says on standard error why a job failed, if it did. */
+export function noteFailure({ failureReason, failureMessage }: Job): void {
+  if (failureReason !== '') note(`${printable(failureReason)}: ${printableLines(failureMessage)}`);
+}
+
+/**
+ * Waits by `work`. Whoever interrupts it is told that the job goes on, and the process ends with the exit code that shells give for the
+ * signal.
+ */
+export async function interruptible<T>(uuid: string, work: () => Promise<T>): Promise<T> {
+  const end = (signal: NodeJS.Signals) => {
+    const name = printable(uuid);
+    note(`\njob ${name} goes on: \`memoir watch ${name}\` waits for it again, \`memoir cancel ${name}\` ends it`);
+    process.exit(128 + constants.signals[signal]);
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, end);
+  try {
+    return await work();
+  } finally {
+    for (const signal of signals) process.off(signal, end);
+  }
 }
 
 /** The exit code that tells how a job ended. */

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import {
   type RecordedEvent,
   type SubscribeEventsRequestSchema,
@@ -9,11 +9,12 @@ import {
 } from '../../../gen/memoir/history/v1/history_service_pb.js';
 import { isBareHeartbeat, namedStory } from '../audit/history.js';
 import { type Clients, withClients } from '../client.js';
+import { wholeUuid } from '../jobs/uuid-prefix.js';
 import { type RemoteOptions, remote, repeated, withJson } from '../options.js';
 import { stopSignal } from '../server/stop-signals.js';
 import { note, printLine, printMessage } from '../text/output.js';
 import { printableLines } from '../text/printable.js';
-import { time } from '../time-option.js';
+import { parseTime, timeForms } from '../time-option.js';
 import { cloudEventJson } from './cloud-event-json.js';
 import { resumed } from './resume.js';
 import { readTokenFile, writeTokenFile } from './token-file.js';
@@ -38,24 +39,25 @@ export function tailCommand(): Command {
     .description('print the events of the log as they are recorded, until it is interrupted')
     .option(
       '--from <where>',
-      'beginning, now, the position of an event to go on after, or a time as of `memoir history` (default: now)',
+      `beginning, now, the position of an event to go on after, or a time: ${timeForms} (default: now)`,
       start,
     )
     .option('--type <name>', 'only events of a type, such as JobCompleted (repeatable)', repeated)
     .option('--repository <glob>', 'only of repositories whose name matches, such as team/* (repeatable)', repeated)
     .option('--script <path>', 'only of jobs of a script (repeatable)', repeated)
     .option('--owner <principal>', 'only of jobs of an owner (repeatable)', repeated)
-    .option('--job <uuid>', 'only of a job (repeatable)', repeated)
+    .option('--job <uuid>', 'only of a job: its uuid, or at least 4 digits that it begins with (repeatable)', repeated)
     .addOption(new Option('--cloudevents', 'print CloudEvents as JSON, one a line').conflicts('json'))
     .option('--resume <file>', 'go on after what the file tells, and keep in it what was printed');
   return remote(withJson(command)).action((options: TailOptions) =>
-    withClients(options, (clients) =>
-      tail(
+    withClients(options, async (clients) => {
+      const job = await Promise.all((options.job ?? []).map((given) => wholeUuid(clients, given)));
+      await tail(
         clients,
-        options,
+        { ...options, job },
         stopSignal(() => undefined),
-      ),
-    ),
+      );
+    }),
   );
 }
 
@@ -106,5 +108,9 @@ function printer({ json, cloudevents }: TailOptions): (message: SubscribeEventsR
 function start(text: string): Start {
   if (text === 'beginning' || text === 'now') return { case: text, value: {} };
   if (/^\d{1,16}$/.test(text)) return { case: 'position', value: BigInt(text) };
-  return { case: 'time', value: timestampFromMs(time(Date.now)(text)) };
+  const ms = parseTime(text, Date.now);
+  if (ms === undefined) {
+    throw new InvalidArgumentError(`Give beginning, now, the position of an event, or a time as ${timeForms}.`);
+  }
+  return { case: 'time', value: timestampFromMs(ms) };
 }

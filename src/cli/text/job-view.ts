@@ -1,26 +1,68 @@
+import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
-import { type Job, JobState, type RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { type Job, JobSchema, JobState, type RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { type FittedColumn, fittedTable } from './fitted-table.js';
 import { printable, printableLines } from './printable.js';
 import { stateText } from './style.js';
-import { sheet, table } from './table.js';
+import { sheet } from './table.js';
 import { age, instant } from './time-text.js';
 
-/** Jobs as a table, one a line. */
-export function jobTable(jobs: readonly Job[], nowMs: number): string {
-  return table(
-    ['UUID', 'STATE', 'PRIO', 'CREATED', 'OWNER', 'REPOSITORY', 'SCRIPT', 'VERSION', 'PARAMETERS'],
-    jobs.map((job) => [
-      job.uuid,
-      stateText(job.state) + (running(job) && job.progress !== undefined ? ` ${percent(job.progress)}` : ''),
-      String(job.priority),
-      age(job.createdAt, nowMs),
-      cell(job.owner, 24),
-      cell(job.repository, 32),
-      cell(job.script, 40),
-      job.scriptVersion.slice(0, 12),
-      cell(canonicalize(job.scriptParameters ?? {}) ?? '', 48),
-    ]),
+type JobColumn = FittedColumn & { readonly text: (job: Job, nowMs: number) => string };
+
+const jobColumns: readonly JobColumn[] = [
+  { title: 'UUID', text: (job) => job.uuid },
+  { title: 'STATE', text: stateAndProgress },
+  { title: 'PRIO', rank: 2, text: (job) => String(job.priority) },
+  { title: 'CREATED', rank: 5, text: (job, nowMs) => age(job.createdAt, nowMs) },
+  { title: 'OWNER', rank: 3, least: 8, text: (job) => cell(job.owner, 24) },
+  { title: 'REPOSITORY', rank: 4, least: 10, text: (job) => cell(job.repository, 32) },
+  { title: 'SCRIPT', rank: 7, least: 8, text: (job) => cell(job.script, 40) },
+  { title: 'VERSION', rank: 1, text: (job) => job.scriptVersion.slice(0, 12) },
+  { title: 'PARAMETERS', rank: 6, least: 10, text: (job) => cell(canonicalize(job.scriptParameters ?? {}) ?? '', 48) },
+];
+
+/**
+ * Jobs as a table, one a line.
+ * @param width of the lines in characters, to which columns are left out and cells cut
+ */
+export function jobTable(jobs: readonly Job[], nowMs: number, width = Number.POSITIVE_INFINITY): string {
+  const rows = jobs.map((job) => jobColumns.map(({ text }) => text(job, nowMs)));
+  return fittedTable(jobColumns, rows, width);
+}
+
+/**
+ * Jobs as a table of their uuids and of nothing but the fields, or parts of fields, that were asked for.
+ * @param paths in the spelling of the proto, such as `runtime_constraints.docker_image`
+ */
+export function selectedTable(
+  jobs: readonly Job[],
+  paths: readonly string[],
+  width = Number.POSITIVE_INFINITY,
+): string {
+  const columns = [...new Set(['uuid', ...paths])];
+  const rows = jobs.map((job) => {
+    const json = toJson(JobSchema, job, { useProtoFieldName: true, alwaysEmitImplicit: true }) as JsonObject;
+    return columns.map((path) => (path === 'state' ? stateText(job.state) : cell(valueAt(json, path), 100)));
+  });
+  return fittedTable(
+    columns.map((path) => ({ title: path.toUpperCase(), ...(path !== 'uuid' && path !== 'state' && { least: 10 }) })),
+    rows,
+    width,
   );
+}
+
+/** The value at a path as text; empty for none. */
+function valueAt(json: JsonObject, path: string): string {
+  let value: JsonValue | undefined = json;
+  for (const name of path.split('.')) {
+    value = value !== null && typeof value === 'object' ? (value as JsonObject)[name] : undefined;
+  }
+  if (value === undefined || value === null) return '';
+  return typeof value === 'string' ? value : (canonicalize(value) ?? '');
+}
+
+function stateAndProgress(job: Job): string {
+  return stateText(job.state) + (running(job) && job.progress !== undefined ? ` ${percent(job.progress)}` : '');
 }
 
 function running(job: Job): boolean {

@@ -36,7 +36,10 @@ export function createdNoMatch(
   const count = candidateCount(decision);
   return create(DecisionSchema, {
     outcome: Outcome.CREATED_NO_MATCH,
-    summary: count === 0 ? 'a new job, since no job computes the same' : `a new job, since ${noneOf(decision)}`,
+    summary:
+      count === 0
+        ? 'a new job, since no job computes the same'
+        : `a new job, since ${noneOf(decision)}${cureOf(decision)}`,
     uuid,
     ...short(decision, limit),
     resolutions: resolutions(names),
@@ -84,6 +87,15 @@ function noneOf(decision: ReuseDecision<CandidateFacts>): string {
   const [one, was] = count === 1 ? ['the one candidate', 'was'] : [`all ${count} candidates`, 'were'];
   const same = decision.unlisted === undefined ? 'computation' : 'parameters';
   return `${one} of the same ${same} ${was} ruled out: ${list}`;
+}
+
+/** What to do about outputs that differ, which end reuse until somebody does it. Names no job: a summary may be told to others. */
+function cureOf({ verdicts }: ReuseDecision<CandidateFacts>): string {
+  if (!verdicts.some(({ ruledOut }) => ruledOut?.rule === Rule.OUTPUTS_DIFFER)) return '';
+  return (
+    '. To reuse one again, exclude those whose output is wrong (memoir exclude UUID --reason TEXT); where all are right, make the ' +
+    'script give the same each time, request it as nondeterministic, or let the server take the oldest (reuse_if_outputs_differ)'
+  );
 }
 
 function candidateCount({ verdicts, unlisted = 0 }: ReuseDecision<CandidateFacts>): number {

@@ -1,5 +1,5 @@
 import type { QueueCursor, QueuedRow } from '../../../projections/read-model/queue.js';
-import { MemoirError } from '../../domain/errors.js';
+import { MemoirError, quote } from '../../domain/errors.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { Executed } from '../job-streams.js';
@@ -28,7 +28,10 @@ export type Claims = {
    * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION naming the state if it is not queued
    */
   claim(caller: Caller, uuid: string, leaseMs: number): Promise<Claimed>;
-  /** Claims the next job of the queue; undefined if none was queued in time or the signal aborted. */
+  /**
+   * Claims the next job of the queue; undefined if none was queued in time or the signal aborted.
+   * @throws MemoirError PERMISSION_DENIED if there is no repository among those asked for whose jobs the caller may run
+   */
   claimNext(caller: Caller, claim: Claim, signal: AbortSignal): Promise<Claimed | undefined>;
 };
 
@@ -91,12 +94,18 @@ export function jobClaims(context: JobsContext): Claims {
     }
   }
 
-  /** The repositories to look for jobs of, empty for all; undefined if there is none whose jobs the caller may run. */
-  function claimable({ access }: Caller, asked: readonly string[]): readonly string[] | undefined {
+  /** The repositories to look for jobs of, empty for all. */
+  function claimable({ access, principal }: Caller, asked: readonly string[]): readonly string[] {
     if (access.worksAll) return asked;
     const those = asked.length > 0 ? asked : context.repositories.names();
     const may = those.filter((repository) => access.works(repository));
-    return may.length > 0 ? may : undefined;
+    if (may.length > 0) return may;
+    // The same whether those that were asked for are configured or not.
+    throw new MemoirError(
+      'PERMISSION_DENIED',
+      'NOT_A_WORKER',
+      `${quote(principal)} may not run jobs of ${asked.length > 0 ? 'the repositories asked for' : 'any repository'}: it has no role worker there`,
+    );
   }
 
   return {
@@ -108,7 +117,7 @@ export function jobClaims(context: JobsContext): Claims {
       const unsubscribe = readModel.onQueued(queued.wake);
       try {
         while (!signal.aborted) {
-          const claimed = repositories && (await takeFirst(caller, { ...wish, repositories }, signal));
+          const claimed = await takeFirst(caller, { ...wish, repositories }, signal);
           if (claimed) return claimed;
           const left = until - edge.monotonic();
           if (left <= 0) return undefined;
