@@ -1,0 +1,93 @@
+import { type Command, Help, type Option } from 'commander';
+
+const uuid = '9cd9ea37';
+
+/** Examples of each command, by its words after `memoir`. A test holds every command against this, and every example against the command. */
+export const examples: Readonly<Record<string, readonly string[]>> = {
+  submit: [
+    'memoir submit --repository demo --script run.sh -p n=3 --wait',
+    'memoir submit --repository demo --script run.sh --script-version v1.2 --parameters run.json --submit-id nightly-0412',
+    'memoir submit --repository demo --script run.sh --minimum-script-version v1.0 -p n=3',
+    'memoir submit --repository demo --script roll.sh --nondeterministic',
+  ],
+  explain: [
+    'memoir explain --repository demo --script run.sh -p n=4',
+    'memoir explain --repository demo --script run.sh -p n=4 --as-of 12h',
+  ],
+  get: [`memoir get ${uuid}`, `memoir get ${uuid} --as-of 2026-01-31T12:00:00Z --json`],
+  list: [
+    'memoir list --limit 20 --wide',
+    `memoir list --filter '["state","=","Failed"]' --select script,failure_reason`,
+    `memoir list --filter '["created_at",">","2026-01-31T00:00:00Z"]' --order-by "priority desc" --count`,
+  ],
+  queue: ['memoir queue', 'memoir queue --size'],
+  watch: [`memoir watch ${uuid}`, `memoir watch ${uuid} --json`],
+  log: [`memoir log ${uuid}`, `memoir log ${uuid} --no-follow`],
+  history: [
+    `memoir history ${uuid}`,
+    'memoir history --repository demo --since 7d',
+    'memoir history --by ada --until 2026-01-31',
+  ],
+  tail: [
+    'memoir tail',
+    `memoir tail --from 12h --type JobFailed --repository 'genome/*'`,
+    'memoir tail --cloudevents --resume /var/lib/feed/token',
+  ],
+  cancel: [`memoir cancel ${uuid}`, `memoir cancel ${uuid} --cascade`],
+  update: [`memoir update ${uuid} --priority 10`, `memoir update ${uuid} --description "for the paper"`],
+  delete: [`memoir delete ${uuid}`],
+  repos: ['memoir repos'],
+  resolve: ['memoir resolve demo v1.2', 'memoir resolve demo main~3'],
+  range: ['memoir range demo main --minimum v1.0 --exclude v1.1', 'memoir range demo --minimum v1.0 --count'],
+  images: ['memoir images', 'memoir images --repository arvados/jobs --forgotten'],
+  'image register': [
+    'memoir image register arvados/jobs sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d --tag 2.7',
+  ],
+  'image forget': ['memoir image forget arvados/jobs:2.7 --reason "built from the wrong branch"'],
+  'image resolve': ['memoir image resolve arvados/jobs:2.7', 'memoir image resolve arvados/jobs --tag 2.7'],
+  exclude: [
+    `memoir exclude ${uuid} --reason "the disk was full"`,
+    'memoir exclude --repository demo --commit v1.1 --reason "reads the wrong column" --dry-run',
+    'memoir exclude --repository demo --introduced-by 3b18e512 --fixed-by v1.4 --cascade --reason "rounds the wrong way"',
+    'memoir exclude --output sha256:e0ee8bb5 --lost --reason "disk 7 died"',
+  ],
+  reinstate: ['memoir reinstate 5d2f7a90-58cc-4372-a567-0e02b2c3d479 --reason "it was right after all"'],
+  exclusions: ['memoir exclusions', 'memoir exclusions --repository demo --reinstated'],
+  'audit checkpoint': ['memoir audit checkpoint > today.note'],
+  'audit key': ['memoir audit key > memoir.key'],
+  'audit consistency': ['memoir audit consistency today.note --key memoir.key > tomorrow.note'],
+  'audit inclusion': ['memoir audit inclusion 4711 --checkpoint today.note --key memoir.key'],
+  'audit verify': [
+    'memoir audit verify --data-dir ./data --checkpoint today.note --key memoir.key',
+    'memoir audit verify --export log.jsonl.gz --checkpoint today.note --key memoir.key',
+  ],
+  'audit decisions': ['memoir audit decisions --data-dir ./data --repository demo=/srv/git/demo.git'],
+  'audit rebuild': ['memoir audit rebuild --data-dir ./data'],
+  serve: [
+    'memoir serve --data-dir ./data --repository demo=/srv/git/demo.git',
+    'memoir serve --config /etc/memoir/memoir.toml --log-level debug',
+  ],
+  worker: [
+    'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results --jobs 2',
+    'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results --once',
+  ],
+  'store verify': ['memoir store verify --store-dir ./results', 'memoir store verify --store-dir ./results --jobs'],
+  export: ['memoir export --data-dir ./data log.jsonl.gz'],
+  import: ['memoir import --data-dir ./copy log.jsonl.gz', 'memoir import --dry-run log.jsonl.gz'],
+};
+
+/**
+ * Completes the help of a command and of those under it: what is required is marked, and examples follow.
+ * @param words of the command after `memoir`; none for that itself
+ */
+export function completeHelp(command: Command, words: readonly string[] = []): void {
+  command.configureHelp({ ...command.configureHelp(), optionDescription });
+  const own = examples[words.join(' ')];
+  if (own) command.addHelpText('after', `\nExamples:\n${own.map((line) => `  ${line}`).join('\n')}`);
+  for (const below of command.commands) completeHelp(below, [...words, below.name()]);
+}
+
+function optionDescription(option: Option): string {
+  const described = new Help().optionDescription(option);
+  return option.mandatory && option.defaultValue === undefined ? `${described} (required)` : described;
+}
