@@ -3,6 +3,7 @@ import { jobLives } from './history/job-lives.js';
 import { logSubjects } from './history/log-subjects.js';
 import { logTimes } from './history/log-times.js';
 import { logTree } from './history/log-tree.js';
+import { claims } from './read-model/claims.js';
 import { exclusions } from './read-model/exclusions.js';
 import { generations } from './read-model/generations.js';
 import { images } from './read-model/images.js';
@@ -21,6 +22,7 @@ export const allProjections: readonly Projection[] = [
   exclusions,
   images,
   generations,
+  claims,
 ];
 
 /** Every projection of the history: what the past is read by. */

@@ -18,6 +18,7 @@ import { openImageParts } from './images/open.js';
 import type { JobsContext } from './jobs/context.js';
 import { openJobStreams } from './jobs/job-streams.js';
 import { ownWrites } from './jobs/own-writes.js';
+import { recordingStore } from './jobs/recording-store.js';
 import { keepCommits } from './jobs/running/keep-commits.js';
 import { watchLeases } from './jobs/running/leases.js';
 import { settlingStore } from './jobs/settling-store.js';
@@ -74,9 +75,8 @@ export async function startServer(
     const files = pastFiles(config.data_dir);
 
     // The log.
-    const { store, settled, lastOf } = await settlingStore(
-      await openServersLog({ config, files, edge, accepted, logger }),
-    );
+    const opened = recordingStore(await openServersLog({ config, files, edge, accepted, logger }));
+    const { store, settled, lastOf } = await settlingStore(opened.store);
     open(store, () => store.close());
 
     // What is signed with.
@@ -126,9 +126,10 @@ export async function startServer(
       streams: openJobStreams(store, edge, serverVersion, written, readModel),
       reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
       jobLogLimit: config.job_log_limit,
+      recordIntentions: store.allowedFormat >= 2,
       ...(keeping && { keepCommit: keeping.requested }),
     };
-    open(watchLeases(context, logger), (leases) => leases.stop());
+    open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());
 
     // What proves.
     const checkpoints = openCheckpoints(context, signer);

@@ -4,6 +4,7 @@ import { generationStream } from '../../src/domain/streams.js';
 import { type Follower, startFollower } from '../running/follower.js';
 import { openReadConnection, readTrouble } from '../running/read-connection.js';
 import type { Applied } from '../running/thread-protocol.js';
+import { claimQueries } from './claims.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
 import { imageQueries } from './images.js';
@@ -22,6 +23,7 @@ export type ReadModel = Follower & {
   readonly images: ReturnType<typeof imageQueries>;
   /** The generation that the log is in, as far as it was read. */
   generation(): Generation;
+  readonly claims: ReturnType<typeof claimQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /** Calls `listener` after jobs were queued, until the returned function is called. */
@@ -95,6 +97,7 @@ function queriesOf(db: Database.Database) {
     queue: queueQueries(db),
     lineage: lineageQueries(db),
     exclusions: exclusionQueries(db),
+    claims: claimQueries(db),
     images: imageQueries(db),
     generations: generationQueries(db),
   };

@@ -16,6 +16,7 @@ import type {
   JobUpdated,
   ReinstatedForReuse,
   RunNumbersTaken,
+  SubmissionIntended,
 } from '../../gen/memoir/events/v1/events_pb.js';
 
 /** An event of a job's own stream. */
@@ -36,6 +37,7 @@ export type ExclusionEvent = ExcludedFromReuse | ReinstatedForReuse;
 export type MemoirEvent =
   | JobEvent
   | JobReused
+  | SubmissionIntended
   | JobLogAppended
   | ExclusionEvent
   | ImageRegistered

@@ -12,7 +12,15 @@ import {
   JobUpdatedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Job, JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import type { Command, HeartbeatCommand, UpdateCommand } from './commands.js';
+import { type Attempt, attemptOf, isSameClaim, isSameEnd, unheard } from './attempt.js';
+import type {
+  CancelCommand,
+  Command,
+  CompleteCommand,
+  FailCommand,
+  HeartbeatCommand,
+  UpdateCommand,
+} from './commands.js';
 import { MemoirError } from './errors.js';
 import type { JobEvent } from './events.js';
 import { isTooDeep } from './json.js';
@@ -28,6 +36,12 @@ export type JobRecord = {
   readonly leaseRevision: number;
   /** Digest of the request that made the job, if it had a submit_id; empty otherwise. */
   readonly requestDigest: string;
+  /** The last attempt to run the job; undefined if it was never claimed. */
+  readonly attempt: Attempt | undefined;
+  /** How it was cancelled; undefined unless it was. Who did is in the job. */
+  readonly cancelled: Pick<CancelCommand, 'cascadeFrom' | 'cascade'> | undefined;
+  /** Principal that deleted it; empty if nobody did, or an older version recorded it. */
+  readonly deletedBy: string;
 };
 
 /** The state's name as messages spell it: `Queued`, `Running`, `Complete`, `Failed`, `Cancelled`. */
@@ -50,39 +64,37 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
     if (record) return new MemoirError('ALREADY_EXISTS', 'JOB_EXISTS', `job ${record.job.uuid} exists already`);
     return [command.requested];
   }
-  if (!record || record.deleted) return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', 'there is no such job');
+  if (!record || (record.deleted && !deletedBefore(record, command))) {
+    return new MemoirError('NOT_FOUND', 'JOB_NOT_FOUND', 'there is no such job');
+  }
   const { job } = record;
   const at = timestampFromMs(command.now);
   switch (command.kind) {
     case 'start':
+      if (isSameClaim(record, command)) return [];
       if (job.state !== JobState.QUEUED) return refused(job, JobState.RUNNING);
       if (job.scriptParameters && isTooDeep(job.scriptParameters)) return unreadable(job);
       return [
-        create(JobStartedSchema, { worker: command.worker, lease: durationFromMs(command.leaseMs), startedAt: at }),
+        create(JobStartedSchema, {
+          worker: command.worker,
+          lease: durationFromMs(command.leaseMs),
+          startedAt: at,
+          attempt: (record.attempt?.number ?? 0) + 1,
+          claimTokenDigest: command.tokenDigest ?? '',
+          claimTokenMade: command.tokenMade ?? false,
+          workerName: command.workerName ?? '',
+        }),
       ];
     case 'heartbeat':
-      return heldBy(command.worker, job) ?? (job.state === JobState.RUNNING ? progressed(record, command, at) : []);
-    case 'complete': {
-      if (job.state !== JobState.RUNNING) return refused(job, JobState.COMPLETE);
-      const { output, log, tasksSummary } = command;
-      return (
-        heldBy(command.worker, job) ?? [
-          create(JobCompletedSchema, { output, log, completedAt: at, ...(tasksSummary && { tasksSummary }) }),
-        ]
-      );
-    }
-    case 'fail': {
-      if (job.state !== JobState.RUNNING) return refused(job, JobState.FAILED);
-      const { reason, message, log, tasksSummary } = command;
-      return (
-        heldBy(command.worker, job) ?? [
-          create(JobFailedSchema, { reason, message, log, failedAt: at, ...(tasksSummary && { tasksSummary }) }),
-        ]
-      );
-    }
-    case 'expire_lease':
+      return unheard(record, command) ?? (job.state === JobState.RUNNING ? progressed(record, command, at) : []);
+    case 'complete':
+    case 'fail':
+      return ended(record, command, at);
+    case 'expire_lease': {
       if (job.state !== JobState.RUNNING || record.leaseRevision !== command.leaseRevision) return [];
-      return [create(JobFailedSchema, { reason: 'LEASE_EXPIRED', message: expiry(record), failedAt: at })];
+      const attempt = record.attempt?.number ?? 1;
+      return [create(JobFailedSchema, { reason: 'LEASE_EXPIRED', message: expiry(record), failedAt: at, attempt })];
+    }
     case 'cancel':
       if (job.state === JobState.CANCELLED) return [];
       if (isFinished(job.state)) return refused(job, JobState.CANCELLED);
@@ -90,12 +102,14 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
         create(JobCancelledSchema, {
           cancelledBy: command.principal,
           cascadeFrom: command.cascadeFrom,
+          cascade: command.cascade ?? false,
           cancelledAt: at,
         }),
       ];
     case 'update':
       return updated(job, command, at);
     case 'delete':
+      if (record.deleted) return [];
       if (!isFinished(job.state)) {
         return new MemoirError(
           'FAILED_PRECONDITION',
@@ -104,7 +118,7 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
           { metadata: { uuid: job.uuid, state: stateName(job.state) } },
         );
       }
-      return [create(JobDeletedSchema, { deletedAt: at })];
+      return [create(JobDeletedSchema, { deletedAt: at, deletedBy: command.principal })];
   }
 }
 
@@ -113,13 +127,16 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
   if (event.$typeName === 'memoir.events.v1.JobRequested') return requested(event, revision);
   if (!record) throw new Error(`${event.$typeName} at revision ${revision} of a stream without JobRequested`);
   const job: Job = { ...record.job, revision };
-  const next = { ...record, job };
+  const next: JobRecord = { ...record, job };
   switch (event.$typeName) {
     case 'memoir.events.v1.JobStarted':
       job.state = JobState.RUNNING;
       job.claimedBy = event.worker;
       setTime(job, 'startedAt', event.startedAt);
-      return lease(next, event.lease ? durationMs(event.lease) : 0, event.startedAt, revision);
+      return {
+        ...lease(next, event.lease ? durationMs(event.lease) : 0, event.startedAt, revision),
+        attempt: attemptOf(event),
+      };
     case 'memoir.events.v1.JobProgressed':
       if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
       if (event.progress !== undefined) job.progress = event.progress;
@@ -144,16 +161,26 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       job.state = JobState.CANCELLED;
       job.cancelledBy = event.cancelledBy;
       setTime(job, 'cancelledAt', event.cancelledAt);
-      return released(next);
+      return { ...released(next), cancelled: { cascadeFrom: event.cascadeFrom, cascade: event.cascade } };
     case 'memoir.events.v1.JobUpdated':
       if (event.priority !== undefined) job.priority = event.priority;
       if (event.description !== undefined) job.description = event.description;
       if (event.components) job.components = event.components.uuids;
       return next;
     case 'memoir.events.v1.JobDeleted':
-      return { ...next, deleted: true };
+      return { ...next, deleted: true, deletedBy: event.deletedBy };
   }
 }
+
+/** What is true of every job that was just requested. */
+const fresh = {
+  deleted: false,
+  leaseMs: 0,
+  leaseRevision: -1,
+  attempt: undefined,
+  cancelled: undefined,
+  deletedBy: '',
+} as const;
 
 function requested(event: JobRequested, revision: number): JobRecord {
   const job = create(JobSchema, {
@@ -181,7 +208,7 @@ function requested(event: JobRequested, revision: number): JobRecord {
     ...(event.runtimeConstraints && { runtimeConstraints: event.runtimeConstraints }),
     ...(event.requestedAt && { createdAt: event.requestedAt }),
   });
-  return { job, deleted: false, leaseMs: 0, leaseRevision: -1, requestDigest: event.requestDigest };
+  return { ...fresh, job, requestDigest: event.requestDigest };
 }
 
 function lease(record: JobRecord, leaseMs: number, from: Timestamp | undefined, revision: number): JobRecord {
@@ -206,11 +233,35 @@ function progressed(record: JobRecord, command: HeartbeatCommand, at: Timestamp)
     create(JobProgressedSchema, {
       lease: durationFromMs(command.leaseMs ?? record.leaseMs),
       progressedAt: at,
+      attempt: record.attempt?.number ?? 1,
       ...(tasksSummary && { tasksSummary }),
       ...(progress !== undefined && { progress }),
       ...(progressMessage !== undefined && { progressMessage }),
     }),
   ];
+}
+
+/** The end of a run, at most once: the same report again changes nothing. */
+function ended(
+  record: JobRecord,
+  command: CompleteCommand | FailCommand,
+  at: Timestamp,
+): readonly JobEvent[] | MemoirError {
+  const { job } = record;
+  const foreign = unheard(record, command);
+  if (job.state !== JobState.RUNNING) {
+    if (isSameEnd(record, command)) return [];
+    if (foreign?.reason === 'ATTEMPT_ENDED') return foreign;
+    return refused(job, command.kind === 'complete' ? JobState.COMPLETE : JobState.FAILED);
+  }
+  if (foreign) return foreign;
+  const { log, tasksSummary } = command;
+  const common = { log, attempt: record.attempt?.number ?? 1, ...(tasksSummary && { tasksSummary }) };
+  if (command.kind === 'complete') {
+    return [create(JobCompletedSchema, { ...common, output: command.output, completedAt: at })];
+  }
+  const { reason, message } = command;
+  return [create(JobFailedSchema, { ...common, reason, message, failedAt: at })];
 }
 
 function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobEvent[] | MemoirError {
@@ -241,17 +292,9 @@ function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobE
   ];
 }
 
-function heldBy(worker: string, job: Job): MemoirError | undefined {
-  if (job.claimedBy === worker) return undefined;
-  const holder = job.claimedBy === '' ? 'no worker' : 'another worker';
-  return new MemoirError(
-    'PERMISSION_DENIED',
-    'NOT_YOUR_JOB',
-    `job ${job.uuid} was claimed by ${holder}, not by ${worker}`,
-    {
-      metadata: { uuid: job.uuid },
-    },
-  );
+/** Whether a command is the deletion of a deleted job, repeated by whoever deleted it. */
+export function deletedBefore({ deleted, deletedBy }: JobRecord, command: Command): boolean {
+  return deleted && command.kind === 'delete' && deletedBy !== '' && deletedBy === command.principal;
 }
 
 /** A job of an earlier version's log that not every worker could read. Without its parameters it would be another job. */

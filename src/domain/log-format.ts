@@ -23,6 +23,8 @@ export const needs: readonly Need[] = [
   // Whoever passes over them gives run numbers again, and takes tokens of a log that is no more.
   { format: 2, event: 'GenerationStarted' },
   { format: 2, event: 'RunNumbersTaken' },
+  // Who passes it over answers a submit_id that was answered already with another job.
+  { format: 2, event: 'SubmissionIntended' },
 ];
 
 /** The lowest format whose readers understand the event. */

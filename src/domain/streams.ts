@@ -19,6 +19,9 @@ export const outputExclusionStream = 'exclusion-@outputs';
 /** The repository in the name of a stream of exclusions of jobs and commits. */
 export const repositoryOfExclusionStream = (stream: string): string => stream.slice('exclusion-'.length);
 
+/** Stream of what is intended for a submit_id, by the digest of its principal and itself. */
+export const submitStream = (digest: string): string => `submit-${digest}`;
+
 /** Stream of the docker images of a repository. */
 export const imageStream = (repository: string): string => `image-${repository}`;
 
@@ -43,6 +46,7 @@ export const streamPrefixes: readonly string[] = [
   'exclusion-',
   'checkpoint-',
   'log-',
+  'submit-',
 ];
 
 /** The uuid in the name of a job's stream. */

@@ -17,6 +17,7 @@ import {
   JobUpdatedSchema,
   ReinstatedForReuseSchema,
   RunNumbersTakenSchema,
+  SubmissionIntendedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { quote } from '../domain/errors.js';
 import type { JobEvent, MemoirEvent } from '../domain/events.js';
@@ -35,6 +36,7 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     JobDeletedSchema,
     JobReusedSchema,
     JobLogAppendedSchema,
+    SubmissionIntendedSchema,
     ExcludedFromReuseSchema,
     ReinstatedForReuseSchema,
     ImageRegisteredSchema,

@@ -1,12 +1,18 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { ExcludedFromReuseSchema, ReinstatedForReuseSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import {
+  ExcludedFromReuseSchema,
+  type ReinstatedForReuse,
+  ReinstatedForReuseSchema,
+} from '../../gen/memoir/events/v1/events_pb.js';
 import { type Exclusion, ExclusionSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
+import type { ExclusionRow } from '../../projections/read-model/exclusions.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { ExclusionEvent } from '../domain/events.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
 import { exclusionStream, imageExclusionStream, outputExclusionStream } from '../domain/streams.js';
+import { decodeEvent } from '../eventstore/codec.js';
 import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from '../jobs/caller.js';
 import type { JobsContext } from '../jobs/context.js';
@@ -59,7 +65,8 @@ export type Exclusions = {
   reportLost(caller: Caller, output: string, reason: string): Promise<Excluded & { readonly jobCount: number }>;
   /**
    * Lifts an exclusion.
-   * @throws MemoirError NOT_FOUND if there is none with the id; FAILED_PRECONDITION if it was lifted before
+   * @throws MemoirError NOT_FOUND if there is none with the id; FAILED_PRECONDITION if it was lifted before,
+   * by another or for another reason
    */
   reinstate(caller: Caller, id: string, reason: string): Promise<Position>;
 };
@@ -218,9 +225,9 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
           : kind === 'output'
             ? outputExclusionStream
             : exclusionStream(row.repository);
-      const { position } = await append<never>(caller, stream, () => {
+      const { found, position } = await append<ExclusionRow>(caller, stream, () => {
         const now = readModel.exclusions.get(id) ?? row;
-        if (now.reinstated) throw liftedBefore(id, now.reinstatedReason);
+        if (now.reinstated) return { found: now };
         return create(ReinstatedForReuseSchema, {
           exclusionId: id,
           reason,
@@ -228,9 +235,18 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
           reinstatedAt: timestampFromMs(edge.now()),
         });
       });
+      if (found && !(await liftedSo(found, caller.principal, reason))) throw liftedBefore(id, found.reinstatedReason);
       return position;
     },
   };
+
+  /** Whether an exclusion was lifted by this principal, for this reason: whoever lifts it so again repeats a call. */
+  async function liftedSo({ changed }: ExclusionRow, principal: string, reason: string): Promise<boolean> {
+    const recorded = await store.eventAt(changed);
+    if (recorded?.type !== 'ReinstatedForReuse') return false;
+    const lifted = decodeEvent(recorded) as ReinstatedForReuse;
+    return lifted.reinstatedBy === principal && lifted.reason === reason;
+  }
 }
 
 function liftedBefore(id: string, reason: string): MemoirError {

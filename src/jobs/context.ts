@@ -26,6 +26,8 @@ export type JobsContext = {
   readonly serverVersion: string;
   /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
   readonly reuseIfOutputsDiffer: boolean;
+  /** Whether what is intended for a submit_id is recorded before it is answered, which needs format 2 of the log. */
+  readonly recordIntentions?: boolean;
   /** Most bytes of one job's live log. */
   readonly jobLogLimit: number;
   /** Is told of every job that was recorded, where their commits are kept; never waits and never fails. */

@@ -126,7 +126,7 @@ export function openJobStreams(
   }
 
   async function attempt(caller: Caller, uuid: string, command: Command): Promise<Executed> {
-    const record = permitted(caller, uuid, await loadFor(caller, uuid), command.kind);
+    const record = permitted(caller, uuid, await loadFor(caller, uuid), command);
     const events = decide(record, command);
     if (events instanceof MemoirError) throw events;
     if (events.length === 0) return { record, position: await store.end(), changed: false };

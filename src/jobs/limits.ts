@@ -14,6 +14,7 @@ export const textLimits = {
   progressMessage: 4_096,
   failureMessage: 65_536,
   reason: 4_096,
+  workerName: 256,
 } as const;
 
 /** Most components of a job. */

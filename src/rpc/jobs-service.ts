@@ -112,7 +112,8 @@ export function jobsService(
     },
 
     async deleteJob({ uuid }, { caller }) {
-      const { position } = await streams.execute(caller, checkUuid('uuid', uuid), { kind: 'delete', now: edge.now() });
+      const command = { kind: 'delete', principal: caller.principal, now: edge.now() } as const;
+      const { position } = await streams.execute(caller, checkUuid('uuid', uuid), command);
       return create(DeleteJobResponseSchema, { consistencyToken: tokenOf(readModel, position) });
     },
 

@@ -2,7 +2,6 @@ import { create } from '@bufbuild/protobuf';
 import { type Duration, durationFromMs } from '@bufbuild/protobuf/wkt';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import {
-  type AppendJobLogRequest,
   AppendJobLogResponseSchema,
   ClaimJobResponseSchema,
   CompleteJobResponseSchema,
@@ -10,13 +9,15 @@ import {
   HeartbeatResponseSchema,
   type WorkerService,
 } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { claimTokenDigest, makeClaimToken } from '../domain/claim-token.js';
 import { invalid, quote } from '../domain/errors.js';
-import type { Caller } from '../jobs/caller.js';
 import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import type { Claimed, Claims } from '../jobs/running/claim-job.js';
+import { heartbeat } from '../jobs/running/heartbeat.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
+import { appendUpload } from '../jobs/running/log-upload.js';
 import type { Implementation } from './service.js';
 import { tokenOf } from './tokens.js';
 
@@ -24,9 +25,6 @@ import { tokenOf } from './tokens.js';
 const defaultLease = 60_000;
 const leaseBounds = { least: 1_000, most: 3_600_000 };
 const waitBounds = { least: 0, most: 300_000 };
-
-/** Longest piece of a live log, in bytes of UTF-8. */
-const maxPiece = 1024 * 1024;
 
 const maxRepositories = 1_000;
 
@@ -46,39 +44,50 @@ export function workerService(
       if (repositories.length > maxRepositories) {
         throw invalid('repositories', 'TOO_MANY', `repositories names ${repositories.length}, the limit is 1000`);
       }
+      checkLength('worker_name', request.workerName, textLimits.workerName);
+      const given = claimTokenDigest(request.claimToken);
+      const claimToken = given === undefined ? makeClaimToken(edge.uuid) : request.claimToken;
+      const hold = {
+        leaseMs,
+        tokenDigest: given ?? (claimTokenDigest(claimToken) as string),
+        tokenMade: given === undefined,
+        workerName: request.workerName,
+      };
       // The queue is the read model's; who queued a job here can claim it at once.
       if (!uuid) await context.written.seesAllOf(call.caller.principal, () => call.signal);
       const claimed: Claimed | undefined = uuid
-        ? await claims.claim(call.caller, checkUuid('uuid', uuid), leaseMs)
+        ? await claims.claim(call.caller, checkUuid('uuid', uuid), hold)
         : await claims.claimNext(
             call.caller,
-            { leaseMs, waitMs, repositories: [...new Set(repositories)] },
+            { ...hold, waitMs, repositories: [...new Set(repositories)] },
             call.signal,
           );
       return create(ClaimJobResponseSchema, {
-        lease: durationFromMs(leaseMs),
-        ...(claimed && { job: claimed.record.job, consistencyToken: tokenOf(readModel, claimed.position) }),
+        lease: durationFromMs(claimed?.record.leaseMs ?? leaseMs),
+        ...(claimed && { job: claimed.record.job, consistencyToken: tokenOf(readModel, claimed.position), claimToken }),
       });
     },
 
-    async heartbeat(request, { caller }) {
+    async heartbeat(request, call) {
+      const { caller } = call;
       const uuid = checkUuid('uuid', request.uuid);
       const { progress, progressMessage, tasksSummary } = request;
       if (progress !== undefined && !(progress >= 0 && progress <= 1)) {
         throw invalid('progress', 'OUT_OF_RANGE', `progress ${progress} is not between 0 and 1`);
       }
       checkLength('progress_message', progressMessage ?? '', textLimits.progressMessage);
-      const { job } = (
-        await streams.execute(caller, uuid, {
-          kind: 'heartbeat',
-          worker: caller.principal,
-          leaseMs: leaseOf(request.lease),
-          tasksSummary,
-          progress,
-          progressMessage,
-          now: edge.now(),
-        })
-      ).record;
+      const waitMs = request.wait ? checkDuration('wait', request.wait, waitBounds) : 0;
+      const command = {
+        kind: 'heartbeat',
+        worker: caller.principal,
+        tokenDigest: claimTokenDigest(request.claimToken),
+        leaseMs: leaseOf(request.lease),
+        tasksSummary,
+        progress,
+        progressMessage,
+        now: edge.now(),
+      } as const;
+      const { job } = await heartbeat(context, caller, uuid, command, waitMs, () => call.signal);
       return create(HeartbeatResponseSchema, {
         state: job.state,
         cancelled: job.state === JobState.CANCELLED,
@@ -87,7 +96,7 @@ export function workerService(
     },
 
     async appendJobLog(requests, { caller }) {
-      return create(AppendJobLogResponseSchema, toSize(await appendAll(logs, caller, requests)));
+      return create(AppendJobLogResponseSchema, toSize(await appendUpload(logs, caller, requests)));
     },
 
     async completeJob(request, { caller }) {
@@ -98,6 +107,7 @@ export function workerService(
       const { record, position } = await streams.execute(caller, uuid, {
         kind: 'complete',
         worker: caller.principal,
+        tokenDigest: claimTokenDigest(request.claimToken),
         output,
         log,
         tasksSummary,
@@ -115,6 +125,7 @@ export function workerService(
       const { record, position } = await streams.execute(caller, uuid, {
         kind: 'fail',
         worker: caller.principal,
+        tokenDigest: claimTokenDigest(request.claimToken),
         reason,
         message,
         log,
@@ -124,26 +135,6 @@ export function workerService(
       return create(FailJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
   };
-}
-
-async function appendAll(
-  logs: JobLogs,
-  caller: Caller,
-  requests: AsyncIterable<AppendJobLogRequest>,
-): Promise<LogSize> {
-  let uuid = '';
-  let size: LogSize = { size: 0, truncated: false };
-  for await (const request of requests) {
-    const named = request.uuid === '' && uuid !== '' ? uuid : checkUuid('uuid', request.uuid);
-    if (uuid !== '' && named !== uuid) {
-      throw invalid('uuid', 'UUID_CHANGED', `uuid ${named} is not ${uuid}, with which the stream began`);
-    }
-    uuid = named;
-    checkLength('text', request.text, maxPiece);
-    size = await logs.append(caller, uuid, request.text);
-  }
-  if (uuid === '') throw invalid('uuid', 'REQUIRED', 'uuid is required: the stream held no message');
-  return size;
 }
 
 function toSize({ size, truncated }: LogSize) {

@@ -9,6 +9,9 @@ const batchBytes = 256 * 1024;
 /** Pause between looks at a file that has not grown, in milliseconds. */
 const pauseMs = 200;
 
+/** Whose live log it is, and the token of the attempt. */
+export type HeldLog = { readonly uuid: string; readonly claimToken: Uint8Array<ArrayBuffer> };
+
 /**
  * Sends what a script writes into its log file to the server as the live log, piece by piece, until `finished` aborts and all is
  * sent, or the server's limit is reached. What is not UTF-8 is sent as U+FFFD. The file is the buffer: a script that floods it is
@@ -18,7 +21,7 @@ const pauseMs = 200;
  */
 export async function sendLiveLog(
   worker: Pick<WorkerClient, 'appendJobLog'>,
-  uuid: string,
+  held: HeldLog,
   path: string,
   finished: AbortSignal,
   lost: AbortSignal,
@@ -28,7 +31,7 @@ export async function sendLiveLog(
   try {
     const buffer = Buffer.allocUnsafe(batchBytes);
     let offset = 0;
-    let sent = 0n;
+    let sent = 0;
     for (;;) {
       lost.throwIfAborted();
       const last = finished.aborted;
@@ -37,9 +40,13 @@ export async function sendLiveLog(
       const ends = bytesRead === 0 && last;
       const text = decoder.decode(buffer.subarray(0, bytesRead), { stream: !ends });
       if (text !== '') {
-        const answer = await append(worker, uuid, text, sent, lost);
-        if (answer.truncated) return;
-        sent = answer.size;
+        // With its offset, a piece that a broken call may have brought is sent again as it was.
+        const piece = { ...held, text, offset: BigInt(sent) };
+        const { truncated } = await retrying(lost, () =>
+          worker.appendJobLog([piece], { signal: lost, timeoutMs: 60_000 }),
+        );
+        if (truncated) return;
+        sent += Buffer.byteLength(text);
       }
       if (ends) return;
       if (bytesRead === 0) await sleep(pauseMs, undefined, { signal: finished }).catch(() => {});
@@ -47,31 +54,4 @@ export async function sendLiveLog(
   } finally {
     await file.close();
   }
-}
-
-/**
- * Appends a piece exactly once. A broken call may have been recorded in whole or in part, so before it is made again, the length
- * of the log tells what of the piece is missing.
- */
-async function append(
-  worker: Pick<WorkerClient, 'appendJobLog'>,
-  uuid: string,
-  text: string,
-  before: bigint,
-  lost: AbortSignal,
-) {
-  return retrying(lost, async (tries) => {
-    let missing = text;
-    if (tries > 0) {
-      const now = await worker.appendJobLog([{ uuid }], settings(lost));
-      const there = Number(now.size - before);
-      if (now.truncated || there >= Buffer.byteLength(text)) return now;
-      missing = Buffer.from(text).subarray(there).toString('utf8');
-    }
-    return worker.appendJobLog([{ uuid, text: missing }], settings(lost));
-  });
-}
-
-function settings(signal: AbortSignal) {
-  return { signal, timeoutMs: 60_000 };
 }

@@ -13,37 +13,37 @@ const lastTryMs = 10_000;
 const timeoutMs = 30_000;
 
 type Tasks = { readonly tasksSummary: TasksSummary | undefined };
-type Completion = Required<Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'uuid' | 'output' | 'log'>> & Tasks;
-type Failure = Required<Pick<MessageInitShape<typeof FailJobRequestSchema>, 'uuid' | 'reason' | 'message' | 'log'>> &
-  Tasks;
+type Completion = Tasks &
+  Required<Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'uuid' | 'claimToken' | 'output' | 'log'>>;
+type Failure = Tasks &
+  Required<Pick<MessageInitShape<typeof FailJobRequestSchema>, 'uuid' | 'claimToken' | 'reason' | 'message' | 'log'>>;
 
 /**
  * Completes a job, trying again while the server is away.
  * @throws RunLost if the job is no longer held; otherwise CallError, or the signal's reason
  */
 export async function reportCompletion(worker: WorkerClient, end: Completion, signal: AbortSignal): Promise<void> {
-  await report('Complete', signal, () => worker.completeJob(withTasks(end), { timeoutMs }));
+  await report(signal, () => worker.completeJob(withTasks(end), { timeoutMs }));
 }
 
 /** Fails a job, as `reportCompletion` completes one. A signal that is aborted already leaves it some seconds. */
 export async function reportFailure(worker: WorkerClient, end: Failure, signal: AbortSignal): Promise<void> {
   const until = signal.aborted ? AbortSignal.timeout(lastTryMs) : signal;
-  await report('Failed', until, () => worker.failJob(withTasks(end), { timeoutMs }));
+  await report(until, () => worker.failJob(withTasks(end), { timeoutMs }));
 }
 
 function withTasks<T extends Tasks>({ tasksSummary, ...rest }: T) {
   return { ...rest, ...(tasksSummary && { tasksSummary }) };
 }
 
-async function report(wanted: string, signal: AbortSignal, call: () => Promise<unknown>): Promise<void> {
-  await retrying(signal, async (before) => {
+/** A report whose answer got lost is made again: the server answers it as the first time. */
+async function report(signal: AbortSignal, call: () => Promise<unknown>): Promise<void> {
+  await retrying(signal, async () => {
     try {
       await call();
     } catch (error) {
-      if (!(error instanceof CallError) || error.code !== status.FAILED_PRECONDITION) throw error;
-      // A call whose answer got lost may have ended the job already.
-      if (before > 0 && error.metadata.state === wanted) return;
-      throw new RunLost(error.message);
+      if (error instanceof CallError && error.code === status.FAILED_PRECONDITION) throw new RunLost(error.message);
+      throw error;
     }
   });
 }

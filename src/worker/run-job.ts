@@ -5,7 +5,7 @@ import { MemoirError, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import type { Health } from './health.js';
 import { type Heart, startHeart } from './heart.js';
-import { sendLiveLog } from './live-log.js';
+import { type HeldLog, sendLiveLog } from './live-log.js';
 import type { Ended } from './process-group.js';
 import { reportCompletion, reportFailure } from './report.js';
 import { PlaceFault, RunFailure, RunLost, storePlace, workPlace } from './run-failure.js';
@@ -30,6 +30,15 @@ export type RunContext = ScriptSettings & {
   readonly logger: Logger;
 };
 
+/** A job that the worker holds. */
+export type ClaimedJob = {
+  readonly job: Job;
+  /** Length of the lease in milliseconds. */
+  readonly leaseMs: number;
+  /** Names the attempt in every call. */
+  readonly claimToken: Uint8Array<ArrayBuffer>;
+};
+
 /**
  * Runs a claimed job in a run that was prepared for it, reports how it ended, and removes the run. Never throws: what goes wrong fails
  * the job, or is logged where the server accepts nothing more.
@@ -37,11 +46,11 @@ export type RunContext = ScriptSettings & {
  */
 export async function runJob(
   context: RunContext,
-  job: Job,
+  claimed: ClaimedJob,
   run: PreparedRun,
-  leaseMs: number,
   stopped: AbortSignal,
 ): Promise<void> {
+  const { job } = claimed;
   const logger = context.logger.child({ job: job.uuid });
   const started = context.edge.monotonic();
   // One signal for all reasons to end early: a RunLost, or a RunFailure.
@@ -52,14 +61,15 @@ export async function runJob(
   const heart = startHeart({
     worker: context.worker,
     uuid: job.uuid,
-    leaseMs,
+    leaseMs: claimed.leaseMs,
+    claimToken: claimed.claimToken,
     progressPath: run.places.progress,
     edge: context.edge,
     onLost: (lost) => end.abort(lost),
   });
   try {
     logger.info({ repository: job.repository, script: job.script, commit: job.scriptVersion }, 'running');
-    const outcome = await perform({ ...context, logger }, job, run, heart, end);
+    const outcome = await perform({ ...context, logger }, claimed, run, heart, end);
     logger.info({ ms: Math.round(context.edge.monotonic() - started), ...outcome }, 'finished');
   } catch (error) {
     if (error instanceof RunLost) logger.warn({ why: error.message }, 'given up');
@@ -77,16 +87,18 @@ export async function runJob(
 /** The run and its report. @throws RunLost, or CallError if the report is refused */
 async function perform(
   context: RunContext,
-  job: Job,
+  claimed: ClaimedJob,
   run: PreparedRun,
   heart: Heart,
   end: AbortController,
 ): Promise<Record<string, string>> {
   const { worker, health, logger } = context;
+  const { job } = claimed;
   const { signal } = end;
+  const held = { uuid: job.uuid, claimToken: claimed.claimToken };
   const kept = { log: '' };
   try {
-    const { ran, stray } = await runWithLogs(context, job, run, end);
+    const { ran, stray } = await runWithLogs(context, claimed, run, end);
     kept.log = await storing(() => context.store.putFile(run.log.file, 'log.txt'));
     signal.throwIfAborted();
     if (ran.code !== 0) {
@@ -98,7 +110,7 @@ async function perform(
       const why = stray === '' ? 'the script left no file in the directory that MEMOIR_OUTPUT names' : stray;
       throw new RunFailure('NO_OUTPUT', `an output is required, but ${why}`);
     }
-    await reportCompletion(worker, { uuid: job.uuid, output, ...kept, tasksSummary: await heart.tasks() }, signal);
+    await reportCompletion(worker, { ...held, output, ...kept, tasksSummary: await heart.tasks() }, signal);
     health.success(job.repository);
     return { state: 'Complete', output, ...kept };
   } catch (error) {
@@ -107,11 +119,7 @@ async function perform(
     if (failure instanceof PlaceFault) health.fault(failure.place, failure.cause ?? failure);
     else health.success(job.repository);
     const { reason, message } = failure;
-    await reportFailure(
-      worker,
-      { uuid: job.uuid, reason, message, ...kept, tasksSummary: await heart.tasks() },
-      signal,
-    );
+    await reportFailure(worker, { ...held, reason, message, ...kept, tasksSummary: await heart.tasks() }, signal);
     return { state: 'Failed', reason, message };
   }
 }
@@ -123,11 +131,11 @@ async function perform(
  */
 async function runWithLogs(
   context: RunContext,
-  job: Job,
+  { job, claimToken }: ClaimedJob,
   { places, log }: PreparedRun,
   end: AbortController,
 ): Promise<{ readonly ran: Ran; readonly stray: string }> {
-  return withLiveLog(context, job, places.log, end.signal, async () => {
+  return withLiveLog(context, { uuid: job.uuid, claimToken }, places.log, end.signal, async () => {
     const ran = await withLog(log, context.logLimit, end, () => runScript(job, places, log.fd, context, end.signal));
     if (end.signal.reason instanceof RunLost) throw end.signal.reason;
     const stray = ran.code === 0 ? await strayFiles(places, ran.entries) : '';
@@ -155,13 +163,13 @@ async function withLog<T>(log: RunLog, limit: number, end: AbortController, work
 /** Sends the live log while `work` goes on, and what is left of it after that. Without it the run goes on all the same. */
 async function withLiveLog<T>(
   { worker, logger }: RunContext,
-  job: Job,
+  held: HeldLog,
   path: string,
   signal: AbortSignal,
   work: () => Promise<T>,
 ): Promise<T> {
   const finished = new AbortController();
-  const sending = sendLiveLog(worker, job.uuid, path, finished.signal, signal).catch((error: unknown) => {
+  const sending = sendLiveLog(worker, held, path, finished.signal, signal).catch((error: unknown) => {
     if (!signal.aborted) logger.warn({ err: error }, 'the live log ends here');
   });
   try {

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
-import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { makeClaimToken } from '../domain/claim-token.js';
 import { unwellWorker } from './health.js';
 import { isTransient } from './retry.js';
 import { workPlace } from './run-failure.js';
-import { type RunContext, runJob } from './run-job.js';
+import { type ClaimedJob, type RunContext, runJob } from './run-job.js';
 import { type PreparedRun, prepareRun } from './run-script.js';
 
 /** How a worker works. */
@@ -17,6 +17,8 @@ export type WorkerSettings = RunContext & {
   /** Whether to end when the queue is empty. */
   readonly once: boolean;
   readonly leaseMs: number;
+  /** What it calls itself beside its principal. */
+  readonly name: string;
   /** How long running jobs may go on after the worker was told to end, in milliseconds. */
   readonly drainMs: number;
 };
@@ -71,12 +73,12 @@ async function slot(
 ): Promise<void> {
   while (!enough.aborted) {
     const next = await inTurn(() => nextRun(settings, directory, enough));
-    if (next) await runJob(settings, next.job, next.run, next.leaseMs, stopped);
+    if (next) await runJob(settings, next, next.run, stopped);
     else if (settings.once) return;
   }
 }
 
-type NextRun = { readonly job: Job; readonly run: PreparedRun; readonly leaseMs: number };
+type NextRun = ClaimedJob & { readonly run: PreparedRun };
 
 /** The next job, and a run prepared for it; undefined if there is none in time, or if it is enough. */
 async function nextRun(settings: WorkerSettings, directory: string, enough: AbortSignal): Promise<NextRun | undefined> {
@@ -126,13 +128,17 @@ function turns(): Turns {
   };
 }
 
-/** The next job; undefined if there is none in time, or if it is enough. */
+/**
+ * The next job; undefined if there is none in time, or if it is enough. A claim that was not answered is repeated with its token, so
+ * that a job which the server gave away in the answer that got lost is the one that it gives again.
+ */
 async function claim(
   settings: WorkerSettings,
   repositories: readonly string[],
   enough: AbortSignal,
-): Promise<{ job: Job; leaseMs: number } | undefined> {
-  const { worker, once, leaseMs, edge, logger } = settings;
+): Promise<ClaimedJob | undefined> {
+  const { worker, once, leaseMs, name, edge, logger } = settings;
+  const claimToken = makeClaimToken(edge.uuid);
   const started = edge.monotonic();
   for (let pause = 200; !enough.aborted; pause = Math.min(pause * 2, 5_000)) {
     try {
@@ -142,10 +148,12 @@ async function claim(
           wait: durationFromMs(once ? 0 : claimWaitMs),
           lease: durationFromMs(leaseMs),
           repositories: [...repositories],
+          claimToken,
+          workerName: name,
         },
         { signal: enough, timeoutMs: claimWaitMs + 30_000 },
       );
-      if (job) return { job, leaseMs: lease ? durationMs(lease) : leaseMs };
+      if (job) return { job, leaseMs: lease ? durationMs(lease) : leaseMs, claimToken };
       if (once) return undefined;
       // A server that does not wait as it was asked is not asked in a tight circle.
       if (edge.monotonic() - asked < pause) await sleep(pause, undefined, { signal: enough }).catch(() => {});

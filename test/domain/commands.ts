@@ -32,6 +32,7 @@ export function requestOf(facts: MessageInitShape<typeof JobRequestedSchema> = {
 
 const text = fc.oneof(fc.constantFrom('', 'sha256:aa', '日本\n"'), fc.string({ unit: 'grapheme', maxLength: 12 }));
 const worker = fc.constantFrom('w1', 'w1', 'w1', 'w2');
+const tokenDigest = fc.constantFrom(undefined, undefined, 'token 1', 'token 1', 'token 2');
 const now = fc.integer({ min: noon, max: noon + 10_000_000 });
 const leaseMs = fc.integer({ min: 1_000, max: 3_600_000 });
 const count = fc.nat(2 ** 32 - 1);
@@ -75,12 +76,24 @@ export const anyRequest: fc.Arbitrary<JobRequested> = fc
 
 /** What can be asked of a job that is there. The first kinds come more often, so that sequences reach every state. */
 export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('start' as const), worker, leaseMs, now }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('start' as const),
+      worker,
+      tokenDigest,
+      tokenMade: fc.boolean(),
+      workerName: text,
+      leaseMs,
+      now,
+    }),
+  },
   {
     weight: 4,
     arbitrary: fc.record({
       kind: fc.constant('heartbeat' as const),
       worker,
+      tokenDigest,
       leaseMs: maybe(leaseMs),
       tasksSummary: maybe(tasksSummary),
       progress: maybe(fc.constantFrom(0, 0.25, 1)),
@@ -91,6 +104,7 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   fc.record({
     kind: fc.constant('complete' as const),
     worker,
+    tokenDigest,
     output: text,
     log: text,
     tasksSummary: maybe(tasksSummary),
@@ -99,6 +113,7 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   fc.record({
     kind: fc.constant('fail' as const),
     worker,
+    tokenDigest,
     reason: fc.constantFrom('SCRIPT_FAILED', 'X'),
     message: text,
     log: text,
@@ -123,6 +138,6 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
       now,
     }),
   },
-  fc.record({ kind: fc.constant('delete' as const), now }),
+  fc.record({ kind: fc.constant('delete' as const), principal: fc.constantFrom('alice', 'bob'), now }),
   fc.constant({ kind: 'request' as const, requested: requestOf() }),
 );

@@ -36,7 +36,7 @@ const fail: Command = {
   now: noon + 9_000,
 };
 const cancel: Command = { kind: 'cancel', principal: 'bob', cascadeFrom: '', now: noon + 9_000 };
-const remove: Command = { kind: 'delete', now: noon + 10_000 };
+const remove: Command = { kind: 'delete', principal: 'bob', now: noon + 10_000 };
 
 const states: Record<string, JobRecord | undefined> = {
   none: undefined,
@@ -65,6 +65,7 @@ const commands: Record<string, Command> = {
   'update of the description': { kind: 'update', description: 'd', now: noon },
   'update of another revision': { kind: 'update', expectedRevision: 77, priority: 3, now: noon },
   delete: remove,
+  'delete by another': { ...remove, principal: 'eve' },
 };
 
 // Each column is a state of `states`, in its order. An event, "-" for nothing to record, or the reason of a refusal.
@@ -75,11 +76,11 @@ const table: Record<string, string> = {
   heartbeat: 'JOB_NOT_FOUND | NOT_YOUR_JOB | JobProgressed | - | - | NOT_YOUR_JOB | - | JOB_NOT_FOUND',
   'heartbeat of another':
     'JOB_NOT_FOUND | NOT_YOUR_JOB | NOT_YOUR_JOB | NOT_YOUR_JOB | NOT_YOUR_JOB | NOT_YOUR_JOB | NOT_YOUR_JOB | JOB_NOT_FOUND',
-  complete:
-    'JOB_NOT_FOUND | WRONG_STATE | JobCompleted | WRONG_STATE | WRONG_STATE | WRONG_STATE | WRONG_STATE | JOB_NOT_FOUND',
+  // The report, cancellation or deletion that ended the job, repeated, changes nothing.
+  complete: 'JOB_NOT_FOUND | WRONG_STATE | JobCompleted | - | WRONG_STATE | WRONG_STATE | WRONG_STATE | JOB_NOT_FOUND',
   'complete by another':
     'JOB_NOT_FOUND | WRONG_STATE | NOT_YOUR_JOB | WRONG_STATE | WRONG_STATE | WRONG_STATE | WRONG_STATE | JOB_NOT_FOUND',
-  fail: 'JOB_NOT_FOUND | WRONG_STATE | JobFailed | WRONG_STATE | WRONG_STATE | WRONG_STATE | WRONG_STATE | JOB_NOT_FOUND',
+  fail: 'JOB_NOT_FOUND | WRONG_STATE | JobFailed | WRONG_STATE | - | WRONG_STATE | WRONG_STATE | JOB_NOT_FOUND',
   'fail by another':
     'JOB_NOT_FOUND | WRONG_STATE | NOT_YOUR_JOB | WRONG_STATE | WRONG_STATE | WRONG_STATE | WRONG_STATE | JOB_NOT_FOUND',
   'expiry of the lease': 'JOB_NOT_FOUND | - | JobFailed | - | - | - | - | JOB_NOT_FOUND',
@@ -91,7 +92,8 @@ const table: Record<string, string> = {
     'JOB_NOT_FOUND | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JobUpdated | JOB_NOT_FOUND',
   'update of another revision':
     'JOB_NOT_FOUND | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | REVISION_MISMATCH | JOB_NOT_FOUND',
-  delete:
+  delete: 'JOB_NOT_FOUND | JOB_NOT_FINISHED | JOB_NOT_FINISHED | JobDeleted | JobDeleted | JobDeleted | JobDeleted | -',
+  'delete by another':
     'JOB_NOT_FOUND | JOB_NOT_FINISHED | JOB_NOT_FINISHED | JobDeleted | JobDeleted | JobDeleted | JobDeleted | JOB_NOT_FOUND',
 };
 
@@ -119,6 +121,74 @@ test('every command in every state', (t) => {
     });
     t.is(found.join(' | '), table[name] ?? '', name);
   }
+});
+
+test('who speaks for an attempt: the token decides where there is one', (t) => {
+  const claims: Record<string, Command> = {
+    'own token': { ...start, tokenDigest: 'a' },
+    'token made': { ...start, tokenDigest: 'a', tokenMade: true },
+    'older version': start,
+  };
+  // Calls with the token, with another, with none.
+  const expected: Record<string, string> = {
+    'own token': 'ok | ATTEMPT_ENDED | ATTEMPT_ENDED',
+    'token made': 'ok | ATTEMPT_ENDED | ok',
+    'older version': 'ok | ok | ok',
+  };
+  const heartbeat: Command = { kind: 'heartbeat', worker: 'w1', now: noon };
+  for (const [name, claim] of Object.entries(claims)) {
+    for (const command of [heartbeat, complete, fail]) {
+      for (const end of [undefined, complete, fail]) {
+        // What ended the attempt carries its token; of a report that ended it already, the token still decides.
+        const ending = end && ({ ...end, tokenDigest: name === 'older version' ? undefined : 'a' } as Command);
+        const record = ending ? after(request, claim, ending) : after(request, claim);
+        const said = ['a', 'b', undefined].map((tokenDigest) => {
+          const decided = decide(record, { ...command, tokenDigest } as Command);
+          if (!(decided instanceof MemoirError)) return 'ok';
+          if (decided.reason === 'WRONG_STATE') return command !== heartbeat && end !== command ? 'ok' : 'WRONG_STATE';
+          t.is(decided.code, 'FAILED_PRECONDITION');
+          t.true(decided.message.includes(uuid) && decided.message.includes('attempt 1'), decided.message);
+          return decided.reason;
+        });
+        t.is(said.join(' | '), expected[name] ?? '', `${name}: ${command.kind} after ${end?.kind}`);
+      }
+    }
+    // Nobody else speaks for it, whatever the token.
+    const stranger = decide(after(request, claim), { ...heartbeat, worker: 'w2', tokenDigest: 'a' });
+    t.is((stranger as MemoirError).reason, 'NOT_YOUR_JOB');
+  }
+});
+
+test('a claim repeated with its token changes nothing while the attempt stands, and nobody else may repeat it', (t) => {
+  const claim: Command = { ...start, tokenDigest: 'a' };
+  const running = after(request, claim);
+  t.deepEqual(decide(running, claim), []);
+  for (const other of [start, { ...claim, tokenDigest: 'b' }, { ...claim, worker: 'w2' }] as Command[]) {
+    t.is((decide(running, other) as MemoirError).reason, 'WRONG_STATE');
+  }
+  t.is(
+    (decide(after(request, claim, { ...fail, tokenDigest: 'a' } as Command), claim) as MemoirError).reason,
+    'WRONG_STATE',
+  );
+});
+
+test('a report that ended the job is repeated only with the same content', (t) => {
+  const tasksSummary = create(TasksSummarySchema, { done: 2 });
+  const completed = after(request, start, { ...complete, tasksSummary } as Command);
+  t.deepEqual(decide(completed, { ...complete, tasksSummary, now: noon + 20_000 } as Command), []);
+  const failed = after(request, start, fail);
+  const others: [JobRecord | undefined, Command][] = [
+    [completed, { ...complete, output: 'other' } as Command],
+    [completed, { ...complete, log: 'other' } as Command],
+    [completed, { ...complete, tasksSummary: create(TasksSummarySchema, { done: 3 }) } as Command],
+    [completed, fail],
+    [failed, { ...fail, reason: 'X' } as Command],
+    [failed, { ...fail, message: 'other' } as Command],
+    [failed, { ...fail, log: 'other' } as Command],
+    [failed, { ...fail, tasksSummary } as Command],
+    [after(request, start, commands['expiry of the lease'] as Command), complete],
+  ];
+  for (const [record, command] of others) t.is((decide(record, command) as MemoirError).reason, 'WRONG_STATE');
 });
 
 test('a refusal names both states', (t) => {
@@ -172,6 +242,8 @@ test('a whole life, field by field', (t) => {
     createdAt: '2026-01-02T12:00:00Z',
     startedAt: '2026-01-02T12:00:01Z',
     claimedBy: 'w1',
+    leaveLfsPointers: true,
+    leaveSubmodules: true,
     leaseExpiresAt: '2026-01-02T12:00:08.500Z',
     progress: 0,
     progressMessage: 'began',

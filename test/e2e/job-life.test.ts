@@ -195,7 +195,40 @@ test('a cascade reaches all that is below, through cycles, finished jobs and gap
   if (last?.event?.event.case !== 'jobCancelled') return t.fail();
   t.is(last.event.event.value.cascadeFrom, root);
   t.true((await bob.worker.heartbeat({ uuid: running })).cancelled);
-  t.deepEqual((await ada.jobs.cancelJob({ uuid: root, cascade: true })).cancelledUuids, []);
+  // The same call again, as after a lost answer, is answered as the first time; another's is not the same, nor is one without cascade.
+  const again = await ada.jobs.cancelJob({ uuid: root, cascade: true });
+  t.deepEqual(again.cancelledUuids.toSorted(), cancelledUuids.toSorted());
+  t.deepEqual((await ada.jobs.cancelJob({ uuid: root })).cancelledUuids, []);
+  t.deepEqual((await bob.jobs.cancelJob({ uuid: root, cascade: true })).cancelledUuids, []);
+});
+
+test('a report, a cancellation and a deletion that are repeated are answered as the first time and recorded once', async (t) => {
+  const claimed = async () => {
+    const uuid = uuidOf(await request(ada));
+    const { claimToken } = await bob.worker.claimJob({ uuid });
+    return { uuid, claimToken };
+  };
+  const tasksSummary = { todo: 0, running: 0, done: 1, failed: 0 };
+  const completion = { ...(await claimed()), output: 'o', log: 'l', tasksSummary };
+  const failing = { ...(await claimed()), reason: 'SCRIPT_FAILED', message: 'm', log: 'l' };
+  const cancelled = await withComponents();
+  const calls: [uuid: string, call: () => Promise<unknown>][] = [
+    [completion.uuid, async () => (await bob.worker.completeJob(completion)).job],
+    [failing.uuid, async () => (await bob.worker.failJob(failing)).job],
+    [cancelled, async () => (await ada.jobs.cancelJob({ uuid: cancelled })).cancelledUuids],
+    [completion.uuid, async () => (await ada.jobs.deleteJob({ uuid: completion.uuid })).$typeName],
+  ];
+  for (const [uuid, call] of calls) {
+    const recorded = async () => (await collect(ada.history.readHistory({ uuid }))).length;
+    const first = await call();
+    const before = await recorded();
+    for (let i = 0; i < 2; i++) t.deepEqual(await call(), first);
+    t.is(await recorded(), before);
+  }
+  // Other content, and the deletion of another, are no repetitions.
+  const other = await failure(t, () => bob.worker.failJob({ ...failing, message: 'other' }));
+  t.is(other.reason, 'WRONG_STATE');
+  t.is((await failure(t, () => bob.jobs.deleteJob({ uuid: completion.uuid }))).reason, 'JOB_NOT_FOUND');
 });
 
 test('without cascade the components are left alone, and a cascade from a cancelled job still reaches them', async (t) => {
@@ -256,7 +289,8 @@ function ascending(t: ExecutionContext, numbers: readonly number[]) {
   for (const [i, n] of numbers.entries()) t.true(n >= (numbers[i - 1] ?? n));
 }
 
-test('who wrote reads what was written, without a token, on the server that took it', async (t) => {
+// Alone, since it counts the queue.
+test.serial('who wrote reads what was written, without a token, on the server that took it', async (t) => {
   const eve = server.as('eve');
   for (let n = 0; n < 20; n++) {
     const { uuid } = (await request(eve, { scriptParameters: { own: n } })).job ?? { uuid: '' };

@@ -1,11 +1,15 @@
+import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { systemEdge } from '../../src/edge.js';
 import { collect } from '../contract/events.js';
+import { startDouble } from '../support/kurrentdb-double/double.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { type Clients, clientsOf, startTestServer, testConfig } from '../support/server.js';
+import { startServerProcess } from '../support/server-process.js';
 import { until } from '../support/until.js';
 
 const project = makeProject();
@@ -24,41 +28,43 @@ async function start(t: ExecutionContext) {
   };
   const server = await startTestServer({ repositories: { project: project.repository.path }, edge });
   t.teardown(() => server.dispose());
-  /** Resolves when the server has looked at all leases once more, from beginning to end. */
+  /** Resolves when the server has looked at all leases once more, from beginning to end. Between two looks a second counts at most. */
   const looked = async () => {
     const end = clock.looks + 2;
     await until('a look at the leases', () => clock.looks >= end);
   };
-  return { server, clock, looked, ada: server.as('ada'), bob: server.as('bob') };
+  const pass = async (seconds: number) => {
+    await looked();
+    for (let i = 0; i < seconds; i++) {
+      clock.monotonic += 1_000;
+      await looked();
+    }
+  };
+  return { server, clock, looked, pass, ada: server.as('ada'), bob: server.as('bob') };
 }
 
 const stateOf = async (clients: ReturnType<Awaited<ReturnType<typeof startTestServer>>['as']>, uuid: string) =>
   (await clients.worker.heartbeat({ uuid })).state;
 
 test('a lease that runs out fails the job, and a heartbeat makes it begin anew', async (t) => {
-  const { clock, looked, ada, bob } = await start(t);
+  const { pass, ada, bob } = await start(t);
   const uuid = uuidOf(await request(ada));
-  await bob.worker.claimJob({ uuid, lease: { seconds: 60n } });
+  await bob.worker.claimJob({ uuid, lease: { seconds: 2n } });
   for (let i = 0; i < 2; i++) {
-    await looked();
-    clock.monotonic += 59_000;
-    await looked();
+    await pass(2);
     t.is(await stateOf(bob, uuid), JobState.RUNNING);
   }
   // A longer lease, as a heartbeat may ask for.
-  await bob.worker.heartbeat({ uuid, lease: { seconds: 600n } });
-  await looked();
-  clock.monotonic += 599_000;
-  await looked();
+  await bob.worker.heartbeat({ uuid, lease: { seconds: 4n } });
+  await pass(4);
   const { job: running } = await ada.jobs.getJob({ uuid });
   t.is(running?.state, JobState.RUNNING);
-  clock.monotonic += 2_000;
-  await looked();
+  await pass(1);
   const changes = await collect(ada.jobs.watchJob({ uuid }));
   const job = changes.at(-1)?.job;
   t.is(job?.state, JobState.FAILED);
   t.is(job?.failureReason, 'LEASE_EXPIRED');
-  t.is(job?.failureMessage, 'worker bob sent no heartbeat within its lease of 600 s');
+  t.is(job?.failureMessage, 'worker bob sent no heartbeat within its lease of 4 s');
   t.is(job?.leaseExpiresAt, undefined);
   const events = await collect(ada.history.readHistory({ uuid }));
   t.is(events.at(-1)?.event?.eventType, 'JobFailed');
@@ -70,7 +76,7 @@ test('a lease that runs out fails the job, and a heartbeat makes it begin anew',
 });
 
 test('no jump of the wall clock ends a lease', async (t) => {
-  const { clock, looked, ada, bob } = await start(t);
+  const { clock, looked, pass, ada, bob } = await start(t);
   const uuid = uuidOf(await request(ada));
   await bob.worker.claimJob({ uuid, lease: { seconds: 1n } });
   await looked();
@@ -82,9 +88,7 @@ test('no jump of the wall clock ends a lease', async (t) => {
   }
   // Nor does one keep it alive.
   clock.wall -= 20 * 365 * 86_400_000;
-  await looked();
-  clock.monotonic += 1_001;
-  await looked();
+  await pass(2);
   t.is(await stateOf(bob, uuid), JobState.FAILED);
 });
 
@@ -105,20 +109,96 @@ test('a lease of one second ends after a second of real time', async (t) => {
 });
 
 test('a lease outlives a restart of the server and ends by the clock of the new one', async (t) => {
-  const { server, clock, looked, ada, bob } = await start(t);
+  const { server, clock, pass, ada, bob } = await start(t);
   const uuid = uuidOf(await request(ada));
-  await bob.worker.claimJob({ uuid, lease: { seconds: 60n } });
+  await bob.worker.claimJob({ uuid, lease: { seconds: 2n } });
   await server.stop();
   clock.monotonic = 5;
   clock.wall += 3_600_000;
   await server.restart();
-  await looked();
-  clock.monotonic += 59_000;
-  await looked();
+  await pass(2);
   t.is((await server.as('ada').jobs.getJob({ uuid })).job?.state, JobState.RUNNING);
-  clock.monotonic += 2_000;
-  await looked();
+  await pass(1);
   t.is(await stateOf(server.as('bob'), uuid), JobState.FAILED);
+});
+
+/** Heartbeats five times a second, whatever they are answered, until `stop`. */
+function beat(worker: Clients['worker'], uuid: string) {
+  const states: (JobState | undefined)[] = [];
+  let stopped = false;
+  const beating = (async () => {
+    while (!stopped) {
+      states.push(
+        await worker.heartbeat({ uuid }).then(
+          (answer) => answer.state,
+          () => undefined,
+        ),
+      );
+      await delay(200);
+    }
+  })();
+  return {
+    /** Resolves when heartbeats that began from now on were answered, with the states that all answers named. */
+    async answered() {
+      const end = states.length + 4;
+      await until('heartbeats', () => states.length >= end && states.at(-1) !== undefined);
+      return new Set(states.filter((state) => state !== undefined));
+    },
+    async stop() {
+      stopped = true;
+      await beating;
+    },
+  };
+}
+
+test('a server that was stopped for longer than a lease fails no job of a live worker', async (t) => {
+  const config = testConfig({ repositories: { project: project.repository.path } });
+  const server = await startServerProcess(config);
+  const [ada, bob] = [clientsOf(server.address, 'ada'), clientsOf(server.address, 'bob')];
+  t.teardown(async () => {
+    for (const clients of [ada, bob]) clients.close();
+    await server.kill();
+    rmSync(config.data_dir, { recursive: true, force: true });
+  });
+  const uuid = uuidOf(await request(ada));
+  await bob.worker.claimJob({ uuid, lease: { seconds: 2n } });
+  const heart = beat(bob.worker, uuid);
+  await heart.answered();
+  process.kill(server.pid, 'SIGSTOP');
+  // That this time passes is what is tested.
+  await delay(5_000);
+  process.kill(server.pid, 'SIGCONT');
+  t.deepEqual(await heart.answered(), new Set([JobState.RUNNING]));
+  await heart.stop();
+  const changes = await collect(ada.jobs.watchJob({ uuid }));
+  t.is(changes.at(-1)?.job?.failureReason, 'LEASE_EXPIRED');
+});
+
+test('a store that was away for longer than a lease costs no live worker its job', async (t) => {
+  const double = await startDouble();
+  const server = await startTestServer({
+    repositories: { project: project.repository.path },
+    settings: { store: double.url },
+  });
+  t.teardown(async () => {
+    // The read model says that it cannot follow, as it should.
+    server.errors.length = 0;
+    await server.dispose();
+    await double.stop();
+  });
+  const [ada, bob] = [server.as('ada'), server.as('bob')];
+  const uuid = uuidOf(await request(ada));
+  await bob.worker.claimJob({ uuid, lease: { seconds: 2n } });
+  const heart = beat(bob.worker, uuid);
+  await heart.answered();
+  double.refuse(true);
+  double.dropConnections();
+  await delay(5_000);
+  double.refuse(false);
+  t.deepEqual(await heart.answered(), new Set([JobState.RUNNING]));
+  await heart.stop();
+  const changes = await collect(ada.jobs.watchJob({ uuid }));
+  t.is(changes.at(-1)?.job?.failureReason, 'LEASE_EXPIRED');
 });
 
 test('a heartbeat carries what is new, keeps what is not, and tells of a cancellation', async (t) => {

@@ -9,7 +9,12 @@ import { request, uuidOf } from '../support/runs.js';
 import { type Clients, startTestServer } from '../support/server.js';
 
 const project = makeProject();
-test.after.always(() => project.repository.dispose());
+const shared = await startTestServer({ repositories: { project: project.repository.path } });
+
+test.after.always(async () => {
+  await shared.dispose();
+  project.repository.dispose();
+});
 
 async function start(t: ExecutionContext, job_log_limit = 1024 * 1024) {
   const server = await startTestServer({
@@ -198,4 +203,47 @@ test('a worker that breaks an upload off leaves what came before, and no error i
   await bob.worker.completeJob({ uuid });
   t.true((await tail.next()).done);
   t.deepEqual(server.errors, []);
+});
+
+test('what is there already is not taken again: a repeated upload changes nothing', async (t) => {
+  const [ada, bob] = [shared.as('ada'), shared.as('bob')];
+  const uuid = await running(ada, bob);
+  const lines = Array.from({ length: 100 }, (_, i) => `${i} é字👩\n`);
+  let end = 0;
+  const upload = lines.map((text) => {
+    const piece = { uuid, text, offset: BigInt(end) };
+    end += Buffer.byteLength(text);
+    return piece;
+  });
+  const whole = { size: BigInt(end), truncated: false };
+  // As a retry policy does it: a first part, the whole, the whole again; and two at once.
+  await bob.worker.appendJobLog(upload.slice(0, 47));
+  t.deepEqual(pick(await bob.worker.appendJobLog(upload)), whole);
+  t.deepEqual(pick(await bob.worker.appendJobLog(upload)), whole);
+  t.deepEqual(pick(await bob.worker.appendJobLog([{ uuid, text: lines.join(''), offset: 0n }])), whole);
+  const longer = [{ uuid, text: `${lines[99]}more\n`, offset: BigInt(end - Buffer.byteLength(lines[99] ?? '')) }];
+  await Promise.all([1, 2, 3].map(() => bob.worker.appendJobLog(longer)));
+  const pieces = await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }));
+  t.is(pieces.map(({ text }) => text).join(''), `${lines.join('')}more\n`);
+  t.true(pieces.length < 100, `${pieces.length} events: pieces of one call are gathered`);
+});
+
+test('an offset behind the end, inside a character or beyond any log is refused, and nothing is recorded', async (t) => {
+  const [ada, bob] = [shared.as('ada'), shared.as('bob')];
+  const uuid = await running(ada, bob);
+  await bob.worker.appendJobLog([{ uuid, text: 'abc', offset: 0n }]);
+  const refusals: [bigint, string, string][] = [
+    [4n, 'd', 'LOG_GAP'],
+    [4n, '', 'LOG_GAP'],
+    [2n, '字', 'BAD_OFFSET'],
+    [2n ** 63n, 'x', 'OUT_OF_RANGE'],
+  ];
+  for (const [offset, text, reason] of refusals) {
+    const error = await failure(t, () => bob.worker.appendJobLog([{ uuid, text, offset }]));
+    t.is(error.reason, reason, error.message);
+    if (reason === 'LOG_GAP') t.deepEqual(error.metadata, { size: '3' });
+  }
+  t.deepEqual(shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, 'abc', false]]);
+  // Without an offset in the messages that follow, each continues the one before.
+  t.is((await bob.worker.appendJobLog([{ uuid, text: 'bc', offset: 1n }, { text: 'de' }])).size, 5n);
 });

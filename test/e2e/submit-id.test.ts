@@ -134,11 +134,16 @@ test('of concurrent requests with one submit_id and different content one is tak
 test('a retry of a request that was answered with a past job is answered with it again', async (t) => {
   const past = uuidOf(await request(ada, { scriptParameters: { test: 'hit' } }));
   await complete(bob, past);
-  for (let i = 0; i < 2; i++) {
+  for (const outcome of [Outcome.REUSED_COMPLETE, Outcome.RETRIED, Outcome.RETRIED]) {
     const answer = await find(ada, own('hit'));
     t.is(uuidOf(answer), past);
-    t.is(answer.decision?.outcome, Outcome.REUSED_COMPLETE);
+    t.is(answer.decision?.outcome, outcome);
   }
+  const reuses = (await collect(ada.history.readHistory({ uuid: past }))).map(({ event }) => event?.eventType);
+  t.is(reuses.filter((type) => type === 'JobReused').length, 1, 'a retry records nothing');
+  // It is remembered as one that made a job is: other content is refused.
+  const error = await failure(t, () => find(ada, { ...own('hit'), priority: 7 }));
+  t.deepEqual([error.reason, error.metadata], ['SUBMIT_ID_USED', { uuid: past }]);
 });
 
 test('a retry of a request whose job was deleted is refused and makes no other', async (t) => {

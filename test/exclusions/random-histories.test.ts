@@ -189,7 +189,7 @@ async function apply(bench: ExclusionsBench, world: World, op: Operation): Promi
     }
     case 'delete': {
       if (!someJob || someJob.state === 'queued' || someJob.deleted) return undefined;
-      await bench.context.streams.execute(ada, someJob.job.uuid, { kind: 'delete', now: 0 });
+      await bench.context.streams.execute(ada, someJob.job.uuid, { kind: 'delete', principal: 'ada', now: 0 });
       someJob.deleted = true;
       return undefined;
     }

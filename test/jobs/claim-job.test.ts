@@ -27,7 +27,7 @@ test('a store that fails while a claim gives way to another server fails no more
     },
   } as unknown as JobsContext;
   const claims = jobClaims(context);
-  const wish = { leaseMs: 1_000, waitMs: 0, repositories: [] };
+  const wish = { leaseMs: 1_000, waitMs: 0, repositories: [], tokenDigest: 'made', tokenMade: true, workerName: '' };
   for (let i = 1; i <= 2; i++) {
     t.is(await claims.claimNext(serverItself(systemEdge), wish, new AbortController().signal), undefined);
     // An unhandled rejection, which would end the server, fails this file.

@@ -64,16 +64,17 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
   const jobs = jobsService(context, never, never, never, logs);
   const audit = auditService(context, {} as never);
   const call = { caller: eve, access: () => eve.access, signal };
+  const hold = { leaseMs: 1_000, tokenDigest: 'd', tokenMade: true, workerName: '' };
   const calls: Record<string, (uuid: string) => Promise<unknown>> = {
     getJob: (uuid) => jobs.getJob({ uuid, consistencyToken: '' } as never, call),
     watchJob: (uuid) => collect(watchJob(context, eve, uuid, signal)),
     tailJobLog: (uuid) => collect(logs.tail(eve, uuid, 0, false, signal)),
-    appendJobLog: (uuid) => logs.append(eve, uuid, 'x'),
+    appendJobLog: (uuid) => logs.append(eve, { uuid, text: 'x', offset: undefined, tokenDigest: undefined }),
     cancelJob: (uuid) => cancelJob(context, eve, uuid, true),
-    deleteJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'delete', now: 0 }),
+    deleteJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'delete', principal: 'eve', now: 0 }),
     updateJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'update', priority: 1, now: 0 } as never),
     heartbeat: (uuid) => context.streams.execute(eve, uuid, { kind: 'heartbeat', worker: 'eve', now: 0 } as never),
-    claimJob: (uuid) => jobClaims(context).claim(eve, uuid, 1_000),
+    claimJob: (uuid) => jobClaims(context).claim(eve, uuid, hold),
     readHistory: (uuid) => collect(readHistory(context, () => eve.access, { uuid, after: 0 }, signal)),
     'exclude a job': (uuid) => {
       const order = { target: { case: 'jobUuid', value: uuid }, cascade: true, reason: 'r' } as const;

@@ -8,6 +8,7 @@ import { CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb
 import { openReadModel } from '../../projections/read-model/read-model.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
+import { type EventStore, StoreUnavailable } from '../../src/eventstore/port.js';
 import type { ExclusionRules } from '../../src/exclusions/rules.js';
 import { openRepositories } from '../../src/git/repositories.js';
 import { serverItself } from '../../src/jobs/caller.js';
@@ -42,18 +43,30 @@ async function twoServers(t: ExecutionContext) {
   });
 
   /** A server that stops for a while once the commit is resolved, and once it has decided. */
+  /** Appends to streams with this prefix fail from now on, so often: a server that dies there. */
+  const dying = { prefix: '', times: 0 };
+  const mortal: EventStore = {
+    ...store,
+    append(stream, ...more) {
+      if (dying.times === 0 || !stream.startsWith(dying.prefix)) return store.append(stream, ...more);
+      dying.times--;
+      return Promise.reject(new StoreUnavailable('the server died'));
+    },
+  };
+
   async function server(name: string, resolved: Pause = async () => {}, decided: Pause = async () => {}) {
     const readModel = await openReadModel(url, join(directory, name));
     closers.push(() => readModel.close());
     await readModel.caughtUp();
     const written = ownWrites(readModel);
     const context = {
-      store,
+      store: mortal,
       readModel,
       written,
       edge: systemEdge,
       serverVersion: name,
-      streams: openJobStreams(store, systemEdge, name, written, readModel),
+      recordIntentions: true,
+      streams: openJobStreams(mortal, systemEdge, name, written, readModel),
       reuseIfOutputsDiffer: false,
       images: { default: () => undefined },
       repositories: {
@@ -77,7 +90,13 @@ async function twoServers(t: ExecutionContext) {
     };
     return { ask, readModel };
   }
-  return server;
+  /** Types of the events of the log. */
+  async function types() {
+    const found: string[] = [];
+    for await (const { type } of store.readAll()) found.push(type);
+    return found;
+  }
+  return Object.assign(server, { dying, types });
 }
 
 test('a run that another server made after the decision is not counted as one that was decided on', async (t) => {
@@ -110,6 +129,59 @@ test('a job that another server made for the same submit_id meanwhile is the ans
   const answer = await other.ask({ submitId: 's' });
   t.is(answer.job.uuid, made);
   t.is(answer.decision.outcome, Outcome.RETRIED);
+});
+
+test('of different requests with one submit_id at two servers at once one is answered, the other refused', async (t) => {
+  const server = await twoServers(t);
+  const servers = [await server('one'), await server('other')];
+  for (let round = 0; round < 10; round++) {
+    const asked = [0, 1].map((i) => servers[i]?.ask({ submitId: `${round}`, scriptParameters: { round, i } }));
+    const settled = await Promise.allSettled(asked);
+    const refused = settled.filter((answer) => answer.status === 'rejected');
+    t.deepEqual(
+      refused.map(({ reason }) => reason.reason),
+      ['SUBMIT_ID_USED'],
+      `round ${round}`,
+    );
+  }
+});
+
+test('what a server that died had intended for a submit_id, another answers and completes', async (t) => {
+  const server = await twoServers(t);
+  const [one, other] = [await server('one'), await server('other')];
+  const wish = { submitId: 'made', scriptParameters: { deep: ['é'] }, description: 'd', components: {} };
+  server.dying.prefix = 'job-';
+  server.dying.times = 1;
+  await t.throwsAsync(one.ask(wish), { instanceOf: StoreUnavailable });
+  t.deepEqual(await server.types(), ['SubmissionIntended']);
+  // Other content is refused although nothing was made yet.
+  await t.throwsAsync(other.ask({ ...wish, description: 'e' }), { message: /"made" was used for another request/ });
+  const made = await other.ask(wish);
+  t.is(made.decision.outcome, Outcome.RETRIED);
+  t.deepEqual([made.job.scriptParameters, made.job.description], [wish.scriptParameters, 'd']);
+  t.is((await one.ask(wish)).job.uuid, made.job.uuid);
+
+  server.dying.prefix = 'reuse-';
+  server.dying.times = 1;
+  const again = { submitId: 'found', findOrCreate: true, scriptParameters: wish.scriptParameters };
+  await t.throwsAsync(one.ask(again), { instanceOf: StoreUnavailable });
+  for (const { ask } of [other, one, other]) {
+    const answer = await ask(again);
+    t.deepEqual([answer.job.uuid, answer.decision.outcome], [made.job.uuid, Outcome.RETRIED]);
+  }
+  t.deepEqual(await server.types(), ['SubmissionIntended', 'JobRequested', 'SubmissionIntended', 'JobReused']);
+});
+
+test("a submission whose run became another request's is decided anew", async (t) => {
+  const server = await twoServers(t);
+  const one = await server('one');
+  server.dying.prefix = 'job-';
+  server.dying.times = 1;
+  await t.throwsAsync(one.ask({ submitId: 's' }), { instanceOf: StoreUnavailable });
+  const first = await one.ask({});
+  const second = await one.ask({ submitId: 's' });
+  t.deepEqual([first.job.runNumber, second.job.runNumber, second.reused], [1, 2, false]);
+  t.is((await one.ask({ submitId: 's' })).job.uuid, second.job.uuid);
 });
 
 test('200 concurrent find_or_creates at two servers make one job', async (t) => {

@@ -9,8 +9,8 @@ import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositori
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { parametersBelow } from '../../src/domain/json.js';
 
-/** What no answer holds although its message has it: what a decision was taken from. */
-const neverAnswered = ['memoir.jobs.v1.DecisionBasis'];
+/** What no answer holds JSON in although its message has it: what a decision was taken from, and the event that an intention is of. */
+const neverAnswered = ['memoir.jobs.v1.DecisionBasis', 'memoir.events.v1.SubmissionIntended'];
 
 /** How many messages of an answer JSON stands below at most, its own included; 0 if it holds none. Entries of maps count. */
 function jsonBelow(message: DescMessage, within: readonly DescMessage[] = []): number {

@@ -212,6 +212,19 @@ test.serial('a cancelled job is killed with all that it started, and the worker 
   t.deepEqual(workDirectories(memoir), []);
 });
 
+test.serial('a script that says nothing ends when its job is cancelled, long before the next heartbeat', async (t) => {
+  const memoir = await startTestServer(t);
+  scripts(memoir, { silent: '#!/bin/sh\necho "$$"\nexec sleep 1000\n' });
+  const uuid = await memoir.submit('silent');
+  // Heartbeats are 200 s apart; `until` gives up after 30 s.
+  const worker = memoir.worker('--lease', '600');
+  const [, pid] = await memoir.start(['log', uuid]).says(/^(\d+)\n/);
+  t.true(alive(Number(pid)));
+  t.is((await memoir.run(['cancel', uuid])).code, 0);
+  await until(() => !alive(Number(pid)), 'the script is gone');
+  t.is(await worker.stop(), 0, worker.errors());
+});
+
 test.serial('a flood of output neither fills the memory nor stops the heartbeats', async (t) => {
   const memoir = await startTestServer(t);
   scripts(memoir, { flood: '#!/bin/sh\nhead -c 300000000 /dev/zero | tr "\\000" "\\303"; echo end\n' });

@@ -18,6 +18,7 @@ const mebi = 1024 ** 2;
 export type WorkerOptions = {
   readonly server: string;
   readonly principal?: string;
+  readonly name?: string;
   readonly config?: string;
   readonly repository?: Readonly<Record<string, string>>;
   readonly kept?: string;
@@ -98,6 +99,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         jobs: options.jobs,
         once: options.once ?? false,
         leaseMs: options.lease * 1_000,
+        name: options.name ?? `${hostname()}-${process.pid}-${systemEdge.uuid().slice(0, 8)}`,
         drainMs: options.drainTimeout * 1_000,
         graceMs: options.grace * 1_000,
         logLimit: options.logLimit * mebi,

@@ -13,6 +13,7 @@ export function workerCommand(): Command {
       new Option('--server <host:port>', 'address of the server').env('MEMOIR_SERVER').default('127.0.0.1:7420'),
     )
     .addOption(new Option('--principal <name>', 'who the worker is (default: user@host)').env('MEMOIR_PRINCIPAL'))
+    .option('--name <name>', 'what this worker calls itself beside its principal (default: unique)')
     .addOption(new Option('--config <file>', "a server's TOML file, for its repositories").env('MEMOIR_CONFIG'))
     .option('--repository <name=path>', 'a local git repository (repeatable)', named)
     .option('--kept <directory>', "a server's <data_dir>/git/kept, to take the commits of jobs from")

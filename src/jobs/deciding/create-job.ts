@@ -1,6 +1,11 @@
 import { create, type JsonObject, toJson } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { type JobRequested, JobRequestedSchema, JobReusedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
+import {
+  type JobRequested,
+  JobRequestedSchema,
+  type JobReused,
+  JobReusedSchema,
+} from '../../../gen/memoir/events/v1/events_pb.js';
 import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
@@ -16,6 +21,7 @@ import { keyedLock } from '../keyed-lock.js';
 import { basisMessage } from './decision-basis.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
+import { type Intention, openSubmissions, usedBefore } from './submissions.js';
 import { resolveRequest, type Wanted } from './wanted.js';
 
 /** How often a decision is taken again after another server made the run that this one wanted to make. */
@@ -34,7 +40,13 @@ export type Answer = {
 export type CreateJob = (caller: Caller, request: CreateJobRequest) => Promise<Answer>;
 
 /** A request and, if it has a submit_id, the digest of the rest of it; empty otherwise. */
-type Request = { readonly caller: Caller; readonly request: CreateJobRequest; readonly digest: string };
+type Request = {
+  readonly caller: Caller;
+  readonly request: CreateJobRequest;
+  readonly digest: string;
+  /** What was intended for its submit_id before, and became another's. */
+  failed?: Intention | undefined;
+};
 
 /** A decision for a past job. */
 type Reusable = Found & { readonly record: JobRecord };
@@ -46,6 +58,7 @@ type Reusable = Found & { readonly record: JobRecord };
 export function jobCreator(context: JobsContext, find: FindReusable): CreateJob {
   const { store, readModel, streams, written, edge } = context;
   const serially = keyedLock();
+  const submissions = openSubmissions(context);
 
   async function createJob(caller: Caller, request: CreateJobRequest): Promise<Answer> {
     if (request.submitId === '') return answer({ caller, request, digest: '' });
@@ -58,36 +71,44 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
   }
 
   /** The answer to the first request with this submit_id, if this is not the first. */
-  async function retry({ caller, request, digest }: Request): Promise<Answer | undefined> {
+  async function retry(asked: Request): Promise<Answer | undefined> {
+    const { caller, request, digest } = asked;
+    const intention = await submissions.last(asked);
+    if (intention) {
+      const record = await submissions.complete(asked, intention);
+      asked.failed = record ? undefined : intention;
+      return record && repeated(record, request.submitId);
+    }
     const row = readModel.jobs.bySubmitId(caller.principal, request.submitId);
     if (!row) return undefined;
-    if (row.request_digest !== digest) {
-      throw new MemoirError(
-        'ALREADY_EXISTS',
-        'SUBMIT_ID_USED',
-        `submit_id ${quote(request.submitId)} was used for another request, which made job ${row.uuid}`,
-        { field: 'submit_id', metadata: { uuid: row.uuid } },
-      );
-    }
-    const record = await streams.load(row.uuid);
+    if (row.request_digest !== digest) throw usedBefore(request.submitId, row.uuid);
+    return repeated(await streams.load(row.uuid), request.submitId, row.uuid);
+  }
+
+  async function repeated(record: JobRecord | undefined, submitId: string, uuid = record?.job.uuid ?? '') {
     if (!record || record.deleted) {
       throw new MemoirError(
         'FAILED_PRECONDITION',
         'JOB_DELETED',
-        `job ${row.uuid}, which the first request with submit_id ${quote(request.submitId)} made, was deleted`,
-        { field: 'submit_id', metadata: { uuid: row.uuid } },
+        `job ${uuid}, which the first request with submit_id ${quote(submitId)} made, was deleted`,
+        { field: 'submit_id', metadata: { uuid } },
       );
     }
-    const decision = retried(row.uuid, request.submitId);
-    return { job: record.job, reused: true, decision, position: await store.end() };
+    return { job: record.job, reused: true, decision: retried(uuid, submitId), position: await store.end() };
+  }
+
+  /** Records how a request is going to be answered, if it has a submit_id. @throws WrongExpectedRevision if another server did before */
+  async function intend(asked: Request, event: JobRequested | JobReused): Promise<void> {
+    if (asked.digest === '' || !context.recordIntentions) return;
+    await submissions.intend(asked, asked.failed, event);
   }
 
   async function answer(asked: Request): Promise<Answer> {
     const wanted = await resolveRequest(context, asked.caller, asked.request);
     const found = asked.request.findOrCreate ? await find(wanted) : undefined;
-    if (found && isReusable(found)) return recordReuse(wanted, found);
+    if (found && isReusable(found)) return recordReuse(asked, wanted, found);
     const made = await serially(wanted.digests.computation, () => findOrCreate(asked, wanted));
-    return 'job' in made ? made : recordReuse(wanted, made);
+    return 'job' in made ? made : recordReuse(asked, wanted, made);
   }
 
   async function findOrCreate(asked: Request, wanted: Wanted): Promise<Answer | Reusable> {
@@ -123,13 +144,18 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       : createdAsAsked(uuid, wanted.resolutions);
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     if (found) event.basis = basisMessage(wanted, found.basis);
+    await intend(asked, event);
     const { record, position } = await streams.request(asked.caller, event);
     if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
     context.keepCommit?.({ uuid, repository: record.job.repository, commit: record.job.scriptVersion });
     return { job: record.job, reused: false, decision, position };
   }
 
-  async function recordReuse(wanted: Wanted, { decision: found, record, basis }: Reusable): Promise<Answer> {
+  async function recordReuse(
+    asked: Request,
+    wanted: Wanted,
+    { decision: found, record, basis }: Reusable,
+  ): Promise<Answer> {
     const { caller, request, commit } = wanted;
     const { job } = record;
     const decision = reused(record.job, found, wanted.resolutions);
@@ -139,10 +165,19 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       suppliedScriptVersion: request.scriptVersion,
       scriptVersion: commit,
       submitId: request.submitId,
+      requestDigest: asked.digest,
       decision,
       reusedAt: timestampFromMs(edge.now()),
       basis: basisMessage(wanted, basis),
     });
+    try {
+      await intend(asked, event);
+    } catch (error) {
+      if (!(error instanceof WrongExpectedRevision)) throw error;
+      // Another server answers the same submit_id now.
+      const first = await retry(asked);
+      return first ?? answer(asked);
+    }
     const { position } = await store.append(reuseStream(job.uuid), 'any', [eventOfCall(context, caller, event)]);
     return { job, reused: true, decision, position };
   }

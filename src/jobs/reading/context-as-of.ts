@@ -65,5 +65,9 @@ export function recordFromRow(row: JobRow): JobRecord {
     leaseMs: row.lease_ms,
     leaseRevision: row.lease_revision,
     requestDigest: row.request_digest,
+    // Of no meaning for decisions.
+    attempt: undefined,
+    cancelled: undefined,
+    deletedBy: '',
   };
 }

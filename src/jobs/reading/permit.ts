@@ -3,7 +3,7 @@ import type { ReadModel } from '../../../projections/read-model/read-model.js';
 import { type Access, type Deed, permission } from '../../domain/access.js';
 import type { Command } from '../../domain/commands.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
-import type { JobRecord } from '../../domain/job.js';
+import { deletedBefore, type JobRecord } from '../../domain/job.js';
 import type { Caller } from '../caller.js';
 
 /** The NOT_FOUND for a job that does not exist, was deleted, or may not be read. */
@@ -53,10 +53,12 @@ export function permitted(
   caller: Caller,
   uuid: string,
   record: JobRecord | undefined,
-  kind: Command['kind'],
+  what: Command | Command['kind'],
   field = 'uuid',
 ): JobRecord {
-  if (!record || record.deleted) throw jobNotFound(uuid, field);
+  const command = typeof what === 'string' ? undefined : what;
+  if (!record || (record.deleted && !(command && deletedBefore(record, command)))) throw jobNotFound(uuid, field);
+  const kind = typeof what === 'string' ? what : what.kind;
   const answer = permission(caller.access, record.job, deeds[kind]);
   if (answer === 'hidden') throw jobNotFound(uuid, field);
   if (answer === 'denied') throw denied(caller, `${kind} job ${uuid}`);

@@ -42,6 +42,11 @@ export function redactEvent(reader: Reader, principal: string, event: MemoirEven
       const { basis: _, ...told } = event;
       return whole ? told : { ...told, ...redactDecided(reader, event) };
     }
+    case 'memoir.events.v1.SubmissionIntended':
+      return { ...event, answer: { case: undefined } };
+    case 'memoir.events.v1.JobStarted':
+      // By the digest of a weak claim token the token could be guessed.
+      return { ...event, claimTokenDigest: '' };
     case 'memoir.events.v1.JobUpdated': {
       if (whole || !event.components) return event;
       const uuids = redactComponents(reader, event.components.uuids);

@@ -2,8 +2,9 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type JobLogAppended, JobLogAppendedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { MemoirError } from '../../domain/errors.js';
-import { isFinished, stateName } from '../../domain/job.js';
+import { unheard } from '../../domain/attempt.js';
+import { invalid, MemoirError } from '../../domain/errors.js';
+import { isFinished, type JobRecord, stateName } from '../../domain/job.js';
 import { jobLogStream, jobStream } from '../../domain/streams.js';
 import { decodeEvent } from '../../eventstore/codec.js';
 import { type RecordedEvent, WrongExpectedRevision } from '../../eventstore/port.js';
@@ -14,6 +15,12 @@ import { type KeyedLock, keyedLock } from '../keyed-lock.js';
 import { uuidFor } from '../reading/permit.js';
 import { waker } from '../waker.js';
 
+/**
+ * Most bytes of UTF-8 in one event; what is longer becomes several. Each may be a control character, which JSON spells in six, and
+ * stores take events up to about 1 MiB.
+ */
+export const maxEventBytes = 128 * 1024;
+
 /** How often an append is tried again when another call appended to the same log first. */
 const maxAttempts = 20;
 
@@ -23,6 +30,16 @@ export type LogSize = {
   readonly size: number;
   /** Whether it has reached the limit. */
   readonly truncated: boolean;
+};
+
+/** What a worker appends to a live log. */
+export type NewPiece = {
+  readonly uuid: string;
+  readonly text: string;
+  /** Offset of its first byte in the log's UTF-8 form; undefined for the end as it is. */
+  readonly offset: number | undefined;
+  /** SHA-256 of the claim token that came with it, in hexadecimal digits; undefined if none did. */
+  readonly tokenDigest: string | undefined;
 };
 
 /** A piece of a live log. */
@@ -39,10 +56,11 @@ export type LogPiece = {
 /** Live logs of jobs. */
 export type JobLogs = {
   /**
-   * Appends to the log of a running job; what goes beyond the limit is not kept.
-   * @throws MemoirError NOT_FOUND, FAILED_PRECONDITION if the job is not running, PERMISSION_DENIED if another worker holds it
+   * Appends to the log of a running job, but for what the log has of the piece already; what goes beyond the limit is not kept.
+   * @throws MemoirError NOT_FOUND; FAILED_PRECONDITION if the job is not running, the token is that of another attempt, or the piece
+   * begins behind the end of the log (LOG_GAP); PERMISSION_DENIED if another worker holds the job
    */
-  append(caller: Caller, uuid: string, text: string): Promise<LogSize>;
+  append(caller: Caller, piece: NewPiece): Promise<LogSize>;
   /**
    * The log from byte `offset` on, and what comes until the job has finished or the signal aborts.
    * @throws MemoirError NOT_FOUND if there is no such job
@@ -50,47 +68,109 @@ export type JobLogs = {
   tail(caller: Caller, uuid: string, offset: number, follow: boolean, signal: AbortSignal): AsyncGenerator<LogPiece>;
 };
 
-type End = LogSize & { readonly revision: number };
+type End = LogSize & { readonly revision: number; readonly id: string };
 
 /** Makes the use cases AppendJobLog and TailJobLog. */
 export function jobLogs(context: JobsContext): JobLogs {
   const serially: KeyedLock = keyedLock();
   return {
-    append: (caller, uuid, text) =>
-      serially(uuidFor(caller.access, context.readModel, uuid), () => append(context, caller, uuid, text)),
+    append: (caller, piece) =>
+      serially(uuidFor(caller.access, context.readModel, piece.uuid), () => append(context, caller, piece)),
     tail: (caller, uuid, offset, follow, signal) => tail(context, caller, uuid, offset, follow, signal),
   };
 }
 
-async function append(context: JobsContext, caller: Caller, uuid: string, text: string): Promise<LogSize> {
+async function append(context: JobsContext, caller: Caller, piece: NewPiece): Promise<LogSize> {
+  const first = await checkHeld(context, caller, piece);
+  let end = await endOfLog(context, piece.uuid);
+  let left = end.truncated ? '' : missing(piece, end.size);
+  for (let record = first; ; record = await checkHeld(context, caller, piece)) {
+    if (end.truncated || left === '') return { size: end.size, truncated: end.truncated };
+    const next = cut(left, maxEventBytes);
+    end = await appendOne(context, caller, piece, record, next, end);
+    left = left.slice(next.length);
+  }
+}
+
+/** Appends one event, again and again while other calls append first, and gives the new end. */
+async function appendOne(
+  context: JobsContext,
+  caller: Caller,
+  { uuid, offset }: NewPiece,
+  { attempt }: JobRecord,
+  text: string,
+  known: End,
+): Promise<End> {
   const { store, edge } = context;
+  const begin = known.size;
+  let end = known;
+  let id = '';
   for (let i = 0; i < maxAttempts; i++) {
-    await checkHeld(context, caller, uuid);
-    const end = await endOfLog(context, uuid);
-    if (end.truncated || text === '') return { size: end.size, truncated: end.truncated };
-    const kept = cut(text, context.jobLogLimit - end.size);
-    const truncated = kept.length < text.length;
+    // What an append whose answer got lost has recorded all the same is not recorded again.
+    if (end.truncated || (id !== '' && end.id === id)) return end;
+    const rest = offset === undefined ? text : missing({ text, offset: begin }, end.size);
+    if (rest === '') return end;
+    const kept = cut(rest, context.jobLogLimit - end.size);
+    const truncated = kept.length < rest.length;
     const event = create(JobLogAppendedSchema, {
       offset: BigInt(end.size),
       text: kept,
       truncated,
       appendedAt: timestampFromMs(edge.now()),
+      attempt: attempt?.number ?? 1,
     });
+    const encoded = eventOfCall(context, caller, event);
+    id = encoded.id;
     try {
       const expected = end.revision < 0 ? 'no_stream' : end.revision;
-      await store.append(jobLogStream(uuid), expected, [eventOfCall(context, caller, event)]);
-      return { size: end.size + Buffer.byteLength(kept), truncated };
+      const { revision } = await store.append(jobLogStream(uuid), expected, [encoded]);
+      return { size: end.size + Buffer.byteLength(kept), truncated, revision, id };
     } catch (error) {
       if (!(error instanceof WrongExpectedRevision)) throw error;
     }
+    end = await endOfLog(context, uuid);
   }
   throw new MemoirError('ABORTED', 'CONTENTION', `others append to the log of job ${uuid} all the time; try again`);
 }
 
-async function checkHeld({ streams }: JobsContext, caller: Caller, uuid: string): Promise<void> {
+/**
+ * What a log of `size` bytes lacks of a piece.
+ * @throws MemoirError FAILED_PRECONDITION if the piece begins behind the log's end; INVALID_ARGUMENT if the log ends inside one of its
+ * characters, so that it is no repetition
+ */
+function missing({ text, offset }: Pick<NewPiece, 'text' | 'offset'>, size: number): string {
+  if (offset === undefined || offset === size) return text;
+  if (offset > size) {
+    throw new MemoirError(
+      'FAILED_PRECONDITION',
+      'LOG_GAP',
+      `the piece begins at offset ${offset}, and the log has ${size} bytes; go on from there`,
+      { field: 'offset', metadata: { size: String(size) } },
+    );
+  }
+  const bytes = Buffer.from(text);
+  const there = size - offset;
+  if (there >= bytes.length) return '';
+  if (characterStart(bytes, there) !== there) {
+    throw invalid(
+      'offset',
+      'BAD_OFFSET',
+      `offset ${offset} is wrong: the log ends at ${size}, inside a character of the piece`,
+    );
+  }
+  return bytes.subarray(there).toString('utf8');
+}
+
+/** The job, if the piece is of the attempt that runs it. */
+async function checkHeld(
+  { streams }: JobsContext,
+  caller: Caller,
+  { uuid, tokenDigest }: Pick<NewPiece, 'uuid' | 'tokenDigest'>,
+): Promise<JobRecord> {
   const record = await streams.read(caller, uuid);
-  const { state, claimedBy } = record.job;
-  if (state !== JobState.RUNNING) {
+  const foreign = unheard(record, { worker: caller.principal, tokenDigest });
+  const { state } = record.job;
+  if (state !== JobState.RUNNING && foreign?.reason !== 'ATTEMPT_ENDED') {
     throw new MemoirError(
       'FAILED_PRECONDITION',
       'WRONG_STATE',
@@ -98,19 +178,17 @@ async function checkHeld({ streams }: JobsContext, caller: Caller, uuid: string)
       { metadata: { uuid, state: stateName(state) } },
     );
   }
-  if (claimedBy !== caller.principal) {
-    throw new MemoirError('PERMISSION_DENIED', 'NOT_YOUR_JOB', `job ${uuid} was claimed by another worker`, {
-      metadata: { uuid },
-    });
-  }
+  if (foreign) throw foreign;
+  return record;
 }
 
 async function endOfLog({ store }: JobsContext, uuid: string): Promise<End> {
   for await (const recorded of store.readStream(jobLogStream(uuid), undefined, { direction: 'backwards', limit: 1 })) {
     const { offset, text, truncated } = decoded(recorded);
-    return { size: Number(offset) + Buffer.byteLength(text), truncated, revision: recorded.revision };
+    const size = Number(offset) + Buffer.byteLength(text);
+    return { size, truncated, revision: recorded.revision, id: recorded.id };
   }
-  return { size: 0, truncated: false, revision: -1 };
+  return { size: 0, truncated: false, revision: -1, id: '' };
 }
 
 async function* tail(

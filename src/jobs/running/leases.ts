@@ -1,10 +1,16 @@
 import type { Logger } from 'pino';
+import type { LeaseRow } from '../../../projections/read-model/jobs.js';
 import { serverItself } from '../caller.js';
 import type { JobsContext } from '../context.js';
+import type { Recording } from '../recording-store.js';
 
 /** How often the leases are looked at, in milliseconds. */
 const interval = 500;
 
+/** Most time between two looks that counts, in milliseconds: during the rest nobody could be heard, or nothing be recorded. */
+const longestStep = 2 * interval;
+
+/** A lease as this process saw it: the revision of its event, and when, on the clock of the looks. */
 type Seen = { readonly revision: number; readonly since: number };
 
 /** The watch over leases that run out. */
@@ -15,28 +21,75 @@ export type LeaseWatch = {
   stop(): Promise<void>;
 };
 
+/** What leases are watched with. */
+export type LeasesContext = Pick<JobsContext, 'store' | 'readModel' | 'streams' | 'edge'> & {
+  readonly recording: Recording;
+};
+
 /**
- * Fails jobs whose worker sent no heartbeat within its lease, with reason LEASE_EXPIRED. A lease runs from when this process saw
- * it, by a clock that does not jump: a lease may last longer by the time between two looks, or by a restart of the server, but
- * no change of the wall clock fails a job whose worker is alive.
+ * Fails jobs whose worker sent no heartbeat within its lease, with reason LEASE_EXPIRED. A lease runs from when this process saw it, by
+ * a clock that does not jump, and only while a heartbeat could be heard and recorded:
+ *   - A look counts if the read model is up to date, the store answers, and no append has been under way since the look before. The
+ *     time between two looks that count is counted, up to a second of it.
+ *   - If it was as long as a worker may be silent between two heartbeats, a third of the lease, the lease begins anew: the process was
+ *     stopped or slept, or the store was away. So it does when an append failed because of the store, which may have been a heartbeat.
+ * So a lease may last longer, but none ends because of a change of the wall clock, or while the worker is alive and nobody could hear
+ * it, or the store could not take down what it said.
+ * @param every - milliseconds between two looks of its own
  */
-export function watchLeases(context: JobsContext, logger: Logger): LeaseWatch {
-  const { readModel, streams, edge } = context;
+export function watchLeases(context: LeasesContext, logger: Logger, every = interval): LeaseWatch {
+  const { readModel, streams, store, recording, edge } = context;
   let seen = new Map<string, Seen>();
+  let lookedAt: number | undefined;
+  /** Time that counted, in milliseconds. */
+  let heard = 0;
+  let failures = 0;
+  let oldest: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
 
+  async function canRecord(): Promise<boolean> {
+    const before = oldest;
+    oldest = recording.oldest();
+    if (!readModel.progress().live || (oldest !== undefined && oldest === before)) return false;
+    try {
+      await store.end();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   async function sweep(): Promise<void> {
-    if (!readModel.progress().live) return;
+    const leases = readModel.jobs.leases();
+    if (leases.length > 0 && !(await canRecord())) return;
     const now = edge.monotonic();
+    const gap = now - (lookedAt ?? now);
+    lookedAt = now;
+    heard += Math.min(gap, longestStep);
+    const failed = recording.failures() !== failures;
+    failures = recording.failures();
     const next = new Map<string, Seen>();
-    for (const { uuid, lease_ms: leaseMs, lease_revision: revision } of readModel.jobs.leases()) {
+    const over: LeaseRow[] = [];
+    for (const row of leases) {
+      const { uuid, lease_ms: leaseMs, lease_revision: revision } = row;
       const before = seen.get(uuid);
-      const lease = before?.revision === revision ? before : { revision, since: now };
+      const anew = failed || gap > Math.max(longestStep, leaseMs / 3);
+      const lease = before?.revision === revision && !anew ? before : { revision, since: heard };
       next.set(uuid, lease);
-      if (now - lease.since > leaseMs) await expire(uuid, revision);
+      if (heard - lease.since > leaseMs) over.push(row);
     }
     seen = next;
+    if (over.length > 0) await expireAll(over);
+  }
+
+  /** Fails the jobs, unless the store fails first: what it is recording now may be their heartbeats. */
+  async function expireAll(over: readonly LeaseRow[]): Promise<void> {
+    await recording.answered();
+    for (const { uuid, lease_revision: revision } of over) {
+      if (recording.failures() !== failures) return;
+      await expire(uuid, revision);
+    }
   }
 
   async function expire(uuid: string, leaseRevision: number): Promise<void> {
@@ -45,7 +98,7 @@ export function watchLeases(context: JobsContext, logger: Logger): LeaseWatch {
       const { changed } = await streams.execute(serverItself(edge), uuid, command);
       if (changed) logger.warn({ uuid }, 'the lease of a job ran out; the job has failed');
     } catch (error) {
-      logger.error({ err: error, uuid }, 'a job whose lease ran out could not be failed; it is tried again');
+      logger.error({ err: error, uuid }, 'a job whose lease ran out could not be failed; its lease begins anew');
     }
   }
 
@@ -56,7 +109,7 @@ export function watchLeases(context: JobsContext, logger: Logger): LeaseWatch {
       running = sweep()
         .catch((error: unknown) => logger.error({ err: error }, 'leases could not be checked'))
         .finally(schedule);
-    }, interval);
+    }, every);
     timer.unref();
   }
   schedule();

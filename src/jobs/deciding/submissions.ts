@@ -1,0 +1,155 @@
+import { hash } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import canonicalize from 'canonicalize';
+import {
+  type JobRequested,
+  type JobReused,
+  type SubmissionIntended,
+  SubmissionIntendedSchema,
+} from '../../../gen/memoir/events/v1/events_pb.js';
+import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { MemoirError, quote } from '../../domain/errors.js';
+import type { JobRecord } from '../../domain/job.js';
+import { reuseStream, submitStream } from '../../domain/streams.js';
+import { decodeEvent } from '../../eventstore/codec.js';
+import { type ExpectedRevision, type Position, WrongExpectedRevision } from '../../eventstore/port.js';
+import type { Caller } from '../caller.js';
+import type { JobsContext } from '../context.js';
+import { eventOfCall } from '../event-of-call.js';
+
+/** A request with a submit_id. */
+export type Submission = {
+  readonly caller: Caller;
+  readonly request: CreateJobRequest;
+  /** SHA-256 of the rest of the request. */
+  readonly digest: string;
+};
+
+/** An answer that was intended for a submission, and where that was recorded. */
+export type Intention = { readonly event: SubmissionIntended; readonly revision: number; readonly position: Position };
+
+/**
+ * What was intended for each submit_id, in streams of their own: an answer is recorded there before it is carried out, so that whoever
+ * finds it half done, after a crash or at another server, carries out the same.
+ */
+export type Submissions = {
+  /**
+   * The last intention of a submission.
+   * @throws MemoirError ALREADY_EXISTS if the submit_id was used for another request
+   */
+  last(submission: Submission): Promise<Intention | undefined>;
+  /**
+   * Records what is intended.
+   * @throws WrongExpectedRevision if another server intended something meanwhile
+   */
+  intend(submission: Submission, after: Intention | undefined, answer: JobRequested | JobReused): Promise<void>;
+  /**
+   * Carries an intention out, if it is not yet, and gives the job.
+   * @returns undefined if the run that was intended is another's, who made it before: then the submission is to be decided anew
+   */
+  complete(submission: Submission, intention: Intention): Promise<JobRecord | undefined>;
+};
+
+/** Digest of a principal and its submit_id, in 64 hexadecimal digits. */
+export function submitDigest(principal: string, submitId: string): string {
+  return hash('sha256', canonicalize([principal, submitId]) as string);
+}
+
+/** What a submission's own request says of the job, and what therefore need not be recorded twice. */
+const ofRequest = (request: CreateJobRequest) => ({
+  scriptParameters: request.scriptParameters ?? {},
+  description: request.description,
+  components: request.components,
+});
+
+/** Opens them. */
+export function openSubmissions(context: JobsContext): Submissions {
+  const { store, streams } = context;
+
+  async function ensureReused(caller: Caller, reused: JobReused, since: Position): Promise<void> {
+    const stream = reuseStream(reused.uuid);
+    for await (const recorded of store.readStream(stream, undefined, { direction: 'backwards' })) {
+      if (recorded.position < since) break;
+      const { submitId, requestedBy } = decodeEvent(recorded) as JobReused;
+      if (submitId === reused.submitId && requestedBy === reused.requestedBy) return;
+    }
+    await store.append(stream, 'any', [eventOfCall(context, caller, reused)]);
+  }
+
+  async function ensureRequested(submission: Submission, requested: JobRequested): Promise<JobRecord | undefined> {
+    const { caller, request, digest } = submission;
+    let record = await streams.load(requested.uuid);
+    if (!record) {
+      try {
+        const { record: made } = await streams.request(caller, { ...requested, ...ofRequest(request) });
+        const { uuid, repository, scriptVersion: commit } = made.job;
+        context.keepCommit?.({ uuid, repository, commit });
+        return made;
+      } catch (error) {
+        if (!(error instanceof WrongExpectedRevision)) throw error;
+        record = await streams.load(requested.uuid);
+      }
+    }
+    const job = record?.job;
+    const ours =
+      job?.owner === caller.principal && job.submitId === request.submitId && record?.requestDigest === digest;
+    return ours ? record : undefined;
+  }
+
+  return {
+    async last({ caller, request, digest }) {
+      const stream = submitStream(submitDigest(caller.principal, request.submitId));
+      for await (const recorded of store.readStream(stream, undefined, { direction: 'backwards', limit: 1 })) {
+        const event = decodeEvent(recorded) as SubmissionIntended;
+        const { revision, position } = recorded;
+        if (event.requestDigest !== digest) throw usedBefore(request.submitId, event.answer.value?.uuid ?? '');
+        return { event, revision, position };
+      }
+      return undefined;
+    },
+
+    async intend({ caller, request, digest }, after, answer) {
+      const event = create(SubmissionIntendedSchema, {
+        principal: caller.principal,
+        submitId: request.submitId,
+        requestDigest: digest,
+        answer:
+          answer.$typeName === 'memoir.events.v1.JobReused'
+            ? { case: 'reused', value: answer }
+            : { case: 'requested', value: { ...answer, scriptParameters: {}, description: '', components: {} } },
+      });
+      const stream = submitStream(submitDigest(caller.principal, request.submitId));
+      const expected: ExpectedRevision = after?.revision ?? 'no_stream';
+      await store.append(stream, expected, [eventOfCall(context, caller, event)]);
+    },
+
+    async complete(submission, { event: { answer }, position }) {
+      if (answer.case === 'requested') return ensureRequested(submission, answer.value);
+      if (answer.case !== 'reused') return undefined;
+      await ensureReused(submission.caller, answer.value, position);
+      return streams.read(submission.caller, answer.value.uuid).catch((error: unknown) => {
+        if (error instanceof MemoirError && error.code === 'NOT_FOUND') throw gone(submission.request.submitId);
+        throw error;
+      });
+    },
+  };
+}
+
+/** The ALREADY_EXISTS for a submit_id that another request had. */
+export function usedBefore(submitId: string, uuid: string): MemoirError {
+  return new MemoirError(
+    'ALREADY_EXISTS',
+    'SUBMIT_ID_USED',
+    `submit_id ${quote(submitId)} was used for another request, which was answered with job ${uuid}`,
+    { field: 'submit_id', metadata: { uuid } },
+  );
+}
+
+function gone(submitId: string): MemoirError {
+  return new MemoirError(
+    'FAILED_PRECONDITION',
+    'JOB_DELETED',
+    `the job that the first request with submit_id ${quote(submitId)} was answered with was deleted`,
+    { field: 'submit_id' },
+  );
+}
