@@ -161,6 +161,8 @@ test('what a server that died had intended for a submit_id, another answers and 
   t.deepEqual([made.job.scriptParameters, made.job.description], [wish.scriptParameters, 'd']);
   t.is((await one.ask(wish)).job.uuid, made.job.uuid);
 
+  // So that neither of them intends to make what the other has made.
+  await Promise.all([one, other].map(({ readModel }) => readModel.waitFor(made.position)));
   server.dying.prefix = 'reuse-';
   server.dying.times = 1;
   const again = { submitId: 'found', findOrCreate: true, scriptParameters: wish.scriptParameters };
