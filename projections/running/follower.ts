@@ -43,7 +43,9 @@ export type Follower = {
   caughtUp(): Promise<void>;
   /** Takes note of the end of the log as it is now: a thread that does not come there is in trouble. */
   expect(position: Position): void;
-  /** Calls `listener` whenever the file was made anew from the log, and at once if it was when it was opened: what is open of the old one, or was kept of it, is of no use. */
+  /** Why the file was made anew when it was opened; undefined if it was not. */
+  readonly remadeAtOpening: string | undefined;
+  /** Calls `listener` whenever the file was made anew later: what is open of the old one, or was kept of it, is of no use. */
   onRemade(listener: (why: string) => void): void;
   /** Tells the thread that a reader met damage in the file, so that it is made anew. */
   damaged(why: string): void;
@@ -158,6 +160,7 @@ export async function startFollower(
       else if (message.kind === 'failed')
         failure = { message: message.message, since: failure?.since ?? performance.now() };
       else if (message.kind === 'refused') refused(new LogRefused(message.reason, message.message));
+      else if (message.kind === 'unsound') live = false;
       else if (message.kind === 'remade') remade(message.why);
       else applied(message);
     });
@@ -180,10 +183,8 @@ export async function startFollower(
       // Whatever failed, nothing is missed.
       if (live && wanted <= position) failure = undefined;
     },
-    onRemade(listener) {
-      remadeListeners.push(listener);
-      if (remadeAtOpening !== undefined) listener(remadeAtOpening);
-    },
+    remadeAtOpening,
+    onRemade: (listener) => void remadeListeners.push(listener),
     damaged: (why) => thread.postMessage({ kind: 'damaged', why } satisfies ThreadOrder),
     waitFor(wanted, signal) {
       if (wanted <= position) return Promise.resolve();

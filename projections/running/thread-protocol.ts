@@ -30,6 +30,8 @@ export type ThreadMessage =
   | Applied
   /** What has just been tried did not work, and is tried again. */
   | { readonly kind: 'failed'; readonly message: string }
+  /** The file is found damaged: nothing may be told of it any more. */
+  | { readonly kind: 'unsound' }
   /** The file is made anew from the log, and was opened: what was read from the old one must be read again. */
   | { readonly kind: 'remade'; readonly why: string }
   /** The log is one that the process must not go on with; the thread follows it no more. */

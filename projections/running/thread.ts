@@ -57,18 +57,22 @@ function report({ events, position, live }: Applied): void {
   say({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued, excluded });
 }
 
+/** Ends the run over the file that is open: it is damaged, or the thread ends. */
+let ended = new AbortController();
+
 const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }));
 parentPort?.on('message', (order: ThreadOrder) => {
-  if (order.kind === 'stop') stop.abort();
-  else damaged(order.why);
+  if (order.kind === 'damaged') damaged(order.why);
+  else {
+    stop.abort();
+    ended.abort();
+  }
 });
 
 /** Why the file must be made anew; undefined while it is sound. */
 let damage: string | undefined;
-/** Ends the run over the file that is open. */
-let ended = new AbortController();
-
 function damaged(why: string): void {
+  if (damage === undefined) say({ kind: 'unsound' });
   damage ??= why;
   ended.abort();
 }
@@ -114,8 +118,7 @@ while (!stop.signal.aborted) {
       report(applied);
       watchfully(written);
     };
-    const signal = AbortSignal.any([stop.signal, ended.signal]);
-    await runProjections(log, db, projections, { signal, onApplied, batchSize, pause });
+    await runProjections(log, db, projections, { signal: ended.signal, onApplied, batchSize, pause });
   } catch (error) {
     if (error instanceof LogRefused) {
       say({ kind: 'refused', reason: error.reason, message: error.message });

@@ -156,8 +156,10 @@ export function watchFollowers(
   const timer = setInterval(tick, watchInterval);
   timer.unref();
   for (const follower of [readModel, history]) {
+    const tell = (why: string) => logger.warn({ why }, `${follower.name} is made anew from the log`);
+    if (follower.remadeAtOpening !== undefined) tell(follower.remadeAtOpening);
     follower.onRemade((why) => {
-      logger.warn({ why }, `${follower.name} is made anew from the log`);
+      tell(why);
       look();
       follower.caughtUp().then(look, () => undefined);
     });
