@@ -16,6 +16,7 @@ import test from 'ava';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { makeRepository } from '../support/git-repository.js';
 import { type Memoir, startTestServer, until } from '../support/memoir.js';
+import { wanting } from '../support/required.js';
 
 /** Commits executable scripts. */
 function scripts({ repository }: Memoir, files: Readonly<Record<string, string>>): string {
@@ -461,8 +462,12 @@ test.serial(
 );
 
 test.serial('a worker that is process 1 leaves no zombies, where there is an init', async (t) => {
-  if (!existsSync('/usr/bin/tini') || !canUnshare()) {
-    t.log('skipped: there is no tini, or no right to make a PID namespace');
+  if (!existsSync('/usr/bin/tini')) {
+    wanting(t, 'tini', 'there is no /usr/bin/tini: apt-get install tini');
+    return;
+  }
+  if (!canUnshare()) {
+    t.log('skipped: there is no right to make a PID namespace');
     t.pass();
     return;
   }
