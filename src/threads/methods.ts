@@ -19,7 +19,7 @@ export type DataOf<Open extends OpenThread> = Parameters<Open>[0];
 
 /** How a call is made. */
 export type CallOptions<Told = never> = {
-  /** Asks the thread to break off. The call then fails with the signal's reason as soon as the thread has, unless it had done it. */
+  /** Asks the thread to break off. The call then fails as soon as the thread has, unless it had done it or fails by itself. */
   readonly signal?: AbortSignal;
   /** Called with each thing that the method tells before its answer, in that order. */
   readonly onTold?: (told: Told) => void;

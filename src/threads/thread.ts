@@ -9,7 +9,7 @@ export type Thread<Open extends OpenThread> = {
   /**
    * Its methods.
    * @throws what the method throws, of the class that it was, where that is MemoirError, of the language, or in `errors`; what the
-   * thread could not begin for; `ThreadEnded`; the reason of the call's signal; or TypeError if what is asked cannot be sent
+   * thread could not begin for; `ThreadEnded`; `CallAborted`; or TypeError if what is asked cannot be sent
    */
   readonly call: Calls<Open>;
   /** Resolves when it has begun. @throws as a call */
@@ -37,6 +37,15 @@ export class ThreadEnded extends Error {
   constructor(message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'ThreadEnded';
+  }
+}
+
+/** The call's signal aborted, and the thread has broken off; the cause is the signal's reason. As Node's own functions say it. */
+export class CallAborted extends Error {
+  readonly code = 'ABORT_ERR';
+  constructor(reason: unknown) {
+    super('the call was aborted', { cause: reason });
+    this.name = 'AbortError';
   }
 }
 
@@ -84,7 +93,7 @@ export function startThread<Open extends OpenThread>(
     new Promise((resolve, reject) => {
       const { signal, handOver } = options;
       if (over) return reject(over);
-      if (signal?.aborted) return reject(signal.reason);
+      if (signal?.aborted) return reject(new CallAborted(signal.reason));
       const number = ++asked;
       try {
         post({ kind: 'ask', number, method, ask: what }, handOver);
@@ -107,7 +116,7 @@ export function startThread<Open extends OpenThread>(
       const signal = call?.options.signal;
       if (message.kind === 'answer') call?.resolve(message.answer);
       else if (message.kind === 'failed') call?.reject(unpackError(message.error, errors));
-      else call?.reject(signal?.aborted ? signal.reason : over);
+      else call?.reject(signal?.aborted ? new CallAborted(signal.reason) : over);
     }
   }
 

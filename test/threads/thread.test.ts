@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { MemoirError } from '../../src/domain/errors.js';
 import { LogRefused, StoreUnreadable, WrongExpectedRevision } from '../../src/eventstore/port.js';
-import { startThread, type Thread, ThreadEnded } from '../../src/threads/thread.js';
+import { CallAborted, startThread, type Thread, ThreadEnded } from '../../src/threads/thread.js';
 import { threadOnDemand } from '../../src/threads/thread-on-demand.js';
 import { until } from '../support/until.js';
 import type { SampleData, SampleThread } from './sample-thread.js';
@@ -75,12 +75,12 @@ test('what a method tells comes before its answer, all of it and in order', asyn
   t.deepEqual(other, [1, 2]);
 });
 
-test('a call that is aborted fails with the reason of the signal once the thread has broken off', async (t) => {
+test('a call that is aborted fails, with the reason of the signal as its cause, once the thread has broken off', async (t) => {
   const counts = shared();
   const { call } = start(t, 'well', counts);
   const reason = new MemoirError('CANCELLED', 'GONE', 'the caller is gone');
   const aborted = call.untilAborted('reason', { signal: AbortSignal.abort(reason) });
-  t.is<unknown, unknown>(await t.throwsAsync(aborted), reason);
+  t.is((await t.throwsAsync(aborted, { instanceOf: CallAborted })).cause, reason);
   await call.double(1);
   t.is(counts[0], 0, 'it was not even asked');
   for (const how of ['reason', 'node'] as const) {
@@ -88,7 +88,7 @@ test('a call that is aborted fails with the reason of the signal once the thread
     const waiting = call.untilAborted(how, { signal: controller.signal });
     const other = call.later(1);
     controller.abort(reason);
-    t.is<unknown, unknown>(await t.throwsAsync(waiting), reason);
+    t.is((await t.throwsAsync(waiting, { instanceOf: CallAborted })).cause, reason);
     t.is(await other, 2);
   }
   t.is(counts[0], 1);
