@@ -1,25 +1,31 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { parentPort, workerData } from 'node:worker_threads';
 import git from 'isomorphic-git';
+import { serveThread } from '../../threads/serve-thread.js';
 import { fileKind } from '../file-kind.js';
 import { errno } from '../problem.js';
 import { noteAdvertisedRefs } from './advertised-refs.js';
 import { createGitProtocol } from './git-protocol.js';
-import { createMirrorHttp } from './mirror-http.js';
-import type { MirrorThreadData, MirrorThreadMessage } from './mirror-protocol.js';
+import { createMirrorHttp, type HttpLimits } from './mirror-http.js';
 import { publishRefs } from './publish-refs.js';
+import type { RemoteRules } from './remote-rules.js';
 
 // The thread that fetches a mirror once, and ends with it.
 
-const { url, directory, credentials, rules, limits } = workerData as MirrorThreadData;
-const gitdir = join(directory, 'fetched.git');
+/** What is fetched, and how. */
+export type MirrorSource = {
+  readonly name: string;
+  readonly url: string;
+  /** Directory of the mirror: `fetched.git`, where objects arrive, and `served.git`, whose refs move only once they are whole. */
+  readonly directory: string;
+  readonly credentials: { readonly username: string; readonly password: string } | undefined;
+  readonly rules: RemoteRules;
+  readonly limits: HttpLimits;
+};
 
-function say(message: MirrorThreadMessage): void {
-  parentPort?.postMessage(message);
-}
-
-async function fetchOnce(): Promise<number> {
+/** Fetches, and gives the number of refs. */
+async function fetchOnce({ url, directory, credentials, rules, limits }: MirrorSource): Promise<number> {
+  const gitdir = join(directory, 'fetched.git');
   if (!fileKind(join(gitdir, 'config'))) await git.init({ fs, gitdir, bare: true });
   await git.setConfig({ fs, gitdir, path: 'remote.origin.url', value: url });
   await git.setConfig({ fs, gitdir, path: 'remote.origin.fetch', value: '+refs/heads/*:refs/heads/*' });
@@ -44,14 +50,20 @@ async function fetchOnce(): Promise<number> {
   return publishRefs(advertised, gitdir, join(directory, 'served.git'));
 }
 
-/** What went wrong, without the paths of this machine: callers are told. */
-function problemOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return 'path' in error && errno(error) ? `its mirror cannot be written: ${errno(error)}` : error.message;
+/** What goes wrong is told without the paths of this machine: callers are told. */
+function withoutPaths(error: unknown): unknown {
+  const code = error instanceof Error && 'path' in error ? errno(error) : undefined;
+  return code ? new Error(`its mirror cannot be written: ${code}`, { cause: error }) : error;
 }
 
-try {
-  say({ kind: 'fetched', refs: await fetchOnce() });
-} catch (error) {
-  say({ kind: 'failed', problem: problemOf(error) });
-}
+const open = () => ({
+  fetch: (source: MirrorSource) =>
+    fetchOnce(source).catch((error: unknown) => {
+      throw withoutPaths(error);
+    }),
+});
+
+/** The thread's type. */
+export type MirrorThread = typeof open;
+
+serveThread(open);

@@ -1,11 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { MemoirError, quote } from '../../domain/errors.js';
+import { MemoirError, messageOf, quote } from '../../domain/errors.js';
+import { startThread, type Thread, ThreadEnded } from '../../threads/thread.js';
 import { fileKind } from '../file-kind.js';
 import type { HistoryLog } from '../graph/history.js';
 import { errno } from '../problem.js';
-import type { MirrorThreadData, MirrorThreadMessage } from './mirror-protocol.js';
+import type { MirrorSource, MirrorThread } from './mirror-thread.js';
 
 /** A copy of a remote repository. */
 export type Mirror = {
@@ -31,14 +31,14 @@ export type MirrorTimes = {
 
 /** A mirror, of which nothing is fetched yet by this process. */
 export function createMirror(
-  data: MirrorThreadData,
+  source: MirrorSource,
   { refreshAfter, acceptStale, deadline }: MirrorTimes,
   monotonic: () => number,
   log: HistoryLog,
 ): Mirror {
-  const { name, directory } = data;
+  const { name, directory } = source;
   const served = join(directory, 'served.git');
-  let thread: Worker | undefined;
+  let thread: Thread<MirrorThread> | undefined;
   let fetching: Promise<void> | undefined;
   /** When the last fetch that succeeded began: what it brought is as old as that. */
   let asOf = Number.NEGATIVE_INFINITY;
@@ -49,36 +49,34 @@ export function createMirror(
       metadata: { repository: name },
     });
 
+  /** The log is told what brought it about, too: that may name paths of this machine. */
+  function notFetched(problem: string, cause: unknown): MemoirError {
+    const error = unavailable(problem);
+    const because = cause === undefined ? {} : { cause: messageOf(cause) };
+    log.warn({ repository: name, problem: error.message, ...because }, 'mirror not fetched');
+    return error;
+  }
+
   async function fetchOnce(): Promise<void> {
     const begun = monotonic();
     try {
       mkdirSync(directory, { recursive: true });
     } catch (error) {
-      log.warn({ repository: name, problem: String(error) }, 'mirror not fetched');
-      throw unavailable(`its mirror cannot be written: ${errno(error)}`);
+      throw notFetched(`its mirror cannot be written: ${errno(error)}`, error);
     }
-    const started = new Worker(new URL('./mirror-thread.js', import.meta.url), { workerData: data });
+    const file = new URL('./mirror-thread.js', import.meta.url);
+    const started = startThread<MirrorThread>(file, undefined, { name: 'the fetch' });
     thread = started;
     let timer: NodeJS.Timeout | undefined;
     try {
-      const message = await new Promise<MirrorThreadMessage>((resolve, reject) => {
-        timer = setTimeout(() => reject(unavailable(`it takes longer than ${deadline} ms`)), deadline);
-        started.on('message', resolve);
-        started.on('error', (error) => reject(unavailable(String(error))));
-        started.on('exit', () => reject(unavailable('the fetch was ended')));
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`it takes longer than ${deadline} ms`)), deadline);
       });
-      if (message.kind === 'failed') throw unavailable(message.problem);
+      const refs = await Promise.race([started.call.fetch(source), late]);
       asOf = begun;
-      log.info(
-        { repository: name, refs: message.refs, milliseconds: Math.round(monotonic() - begun) },
-        'mirror fetched',
-      );
+      log.info({ repository: name, refs, milliseconds: Math.round(monotonic() - begun) }, 'mirror fetched');
     } catch (error) {
-      log.warn(
-        { repository: name, problem: error instanceof Error ? error.message : String(error) },
-        'mirror not fetched',
-      );
-      throw error;
+      throw notFetched(problemOf(error), (error as Error).cause);
     } finally {
       clearTimeout(timer);
       thread = undefined;
@@ -107,4 +105,9 @@ export function createMirror(
       await fetching?.catch(() => undefined);
     },
   };
+}
+
+/** What a caller is told of a failed fetch. */
+function problemOf(error: unknown): string {
+  return error instanceof ThreadEnded ? 'the fetch was ended' : messageOf(error);
 }
