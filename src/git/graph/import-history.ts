@@ -6,7 +6,7 @@ import { openObjectReader } from '../reader/object-reader.js';
 import { openRefs } from '../refs.js';
 import { type CommitTable, createCommitTable, findRow } from './commit-table.js';
 import type { GraphLayer } from './graph-layers.js';
-import type { GraphLoaded, GraphThreadData, GraphThreadMessage } from './graph-protocol.js';
+import type { GraphLoaded, HistoryToLoad, LoadTold } from './history-load.js';
 import { importCommits } from './import-commits.js';
 import { makeResident } from './resident-graph.js';
 import { tableFromLayers } from './table-from-layers.js';
@@ -26,7 +26,7 @@ const progressEvery = 250;
 export type ImportStart = {
   /** A commit-graph that has a part of the history, if there is one. */
   readonly layers: readonly GraphLayer[] | undefined;
-  readonly say: (message: GraphThreadMessage) => void;
+  readonly tell: (told: LoadTold) => void;
 };
 
 /** A history as far as it was imported. */
@@ -37,8 +37,8 @@ export type ImportedHistory = Pick<GraphLoaded, 'graph' | 'imported' | 'written'
  * @throws BadCommitGraph if the commits of the layers do not fit together; MemoirError DATA_LOSS if the repository is damaged
  */
 export function importHistory(
-  { layout, starts, keptIn }: GraphThreadData,
-  { layers, say }: ImportStart,
+  { layout, starts, keptIn }: HistoryToLoad,
+  { layers, tell }: ImportStart,
 ): ImportedHistory {
   const { name, hash } = layout;
 
@@ -79,7 +79,7 @@ export function importHistory(
       importCommits(layout, objects, table, wanted, (imported) => {
         if (imported % 256 !== 0 || performance.now() - told < progressEvery) return;
         told = performance.now();
-        say({ kind: 'progress', imported });
+        tell({ imported });
       });
     } finally {
       objects.close();
@@ -95,7 +95,7 @@ export function importHistory(
       return table;
     } catch (error) {
       if (!(error instanceof MemoirError) || starts.length === 0) throw error;
-      say({ kind: 'warning', text: `${error.message}; the history of the ref that leads there is left out` });
+      tell({ warning: `${error.message}; the history of the ref that leads there is left out` });
     }
     const wanted = createCommitTable(hash);
     importInto(wanted, starts);
@@ -110,7 +110,7 @@ export function importHistory(
       writeCommitGraph(keptIn, table, topology);
       return true;
     } catch (error) {
-      say({ kind: 'warning', text: `cannot keep the commit-graph in ${keptIn}: ${String(error)}` });
+      tell({ warning: `cannot keep the commit-graph in ${keptIn}: ${String(error)}` });
       return false;
     }
   }

@@ -1,7 +1,7 @@
-import { Worker } from 'node:worker_threads';
+import { startThread, ThreadEnded } from '../../threads/thread.js';
 import { unavailable } from '../problem.js';
-import { unpackError } from '../reader/sent-error.js';
-import type { GraphLoaded, GraphThreadData, GraphThreadMessage } from './graph-protocol.js';
+import type { GraphThread } from './graph-thread.js';
+import type { GraphLoaded, HistoryToLoad, LoadTold } from './history-load.js';
 
 /** A load under way. */
 export type GraphLoad = {
@@ -22,22 +22,22 @@ export type GraphLoadListener = {
  * Loads a history in a thread of its own.
  * The result fails with a MemoirError: DATA_LOSS for a damaged repository, UNAVAILABLE if it cannot be read.
  */
-export function loadGraph(data: GraphThreadData, listener: GraphLoadListener): GraphLoad {
-  const thread = new Worker(new URL('./graph-thread.js', import.meta.url), { workerData: data });
-  const result = new Promise<GraphLoaded>((resolve, reject) => {
-    thread.on('message', (message: GraphThreadMessage) => {
-      if (message.kind === 'progress') listener.progress(message.imported);
-      else if (message.kind === 'warning') listener.warning(message.text);
-      else if (message.kind === 'failed') reject(unpackError(message.error));
-      else resolve(message);
-    });
-    thread.on('error', (error) => reject(unavailable(data.layout.name, 'loading its history failed', error)));
-    thread.on('exit', () => reject(unavailable(data.layout.name, 'loading its history was ended')));
-  });
-  return {
-    result,
-    async cancel() {
-      await thread.terminate();
-    },
-  };
+export function loadGraph(wanted: HistoryToLoad, listener: GraphLoadListener): GraphLoad {
+  const { name } = wanted.layout;
+  const file = new URL('./graph-thread.js', import.meta.url);
+  const thread = startThread<GraphThread>(file, undefined, { name: 'the thread that loads a history' });
+  const onTold = (told: LoadTold) =>
+    'imported' in told ? listener.progress(told.imported) : listener.warning(told.warning);
+
+  async function load(): Promise<GraphLoaded> {
+    try {
+      return await thread.call.load(wanted, { onTold });
+    } catch (error) {
+      throw error instanceof ThreadEnded ? unavailable(name, 'loading its history was ended', error) : error;
+    } finally {
+      void thread.terminate();
+    }
+  }
+
+  return { result: load(), cancel: thread.terminate };
 }

@@ -1,9 +1,8 @@
 import type { Layout } from '../layout.js';
-import type { SentError } from '../reader/reader-protocol.js';
 import type { ResidentGraph } from './resident-graph.js';
 
-/** What a loading thread is told. */
-export type GraphThreadData = {
+/** A history that is to be loaded. */
+export type HistoryToLoad = {
   readonly layout: Layout;
   /** Commits that are wanted in the graph, with everything that they reach. */
   readonly starts: readonly string[];
@@ -24,9 +23,5 @@ export type GraphLoaded = {
   readonly written: boolean;
 };
 
-/** What a loading thread says. */
-export type GraphThreadMessage =
-  | { readonly kind: 'progress'; readonly imported: number }
-  | { readonly kind: 'warning'; readonly text: string }
-  | ({ readonly kind: 'loaded' } & GraphLoaded)
-  | { readonly kind: 'failed'; readonly error: SentError };
+/** What is told while a load goes on: how many commits were read as objects, or what is damaged and could be done without. */
+export type LoadTold = { readonly imported: number } | { readonly warning: string };
