@@ -19,7 +19,7 @@ export function createCommitTrees(layout: Layout, reader: Reader): CommitTrees {
   return {
     async isPlain(commit) {
       if (!isId(commit)) return undefined;
-      return plain(commit, () => reader.ask(layout, 'plain', { commit }));
+      return plain(commit, () => reader.read.plain({ layout, commit }));
     },
   };
 }

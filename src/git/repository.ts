@@ -68,6 +68,7 @@ const longestSearch = 200_000;
  */
 export function openRepository(name: string, path: string, options: RepositoryOptions): Repository {
   const { reader, now, budget } = options;
+  const { read } = reader;
   const layout = readLayout(name, path);
   const history = createHistory({ ...options, layout, onLoaded: budget.sweep });
   const ranges = createRanges(history, options.slicer);
@@ -90,7 +91,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   async function peel(id: string): Promise<Peeled | undefined> {
     const known = commits.get(id);
     if (known !== undefined) return { id: known, type: 'commit' };
-    const peeled = await reader.ask(layout, 'peel', { id });
+    const peeled = await read.peel({ layout, id });
     if (peeled?.type === 'commit') {
       commits.set(id, peeled.id);
       commits.set(peeled.id, peeled.id);
@@ -103,7 +104,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     const far = generations > fewGenerations && !shallow;
     const graph = far ? await history.graphWith([id]) : shallow ? undefined : history.loaded();
     let number = graph?.numberOf(id) ?? -1;
-    if (!graph || number < 0) return reader.ask(layout, 'ancestor', { id, generations });
+    if (!graph || number < 0) return read.ancestor({ layout, id, generations });
     for (let i = 0; i < generations && number >= 0; i++) {
       number = graph.firstParent(number);
       if (i % ancestorStride === ancestorStride - 1) await turn();
@@ -115,13 +116,13 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     hash: layout.hash,
     findRef: refs.find,
     peel,
-    typeOf: (id) => reader.ask(layout, 'typeOf', { id }),
-    parents: (id) => reader.ask(layout, 'parents', { id }),
+    typeOf: (id) => read.typeOf({ layout, id }),
+    parents: (id) => read.parents({ layout, id }),
     ancestor,
-    abbreviated: (prefix) => reader.ask(layout, 'abbreviated', { prefix }),
+    abbreviated: (prefix) => read.abbreviated({ layout, prefix }),
     async search(search, from) {
       const starts = from === undefined ? undefined : [from];
-      const { commit, exhausted } = await reader.ask(layout, 'search', { search, starts, limit: longestSearch });
+      const { commit, exhausted } = await read.search({ layout, search, starts, limit: longestSearch });
       if (!exhausted) return commit;
       throw new MemoirError(
         'RESOURCE_EXHAUSTED',

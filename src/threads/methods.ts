@@ -37,3 +37,8 @@ type MethodsOf<Open extends OpenThread> = Awaited<ReturnType<Open>>;
 export type Calls<Open extends OpenThread> = {
   readonly [Name in Exclude<keyof MethodsOf<Open>, 'close'>]: Caller<MethodsOf<Open>[Name]>;
 };
+
+type Asked<Method> = Method extends (ask: infer Ask, call: Call<never>) => unknown ? Ask : never;
+
+/** What a thread is asked, by whatever method. */
+export type AskOf<Open extends OpenThread> = Asked<MethodsOf<Open>[Exclude<keyof MethodsOf<Open>, 'close'>]>;

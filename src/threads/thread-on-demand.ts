@@ -1,4 +1,4 @@
-import type { Calls, OpenThread } from './methods.js';
+import type { AskOf, Calls, OpenThread } from './methods.js';
 import { callsBy, type Thread, ThreadEnded } from './thread.js';
 
 /** A thread that there is while it is needed. */
@@ -9,20 +9,34 @@ export type ThreadOnDemand<Open extends OpenThread> = {
   close(): Promise<void>;
 };
 
-/**
- * A thread that `start` starts with the first call and, should it die, with the next one again.
- * @param name - what the message of calls that come after `close` names
- */
-export function threadOnDemand<Open extends OpenThread>(name: string, start: () => Thread<Open>): ThreadOnDemand<Open> {
+/** How a thread is started when it is needed. */
+export type OnDemand<Open extends OpenThread> = {
+  readonly start: () => Thread<Open>;
+  /** What a call fails with that had no answer because the thread ended, or was closed; that itself unless given. */
+  readonly unanswered?: (error: ThreadEnded, ask: AskOf<Open>) => Error;
+};
+
+/** A thread that is started by the first call and, should it die, by the next one again. */
+export function threadOnDemand<Open extends OpenThread>({ start, unanswered }: OnDemand<Open>): ThreadOnDemand<Open> {
   let thread: Thread<Open> | undefined;
   let closed = false;
-  const calls = callsBy<Open>(async (method, ask, options) => {
-    if (closed) throw new ThreadEnded(`${name} is closed`);
-    thread = thread?.alive() ? thread : start();
-    return (Reflect.get(thread.call, method) as (...all: unknown[]) => Promise<unknown>)(ask, options);
+
+  function living(): Thread<Open> {
+    if (closed) throw new ThreadEnded('its thread is closed');
+    if (!thread?.alive()) thread = start();
+    return thread as Thread<Open>;
+  }
+
+  const call = callsBy<Open>(async (method, ask, options) => {
+    try {
+      const asked = Reflect.get(living().call, method) as (...all: readonly unknown[]) => Promise<unknown>;
+      return await asked(ask, options);
+    } catch (error) {
+      throw unanswered && error instanceof ThreadEnded ? unanswered(error, ask as AskOf<Open>) : error;
+    }
   });
   return {
-    call: calls,
+    call,
     async close() {
       closed = true;
       await thread?.close();

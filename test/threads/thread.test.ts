@@ -203,21 +203,26 @@ test('a thread that listens to nobody can be terminated', async (t) => {
 test('a thread on demand is started by a call, and by the next one again if it died', async (t) => {
   let started = 0;
   const counts = shared();
-  const thread = threadOnDemand<SampleThread>('the sample', () => {
-    started++;
-    return start(t, 'well', counts);
+  const thread = threadOnDemand<SampleThread>({
+    start() {
+      started++;
+      return start(t, 'well', counts);
+    },
+    unanswered: (error, ask) => new Error(`${ask} has no answer`, { cause: error }),
   });
   t.is(started, 0);
   t.deepEqual(await Promise.all([thread.call.double(1), thread.call.later(2)]), [2, 4]);
   t.is(started, 1);
   const died = thread.call.end('exit');
   const again = died.catch(() => thread.call.double(5));
-  await t.throwsAsync(died, { instanceOf: ThreadEnded });
+  t.true((await t.throwsAsync(died, { message: 'exit has no answer' })).cause instanceof ThreadEnded);
   t.is(await again, 10);
   t.is(started, 2);
   await thread.close();
   t.is(counts[1], 1);
-  await t.throwsAsync(thread.call.double(1), { instanceOf: ThreadEnded, message: 'the sample is closed' });
+  t.like((await t.throwsAsync(thread.call.double(1), { message: '1 has no answer' })).cause, {
+    message: 'its thread is closed',
+  });
   t.is(started, 2);
 });
 

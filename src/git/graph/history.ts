@@ -3,7 +3,7 @@ import { MemoirError, quote } from '../../domain/errors.js';
 import { fileKind } from '../file-kind.js';
 import type { Layout } from '../layout.js';
 import type { Reader } from '../reader/reader.js';
-import type { WalkedCommit } from '../reader/reader-protocol.js';
+import type { WalkedCommit } from '../reader/reader-thread.js';
 import { type CommitGraph, createCommitGraph } from './commit-graph.js';
 import { type GraphLoad, loadGraph } from './load-graph.js';
 import type { Slicer } from './slicer.js';
@@ -165,7 +165,7 @@ export function createHistory({
     let frontier = ids.filter((id) => to.numberOf(id) < 0);
     while (frontier.length > 0) {
       if (read.size > mostExtended) return loading ?? startLoad(ids, true);
-      const walked = await reader.ask(layout, 'walk', { starts: frontier.slice(0, walkLimits.most), limit });
+      const walked = await reader.read.walk({ layout, starts: frontier.slice(0, walkLimits.most), limit });
       limit = Math.min(limit * walkLimits.factor, walkLimits.most);
       const left = new Set(frontier);
       for (const commit of walked) {

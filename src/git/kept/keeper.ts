@@ -1,4 +1,4 @@
-import { startThread, ThreadEnded } from '../../threads/thread.js';
+import { startThread } from '../../threads/thread.js';
 import { threadOnDemand } from '../../threads/thread-on-demand.js';
 import type { KeptCommit } from '../port.js';
 import { unavailable } from '../problem.js';
@@ -19,17 +19,10 @@ export type Keeper = {
 
 /** A keeper, whose thread is started when it is first needed and, should it die, the next time again. */
 export function createKeeper(): Keeper {
-  const name = 'the thread that keeps commits';
   const file = new URL('./keep-thread.js', import.meta.url);
-  const thread = threadOnDemand<KeepThread>(name, () => startThread(file, undefined, { name }));
-  return {
-    async keep(what, signal) {
-      try {
-        return await thread.call.keep(what, { signal });
-      } catch (error) {
-        throw error instanceof ThreadEnded ? unavailable(what.source.name, 'its commits are not kept', error) : error;
-      }
-    },
-    close: thread.close,
-  };
+  const { call, close } = threadOnDemand<KeepThread>({
+    start: () => startThread(file, undefined, { name: 'the thread that keeps commits' }),
+    unanswered: (error, { source }) => unavailable(source.name, 'its commits are not kept', error),
+  });
+  return { keep: (what, signal) => call.keep(what, { signal }), close };
 }

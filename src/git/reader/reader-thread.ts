@@ -1,15 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { parentPort } from 'node:worker_threads';
-import { MemoirError } from '../../domain/errors.js';
+import { MemoirError, messageOf } from '../../domain/errors.js';
+import type { Call } from '../../threads/methods.js';
+import { serveThread } from '../../threads/serve-thread.js';
 import type { Layout } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { unavailable } from '../problem.js';
 import { openRefs, type Ref } from '../refs.js';
 import { type ObjectReader, openObjectReader } from './object-reader.js';
 import { isPlainCommit } from './plain-commit.js';
-import type { ReaderReply, ReaderRequest, WalkedCommit } from './reader-protocol.js';
-import type { searchMessages } from './search-messages.js';
-import { packError } from './sent-error.js';
+import type { MessageSearch } from './search-messages.js';
 
 // The thread that reads objects, so that a slow disk or a long search never holds up the thread that answers calls.
 
@@ -19,18 +18,69 @@ const pageBytes = 32 * 1024 * 1024;
 /** How long one request is worked on before others have their turn, in milliseconds. */
 const slice = 10;
 
-const pages = createPageCache(pageBytes);
-const readers = new Map<string, ObjectReader>();
+/** What is asked of one repository. */
+type Of<Ask> = Ask & { readonly layout: Layout };
 
-type Request = Exclude<ReaderRequest, 'close'>;
+/** A commit of a walk. */
+export type WalkedCommit = { readonly id: string; readonly parents: readonly string[]; readonly date: number };
 
-function readerOf({ layout }: Request): ObjectReader {
-  let reader = readers.get(layout.objectDir);
-  if (!reader) {
-    reader = openObjectReader(layout, pages);
-    readers.set(layout.objectDir, reader);
+type WalkFrom = { readonly starts: readonly string[]; readonly limit: number };
+
+/** Without starts, from all refs. */
+type Search = Omit<MessageSearch, 'starts'> & { readonly starts: readonly string[] | undefined };
+
+function open() {
+  const pages = createPageCache(pageBytes);
+  const readers = new Map<string, ObjectReader>();
+
+  function readerOf(layout: Layout): ObjectReader {
+    let reader = readers.get(layout.objectDir);
+    if (!reader) {
+      reader = openObjectReader(layout, pages);
+      readers.set(layout.objectDir, reader);
+    }
+    return reader;
   }
-  return reader;
+
+  /** Asks a repository; whatever goes wrong names it. */
+  async function ask<T>(
+    layout: Layout,
+    { signal }: Call,
+    question: (reader: ObjectReader) => T | Promise<T>,
+  ): Promise<T> {
+    try {
+      return await question(readerOf(layout));
+    } catch (error) {
+      throw error instanceof MemoirError || signal.aborted ? error : unavailable(layout.name, messageOf(error), error);
+    }
+  }
+
+  return {
+    peel: ({ layout, id }: Of<{ id: string }>, call: Call) => ask(layout, call, (reader) => reader.peel(id)),
+    typeOf: ({ layout, id }: Of<{ id: string }>, call: Call) => ask(layout, call, (reader) => reader.typeOf(id)),
+    parents: ({ layout, id }: Of<{ id: string }>, call: Call) =>
+      ask(layout, call, (reader) => reader.commit(id).parents),
+    abbreviated: ({ layout, prefix }: Of<{ prefix: string }>, call: Call) =>
+      ask(layout, call, (reader) => reader.abbreviated(prefix)),
+    /** The n-th first parent; undefined where history ends before. */
+    ancestor: ({ layout, id, generations }: Of<{ id: string; generations: number }>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(ancestor(reader, id, generations), call)),
+    /** Commits from the given ones on, breadth first, at most `limit` of them. */
+    walk: ({ layout, ...from }: Of<WalkFrom>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(walk(reader, from), call)),
+    /** See `isPlainCommit`. */
+    plain: ({ layout, commit }: Of<{ commit: string }>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(isPlainCommit(reader, layout.hash, commit), call)),
+    search: ({ layout, ...search }: Of<Search>, call: Call) =>
+      ask(layout, call, async (reader) => {
+        // It is loaded when it is first asked for: its library takes a third of the time that the thread takes to start.
+        const { searchMessages } = await import('./search-messages.js');
+        return inTurns(searchMessages(reader, { ...search, starts: search.starts ?? allRefs(layout) }), call);
+      }),
+    close() {
+      for (const reader of readers.values()) reader.close();
+    },
+  };
 }
 
 /** Of commits of the same date git looks first at HEAD, then at the refs from the last to the first. */
@@ -45,47 +95,16 @@ function allRefs(layout: Layout): string[] {
   }
 }
 
-/** The search is loaded when it is first asked for: its library takes a third of the time that the thread takes to start. */
-async function loadSearch(): Promise<typeof searchMessages> {
-  return (await import('./search-messages.js')).searchMessages;
-}
-
-function* answer(
-  reader: ObjectReader,
-  request: Request,
-  search: typeof searchMessages | undefined,
-): Generator<undefined, unknown> {
-  const { question, ask } = request;
-  switch (question) {
-    case 'peel':
-      return reader.peel(ask.id);
-    case 'typeOf':
-      return reader.typeOf(ask.id);
-    case 'parents':
-      return reader.commit(ask.id).parents;
-    case 'abbreviated':
-      return reader.abbreviated(ask.prefix);
-    case 'search':
-      return search && (yield* search(reader, { ...ask, starts: ask.starts ?? allRefs(request.layout) }));
-    case 'ancestor': {
-      let at: string | undefined = ask.id;
-      for (let i = 0; i < ask.generations && at !== undefined; i++) {
-        at = reader.commit(at).parents[0];
-        yield;
-      }
-      return at;
-    }
-    case 'walk':
-      return yield* walk(reader, ask);
-    case 'plain':
-      return yield* isPlainCommit(reader, request.layout.hash, ask.commit);
+function* ancestor(reader: ObjectReader, id: string, generations: number): Generator<undefined, string | undefined> {
+  let at: string | undefined = id;
+  for (let i = 0; i < generations && at !== undefined; i++) {
+    at = reader.commit(at).parents[0];
+    yield;
   }
+  return at;
 }
 
-function* walk(
-  reader: ObjectReader,
-  { starts, limit }: { starts: readonly string[]; limit: number },
-): Generator<undefined, WalkedCommit[]> {
+function* walk(reader: ObjectReader, { starts, limit }: WalkFrom): Generator<undefined, readonly WalkedCommit[]> {
   const met = new Set(starts);
   const walked: WalkedCommit[] = [];
   for (const id of met) {
@@ -98,36 +117,22 @@ function* walk(
   return walked;
 }
 
-async function serve(request: Request): Promise<void> {
-  let reply: ReaderReply;
-  try {
-    const search = request.question === 'search' ? await loadSearch() : undefined;
-    const steps = answer(readerOf(request), request, search);
-    let until = performance.now() + slice;
-    let step = steps.next();
-    while (!step.done) {
-      if (performance.now() > until) {
-        await turn();
-        until = performance.now() + slice;
-      }
-      step = steps.next();
+/** Takes the steps of one request in turns with those of others. */
+async function inTurns<T>(steps: Generator<undefined, T>, { signal }: Call): Promise<T> {
+  let until = performance.now() + slice;
+  let step = steps.next();
+  while (!step.done) {
+    if (performance.now() > until) {
+      await turn();
+      signal.throwIfAborted();
+      until = performance.now() + slice;
     }
-    reply = { number: request.number, answer: step.value };
-  } catch (error) {
-    const told =
-      error instanceof MemoirError
-        ? error
-        : unavailable(request.layout.name, error instanceof Error ? error.message : String(error), error);
-    reply = { number: request.number, error: packError(told) };
+    step = steps.next();
   }
-  parentPort?.postMessage(reply);
+  return step.value;
 }
 
-parentPort?.on('message', (request: ReaderRequest) => {
-  if (request !== 'close') {
-    void serve(request);
-    return;
-  }
-  for (const reader of readers.values()) reader.close();
-  parentPort?.close();
-});
+/** The thread's type. */
+export type ReaderThread = typeof open;
+
+serveThread(open);
