@@ -1,7 +1,9 @@
-import { Worker } from 'node:worker_threads';
+import { quote } from '../../domain/errors.js';
 import type { LeafPage } from '../../domain/log-tree/leaf-page.js';
-import type { LeafAnswer, LeafQuestion } from './leaf-protocol.js';
+import { startThread, type Thread } from '../../threads/thread.js';
+import { storeErrors } from '../port.js';
 import { isDamage } from './leaf-reader.js';
+import type { LeafThread } from './leaf-thread.js';
 import { openLogReader } from './schema.js';
 
 /** Positions that a thread is asked for at once: a multiple of the leaves in a tile, so that the roots of tiles can be used. */
@@ -25,7 +27,11 @@ export type LeafPagesOptions = {
 export async function* sqliteLeafPages(path: string, { threads, end }: LeafPagesOptions): AsyncGenerator<LeafPage> {
   const db = openLogReader(path);
   const following = db.prepare('SELECT position FROM event WHERE position > ? ORDER BY position LIMIT 1').pluck();
-  const readers = Array.from({ length: threads }, () => leafThread(path));
+  const file = new URL('./leaf-thread.js', import.meta.url);
+  const name = `a thread that reads the event log ${quote(path)}`;
+  const readers = Array.from({ length: threads }, () =>
+    startThread<LeafThread>(file, { path }, { name, errors: storeErrors }),
+  );
   const asked: Promise<LeafPage>[] = [];
 
   function positionAfter(position: number): number | undefined {
@@ -43,7 +49,7 @@ export async function* sqliteLeafPages(path: string, { threads, end }: LeafPages
     for (;;) {
       while (after < end && asked.length < threads * ahead) {
         const to = Math.min(end, after + rangeLength);
-        const page = (readers[turn++ % threads] as LeafThread).ask({ after, to });
+        const page = (readers[turn++ % threads] as Thread<LeafThread>).call.read({ after, to });
         // It may fail before it is waited for.
         page.catch(() => undefined);
         asked.push(page);
@@ -59,35 +65,7 @@ export async function* sqliteLeafPages(path: string, { threads, end }: LeafPages
       }
     }
   } finally {
-    await Promise.all(readers.map((reader) => reader.close()));
+    await Promise.all(readers.map((reader) => reader.terminate()));
     db.close();
   }
-}
-
-type LeafThread = {
-  ask(question: LeafQuestion): Promise<LeafPage>;
-  close(): Promise<unknown>;
-};
-
-function leafThread(path: string): LeafThread {
-  const thread = new Worker(new URL('./leaf-thread.js', import.meta.url), { workerData: { path } });
-  const waiting: { readonly resolve: (page: LeafPage) => void; readonly reject: (error: Error) => void }[] = [];
-  let failed: Error | undefined;
-  const fail = (error: Error) => {
-    failed ??= error;
-    for (const { reject } of waiting.splice(0)) reject(failed);
-  };
-  thread.on('message', (page: LeafAnswer) => waiting.shift()?.resolve(page));
-  thread.on('error', fail);
-  thread.on('exit', () => fail(new Error(`a thread that read the event log ${path} has ended`)));
-  return {
-    ask(question) {
-      if (failed) return Promise.reject(failed);
-      return new Promise((resolve, reject) => {
-        waiting.push({ resolve, reject });
-        thread.postMessage(question);
-      });
-    },
-    close: () => thread.terminate(),
-  };
 }

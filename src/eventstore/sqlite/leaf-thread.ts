@@ -1,18 +1,23 @@
-import { parentPort, workerData } from 'node:worker_threads';
-import type { LeafAnswer, LeafQuestion } from './leaf-protocol.js';
+import type { Call } from '../../threads/methods.js';
+import { serveThread } from '../../threads/serve-thread.js';
 import { openLeafReader } from './leaf-reader.js';
 
 // A thread that reads and hashes ranges of the log, since one alone reads about half as fast as two.
 
-const reader = openLeafReader((workerData as { readonly path: string }).path);
+function open({ path }: { readonly path: string }) {
+  const reader = openLeafReader(path);
+  return {
+    /** The events after position `after` up to position `to`. */
+    read({ after, to }: { readonly after: number; readonly to: number }, { handOver }: Call) {
+      const page = reader.read(after, to);
+      handOver(...([page.hashes.buffer, page.positions.buffer, page.roots.buffer] as ArrayBuffer[]));
+      return page;
+    },
+    close: reader.close,
+  };
+}
 
-parentPort?.on('message', (question: LeafQuestion | 'close') => {
-  if (question === 'close') {
-    reader.close();
-    parentPort?.close();
-    return;
-  }
-  const page = reader.read(question.after, question.to);
-  const memory = [page.hashes.buffer, page.positions.buffer, page.roots.buffer] as ArrayBuffer[];
-  parentPort?.postMessage(page satisfies LeafAnswer, memory);
-});
+/** The thread's type. */
+export type LeafThread = typeof open;
+
+serveThread(open);
