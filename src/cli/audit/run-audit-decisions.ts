@@ -16,7 +16,7 @@ import { progress, withAuditedStore } from './audited-store.js';
 export type AuditDecisionsOptions = AuditOptions & { readonly from: number; readonly to?: number };
 
 /**
- * Audits the decisions of a store, and prints those that differ. The exit code is 1 if any does.
+ * Audits the decisions of a store, and prints those that differ. The exit code tells if any does.
  * @throws MemoirError as `withAuditedStore`
  */
 export async function runAuditDecisions(options: AuditDecisionsOptions): Promise<void> {
@@ -44,7 +44,7 @@ export async function runAuditDecisions(options: AuditDecisionsOptions): Promise
           ),
       });
       await printLine(options.json ? JSON.stringify({ report }) : reportText(report));
-      if (report.differing > 0) process.exitCode = exitCodes.jobFailed;
+      if (report.differing > 0) process.exitCode = exitCodes.damaged;
     } finally {
       await repositories.close();
     }
