@@ -120,8 +120,10 @@ test('every request field of a job can be given', async (t) => {
 });
 
 test('the exit codes tell what happened', async (t) => {
-  const { run } = t.context.memoir;
+  const { run, directory } = t.context.memoir;
   const uuid = JSON.parse((await run(submit('-p', 'case=codes', '--json'))).out).job.uuid;
+  const large = join(directory, 'large.json');
+  writeFileSync(large, JSON.stringify({ big: 'x'.repeat(5_000_000) }));
   const cases: [args: string[], code: number, err: RegExp][] = [
     [['get', uuid], 0, /^$/],
     [['--help'], 0, /^$/],
@@ -138,6 +140,12 @@ test('the exit codes tell what happened', async (t) => {
     ],
     [['submit', '--repository', 'none', '--script', 'x'], 2, /"none"[\s\S]*reason: UNKNOWN_REPOSITORY/],
     [submit('--parameters', '/no/such/file'), 2, /"\/no\/such\/file": ENOENT/],
+    [
+      submit('--parameters', large),
+      2,
+      /3145728 is the limit.*most of it is script_parameters, 5000010 bytes[\s\S]*field: script_parameters/,
+    ],
+    [submit('--parameters', '/dev/zero'), 2, /"\/dev\/zero": more than 16777216 bytes[\s\S]*field: script_parameters/],
     [submit('-p', 'x=12345678901234567890'), 2, /INEXACT_NUMBER/],
     [['list', '--filter', '["priority","=",9007199254740993]'], 2, /INEXACT_NUMBER/],
     [['tail', '--from', 'bogus'], 2, /beginning, now, the position of an event, or a time as .*90m/],
@@ -321,4 +329,14 @@ test('a wrong configuration names its place, and a server that cannot start says
     t.regex(program.errors(), err);
     t.notRegex(program.errors(), /internal error/);
   }
+});
+
+test('no proxy is asked for a server of this machine, and an error names the one that was', async (t) => {
+  const { run } = t.context.memoir;
+  const env = { http_proxy: 'http://ada:secret@127.0.0.1:1' };
+  t.is((await run(['queue', '--size'], { env })).code, 0);
+  const { code, err } = await run(['queue', '--size', '--server', 'memoir.invalid:7420'], { env });
+  t.is(code, 6);
+  t.regex(err, /cannot reach the server at memoir\.invalid:7420 by the proxy 127\.0\.0\.1:1 \(http_proxy\)/);
+  t.notRegex(err, /secret|undefined/);
 });

@@ -107,3 +107,10 @@ test('a filter names no number that would be another one', (t) => {
   );
   t.throws(() => filtersOf(['[1,2]']), { message: /--filter/ });
 });
+
+test('a string may be as long as a text', (t) => {
+  for (const part of ['x', '\\n', '\\\\', 'é']) {
+    const text = `{"a":"${part.repeat(4_000_000)}"}`;
+    t.is(Object.keys(parseParameters(text, 'test')).length, 1);
+  }
+});

@@ -257,6 +257,10 @@ test('where outputs differ no complete job is reused, but a running one is', asy
       [other, 'OUTPUTS_DIFFER'],
     ],
   });
+  t.regex(
+    made.decision?.summary ?? '',
+    /2 by outputs_differ\. To reuse one again, exclude .*\(memoir exclude UUID --reason TEXT\)/,
+  );
   const detail = made.decision?.candidates[0]?.detail ?? '';
   for (const value of [one, other, '"a"', '"b"']) t.true(detail.includes(value), detail);
   t.is(uuidOf(await find(ada, own('differ'))), uuidOf(made));

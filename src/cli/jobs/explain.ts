@@ -12,6 +12,7 @@ import { printable } from '../text/printable.js';
 import { styled } from '../text/style.js';
 import { table } from '../text/table.js';
 import { type JobRequestOptions, jobRequest, requestOf } from './job-request.js';
+import { namingLargest } from './too-large.js';
 
 type ExplainOptions = RemoteOptions &
   JobRequestOptions &
@@ -26,7 +27,10 @@ export function explainCommand(): Command {
     const request = await requestOf(options);
     await withClients(options, async (clients) => {
       const { limit: maxCandidates, asOf } = options;
-      const answer = await clients.jobs.explainReuse({ request, maxCandidates, ...(asOf && { asOf }) }, clients.unary);
+      const asked = { request, maxCandidates, ...(asOf && { asOf }) };
+      const answer = await clients.jobs.explainReuse(asked, clients.unary).catch((error: unknown) => {
+        throw namingLargest(error, request);
+      });
       if (options.json) await printMessage(ExplainReuseResponseSchema, answer);
       else await printLine(explanation(answer));
     });

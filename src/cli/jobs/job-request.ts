@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { buffer as readAll } from 'node:stream/consumers';
+import { createReadStream } from 'node:fs';
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
@@ -40,6 +39,9 @@ export type JobRequestOptions = {
   readonly keepCacheMbPerTask?: number;
   readonly filter?: readonly string[];
 };
+
+/** Most bytes of parameters that are read: five times what fits into a request of any server, so that they may be indented. */
+const mostParameterBytes = 16 * 1024 ** 2;
 
 const count = integer(0, 0xffff_ffff);
 
@@ -126,9 +128,13 @@ async function parametersFrom(file: string): Promise<JsonObject> {
   const source = file === '-' ? 'standard input' : `--parameters ${quote(file)}`;
   let bytes: Buffer;
   try {
-    bytes = file === '-' ? await readAll(process.stdin) : await readFile(file);
+    bytes = await readAtMost(file === '-' ? process.stdin : createReadStream(file), mostParameterBytes);
   } catch (error) {
     throw invalid('script_parameters', 'UNREADABLE_FILE', `${source}: ${(error as Error).message}`);
+  }
+  if (bytes.length > mostParameterBytes) {
+    const why = `${source}: more than ${mostParameterBytes} bytes, and no server takes so many: give the script the address of its data instead`;
+    throw invalid('script_parameters', 'MESSAGE_TOO_LARGE', why);
   }
   let text: string;
   try {
@@ -137,6 +143,18 @@ async function parametersFrom(file: string): Promise<JsonObject> {
     throw invalid('script_parameters', 'BAD_PARAMETERS', `${source}: not UTF-8`);
   }
   return parseParameters(text, source);
+}
+
+/** What a stream gives; of one that gives more than `most` bytes, its beginning, which is longer than that. */
+async function readAtMost(stream: AsyncIterable<Uint8Array>, most: number): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of stream) {
+    pieces.push(piece);
+    length += piece.length;
+    if (length > most) break;
+  }
+  return Buffer.concat(pieces);
 }
 
 function constraintsOf(options: JobRequestOptions): MessageInitShape<typeof RuntimeConstraintsSchema> | undefined {

@@ -67,7 +67,7 @@ function printableReason(error: unknown): string {
  * @throws MemoirError INVALID_ARGUMENT of the field, naming the source and the place
  */
 export function checkNumbersAndNames(text: string, source: string, field: string): void {
-  const token = /"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[[\]{},:]/g;
+  const token = /"|-?[0-9][0-9.eE+-]*|[[\]{},:]/g;
   const open: ({ readonly names: Set<string>; key: string } | { index: number })[] = [];
   let string = '';
   const place = () => open.map((at) => `/${'names' in at ? at.key : at.index}`).join('');
@@ -86,8 +86,11 @@ export function checkNumbersAndNames(text: string, source: string, field: string
         throw invalid(field, 'BAD_PARAMETERS', `${source}: the name ${quote(place())} is given twice`);
       }
       at.names.add(at.key);
-    } else if (found.startsWith('"')) string = found;
-    else if (!sameNumber(found, String(Number(found)))) {
+    } else if (found === '"') {
+      const end = endOfString(text, match.index);
+      string = text.slice(match.index, end);
+      token.lastIndex = end;
+    } else if (!sameNumber(found, String(Number(found)))) {
       throw invalid(
         field,
         'INEXACT_NUMBER',
@@ -95,6 +98,13 @@ export function checkNumbersAndNames(text: string, source: string, field: string
       );
     }
   }
+}
+
+/** Where the string that begins at `from` ends. (A regular expression for it takes more stack the longer the string is.) */
+function endOfString(text: string, from: number): number {
+  let at = from + 1;
+  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
+  return at + 1;
 }
 
 /** The number as digits without zeros at either end, times a power of ten. */

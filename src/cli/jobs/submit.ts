@@ -13,6 +13,7 @@ import { printable } from '../text/printable.js';
 import { stateText, styled } from '../text/style.js';
 import { type JobRequestOptions, jobRequest, requestOf } from './job-request.js';
 import { streamLog } from './log.js';
+import { namingLargest } from './too-large.js';
 import { interruptible, noteFailure, resultCode, waitWithProgress } from './wait.js';
 
 /** How long a server of this machine is waited for, in seconds: longer than one takes to start. */
@@ -68,7 +69,9 @@ async function submit(
   request: Awaited<ReturnType<typeof requestOf>>,
 ): Promise<void> {
   const findOrCreate = !(options.alwaysNew ?? (options.nondeterministic && !options.findOrCreate));
-  const answer = await clients.jobs.createJob({ ...request, findOrCreate }, clients.unary);
+  const answer = await clients.jobs.createJob({ ...request, findOrCreate }, clients.unary).catch((error: unknown) => {
+    throw namingLargest(error, request);
+  });
   const { job } = answer;
   if (!job) throw new Error('the server answered without a job');
   const waits = options.wait === true || options.follow === true;
