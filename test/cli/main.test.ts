@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import anyTest, { type TestFn } from 'ava';
 import { startMemoir } from '../../demo/program.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { computationDigest, jobUuid } from '../../src/domain/computation.js';
 import { type Memoir, startTestServer, until } from '../support/memoir.js';
 
 // One server for all: the tests use parameters of their own.
@@ -252,6 +253,24 @@ test('a uuid may be shortened as long as it names one job', async (t) => {
   t.regex((await run(['history', uuid.slice(0, 18)])).out, /ada cancelled it/);
   t.is((await run(['get', uuid.slice(0, 3)])).code, 2, 'too short');
   t.is((await run(['get', `${uuid.slice(0, 9)}%`])).code, 2, 'no pattern');
+});
+
+test('a uuid that was shortened too far names the jobs that it may mean', async (t) => {
+  const { run, submit: request } = t.context.memoir;
+  const seen = new Map<string, number>();
+  for (let i = 0; ; i++) {
+    const computation = { repository: 'demo', script: 'alike.sh', scriptParameters: { i } };
+    const short = jobUuid(computationDigest(computation), 1).slice(0, 4);
+    const other = seen.get(short);
+    seen.set(short, i);
+    if (other === undefined) continue;
+    const uuids = [await request('alike.sh', { i }), await request('alike.sh', { i: other })];
+    const { code, err } = await run(['cancel', short]);
+    t.is(code, 2);
+    t.regex(err, new RegExp(`several jobs begin with "${short}":\\n[\\s\\S]*reason: AMBIGUOUS_UUID`));
+    for (const uuid of uuids) t.true(err.includes(`\n  ${uuid}  alike.sh of demo\n`), err);
+    break;
+  }
 });
 
 test('whoever interrupts the waiting is told that the job goes on', async (t) => {
