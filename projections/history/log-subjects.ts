@@ -51,13 +51,14 @@ export const logSubjects: Projection = {
     const insertJob = db.prepare('INSERT INTO subject_job (job, repository) VALUES (?, ?)');
     const selectJob = db.prepare('SELECT repository FROM subject_job WHERE job = ?').pluck();
 
-    function repositoryOf({ stream, type, data, position }: RecordedEvent): number | undefined {
+    function repositoryOf({ stream, type, data, position, revision }: RecordedEvent): number | undefined {
       const uuid = uuidOfAnyJobStream(stream);
       if (uuid === undefined) {
         const repository = repositoryOfExclusions(stream);
         return repository === undefined ? undefined : idOf('repository', repository);
       }
-      if (type !== 'JobRequested') return selectJob.get(positionOf(jobStream(uuid))) as number | undefined;
+      if (type !== 'JobRequested' || revision !== 0 || stream !== jobStream(uuid))
+        return selectJob.get(positionOf(jobStream(uuid))) as number | undefined;
       const repository = idOf('repository', member(data, 'repository'));
       insertJob.run(position, repository);
       return repository;

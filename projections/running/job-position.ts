@@ -49,8 +49,8 @@ export function jobPositions(db: Database.Database, sql: string | undefined): Jo
       keep(stream, position);
       return position;
     },
-    note({ type, stream, position }) {
-      if (type === 'JobRequested') keep(stream, position);
+    note({ type, stream, position, revision }) {
+      if (type === 'JobRequested' && revision === 0) keep(stream, position);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type { MemoirEvent } from '../../src/domain/events.js';
-import { decodeEvent } from '../../src/eventstore/codec.js';
+import { judged } from '../../src/eventstore/foreign.js';
 import type { Batch, EventLog, Position, RecordedEvent } from '../../src/eventstore/port.js';
 import { isOfLog, readCheckpoint, resetProjection } from './database.js';
 import { jobPositions } from './job-position.js';
@@ -28,9 +28,6 @@ export type RunnerOptions = {
   /** Pause after a batch that ended at the end of the log, in milliseconds, so that what comes in it costs one transaction; 0 unless given. */
   readonly pause?: number;
 };
-
-/** What no projection looks at; a decision may be hundreds of times as big as the rest of its event. */
-const unprojected = ['decision', 'basis'];
 
 type Handler = (event: MemoirEvent, recorded: RecordedEvent) => void;
 
@@ -89,7 +86,9 @@ function applier(
       for (const { handlers, position } of running) {
         const handler = handlers[recorded.type];
         if (!handler || recorded.position <= position) continue;
-        event ??= decodeEvent(recorded, unprojected);
+        event ??= judged(recorded).event;
+        // What no Memoir wrote, or is malformed, changes nothing.
+        if (!event) break;
         handler(event, recorded);
       }
     }

@@ -1,6 +1,7 @@
 import type { JobRequested, JobReused } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Decision, type DecisionBasis, Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { decodeEvent } from '../eventstore/codec.js';
+import { whyForeign } from '../eventstore/foreign.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 
 /** A decision as the log has it. */
@@ -17,6 +18,7 @@ export type RecordedDecision = {
 /** The decision in an event; undefined if it has none, or one that looked for no past job. */
 export function recordedDecision(recorded: RecordedEvent): RecordedDecision | undefined {
   if (recorded.type !== 'JobRequested' && recorded.type !== 'JobReused') return undefined;
+  if (whyForeign(recorded) !== undefined) return undefined;
   const event = decodeEvent(recorded) as JobRequested | JobReused;
   const { decision, basis } = event;
   if (!decision || decision.outcome === Outcome.CREATED_AS_ASKED) return undefined;

@@ -7,11 +7,9 @@ import { distinctValues } from '../../projections/lists/distinct-values.js';
 import { type Access, unrestricted } from '../domain/access.js';
 import { computationDigests, jobUuid } from '../domain/computation.js';
 import type { JobRecord } from '../domain/job.js';
-import { evolve } from '../domain/job.js';
 import type { CandidateFacts, ReuseTerms } from '../domain/reuse.js';
 import { knowsRules } from '../domain/rule-sets.js';
 import { jobStream } from '../domain/streams.js';
-import { decodeJobEvent } from '../eventstore/codec.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import type { CommitRanges } from '../exclusions/commit-ranges.js';
 import { exclusionRulesAsOf, type StandingThen, standingAsOf } from '../exclusions/rules-as-of.js';
@@ -23,6 +21,7 @@ import { createdNoMatch, reused } from '../jobs/deciding/decision-message.js';
 import { reusableFinder } from '../jobs/deciding/find-reusable.js';
 import type { Wanted } from '../jobs/deciding/wanted.js';
 import { logAsOf, recordFromRow } from '../jobs/reading/context-as-of.js';
+import { evolveRecorded } from '../jobs/reading/evolve-recorded.js';
 import type { PastOfLog } from './past-of-log.js';
 import type { RecordedDecision } from './recorded-decision.js';
 import { resolvedAgain } from './resolved-again.js';
@@ -61,7 +60,7 @@ export function rederiver(context: RederiveContext): Rederive {
   async function recordAt(uuid: string, revision: number): Promise<JobRecord | undefined> {
     let record: JobRecord | undefined;
     for await (const recorded of log.readStream(jobStream(uuid), 0, { limit: revision + 1 })) {
-      record = evolve(record, decodeJobEvent(recorded), recorded.revision);
+      record = evolveRecorded(record, recorded);
     }
     return record;
   }

@@ -72,12 +72,16 @@ export function decideImage(repository: ImageRepository, command: ImageCommand):
   }
 }
 
-/** The repository after further events of its stream, the first of which has the revision after its own. */
-export function evolveImages(repository: ImageRepository, events: Iterable<ImageEvent>): ImageRepository {
+/**
+ * The repository after further events of its stream, the first of which has the revision after its own; undefined for each that is
+ * passed over, or is gone.
+ */
+export function evolveImages(repository: ImageRepository, events: Iterable<ImageEvent | undefined>): ImageRepository {
   const images = new Map(repository.images);
   let { revision } = repository;
   for (const event of events) {
     revision += 1;
+    if (!event) continue;
     if (event.$typeName === 'memoir.events.v1.ImageForgotten') {
       const known = images.get(event.locator);
       if (known) images.set(event.locator, { ...known, tags: new Map() });

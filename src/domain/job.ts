@@ -30,6 +30,8 @@ export type JobRecord = {
   /** The job as clients see it. */
   readonly job: Job;
   readonly deleted: boolean;
+  /** Revision of the last event of its stream: not before `job.revision`, and behind it where others wrote into the stream. */
+  readonly streamRevision: number;
   /** Length of the lease in milliseconds; 0 unless running. */
   readonly leaseMs: number;
   /** Revision of the event from which the lease runs; -1 unless running. */
@@ -127,7 +129,7 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
   if (event.$typeName === 'memoir.events.v1.JobRequested') return requested(event, revision);
   if (!record) throw new Error(`${event.$typeName} at revision ${revision} of a stream without JobRequested`);
   const job: Job = { ...record.job, revision };
-  const next: JobRecord = { ...record, job };
+  const next: JobRecord = { ...record, job, streamRevision: revision };
   switch (event.$typeName) {
     case 'memoir.events.v1.JobStarted':
       job.state = JobState.RUNNING;
@@ -172,6 +174,11 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
   }
 }
 
+/** The record after an event that no Memoir wrote, or that is malformed: nothing but its revision counts. */
+export function passOver(record: JobRecord, revision: number): JobRecord {
+  return { ...record, streamRevision: revision };
+}
+
 /** What is true of every job that was just requested. */
 const fresh = {
   deleted: false,
@@ -208,7 +215,7 @@ function requested(event: JobRequested, revision: number): JobRecord {
     ...(event.runtimeConstraints && { runtimeConstraints: event.runtimeConstraints }),
     ...(event.requestedAt && { createdAt: event.requestedAt }),
   });
-  return { ...fresh, job, requestDigest: event.requestDigest };
+  return { ...fresh, job, streamRevision: revision, requestDigest: event.requestDigest };
 }
 
 function lease(record: JobRecord, leaseMs: number, from: Timestamp | undefined, revision: number): JobRecord {

@@ -138,6 +138,9 @@ export class StoreUnavailable extends Error {
   }
 }
 
+/** The stream was deleted for good in the store by somebody else; nothing of it can be read, and nothing appended. */
+export class StreamDeleted extends StoreUnavailable {}
+
 /** The store's file is no Memoir log, is damaged, or is of a version that this one cannot read. Nothing was changed. */
 export class StoreUnreadable extends Error {
   constructor(message: string, cause?: unknown) {
@@ -171,7 +174,12 @@ export const storeErrors = [WrongExpectedRevision, StoreUnavailable, StoreUnread
 
 /** Who called when an event was recorded; empty if its metadata does not say. */
 export function principalOf({ metadata }: Pick<RecordedEvent, 'metadata'>): string {
-  return (JSON.parse(metadata) as { readonly principal?: string }).principal ?? '';
+  try {
+    const { principal } = JSON.parse(metadata) as { readonly principal?: unknown };
+    return typeof principal === 'string' ? principal : '';
+  } catch {
+    return '';
+  }
 }
 
 /** The metadata as ProtoJSON of memoir.history.v1.EventMetadata, with its members in a fixed order. */

@@ -10,7 +10,7 @@ import {
 import { firstGeneration } from '../domain/generation.js';
 import { generationStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
-import { decodeEvent } from '../eventstore/codec.js';
+import { judged } from '../eventstore/foreign.js';
 import type { Contradiction } from '../eventstore/kept-places.js';
 import type { EventLog, EventStore } from '../eventstore/port.js';
 import { serverItself } from '../jobs/caller.js';
@@ -70,7 +70,8 @@ export async function isAccepted(log: EventLog, { known }: Contradiction): Promi
 
 async function lastGeneration(log: EventLog): Promise<GenerationStarted | undefined> {
   for await (const recorded of log.readStream(generationStream, undefined, { direction: 'backwards' })) {
-    if (recorded.type === 'GenerationStarted') return decodeEvent(recorded) as GenerationStarted;
+    const { event } = judged(recorded);
+    if (event?.$typeName === 'memoir.events.v1.GenerationStarted') return event;
   }
   return undefined;
 }

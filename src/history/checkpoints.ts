@@ -9,7 +9,7 @@ import { rootOf } from '../domain/log-tree/proof.js';
 import { parseNote } from '../domain/log-tree/signed-note.js';
 import { checkpointStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
-import { decodeEvent } from '../eventstore/codec.js';
+import { judged, lastFirst } from '../eventstore/foreign.js';
 import { type EventStore, type RecordedEvent, WrongExpectedRevision } from '../eventstore/port.js';
 import { serverItself } from '../jobs/caller.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
@@ -56,13 +56,22 @@ export function openCheckpoints(context: CheckpointsContext, signer: CheckpointS
     return undefined;
   }
 
+  async function lastRecorded(): Promise<Recorded | undefined> {
+    let revision: number | undefined;
+    for await (const recorded of lastFirst(store, checkpointStream)) {
+      revision ??= recorded.revision;
+      const { event } = judged(recorded);
+      if (event?.$typeName === 'memoir.events.v1.CheckpointSigned') return { revision, checkpoint: event };
+    }
+    return revision === undefined ? undefined : { revision };
+  }
+
   async function current(signal?: AbortSignal): Promise<SignedHead & { readonly recorded: Recorded | undefined }> {
-    const found = await last();
-    const recorded = found && { revision: found.revision, checkpoint: decodeEvent(found) as CheckpointSigned };
+    const recorded = await lastRecorded();
     await upToDate(history, await store.end(), signal);
     const size = history.tree.size();
     const nodes = history.tree.nodes();
-    if (recorded) checkNotContradicted(recorded.checkpoint, size, (older) => rootOf(nodes, older));
+    if (recorded?.checkpoint) checkNotContradicted(recorded.checkpoint, size, (older) => rootOf(nodes, older));
     if (before?.size !== size) {
       const head = { size, root: rootOf(nodes, size) };
       before = { ...head, note: signer.sign(head) };
@@ -79,7 +88,7 @@ export function openCheckpoints(context: CheckpointsContext, signer: CheckpointS
     async record(signal) {
       const { size, note, recorded } = await current(signal);
       // The last checkpoint is itself an event that it is not of.
-      if (size === 0 || (recorded && size - Number(recorded.checkpoint.treeSize) <= 1)) return false;
+      if (size === 0 || (recorded?.checkpoint && size - Number(recorded.checkpoint.treeSize) <= 1)) return false;
       const event = create(CheckpointSignedSchema, {
         note,
         treeSize: BigInt(size),
@@ -98,7 +107,8 @@ export function openCheckpoints(context: CheckpointsContext, signer: CheckpointS
   };
 }
 
-type Recorded = { readonly revision: number; readonly checkpoint: CheckpointSigned };
+/** The last revision of the stream of checkpoints, and the last checkpoint there, if there is one. */
+type Recorded = { readonly revision: number; readonly checkpoint?: CheckpointSigned };
 
 /** A log that lost its end, or is another one, must not be signed as if nothing had happened. */
 function checkNotContradicted({ note }: CheckpointSigned, size: number, rootAt: (size: number) => Uint8Array): void {

@@ -9,6 +9,7 @@ import {
   repositoryOfExclusionStream,
   uuidOfAnyJobStream,
 } from '../domain/streams.js';
+import { whyForeign } from '../eventstore/foreign.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 import { knowsExclusion } from '../exclusions/permit.js';
 
@@ -30,12 +31,16 @@ export type EventFacts = {
 
 const everybody = () => true;
 const whoReadsAll = (access: Access) => access.readsAll;
+const nobody = () => false;
 
 /** What an event is about. The read model must have come to the event. */
 export function eventFacts(
   readModel: Pick<ReadModel, 'jobs' | 'exclusions'>,
-  { stream, type, data }: Pick<RecordedEvent, 'stream' | 'type' | 'data'>,
+  recorded: Pick<RecordedEvent, 'stream' | 'type' | 'data' | 'metadata' | 'revision'>,
 ): EventFacts {
+  // What no Memoir wrote, or is malformed, is given to nobody; `memoir audit foreign` names it.
+  if (whyForeign(recorded) !== undefined) return { readableBy: nobody };
+  const { stream, type, data } = recorded;
   const uuid = uuidOfAnyJobStream(stream);
   if (uuid !== undefined) return factsOfJob(readModel, uuid);
   if (stream.startsWith(exclusionStream(''))) return factsOfExclusion(readModel, stream, exclusionId(type, data));

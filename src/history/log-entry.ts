@@ -1,5 +1,6 @@
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Access } from '../domain/access.js';
+import { whyForeign } from '../eventstore/foreign.js';
 import type { Position, RecordedEvent } from '../eventstore/port.js';
 import { type EventFacts, eventFacts } from './event-facts.js';
 import { type Place, placeBehind } from './place.js';
@@ -10,6 +11,8 @@ export type LogEntry<Message> = {
   readonly type: string;
   /** About how many bytes of memory it takes. */
   readonly size: number;
+  /** Whether it is to be passed over: no Memoir wrote it, or it is malformed. */
+  foreign(): boolean;
   /** What it is about. */
   facts(): EventFacts;
   /** What a subscriber is sent who may read the event. */
@@ -29,6 +32,7 @@ export function logEntry<Message>(
   recorded: RecordedEvent,
 ): LogEntry<Message> {
   const place = placeBehind(recorded);
+  let foreign: boolean | undefined;
   let facts: EventFacts | undefined;
   let presented: Presented<Message> | undefined;
   return {
@@ -36,6 +40,10 @@ export function logEntry<Message>(
     type: recorded.type,
     // A text may take two bytes a character, and the message that is made of it about as many as it has characters.
     size: overhead + 3 * recorded.data.length,
+    foreign() {
+      foreign ??= whyForeign(recorded) !== undefined;
+      return foreign;
+    },
     facts() {
       facts ??= eventFacts(readModel, recorded);
       return facts;

@@ -93,7 +93,7 @@ export async function* subscribe<Message>(
 }
 
 function wanted(entry: LogEntry<unknown>, filter: EventFilter, access: () => Access): boolean {
-  if (!filter.takesType(entry.type)) return false;
+  if (!filter.takesType(entry.type) || entry.foreign()) return false;
   const now = access();
   if (now.readsAll && filter.takesAll) return true;
   const facts = entry.facts();

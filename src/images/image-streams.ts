@@ -9,7 +9,7 @@ import {
   noImagesYet,
 } from '../domain/image.js';
 import { imageStream } from '../domain/streams.js';
-import { decodeEvent } from '../eventstore/codec.js';
+import { judged } from '../eventstore/foreign.js';
 import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from '../jobs/caller.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
@@ -49,9 +49,11 @@ export function imageStreams({ store, written, edge, serverVersion }: ImagesCont
 
   async function load(name: string): Promise<ImageRepository> {
     const before = known.get(name) ?? noImagesYet;
-    const events: ImageEvent[] = [];
+    const events: (ImageEvent | undefined)[] = [];
     for await (const recorded of store.readStream(imageStream(name), before.revision + 1)) {
-      events.push(decodeEvent(recorded) as ImageEvent);
+      const gone = recorded.revision - before.revision - 1 - events.length;
+      for (let i = 0; i < gone; i++) events.push(undefined);
+      events.push(judged(recorded).event as ImageEvent | undefined);
     }
     const repository = events.length === 0 ? before : evolveImages(before, events);
     known.set(name, repository);

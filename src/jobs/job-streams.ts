@@ -6,12 +6,12 @@ import type { JobEvent } from '../domain/events.js';
 import { decide, evolve, type JobRecord } from '../domain/job.js';
 import { jobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
-import { decodeJobEvent } from '../eventstore/codec.js';
-import { type EventStore, type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import { type EventStore, type Position, StreamDeleted, WrongExpectedRevision } from '../eventstore/port.js';
 import type { Caller } from './caller.js';
 import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
+import { evolveRecorded, jobDamaged } from './reading/evolve-recorded.js';
 import { type JobFacts, permitted, readable, uuidFor } from './reading/permit.js';
 
 /** How often a command is decided again after other servers changed the job meanwhile. */
@@ -82,11 +82,18 @@ export function openJobStreams(
     if (before && store.exclusive) return before.record;
     let record = before?.record;
     let bytes = before?.bytes ?? 0;
-    for await (const recorded of store.readStream(jobStream(uuid), record ? record.job.revision + 1 : 0)) {
-      record = evolve(record, decodeJobEvent(recorded), recorded.revision);
-      bytes += recorded.data.length;
+    try {
+      for await (const recorded of store.readStream(jobStream(uuid), record ? record.streamRevision + 1 : 0)) {
+        record = evolveRecorded(record, recorded);
+        bytes += recorded.data.length;
+      }
+    } catch (error) {
+      known.delete(uuid);
+      throw error instanceof StreamDeleted ? jobDamaged(uuid, error) : error;
     }
     if (record) remember(record, bytes);
+    // What the read model came to is in the log: if its stream has no event, somebody deleted or truncated it.
+    else if (facts.jobs.facts(uuid)) throw jobDamaged(uuid);
     return record;
   }
 
@@ -94,7 +101,7 @@ export function openJobStreams(
 
   function remember(record: JobRecord, bytes: number): void {
     const older = known.peek(record.job.uuid)?.record;
-    if (!older || older.job.revision < record.job.revision) known.set(record.job.uuid, { record, bytes });
+    if (!older || older.streamRevision < record.streamRevision) known.set(record.job.uuid, { record, bytes });
   }
 
   async function append(
@@ -106,11 +113,11 @@ export function openJobStreams(
     const encoded = events.map((event) => eventOfCall({ edge, serverVersion }, caller, event));
     let bytes = known.peek(uuid)?.bytes ?? 0;
     for (const { data } of encoded) bytes += data.length;
-    const expected = record ? record.job.revision : 'no_stream';
+    const expected = record ? record.streamRevision : 'no_stream';
     try {
       const { position } = await store.append(jobStream(uuid), expected, encoded);
       let after = record;
-      for (const event of events) after = evolve(after, event, after ? after.job.revision + 1 : 0);
+      for (const event of events) after = evolve(after, event, after ? after.streamRevision + 1 : 0);
       const now = after as JobRecord;
       remember(now, bytes);
       written.note(now.job.computationDigest, position);

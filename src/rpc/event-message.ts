@@ -5,7 +5,9 @@ import {
   type RecordedEvent as RecordedEventMessage,
   RecordedEventSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
+import type { MemoirEvent } from '../domain/events.js';
 import { decodeEvent, eventTypes } from '../eventstore/codec.js';
+import { explaining } from '../eventstore/foreign.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 
 /**
@@ -29,5 +31,14 @@ export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
 function typed(recorded: RecordedEvent): RecordedEventMessage['event'] {
   const { type } = recorded;
   const name = type.charAt(0).toLowerCase() + type.slice(1);
-  return { case: name, value: decodeEvent(recorded) } as RecordedEventMessage['event'];
+  return { case: name, value: told(recorded) } as RecordedEventMessage['event'];
+}
+
+/** The event, without what explains it where that cannot be read. */
+function told(recorded: RecordedEvent): MemoirEvent {
+  try {
+    return decodeEvent(recorded);
+  } catch {
+    return decodeEvent(recorded, explaining);
+  }
 }

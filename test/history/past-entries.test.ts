@@ -28,6 +28,7 @@ function scene(count: number, size = 100) {
     place: { position: recorded.position, eventId: recorded.id },
     type: 'JobRequested',
     size,
+    foreign: () => false,
     facts: () => ({ readableBy: () => true }),
     message: () => recorded.position,
   });
@@ -80,6 +81,7 @@ test('a page that could not be read is read again', async (t) => {
     place: { position: 1, eventId: 'id' },
     type: 'JobRequested',
     size: 1,
+    foreign: () => false,
     facts: () => ({ readableBy: () => true }),
     message: () => 1,
   });

@@ -9,7 +9,7 @@ const everything = unrestricted('ada');
 function entry(position: number, size: number): LogEntry<number> {
   const place = { position, eventId: `id-${position}` };
   const facts = () => ({ readableBy: () => true });
-  return { place, type: 'JobRequested', size, facts, message: () => position };
+  return { place, type: 'JobRequested', size, foreign: () => false, facts, message: () => position };
 }
 
 test('a window has every event after its beginning, in order, and no more than it may', (t) => {

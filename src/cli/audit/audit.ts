@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { auditCheckpointCommand, auditKeyCommand } from './audit-checkpoint.js';
 import { auditConsistencyCommand } from './audit-consistency.js';
 import { auditDecisionsCommand } from './audit-decisions.js';
+import { auditForeignCommand } from './audit-foreign.js';
 import { auditInclusionCommand } from './audit-inclusion.js';
 import { auditRebuildCommand } from './audit-rebuild.js';
 import { auditVerifyCommand } from './audit-verify.js';
@@ -17,6 +18,7 @@ export function auditCommand(): Command {
     auditVerifyCommand(),
     auditDecisionsCommand(),
     auditRebuildCommand(),
+    auditForeignCommand(),
   ];
   for (const command of commands) {
     command.exitOverride();

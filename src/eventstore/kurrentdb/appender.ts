@@ -75,7 +75,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
         const result = await send(stream, expected, data, (used) => {
           client = used;
         });
-        return await placeOf(stream, ids, result, uncertain);
+        return await placeOf(stream, expected, ids, result, uncertain);
       } catch (error) {
         const failure = failureOf(error);
         if (failure === 'wrong_revision') {
@@ -93,8 +93,16 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
     });
   }
 
-  async function placeOf(stream: string, ids: readonly string[], result: AppendResult, uncertain: boolean) {
+  async function placeOf(
+    stream: string,
+    expected: ExpectedRevision,
+    ids: readonly string[],
+    result: AppendResult,
+    uncertain: boolean,
+  ) {
     const revision = Number(result.nextExpectedRevision);
+    // A stream that was deleted goes on where it was: what was to be its first event is none, and every reader passes over it.
+    if (expected === 'no_stream' && revision >= ids.length) throw new WrongExpectedRevision(stream, expected, revision);
     if (!uncertain && result.position) {
       return { revision, position: positionFrom(address, result.position.commit, `stream ${quote(stream)}`) };
     }

@@ -1,5 +1,5 @@
 import { ErrorType, type WrongExpectedVersionError } from '@kurrent/kurrentdb-client';
-import { StoreUnavailable, StoreUnreadable, WrongExpectedRevision } from '../port.js';
+import { StoreUnavailable, StoreUnreadable, StreamDeleted, WrongExpectedRevision } from '../port.js';
 
 /**
  * What an error of the client means: the stream is elsewhere, there is no such stream, the request can never succeed as it is, the
@@ -48,7 +48,9 @@ export function actualRevision(error: unknown): number {
 /** The error for a store that could not do something. `what` is such as "append to stream …". */
 export function unavailable(address: string, what: string, error: unknown): Error {
   if (error instanceof Error && isFinal(error)) return error;
-  return new StoreUnavailable(`KurrentDB at ${address} cannot ${what}: ${reasonOf(error)}`, error);
+  const deleted = [ErrorType.STREAM_DELETED, ErrorType.STREAM_TOMBSTONED].some((type) => typeOf(error) === type);
+  const Kind = deleted ? StreamDeleted : StoreUnavailable;
+  return new Kind(`KurrentDB at ${address} cannot ${what}: ${reasonOf(error)}`, error);
 }
 
 /** Whether an error was made by this code, which knows that another attempt is of no use. */

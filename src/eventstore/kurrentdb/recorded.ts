@@ -49,7 +49,8 @@ export function checkpointFrom(commit: bigint): Position | undefined {
   return commit <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(commit) : undefined;
 }
 
-/** JSON comes parsed from the client, anything else as bytes. */
+/** JSON comes parsed from the client, anything else as bytes, and what is empty may not come at all. */
 function textOf(content: unknown): string {
+  if (content === undefined) return '';
   return content instanceof Uint8Array ? Buffer.from(content).toString('utf8') : JSON.stringify(content);
 }

@@ -24,8 +24,8 @@ export type Progress = {
 export type ExportListeners = {
   /** Called after every batch of events. */
   readonly onProgress?: (progress: Progress) => void;
-  /** Called with what the last line says, before it is given. */
-  readonly onEnd?: (trailer: ExportTrailer) => void;
+  /** Called with what the last line says, before it is given, and how many marks of the store itself were left out. */
+  readonly onEnd?: (trailer: ExportTrailer, leftOut: number) => void;
 };
 
 /** Bytes that are gathered before they are given. */
@@ -47,6 +47,7 @@ export async function* exportOf(
   let lines: string[] = [];
   let characters = 0;
   let position: Position = start;
+  let leftOut = 0;
 
   function add(line: string): void {
     lines.push(line, '\n');
@@ -82,6 +83,11 @@ export async function* exportOf(
     for await (const { events, live } of end === start ? [] : log.subscribeAll()) {
       for (const event of events) {
         if (event.position > end) break;
+        // The marks of the store itself, as of a stream that was deleted, are no events, and nothing comes behind them.
+        if (event.type.startsWith('$')) {
+          leftOut++;
+          continue;
+        }
         addEvent(event);
         if (characters >= chunkSize) yield gathered();
       }
@@ -95,7 +101,7 @@ export async function* exportOf(
       root: tree.root().toString('base64'),
       sha256: bytes.digest('hex'),
     };
-    onEnd?.(trailer);
+    onEnd?.(trailer, leftOut);
     yield Buffer.from(`${trailerLine(trailer)}\n`);
   } finally {
     order.close();

@@ -13,7 +13,7 @@ import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
 import { reuseStream } from '../../domain/streams.js';
-import { type Position, WrongExpectedRevision } from '../../eventstore/port.js';
+import { type Position, StreamDeleted, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
@@ -112,20 +112,24 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
   }
 
   async function findOrCreate(asked: Request, wanted: Wanted): Promise<Answer | Reusable> {
+    // The last run whose stream is taken by what the read model has no job for: one that is damaged, or what others wrote there.
+    let taken = 0;
     for (let i = 0; i < maxAttempts; i++) {
       const found = asked.request.findOrCreate ? await find(wanted) : undefined;
       if (found && isReusable(found)) return found;
       await written.seen(wanted.digests.computation);
       const lastRun = found?.lastRun ?? readModel.candidates.lastRun(wanted.digests.computation);
+      const run = Math.max(lastRun, taken) + 1;
       // Another server may have made the job since the submit_id was looked up, and its run would be counted in.
       const earlier = asked.digest === '' || store.exclusive ? undefined : await retry(asked);
       if (earlier) return earlier;
       try {
-        return await createRun(asked, wanted, lastRun + 1, found);
+        return await createRun(asked, wanted, run, found);
       } catch (error) {
-        if (!(error instanceof WrongExpectedRevision)) throw error;
+        if (!(error instanceof WrongExpectedRevision || error instanceof StreamDeleted)) throw error;
       }
       await written.catchUp(await store.end());
+      if (readModel.candidates.lastRun(wanted.digests.computation) < run) taken = run;
       const first = asked.digest === '' ? undefined : await retry(asked);
       if (first) return first;
     }

@@ -9,6 +9,7 @@ import type { Position } from '../../eventstore/port.js';
 import type { Repositories } from '../../git/port.js';
 import type { DecidingContext } from '../context.js';
 import type { DecidingExclusions } from '../ports/exclusions.js';
+import { isJobDamaged } from '../reading/evolve-recorded.js';
 import { readersOf } from '../reading/readers.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { Basis, FreshCandidate } from './decision-basis.js';
@@ -64,8 +65,15 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
   const candidatesOf = cachedCandidates(context);
   const decisions = rememberedDecisions();
 
-  async function fresh(uuid: string): Promise<JobRecord> {
-    const record = await streams.load(uuid);
+  /** The job as its stream tells it; undefined if that is damaged, which keeps the job out of reuse. */
+  async function fresh(uuid: string): Promise<JobRecord | undefined> {
+    let record: JobRecord | undefined;
+    try {
+      record = await streams.load(uuid);
+    } catch (error) {
+      if (isJobDamaged(error)) return undefined;
+      throw error;
+    }
     if (record) return record;
     throw new MemoirError('INTERNAL', 'INDEX_WRONG', `job ${uuid} of the index is not in the log`);
   }
@@ -75,14 +83,16 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
     { candidates, again }: Candidates,
     looked: FreshCandidate[],
   ): Promise<readonly CandidateFacts[]> {
-    return Promise.all(
+    const known = await Promise.all(
       candidates.map(async (candidate) => {
         if (candidate.state !== JobState.RUNNING) return candidate;
         const record = await fresh(candidate.uuid);
+        if (!record) return undefined;
         looked.push({ uuid: candidate.uuid, revision: record.job.revision });
         return again(record, candidate);
       }),
     );
+    return known.filter((candidate) => candidate !== undefined);
   }
 
   function sameComputation(wanted: Wanted): Candidates {
@@ -155,6 +165,10 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
       const { chosen } = decision;
       if (!chosen) return { decision, lastRun, basis };
       const record = streams.current(chosen.uuid) ?? (await fresh(chosen.uuid));
+      if (!record) {
+        candidates = candidates.filter((candidate) => candidate !== chosen);
+        continue;
+      }
       const facts = again(record, chosen);
       const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
       if (same && facts.failedFilter === undefined) return { decision, record, lastRun, basis };

@@ -62,6 +62,7 @@ export function recordFromRow(row: JobRow): JobRecord {
   return {
     job: jobFromRow(row),
     deleted: row.deleted !== 0,
+    streamRevision: row.revision,
     leaseMs: row.lease_ms,
     leaseRevision: row.lease_revision,
     requestDigest: row.request_digest,

@@ -1,10 +1,10 @@
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { evolve, isFinished } from '../../domain/job.js';
+import { isFinished } from '../../domain/job.js';
 import { jobStream } from '../../domain/streams.js';
-import { decodeJobEvent } from '../../eventstore/codec.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { waker } from '../waker.js';
+import { evolveRecorded } from './evolve-recorded.js';
 import { readable } from './permit.js';
 
 /** A job after one change. */
@@ -33,8 +33,10 @@ export async function* watchJob(
     yield { job: record.job, eventType: '' };
     while (!isFinished(record.job.state) && !signal.aborted) {
       await changed.next(signal);
-      for await (const recorded of store.readStream(stream, record.job.revision + 1)) {
-        record = evolve(record, decodeJobEvent(recorded), recorded.revision);
+      for await (const recorded of store.readStream(stream, record.streamRevision + 1)) {
+        const before = record.job.revision;
+        record = evolveRecorded(record, recorded) ?? record;
+        if (record.job.revision === before) continue;
         yield { job: readable(caller, uuid, record).job, eventType: recorded.type };
       }
     }

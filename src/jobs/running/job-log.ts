@@ -6,7 +6,7 @@ import { unheard } from '../../domain/attempt.js';
 import { invalid, MemoirError } from '../../domain/errors.js';
 import { isFinished, type JobRecord, stateName } from '../../domain/job.js';
 import { jobLogStream, jobStream } from '../../domain/streams.js';
-import { decodeEvent } from '../../eventstore/codec.js';
+import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type RecordedEvent, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
@@ -183,12 +183,14 @@ async function checkHeld(
 }
 
 async function endOfLog({ store }: JobsContext, uuid: string): Promise<End> {
-  for await (const recorded of store.readStream(jobLogStream(uuid), undefined, { direction: 'backwards', limit: 1 })) {
-    const { offset, text, truncated } = decoded(recorded);
-    const size = Number(offset) + Buffer.byteLength(text);
-    return { size, truncated, revision: recorded.revision, id: recorded.id };
+  let last: { readonly revision: number; readonly id: string } | undefined;
+  for await (const recorded of lastFirst(store, jobLogStream(uuid))) {
+    last ??= { revision: recorded.revision, id: recorded.id };
+    const piece = decoded(recorded);
+    if (!piece) continue;
+    return { ...last, size: Number(piece.offset) + Buffer.byteLength(piece.text), truncated: piece.truncated };
   }
-  return { size: 0, truncated: false, revision: -1, id: '' };
+  return { size: 0, truncated: false, revision: last?.revision ?? -1, id: last?.id ?? '' };
 }
 
 async function* tail(
@@ -208,7 +210,8 @@ async function* tail(
       const record = await streams.read(caller, uuid);
       for await (const recorded of store.readStream(jobLogStream(uuid), next)) {
         next = recorded.revision + 1;
-        const piece = pieceFrom(decoded(recorded), offset, recorded.recordedAt);
+        const event = decoded(recorded);
+        const piece = event && pieceFrom(event, offset, recorded.recordedAt);
         if (piece) yield piece;
       }
       if (!follow || isFinished(record.job.state) || signal.aborted) return;
@@ -244,6 +247,7 @@ function characterStart(utf8: Buffer, offset: number): number {
   return at;
 }
 
-function decoded(recorded: RecordedEvent): JobLogAppended {
-  return decodeEvent(recorded) as JobLogAppended;
+/** The piece of the log; undefined for what no Memoir wrote, or is malformed. */
+function decoded(recorded: RecordedEvent): JobLogAppended | undefined {
+  return judged(recorded).event as JobLogAppended | undefined;
 }

@@ -4,7 +4,16 @@ import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import type { Expected, Outcome, Proposed } from './log.js';
 import type { Node } from './node-calls.js';
-import { busyError, idFrom, notLeader, streamName, tooBusy, wrongVersionError } from './protocol.js';
+import {
+  busyError,
+  deletedError,
+  idFrom,
+  notLeader,
+  streamDeleted,
+  streamName,
+  tooBusy,
+  wrongVersionError,
+} from './protocol.js';
 
 type BatchRequest = InstanceType<typeof streamsPb.BatchAppendReq>;
 type BatchResponse = InstanceType<typeof streamsPb.BatchAppendResp>;
@@ -68,6 +77,7 @@ async function answerBatch(
     if (fault?.kind === 'no_answer') return;
     if (fault?.kind === 'late') await delay(fault.ms);
     if (outcome.kind === 'wrong') response.setError(wrongVersionError(outcome.actual));
+    else if (outcome.kind === 'deleted') response.setError(deletedError(stream));
     else response.setSuccess(batchSuccess(outcome));
   }
   if (!call.cancelled && !call.destroyed) call.write(response);
@@ -99,11 +109,12 @@ export function serveAppend(
         : node.log.append(stream, plainExpected(options), events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();
     if (fault?.kind === 'no_answer') return undefined;
+    if (outcome.kind === 'deleted') return callback(streamDeleted(stream));
     return void callback(null, plainAnswer(outcome));
   });
 }
 
-function plainAnswer(outcome: Outcome): AppendResponse {
+function plainAnswer(outcome: Exclude<Outcome, { kind: 'deleted' }>): AppendResponse {
   const response = new streamsPb.AppendResp();
   if (outcome.kind === 'wrong') {
     const wrong = new streamsPb.AppendResp.WrongExpectedVersion();

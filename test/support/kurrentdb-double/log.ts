@@ -1,8 +1,12 @@
+import { randomUUID } from 'node:crypto';
+
 /** A record as the double keeps it. */
 export type StoredRecord = {
   readonly position: number;
   readonly stream: string;
   readonly revision: number;
+  /** The revision on the wire, where a number cannot be it: that of a tombstone. */
+  readonly wireRevision?: bigint;
   readonly id: string;
   readonly type: string;
   readonly contentType: string;
@@ -21,7 +25,11 @@ export type Expected = number | 'any' | 'no_stream' | 'stream_exists';
 /** What became of an append. */
 export type Outcome =
   | { readonly kind: 'done'; readonly revision: number; readonly position: number; readonly known: boolean }
-  | { readonly kind: 'wrong'; readonly actual: number };
+  | { readonly kind: 'wrong'; readonly actual: number }
+  | { readonly kind: 'deleted' };
+
+/** Error of a read of a stream that was deleted for good. */
+export class Tombstoned extends Error {}
 
 /** How the log of the double behaves. */
 export type LogOptions = {
@@ -41,6 +49,9 @@ export function memoryLog({ noiseEvery }: LogOptions) {
   const streams = new Map<string, StoredRecord[]>();
   const recent = new Map<string, number>();
   const listeners = new Set<() => void>();
+  /** First revision of streams that can be read, as $tb says; beyond every revision of one that was deleted. */
+  const firstReadable = new Map<string, number>();
+  const tombstones = new Set<string>();
   /** Where records were that are gone. */
   const scavenged: [from: number, to: number][] = [];
   let next = 164;
@@ -77,8 +88,13 @@ export function memoryLog({ noiseEvery }: LogOptions) {
   return {
     records,
     append(stream: string, expected: Expected, events: readonly Proposed[]): Outcome {
+      if (tombstones.has(stream)) return { kind: 'deleted' };
       const actual = streams.get(stream)?.at(-1)?.revision ?? -1;
-      if (expected === 'any') {
+      const recreated = firstReadable.get(stream) === Number.POSITIVE_INFINITY;
+      if (recreated && (expected === 'any' || expected === 'no_stream' || expected === actual)) {
+        // It goes on behind what was deleted.
+        firstReadable.set(stream, actual + 1);
+      } else if (expected === 'any') {
         const first = recent.get(`${stream}/${events[0]?.id}`);
         const again = first === undefined ? undefined : known(stream, first, events);
         if (again) return again;
@@ -91,7 +107,32 @@ export function memoryLog({ noiseEvery }: LogOptions) {
       for (const listener of listeners) listener();
       return { kind: 'done', revision: last?.revision ?? actual, position: last?.position ?? 0, known: false };
     },
-    stream: (name: string): readonly StoredRecord[] => streams.get(name) ?? [],
+    /** What of a stream can be read. @throws Tombstoned */
+    stream(name: string): readonly StoredRecord[] {
+      if (tombstones.has(name)) throw new Tombstoned(name);
+      const own = streams.get(name) ?? [];
+      const first = firstReadable.get(name);
+      return first === undefined ? own : own.filter(({ revision }) => revision >= first);
+    },
+    /** Deletes a stream so that it may begin again: it stays in the whole log, and an append goes on with its revisions. */
+    softDelete: (stream: string) => void firstReadable.set(stream, Number.POSITIVE_INFINITY),
+    /** Deletes a stream for good: a record without content, at the biggest revision, says so in the whole log. */
+    tombstone(stream: string): void {
+      const none = new Uint8Array();
+      tombstones.add(stream);
+      const id = randomUUID();
+      const mark = { id, type: '$streamDeleted', contentType: 'application/octet-stream', data: none, metadata: none };
+      records.push({
+        ...mark,
+        stream,
+        revision: -1,
+        wireRevision: 2n ** 63n - 1n,
+        position: next,
+        created: Date.now(),
+      });
+      next += 90 + stream.length;
+      for (const listener of listeners) listener();
+    },
     actual: (name: string): number => streams.get(name)?.at(-1)?.revision ?? -1,
     /**
      * Index of the first record at or after a position. Where no record begins, or began before a scavenge, nothing can be read.

@@ -24,7 +24,7 @@ export function readResponse(record: StoredRecord, structured: boolean): Buffer 
   else id.setString(record.id);
   recorded.setId(id);
   recorded.setStreamIdentifier(streamIdentifier(record.stream));
-  recorded.setStreamRevision(String(record.revision));
+  recorded.setStreamRevision(String(record.wireRevision ?? record.revision));
   recorded.setCommitPosition(String(record.position));
   recorded.setPreparePosition(String(record.position));
   recorded.getMetadataMap().set('type', record.type);
@@ -88,6 +88,22 @@ export function wrongVersionError(actual: number) {
   details.setExpectedNoStream(empty);
   return batchError('event_store.client.WrongExpectedVersion', details);
 }
+
+/** The stream was deleted for good, as the error of an append in a batch. */
+export function deletedError(stream: string) {
+  const details = new sharedPb.StreamDeleted();
+  details.setStreamIdentifier(streamIdentifier(stream));
+  const error = batchError('event_store.client.StreamDeleted', details, 'StreamDeleted');
+  error.setCode(status.NOT_FOUND as number as Parameters<typeof error.setCode>[0]);
+  return error;
+}
+
+/** The stream was deleted for good, as the error of any other call. */
+export const streamDeleted = (stream: string): ServiceError =>
+  callError(status.FAILED_PRECONDITION, `Event stream '${stream}' is deleted.`, {
+    exception: 'stream-deleted',
+    'stream-name': stream,
+  });
 
 /** The server is busy, as the error of an append in a batch. */
 export const busyError = () => batchError('google.protobuf.Empty', new EmptyMessage(), 'Server Is Busy');

@@ -2,9 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import { biggest, type Checkpoint, checkpoints, type Start } from './checkpoints.js';
-import { InvalidPosition, type StoredRecord } from './log.js';
+import { InvalidPosition, type StoredRecord, Tombstoned } from './log.js';
 import type { Node } from './node-calls.js';
-import { callError, notLeader, readResponse, streamIdentifier, streamName, tooBusy } from './protocol.js';
+import {
+  callError,
+  notLeader,
+  readResponse,
+  streamDeleted,
+  streamIdentifier,
+  streamName,
+  tooBusy,
+} from './protocol.js';
 
 type Request = InstanceType<typeof streamsPb.ReadReq>;
 type Options = InstanceType<typeof streamsPb.ReadReq.Options>;
@@ -37,7 +45,7 @@ export async function serveRead(node: Node, call: ReadCall): Promise<void> {
     call.end();
   } catch (error) {
     if (call.cancelled) return;
-    call.emit('error', error);
+    call.emit('error', error instanceof Tombstoned ? streamDeleted(error.message) : error);
   }
 }
 

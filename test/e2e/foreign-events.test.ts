@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto';
+import { status } from '@grpc/grpc-js';
+import test, { type ExecutionContext } from 'ava';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { auditForeign, type ForeignFinding } from '../../src/audit/audit-foreign.js';
+import { systemEdge } from '../../src/edge.js';
+import { openLog, openLogToExport } from '../../src/eventstore/open-store.js';
+import { exportOf } from '../../src/eventstore/transfer/write-export.js';
+import { type Double, startDouble } from '../support/kurrentdb-double/double.js';
+import { makeProject } from '../support/project.js';
+import { complete, find, request, uuidOf } from '../support/runs.js';
+import { startTestServer, type TestServer } from '../support/server.js';
+
+// What others do to the streams of Memoir in a store that is not Memoir's alone.
+
+const project = makeProject();
+test.after.always(() => project.repository.dispose());
+
+const ours = '{"principal":"eve","requestId":"r","serverVersion":"9.9.9"}';
+
+/** Writes into a stream past Memoir. */
+function write(double: Double, stream: string, type: string, data: string, metadata = ours): void {
+  const event = { id: randomUUID(), type, contentType: 'application/json' };
+  double.log.append(stream, 'any', [{ ...event, data: Buffer.from(data), metadata: Buffer.from(metadata) }]);
+}
+
+async function onDouble(t: ExecutionContext): Promise<{ double: Double; server: TestServer }> {
+  const double = await startDouble();
+  const server = await startTestServer({
+    repositories: { project: project.repository.path },
+    settings: { store: double.url },
+  });
+  t.teardown(async () => {
+    server.errors.length = 0;
+    await server.dispose();
+    await double.stop();
+  });
+  return { double, server };
+}
+
+async function foreignIn(double: Double): Promise<ForeignFinding[]> {
+  const log = openLog(double.url, systemEdge);
+  const findings: ForeignFinding[] = [];
+  await auditForeign(log, (finding) => void findings.push(finding));
+  await log.close();
+  return findings;
+}
+
+test('what no Memoir wrote, or is malformed, changes no job, but its revision counts, and every reader passes it over', async (t) => {
+  const { double, server } = await onDouble(t);
+  const ada = server.as('ada');
+  const uuid = uuidOf(await find(ada));
+  const stream = `job-${uuid}`;
+  write(double, stream, 'JobCompleted', '{"output":"sha256:no","log":"sha256:no"}', '');
+  write(double, stream, 'JobCompleted', '{"output":17}');
+  write(double, stream, 'JobCompleted', 'not JSON');
+  write(double, stream, 'JobRequested', '{"uuid":"x"}');
+  write(double, stream, 'JobTeleported', '{"to":"mars"}');
+  write(double, 'job-', 'JobStarted', '{}', '[]');
+  write(double, 'image-x', 'ImageRegistered', '{"image":3}');
+  write(double, 'checkpoint-log', 'CheckpointSigned', '{"treeSize":[]}');
+  await complete(ada, uuid);
+  const { job } = await ada.jobs.getJob({ uuid });
+  t.like(job, { state: JobState.COMPLETE, output: 'sha256:out' });
+  t.is(double.log.actual(stream), 7);
+  t.true((await find(ada)).reused);
+
+  const types: string[] = [];
+  for await (const { event } of ada.history.readHistory({ uuid })) types.push(event?.eventType ?? '');
+  t.deepEqual(types, ['JobRequested', 'JobTeleported', 'JobStarted', 'JobCompleted', 'JobReused']);
+
+  await server.restart();
+  t.true((await find(server.as('ada'))).reused);
+  const findings = await foreignIn(double);
+  t.deepEqual(
+    findings.map(({ kind, type }) => [kind, type]),
+    [
+      ...['JobCompleted', 'JobCompleted', 'JobCompleted', 'JobRequested', 'JobStarted'].map((type) => [
+        'foreign',
+        type,
+      ]),
+      ['foreign', 'ImageRegistered'],
+      ['foreign', 'CheckpointSigned'],
+    ],
+  );
+});
+
+test('a job whose stream was deleted is damaged: kept out of reuse, its number not given again', async (t) => {
+  const { double, server } = await onDouble(t);
+  const gone: string[] = [];
+  for (const how of ['tombstone', 'softDelete'] as const) {
+    const ada = server.as('ada');
+    const uuid = uuidOf(await request(ada, { scriptParameters: { how } }));
+    await complete(ada, uuid);
+    double.log[how](`job-${uuid}`);
+    await server.restart();
+    const again = await find(server.as('ada'), { scriptParameters: { how } });
+    t.false(again.reused, how);
+    t.not(uuidOf(again), uuid);
+    t.is(again.job?.runNumber, 2, how);
+    await t.throwsAsync(
+      server.as('ada').jobs.deleteJob({ uuid }),
+      { code: status.DATA_LOSS, message: /is damaged/ },
+      how,
+    );
+    gone.push(uuid);
+  }
+  const damaged = (await foreignIn(double)).map(({ kind, type, stream }) => `${kind} ${type} ${stream}`);
+  t.deepEqual(damaged, [
+    `damaged JobRequested job-${gone[0]}`,
+    `foreign $streamDeleted job-${gone[0]}`,
+    `damaged JobRequested job-${gone[1]}`,
+  ]);
+});
+
+test('a job that was never seen whole is damaged, and the run that a new server makes has another number', async (t) => {
+  const { double, server } = await onDouble(t);
+  const scriptParameters = { cut: true };
+  const uuid = uuidOf(await request(server.as('ada'), { scriptParameters }));
+  await complete(server.as('ada'), uuid);
+  await server.stop();
+  double.log.truncate(`job-${uuid}`, 1);
+  const other = await startTestServer({
+    repositories: { project: project.repository.path },
+    settings: { store: double.url },
+  });
+  try {
+    const made = await find(other.as('ada'), { scriptParameters });
+    t.is(made.job?.runNumber, 2);
+  } finally {
+    await other.dispose();
+  }
+});
+
+test('histories, subscriptions and exports go on past a tombstone', async (t) => {
+  const { double, server } = await onDouble(t);
+  const ada = server.as('ada');
+  const first = uuidOf(await request(ada, { scriptParameters: { n: 1 } }));
+  double.log.tombstone('job-never');
+  const second = uuidOf(await request(ada, { scriptParameters: { n: 2 } }));
+  await ada.jobs.getJob({ uuid: second });
+  const streams: string[] = [];
+  for await (const { event } of ada.history.readHistory({ since: { seconds: 0n, nanos: 0 } })) {
+    streams.push(event?.stream ?? '');
+  }
+  t.deepEqual(streams, [`job-${first}`, `job-${second}`]);
+  const log = openLogToExport(double.url, systemEdge);
+  const lines: string[] = [];
+  for await (const chunk of exportOf(log, { store: 'kurrentdb', serverVersion: '1', exportedAt: 'now' })) {
+    lines.push(...chunk.toString().trim().split('\n'));
+  }
+  await log.close();
+  t.is(lines.length, 4);
+});
