@@ -146,3 +146,25 @@ function certificate(t: ExecutionContext) {
     caFile: file('ca.pem'),
   };
 }
+
+for (const nodes of [1, 3]) {
+  for (const discover of [false, true]) {
+    test(`credentials of any characters are taken by ${nodes} nodes${discover ? ', discovered' : ''}`, async (t) => {
+      const { tls, caFile } = certificate(t);
+      const user = { name: 'a%b@c/ü', password: 'p@s:s/w%rd ö' };
+      const double = await startDouble({ nodes, tls, user });
+      t.teardown(() => double.stop());
+      const [first] = double.nodes;
+      const who = `${encodeURIComponent(user.name)}:${encodeURIComponent(user.password)}`;
+      const discovered = `kurrentdb+discover://${who}@127.0.0.1:${first?.endpoint.port}?tls=true`;
+      const url = `${discover ? discovered : double.url}&tlsCAFile=${encodeURIComponent(caFile)}`;
+      const store = await openKurrentStore(parseKurrentUrl(url), { edge: systemEdge, timings: { patience: 5_000 } });
+      t.teardown(() => store.close());
+      const following = follower(store);
+      await store.append('joblog-a', 'any', [newEvent(1)]);
+      t.is((await collect(store.readStream('joblog-a'))).length, 1);
+      await following.until(1);
+      await following.end();
+    });
+  }
+}

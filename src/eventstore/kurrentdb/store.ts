@@ -57,7 +57,7 @@ export function openParts(url: KurrentUrl, options: KurrentOptions) {
   const closed = closing.signal;
   // As many may listen as calls are under way.
   setMaxListeners(0, closed);
-  const connection = connect(url);
+  const connection = connect({ ...url, connectionString: url.withoutUser });
   const patience = patienceWith(url.address, options, closed);
   const reader = readerOf(connection, url, patience);
   const subscribeAll = subscriberOf(url, patience, reader, closed);

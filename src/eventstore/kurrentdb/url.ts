@@ -5,6 +5,11 @@ import { quote } from '../../domain/errors.js';
 export type KurrentUrl = {
   /** For the client: canonical, with credentials. Never to be logged, nor to be part of an error. */
   readonly connectionString: string;
+  /**
+   * The same without credentials, for a connection that is only read by, with `credentials` for each read: where there are several nodes
+   * that half of the client asks for the leader with the escaped ones, which a server refuses, but answers who sends none.
+   */
+  readonly withoutUser: string;
   /** The credentials in it, for reads: that half of the client does not decode what is escaped. */
   readonly credentials?: { readonly username: string; readonly password: string };
   /** The nodes as host:port, for messages; without credentials. */
@@ -79,6 +84,7 @@ export function parseKurrentUrl(text: string): KurrentUrl {
   const rest = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
   return {
     connectionString: `${scheme}://${who}${hosts.join(',')}?${rest}`,
+    withoutUser: `${scheme}://${hosts.join(',')}?${rest}`,
     address: hosts.join(','),
     ...(credentials && { credentials }),
   };

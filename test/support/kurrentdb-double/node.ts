@@ -1,5 +1,11 @@
 import { type AddressInfo, connect, createServer, type Server as NetServer, type Socket } from 'node:net';
-import { type MethodDefinition, Server, type ServerCredentials, type UntypedHandleCall } from '@grpc/grpc-js';
+import {
+  type MethodDefinition,
+  Server,
+  type ServerCredentials,
+  type ServiceError,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js';
 import gossipGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_grpc_pb.js';
 import gossipPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_pb.js';
 import featuresGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/serverfeatures_grpc_pb.js';
@@ -8,7 +14,7 @@ import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
 import { serveAppend, serveBatchAppend } from './appends.js';
 import type { Endpoint, Node } from './node-calls.js';
-import { accessDenied } from './protocol.js';
+import { accessDenied, unauthenticated } from './protocol.js';
 import { type ReadCall, serveRead } from './reads.js';
 
 /** What a node is given. */
@@ -88,8 +94,13 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 
 function serve(server: Server, node: Node, options: NodeOptions): void {
   type Call = { metadata: { get(key: string): unknown[] }; emit(event: 'error', error: Error): boolean };
-  const allowed = (call: Call) =>
-    options.authorization === undefined || call.metadata.get('authorization')[0] === options.authorization;
+  /** Why a call is refused; one without credentials is, where they are needed, and wrong ones are everywhere. */
+  function refusal(call: Call, needed = true): ServiceError | undefined {
+    const given = call.metadata.get('authorization')[0];
+    if (options.authorization === undefined || given === options.authorization) return undefined;
+    if (given === undefined || String(given).startsWith('Bearer')) return needed ? accessDenied() : undefined;
+    return unauthenticated();
+  }
   const { read, append, batchAppend } = streamsGrpc.StreamsService;
   const bytes = { ...read, responseSerialize: (answer: unknown) => answer as Buffer } as unknown as MethodDefinition<
     never,
@@ -97,21 +108,27 @@ function serve(server: Server, node: Node, options: NodeOptions): void {
   >;
   server.addService({ read: bytes, append, batchAppend } as never, {
     read: ((call: ReadCall) => {
-      if (allowed(call)) void serveRead(node, call);
-      else call.emit('error', accessDenied());
+      const refused = refusal(call);
+      if (refused) call.emit('error', refused);
+      else void serveRead(node, call);
     }) as UntypedHandleCall,
     append: ((call: Parameters<typeof serveAppend>[1], callback: Parameters<typeof serveAppend>[2]) => {
-      if (allowed(call)) serveAppend(node, call, callback);
-      else callback(accessDenied());
+      const refused = refusal(call);
+      if (refused) callback(refused);
+      else serveAppend(node, call, callback);
     }) as UntypedHandleCall,
     batchAppend: ((call: Parameters<typeof serveBatchAppend>[1]) => {
-      if (allowed(call)) serveBatchAppend(node, call);
-      else call.emit('error', accessDenied());
+      const refused = refusal(call);
+      if (refused) call.emit('error', refused);
+      else serveBatchAppend(node, call);
     }) as UntypedHandleCall,
   });
   server.addService(gossipGrpc.GossipService, {
-    read: ((_: unknown, callback: (error: null, info: unknown) => void) =>
-      callback(null, clusterInfo(options.members()))) as UntypedHandleCall,
+    read: ((call: Call, callback: (error: ServiceError | null, info?: unknown) => void) => {
+      const refused = refusal(call, false);
+      if (refused) callback(refused);
+      else callback(null, clusterInfo(options.members()));
+    }) as UntypedHandleCall,
   });
   server.addService(featuresGrpc.ServerFeaturesService, {
     getSupportedMethods: ((_: unknown, callback: (error: null, methods: unknown) => void) =>

@@ -127,5 +127,8 @@ export const notLeader = ({ host, port }: { host: string; port: number }): Servi
 export const accessDenied = (): ServiceError =>
   callError(status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' });
 
+/** The credentials are wrong. */
+export const unauthenticated = (): ServiceError => callError(status.UNAUTHENTICATED, 'Unauthenticated');
+
 /** The server is busy. */
 export const tooBusy = (): ServiceError => callError(status.UNAVAILABLE, 'Server Is Too Busy');
