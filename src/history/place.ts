@@ -1,6 +1,7 @@
+import { LRUCache } from 'lru-cache';
 import type { HistoryModel } from '../../projections/history/history-model.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
-import { invalid, quote } from '../domain/errors.js';
+import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { markedToken, unmarkedToken } from '../domain/generation.js';
 import type { Edge } from '../edge.js';
 import { type EventLog, type Position, start } from '../eventstore/port.js';
@@ -30,7 +31,7 @@ const atStart: Place = { position: start, eventId: '' };
  */
 export async function placeOf(
   context: {
-    readonly store: EventLog;
+    readonly store: EventLog & { readonly exclusive?: boolean };
     readonly history: HistoryModel;
     readonly readModel: Generations;
     readonly edge: Edge;
@@ -48,6 +49,7 @@ export async function placeOf(
       if (beginning.position === BigInt(start)) return atStart;
       const found = await eventAt(store, beginning.position);
       if (found) return placeBehind(found);
+      await checkNotYetThere(context, beginning.position);
       const message = `no event of this log is at position ${beginning.position}`;
       throw invalid('position', 'NO_SUCH_POSITION', message);
     }
@@ -57,7 +59,7 @@ export async function placeOf(
       return found ? placeBehind(found) : { position, eventId: '' };
     }
     case 'token':
-      return placeOfToken(store, context.readModel, beginning.token);
+      return placeOfToken(context, beginning.token);
   }
 }
 
@@ -74,7 +76,8 @@ export function resumeTokenOf(readModel: Generations, { position, eventId }: Pla
   return markedToken(readModel.generation(), Buffer.from(`${position} ${digits(eventId)}`).toString('base64url'));
 }
 
-async function placeOfToken(store: EventLog, readModel: Generations, given: string): Promise<Place> {
+async function placeOfToken(context: BeyondEnd & { readonly readModel: Generations }, given: string): Promise<Place> {
+  const { store, readModel } = context;
   const token = unmarkedToken(readModel.generation(), 'resume_token', given);
   const text = Buffer.from(token.slice(0, 100), 'base64url').toString('latin1');
   const [, position = '', id] = /^(\d{1,16}) ((?:[0-9a-f]{16})?)$/.exec(text) ?? [];
@@ -84,11 +87,44 @@ async function placeOfToken(store: EventLog, readModel: Generations, given: stri
   if (Number(position) === start && id === '') return atStart;
   const found = await eventAt(store, BigInt(position));
   if (found ? id !== '' && digits(found.id) !== id : id !== '' || Number(position) > (await store.end())) {
+    if (!found) await checkNotYetThere(context, BigInt(position));
     const why = found ? 'another event is' : 'no event is';
     const message = `resume_token ${quote(token, 60)} is of another log: ${why} at position ${position} of this one`;
     throw invalid('resume_token', 'TOKEN_OF_ANOTHER_LOG', message);
   }
   return found ? placeBehind(found) : { position: Number(position), eventId: '' };
+}
+
+type BeyondEnd = {
+  readonly store: EventLog & { readonly exclusive?: boolean };
+  readonly edge: Pick<Edge, 'monotonic'>;
+};
+
+/** How long a cluster may take to know again what it has acknowledged, in milliseconds. */
+const settlingTime = 10_000;
+
+/** When each position was found to be beyond the end first, by the log. */
+const beyond = new WeakMap<EventLog, LRUCache<string, number>>();
+
+/**
+ * A node that led a cluster and was cut off does not know for a while what the cluster recorded since, so that a position beyond its end
+ * may be a good one. It is none for good when the end was asked for again after some time, and is still before it.
+ * @throws MemoirError UNAVAILABLE POSITION_BEYOND_END if that cannot be told yet
+ */
+async function checkNotYetThere({ store, edge }: BeyondEnd, position: bigint): Promise<void> {
+  if (store.exclusive || position > BigInt(Number.MAX_SAFE_INTEGER)) return;
+  const end = await store.end();
+  if (position <= BigInt(end)) return;
+  const asked = beyond.get(store) ?? new LRUCache<string, number>({ max: 1_000 });
+  beyond.set(store, asked);
+  const first = asked.get(String(position));
+  if (first !== undefined && edge.monotonic() - first >= settlingTime) return;
+  if (first === undefined) asked.set(String(position), edge.monotonic());
+  throw new MemoirError(
+    'UNAVAILABLE',
+    'POSITION_BEYOND_END',
+    `position ${position} is beyond the end of the log, ${end}, as the store tells it now; it may know more in ${settlingTime / 1_000} s`,
+  );
 }
 
 /** Half of a UUID, which is enough to know it again. */
