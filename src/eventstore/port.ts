@@ -138,6 +138,9 @@ export class StoreUnavailable extends Error {
   }
 }
 
+/** The store cannot be reached, or does not answer: another time it may. */
+export class StoreUnreachable extends StoreUnavailable {}
+
 /** The stream was deleted for good in the store by somebody else; nothing of it can be read, and nothing appended. */
 export class StreamDeleted extends StoreUnavailable {}
 

@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { systemEdge } from '../../src/edge.js';
 import { openKurrentStore } from '../../src/eventstore/kurrentdb/store.js';
 import { parseKurrentUrl } from '../../src/eventstore/kurrentdb/url.js';
-import { StoreUnavailable } from '../../src/eventstore/port.js';
+import { StoreUnavailable, StoreUnreachable } from '../../src/eventstore/port.js';
 import { collect, newEvent } from '../contract/events.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
 import { follower, openOnDouble, quick } from './kurrentdb-double.js';
@@ -102,6 +102,16 @@ test('credentials that are refused, or a certificate that is unknown, are a clea
     instanceOf: StoreUnavailable,
   });
   t.regex(denied.message, /^KurrentDB at 127\.0\.0\.1:\d+ cannot read the end of the log: it refuses the credentials/);
+  t.false(denied instanceof StoreUnreachable);
+  const cluster = await startDouble({ nodes: 3, tls, user });
+  t.teardown(() => cluster.stop());
+  const begun = performance.now();
+  const everywhere = cluster.url.replace('right-secret', 'wrong-secret');
+  await t.throwsAsync(open(`${everywhere}&tlsCAFile=${encodeURIComponent(caFile)}`), {
+    message: /it refuses the credentials/,
+  });
+  t.true(performance.now() - begun < 5_000);
+  await t.throwsAsync(open('kurrentdb://127.0.0.1:1?tls=false'), { instanceOf: StoreUnreachable });
   const unknown = await t.throwsAsync(open(double.url), { instanceOf: StoreUnavailable });
   t.regex(unknown.message, /^KurrentDB at 127\.0\.0\.1:\d+ cannot /);
   for (const { message, stack, cause } of [denied, unknown]) {

@@ -1,7 +1,7 @@
 import { type Sources, serverSettings } from '../../config/settings.js';
 import { MemoirError } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
-import { LogRefused } from '../../eventstore/port.js';
+import { LogRefused, StoreUnreachable } from '../../eventstore/port.js';
 import { type RunningServer, startServer } from '../../main.js';
 import type { Accepted } from '../../serving/open-log.js';
 import { note, printLine } from '../text/output.js';
@@ -13,7 +13,7 @@ const lingering = 2_000;
 
 /**
  * Runs a server as the settings say, until a signal ends it. Prints its address when it answers.
- * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start; DATA_LOSS if its log is not what it was
+ * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start; UNAVAILABLE if its store cannot be reached; DATA_LOSS if its log is not what it was
  */
 export async function runServer(sources: Sources, accepted: Accepted): Promise<void> {
   const config = await serverSettings(sources);
@@ -24,8 +24,9 @@ export async function runServer(sources: Sources, accepted: Accepted): Promise<v
     server = await startServer(config, systemEdge, logger, accepted);
   } catch (error) {
     const known = error instanceof MemoirError || error instanceof LogRefused;
-    const reason = known ? error.reason : 'CANNOT_START';
-    const code = error instanceof LogRefused ? 'DATA_LOSS' : 'INVALID_ARGUMENT';
+    const away = error instanceof StoreUnreachable;
+    const reason = known ? error.reason : away ? 'STORE_UNAVAILABLE' : 'CANNOT_START';
+    const code = error instanceof LogRefused ? 'DATA_LOSS' : away ? 'UNAVAILABLE' : 'INVALID_ARGUMENT';
     throw new MemoirError(code, reason, `the server cannot start: ${(error as Error).message}`, {
       cause: error,
     });

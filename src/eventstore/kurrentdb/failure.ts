@@ -1,5 +1,5 @@
 import { ErrorType, type WrongExpectedVersionError } from '@kurrent/kurrentdb-client';
-import { StoreUnavailable, StoreUnreadable, StreamDeleted, WrongExpectedRevision } from '../port.js';
+import { StoreUnavailable, StoreUnreachable, StoreUnreadable, StreamDeleted, WrongExpectedRevision } from '../port.js';
 
 /**
  * What an error of the client means: the stream is elsewhere, there is no such stream, the request can never succeed as it is, the
@@ -49,7 +49,8 @@ export function actualRevision(error: unknown): number {
 export function unavailable(address: string, what: string, error: unknown): Error {
   if (error instanceof Error && isFinal(error)) return error;
   const deleted = [ErrorType.STREAM_DELETED, ErrorType.STREAM_TOMBSTONED].some((type) => typeOf(error) === type);
-  const Kind = deleted ? StreamDeleted : StoreUnavailable;
+  const away = failureOf(error) === 'refused' ? StoreUnavailable : StoreUnreachable;
+  const Kind = deleted ? StreamDeleted : away;
   return new Kind(`KurrentDB at ${address} cannot ${what}: ${reasonOf(error)}`, error);
 }
 
