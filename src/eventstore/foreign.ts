@@ -36,6 +36,7 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
   ['image-', ['ImageRegistered', 'ImageForgotten']],
   ['exclusion-', ['ExcludedFromReuse', 'ReinstatedForReuse']],
   ['checkpoint-', ['CheckpointSigned']],
+  ['submit-', ['SubmissionIntended']],
   ['log-', ['GenerationStarted', 'RunNumbersTaken']],
 ];
 const prefixOf: ReadonlyMap<string, string> = new Map(

@@ -12,7 +12,7 @@ import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memo
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
-import { reuseStream } from '../../domain/streams.js';
+import { jobStream, reuseStream } from '../../domain/streams.js';
 import { type Position, StreamDeleted, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
@@ -123,13 +123,16 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       // Another server may have made the job since the submit_id was looked up, and its run would be counted in.
       const earlier = asked.digest === '' || store.exclusive ? undefined : await retry(asked);
       if (earlier) return earlier;
+      let collided: string | undefined;
       try {
         return await createRun(asked, wanted, run, found);
       } catch (error) {
-        if (!(error instanceof WrongExpectedRevision || error instanceof StreamDeleted)) throw error;
+        collided = collidedAt(error);
       }
       await written.catchUp(await store.end());
-      if (readModel.candidates.lastRun(wanted.digests.computation) < run) taken = run;
+      const { computation } = wanted.digests;
+      const ofRun = collided === undefined || collided === jobStream(jobUuid(computation, run));
+      if (ofRun && readModel.candidates.lastRun(computation) < run) taken = run;
       const first = asked.digest === '' ? undefined : await retry(asked);
       if (first) return first;
     }
@@ -187,6 +190,13 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
   }
 
   return createJob;
+}
+
+/** The stream that was not where an append expected it; undefined if it was deleted. @throws any other error */
+function collidedAt(error: unknown): string | undefined {
+  if (error instanceof WrongExpectedRevision) return error.stream;
+  if (error instanceof StreamDeleted) return undefined;
+  throw error;
 }
 
 function isReusable(found: Found): found is Reusable {

@@ -11,7 +11,7 @@ import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
 import { reuseStream, submitStream } from '../../domain/streams.js';
-import { decodeEvent } from '../../eventstore/codec.js';
+import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type ExpectedRevision, type Position, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
@@ -70,8 +70,9 @@ export function openSubmissions(context: JobsContext): Submissions {
     const stream = reuseStream(reused.uuid);
     for await (const recorded of store.readStream(stream, undefined, { direction: 'backwards' })) {
       if (recorded.position < since) break;
-      const { submitId, requestedBy } = decodeEvent(recorded) as JobReused;
-      if (submitId === reused.submitId && requestedBy === reused.requestedBy) return;
+      const { event } = judged(recorded);
+      if (event?.$typeName !== 'memoir.events.v1.JobReused') continue;
+      if (event.submitId === reused.submitId && event.requestedBy === reused.requestedBy) return;
     }
     await store.append(stream, 'any', [eventOfCall(context, caller, reused)]);
   }
@@ -99,9 +100,12 @@ export function openSubmissions(context: JobsContext): Submissions {
   return {
     async last({ caller, request, digest }) {
       const stream = submitStream(submitDigest(caller.principal, request.submitId));
-      for await (const recorded of store.readStream(stream, undefined, { direction: 'backwards', limit: 1 })) {
-        const event = decodeEvent(recorded) as SubmissionIntended;
-        const { revision, position } = recorded;
+      let revision: number | undefined;
+      for await (const recorded of lastFirst(store, stream)) {
+        revision ??= recorded.revision;
+        const { event } = judged(recorded);
+        if (event?.$typeName !== 'memoir.events.v1.SubmissionIntended') continue;
+        const { position } = recorded;
         if (event.requestDigest !== digest) throw usedBefore(request.submitId, event.answer.value?.uuid ?? '');
         return { event, revision, position };
       }
