@@ -59,6 +59,7 @@ const layers: readonly Layer[] = [
       'src/cli/server/run-server.ts',
       'src/cli/audit/run-audit-decisions.ts',
       'src/cli/audit/run-audit-rebuild.ts',
+      'src/cli/audit/run-audit-foreign.ts',
       'src/cli/audit/audited-store.ts',
     ],
     imports: [...inner, 'eventstore', 'git', 'config', 'audit', 'cli', 'log commands', 'main'],
