@@ -23,7 +23,7 @@ test('a piece of live log whose answer was lost is recorded once, however often 
   const nobody = {} as JobsContext['readModel'];
   const written = { note: () => {} } as unknown as JobsContext['written'];
   const streams = openJobStreams(store, systemEdge, 'test', written, nobody);
-  const logs = jobLogs({ ...context, streams });
+  const logs = jobLogs({ ...context, streams, readModel: nobody });
   const worker = serverItself(systemEdge);
   const { uuid } = (await streams.request(worker, requestOf())).record.job;
   await streams.execute(worker, uuid, { kind: 'start', worker: worker.principal, leaseMs: 60_000, now: 0 });
