@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { messageOf } from '../../src/domain/errors.js';
 import type { PastFiles } from '../history/as-of.js';
 import type { ListAnswers, ListQuestion, ListReply, ListRequest, ListThreadData } from './list-protocol.js';
 import { turnsByCaller } from './turns-by-caller.js';
@@ -67,7 +68,7 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
     started.on('message', (reply: ListReply) => {
       if (thread === started && reply.id === current?.id) finish((asked) => asked.settle(reply));
     });
-    started.on('error', (error) => gone(error.message));
+    started.on('error', (error) => gone(messageOf(error)));
     started.on('exit', (code) => gone(`exit ${code}`));
     return started;
   }

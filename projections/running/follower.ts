@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { MemoirError, quote } from '../../src/domain/errors.js';
+import { MemoirError, messageOf, quote } from '../../src/domain/errors.js';
 import { LogRefused, type Position, start } from '../../src/eventstore/port.js';
 import { lockFile } from '../../src/eventstore/sqlite/lock.js';
 import type { Applied, ThreadData, ThreadMessage, ThreadOrder } from './thread-protocol.js';
@@ -165,7 +165,7 @@ export async function startFollower(
       else applied(message);
     });
     thread.on('error', (error) => {
-      abandon(unavailable(`${name} ${quote(data.path)} has failed: ${error.message}`, error));
+      abandon(unavailable(`${name} ${quote(data.path)} has failed: ${messageOf(error)}`, error));
       reject(closed);
     });
     thread.once('exit', () => reject(closed));

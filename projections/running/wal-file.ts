@@ -65,7 +65,7 @@ const littleEndianHost = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 /** The checksum of a write-ahead log, over all that is added, in words of 32 bits. */
 function walChecksum(bytes: Buffer, bigEndian: boolean) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  // The words as they stand in memory, where that is what they mean: ten times as fast.
+  // The words as they stand in memory, where that is what they mean.
   const asTheyStand = littleEndianHost !== bigEndian && bytes.byteOffset % 4 === 0;
   const words = asTheyStand ? new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2) : undefined;
   let [one, other] = [0, 0];

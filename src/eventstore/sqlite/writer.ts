@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { quote } from '../../domain/errors.js';
+import { messageOf, quote } from '../../domain/errors.js';
 import {
   type Appended,
   type ExpectedRevision,
@@ -92,7 +92,7 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
   }
 
   function abandon(cause?: unknown): void {
-    const why = cause instanceof Error ? `: ${cause.message}` : '';
+    const why = cause === undefined ? '' : `: ${messageOf(cause)}`;
     const ended = `the writer of the event log ${quote(path)} has ended unexpectedly${why}`;
     closed = new StoreUnavailable(`${ended}; the server must be started again`, cause);
     const unsure = new StoreUnavailable(`${ended}; the append at hand may or may not have been recorded`, cause);
@@ -141,7 +141,7 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
       void thread.terminate();
     });
     const failed = (cause?: unknown) => {
-      const why = cause instanceof Error ? cause.message : 'its writer ended at once';
+      const why = cause === undefined ? 'its writer ended at once' : messageOf(cause);
       reject(new StoreUnavailable(`the event log ${quote(path)} cannot be opened: ${why}`, cause));
     };
     thread.on('error', failed);
