@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,7 +57,12 @@ function repository(directory: string): string {
   mkdirSync(path);
   const git = (...args: string[]) => execFileSync('git', ['-C', path, ...args]);
   git('init', '-q', '-b', 'main');
-  git('-c', 'user.name=bench', '-c', 'user.email=bench@example.org', 'commit', '-q', '--allow-empty', '-m', 'one');
+  // The scripts of the history's jobs.
+  mkdirSync(join(path, 'bin'));
+  for (let n = 0; n < 7; n++)
+    writeFileSync(join(path, `bin/step-${n}.py`), '#!/usr/bin/env python3\n', { mode: 0o755 });
+  git('add', '.');
+  git('-c', 'user.name=bench', '-c', 'user.email=bench@example.org', 'commit', '-q', '-m', 'one');
   return path;
 }
 

@@ -28,7 +28,7 @@ export function makeScene(): Scene {
   mkdirSync(repository);
   const git = (...args: string[]) => execFileSync('git', ['-C', repository, ...args], { encoding: 'utf8' }).trim();
   git('init', '-q', '-b', 'main');
-  writeFileSync(join(repository, 'run.sh'), '#!/bin/sh\ncat\n');
+  writeFileSync(join(repository, 'run.sh'), '#!/bin/sh\ncat\n', { mode: 0o755 });
   git('add', '.');
   const who = ['-c', 'user.name=bench', '-c', 'user.email=bench@example.org'];
   git(...who, 'commit', '-qm', 'script');

@@ -1,32 +1,48 @@
 import { LRUCache } from 'lru-cache';
 import { isHex } from './hash.js';
 import type { Layout } from './layout.js';
+import type { ScriptFound } from './port.js';
 import type { Reader } from './reader/reader.js';
 
 /** What is asked of the trees of one repository's commits. */
 export type CommitTrees = {
   /** See `Repositories.isPlain`; throws what the reader throws. */
   isPlain(commit: string): Promise<boolean | undefined>;
+  /** See `Repositories.script`; throws what the reader throws. */
+  script(commit: string, path: string): Promise<ScriptFound | undefined>;
 };
 
-/** Answers that are remembered. */
-const remembered = 16_384;
+/** Characters of the keys, with a surcharge for each, whose answers are remembered: about 10,000 answers. */
+const remembered = 2 * 1024 * 1024;
+
+/** What an answer counts beside its key. */
+const surcharge = 100;
 
 /** Makes it. A commit never changes, so neither do the answers; those at the same time share one look. */
 export function createCommitTrees(layout: Layout, reader: Reader): CommitTrees {
-  const plain = remembering<boolean | undefined>((answer) => answer !== undefined);
+  const plain = remembering<boolean>();
+  const scripts = remembering<ScriptFound>();
   const isId = (commit: string) => commit.length === layout.hash.hex && isHex(commit);
   return {
     async isPlain(commit) {
       if (!isId(commit)) return undefined;
       return plain(commit, () => reader.read.plain({ layout, commit }));
     },
+    async script(commit, script) {
+      if (!isId(commit)) return undefined;
+      return scripts(`${commit} ${script}`, () => reader.read.script({ layout, commit, script }));
+    },
   };
 }
 
-/** Remembers answers by a key as long as they last; an error, or an answer that does not last, is asked for again. */
-function remembering<T>(lasts: (answer: T) => boolean): (key: string, ask: () => Promise<T>) => Promise<T> {
-  const known = new LRUCache<string, Promise<T>>({ max: remembered });
+type Answer<T> = Promise<T | undefined>;
+
+/** Remembers answers by a key; an error, or undefined, is asked for again. */
+function remembering<T>(): (key: string, ask: () => Answer<T>) => Answer<T> {
+  const known = new LRUCache<string, Answer<T>>({
+    maxSize: remembered,
+    sizeCalculation: (_, { length }) => length + surcharge,
+  });
   return (key, ask) => {
     const before = known.get(key);
     if (before) return before;
@@ -35,7 +51,7 @@ function remembering<T>(lasts: (answer: T) => boolean): (key: string, ask: () =>
     const forget = () => {
       if (known.peek(key) === asked) known.delete(key);
     };
-    asked.then((answer) => lasts(answer) || forget(), forget);
+    asked.then((answer) => answer === undefined && forget(), forget);
     return asked;
   };
 }

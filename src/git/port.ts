@@ -36,6 +36,11 @@ export type CommitRange = {
   commits(): AsyncIterable<string>;
 };
 
+/** What a commit has at the path of a script, symbolic links followed; files near it if it has nothing there. */
+export type ScriptFound =
+  | { readonly kind: 'executable' | 'file' | 'directory' | 'submodule' }
+  | { readonly kind: 'missing'; readonly near: readonly string[] };
+
 /** How many objects, and bytes of them, had to be copied for a commit to be kept. */
 export type KeptCommit = { readonly objects: number; readonly bytes: number };
 
@@ -73,6 +78,8 @@ export type Repositories = {
    * it. What was told once is remembered, since a commit never changes.
    */
   isPlain(repository: string, commit: string): Promise<boolean | undefined>;
+  /** What a commit has at the path of a script. Undefined and remembered as with `isPlain`. */
+  script(repository: string, commit: string, path: string): Promise<ScriptFound | undefined>;
   /**
    * Copies a commit with its tree to where the commits of jobs are kept, so that the repository may lose it, and sets the ref of
    * the job there. What is there already is not written again.

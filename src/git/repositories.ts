@@ -107,6 +107,7 @@ export async function openRepositories(
     range: async (name, query) => repository(name).range(query),
     isAncestor: async (name, ancestor, commits) => repository(name).isAncestor(ancestor, commits),
     isPlain: async (name, commit) => ifTold(() => repositories.get(name)?.isPlain(commit)),
+    script: async (name, commit, path) => ifTold(() => repositories.get(name)?.script(commit, path)),
     async keep(name, commit, uuid, signal) {
       const source = await repository(name).objects();
       if (directory === undefined) throw new Error(`there is no directory to keep commits of ${quote(name)} in`);

@@ -9,7 +9,7 @@ import type { GraphBudget } from './graph/graph-budget.js';
 import { createHistory, type HistoryLog } from './graph/history.js';
 import type { Slicer } from './graph/slicer.js';
 import { type Layout, readLayout } from './layout.js';
-import type { CommitRange, NamedRefspec, RangeQuery } from './port.js';
+import type { CommitRange, NamedRefspec, RangeQuery, ScriptFound } from './port.js';
 import { unavailable } from './problem.js';
 import { createRanges, type RangeEnds } from './ranges.js';
 import type { Peeled } from './reader/object-reader.js';
@@ -28,6 +28,8 @@ export type Repository = {
   isAncestor(ancestor: string, commits: readonly string[]): Promise<readonly (boolean | undefined)[]>;
   /** See `Repositories.isPlain`. */
   isPlain(commit: string): Promise<boolean | undefined>;
+  /** See `Repositories.script`. */
+  script(commit: string, path: string): Promise<ScriptFound | undefined>;
   /** Where the objects of a commit that was resolved are. */
   objects(): Promise<Layout>;
   close(): Promise<void>;
@@ -156,6 +158,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   return {
     resolve,
     isPlain: trees.isPlain,
+    script: trees.script,
     objects: async () => layout,
     async range({ end, minimum, exclude = [] }) {
       if (minimum) history.preload();

@@ -18,7 +18,12 @@ test.before(async () => {
   shared.memoir = memoir;
   writeFileSync(join(memoir.repository.path, 'run.sh'), '#!/bin/sh\ncat > "$MEMOIR_OUTPUT/out"\n');
   chmodSync(join(memoir.repository.path, 'run.sh'), 0o755);
-  memoir.repository.commit({ 'fail.txt': 'not executable' });
+  memoir.repository.commit({
+    'past.sh': '#!/bin/sh\n',
+    'short.sh': '#!/bin/sh\n',
+    'alike.sh': '#!/bin/sh\n',
+    'fail.txt': 'not executable',
+  });
 });
 
 test.after.always(async () => {

@@ -9,7 +9,7 @@ const parsed = (text: string) => linesOf(text).map((line) => JSON.parse(line) as
 
 async function scene(t: ExecutionContext): Promise<Memoir> {
   const memoir = await startTestServer(t);
-  memoir.repository.commit({ 'a.sh': 'a', 'b.sh': 'b' });
+  memoir.repository.commit({ 'a.sh': '#!a', 'b.sh': '#!b' });
   return memoir;
 }
 

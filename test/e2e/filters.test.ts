@@ -12,7 +12,7 @@ import { startTestServer } from '../support/server.js';
 
 // base - left - merge - tip (main), with side between base and merge, and lost beside all of it.
 const repository = makeRepository();
-const base = repository.commit({ 'run.sh': 'base', 'other.sh': 'other' });
+const base = repository.commit({ 'run.sh': '#!base', 'other.sh': '#!other' });
 repository.git('checkout', '--quiet', '-b', 'side');
 const side = repository.commit({ 'side.txt': 'side' });
 repository.git('checkout', '--quiet', '-b', 'lost');
@@ -21,7 +21,7 @@ repository.git('checkout', '--quiet', 'main');
 const left = repository.commit({ 'left.txt': 'left' });
 repository.git('merge', '--quiet', '--no-ff', '--message=merge', 'side');
 const merge = repository.git('rev-parse', 'HEAD');
-const tip = repository.commit({ 'run.sh': 'tip' });
+const tip = repository.commit({ 'run.sh': '#!tip' });
 
 const sdk = makeRepository();
 const oldSdk = sdk.commit({ sdk: '1' });

@@ -8,7 +8,7 @@ import { makeProject } from '../support/project.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 
-const project = makeProject();
+const project = makeProject(['other.sh', 'Run.sh', 'absent.sh']);
 const server = await startTestServer({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');

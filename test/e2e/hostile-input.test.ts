@@ -10,7 +10,18 @@ import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 
-const project = makeProject();
+const texts = [
+  'tab\t line\n return\r',
+  'NUL \0 in the middle',
+  '\u202e right to left \u2066',
+  '\ufeffbyte order mark',
+  '𝕌𝕟𝕚𝕔𝕠𝕕𝕖 👩‍👩‍👧‍👦 e\u0301',
+  "'); DROP TABLE job; --",
+  '\u001b[2J\u0007',
+  '\uffff\u{10ffff}',
+];
+const scriptOf = (text: string) => `dir/${text.replaceAll('\0', '')}`;
+const project = makeProject(['numbers.sh', ...texts.map(scriptOf)]);
 const server = await startTestServer({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
@@ -114,19 +125,9 @@ test('numbers keep their value and their RFC 8785 form', async (t) => {
 });
 
 test('any text comes back as it was sent, in answers, reads and the history', async (t) => {
-  const texts = [
-    'tab\t line\n return\r',
-    'NUL \0 in the middle',
-    '\u202e right to left \u2066',
-    '\ufeffbyte order mark',
-    '𝕌𝕟𝕚𝕔𝕠𝕕𝕖 👩‍👩‍👧‍👦 e\u0301',
-    "'); DROP TABLE job; --",
-    '\u001b[2J\u0007',
-    '\uffff\u{10ffff}',
-  ];
   for (const text of texts) {
     const scriptParameters = { [text]: [text, { [text]: text }] };
-    const wish = { scriptParameters, description: text, submitId: text, script: `dir/${text.replaceAll('\0', '')}` };
+    const wish = { scriptParameters, description: text, submitId: text, script: scriptOf(text) };
     const made = await request(ada, wish);
     const uuid = uuidOf(made);
     const { job: read } = await ada.jobs.getJob({ uuid, consistencyToken: made.consistencyToken });

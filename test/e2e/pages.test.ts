@@ -8,6 +8,17 @@ import { complete, request, uuidOf } from '../support/runs.js';
 import { type Clients, startTestServer } from '../support/server.js';
 
 const project = makeProject();
+
+/** A directory whose name no file system takes, of scripts `0` to `999`, and a commit that has it. */
+const longName = '字'.repeat(1_360);
+const withLongNames = (() => {
+  const { git, gitWithInput } = project.repository;
+  const script = git('rev-parse', 'HEAD:run.sh');
+  const scripts = Array.from({ length: 1_000 }, (_, i) => `100755 blob ${script}\t${i}\n`).join('');
+  const root = gitWithInput(`040000 tree ${gitWithInput(scripts, 'mktree')}\t${longName}\n`, 'mktree');
+  return git('commit-tree', root, '-p', 'HEAD', '-m', 'long names');
+})();
+
 test.after.always(() => project.repository.dispose());
 
 async function start(t: ExecutionContext, edge = systemEdge) {
@@ -120,7 +131,7 @@ test('a page stays below the 4 MiB that any client accepts, however large its jo
   await times(5, (i) => request(ada, { scriptParameters: { i, text: 'x'.repeat(1_500_000) } }));
   await times(3, (i) => request(ada, { scriptParameters: { i, numbers: Array(240_000).fill(1) } }));
   await times(80, (i) => request(ada, { scriptParameters: { description: i }, description }));
-  await times(1000, (i) => request(ada, { script: `${'字'.repeat(1_360)}${i}` }));
+  await times(1000, (i) => request(ada, { script: `${longName}/${i}`, scriptVersion: withLongNames }));
   await times(80, async (i) => {
     const uuid = uuidOf(await request(ada, { scriptParameters: { failure: i } }));
     await bob.worker.claimJob({ uuid });

@@ -9,14 +9,14 @@ import { startTestServer } from '../support/server.js';
 
 // base - left - merge - tip (main), with side between base and merge.
 const repository = makeRepository();
-const base = repository.commit({ 'run.sh': 'base' });
+const base = repository.commit({ 'run.sh': '#!base' });
 repository.git('checkout', '--quiet', '-b', 'side');
 const side = repository.commit({ 'side.txt': 'side' });
 repository.git('checkout', '--quiet', 'main');
 const left = repository.commit({ 'left.txt': 'left' });
 repository.git('merge', '--quiet', '--no-ff', '--message=merge', 'side');
 const merge = repository.git('rev-parse', 'HEAD');
-const tip = repository.commit({ 'run.sh': 'tip' });
+const tip = repository.commit({ 'run.sh': '#!tip' });
 
 let clock = Date.UTC(2026, 0, 1);
 const edge = { ...systemEdge, now: () => clock };

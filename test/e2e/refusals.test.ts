@@ -1,8 +1,11 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { JsonObject } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
 import anyTest, { type TestFn } from 'ava';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
-import { type Refusal, refused } from '../support/refused.js';
+import { failure, type Refusal, refused } from '../support/refused.js';
 import { complete, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 
@@ -10,6 +13,7 @@ import { startTestServer } from '../support/server.js';
 const test = (anyTest as TestFn).serial;
 
 const project = makeProject();
+project.repository.commit({ 'data/x': 'x' });
 const server = await startTestServer({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
@@ -104,6 +108,16 @@ const create: readonly [string, Wish, Refusal['reason'], string, string | RegExp
     'runtime_constraints.arvados_sdk_version',
     '"main"',
   ],
+  [
+    'a script that is not there',
+    { script: 'rnu.sh' },
+    'SCRIPT_NOT_FOUND',
+    'script',
+    /"rnu\.sh" is not in .*near it are "run\.sh"/,
+  ],
+  ['a file as directory', { script: 'run.sh/x' }, 'SCRIPT_NOT_FOUND', 'script', '"run.sh/x"'],
+  ['a directory as script of a commit', { script: 'data' }, 'SCRIPT_NOT_EXECUTABLE', 'script', '"data" in commit'],
+  ['a script without the bit', { script: 'data/x' }, 'SCRIPT_NOT_EXECUTABLE', 'script', /"data\/x".* --chmod=\+x/],
   [
     'more nodes at least than at most',
     { runtimeConstraints: { minNodes: 3, maxNodes: 2 } },
@@ -396,4 +410,29 @@ test('a deleted job is found by no method but ReadHistory', async (t) => {
   const events = await collect(ada.history.readHistory({ uuid }));
   t.is(events.at(-1)?.event?.eventType, 'JobDeleted');
   t.true((events.at(-1)?.event?.recordedAt?.seconds ?? 0n) <= timestampNow().seconds);
+});
+
+test('a script is looked for only where a job would be made, and nothing is refused that cannot be told', async (t) => {
+  const made = await request(ada, { findOrCreate: true, scriptParameters: { objects: 'there' } });
+  const explain = (scriptParameters: JsonObject, script = 'run.sh') =>
+    ada.jobs.explainReuse({
+      request: { repository: 'project', script, scriptVersion: 'main', findOrCreate: true, scriptParameters },
+    });
+  t.is((await failure(t, () => explain({}, 'rnu.sh'))).reason, 'SCRIPT_NOT_FOUND');
+  const own = makeProject();
+  const { git, path } = own.repository;
+  const other = await startTestServer({ repositories: { project: path } });
+  t.teardown(async () => {
+    await other.dispose();
+    own.repository.dispose();
+  });
+  const eve = other.as('eve');
+  const first = await request(eve, { findOrCreate: true });
+  await other.restart();
+  const tree = git('rev-parse', 'HEAD^{tree}');
+  rmSync(join(path, '.git/objects', tree.slice(0, 2), tree.slice(2)));
+  const again = other.as('eve');
+  t.is(uuidOf(await request(again, { findOrCreate: true })), uuidOf(first));
+  t.false((await request(again, { findOrCreate: true, script: 'rnu.sh' })).reused);
+  t.is((await explain({ objects: 'there' })).job?.uuid, uuidOf(made));
 });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -11,7 +11,7 @@ export type TestRepository = {
   git(...args: string[]): string;
   /** Like `git`, with something on standard input. */
   gitWithInput(input: string | Buffer, ...args: string[]): string;
-  /** Writes files, commits them all and gives the commit's hash. */
+  /** Writes files, those that begin with "#!" executable, commits them all and gives the commit's hash. */
   commit(files: Readonly<Record<string, string>>, message?: string): string;
   dispose(): void;
 };
@@ -69,6 +69,7 @@ export function makeRepository({ bare = false, objectFormat = 'sha1' }: TestRepo
       for (const [name, content] of Object.entries(files)) {
         mkdirSync(dirname(join(path, name)), { recursive: true });
         writeFileSync(join(path, name), content);
+        if (content.startsWith('#!')) chmodSync(join(path, name), 0o755);
       }
       git('add', '--all');
       git('commit', '--quiet', '--allow-empty', `--message=${message}`);

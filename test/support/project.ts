@@ -9,10 +9,11 @@ export type Project = {
   readonly second: string;
 };
 
-/** Makes the repository; equal hashes every time. */
-export function makeProject(): Project {
+/** Makes the repository, with these scripts too; equal hashes every time. */
+export function makeProject(scripts: readonly string[] = []): Project {
   const repository = makeRepository();
-  const first = repository.commit({ 'run.sh': '#!/bin/sh\necho one\n' });
+  const more = Object.fromEntries(scripts.map((name) => [name, '#!/bin/sh\n']));
+  const first = repository.commit({ ...more, 'run.sh': '#!/bin/sh\necho one\n' });
   repository.git('branch', 'old');
   repository.git('tag', '--annotate', '--message=one', 'v1');
   const second = repository.commit({ 'run.sh': '#!/bin/sh\necho two\n' });

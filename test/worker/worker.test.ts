@@ -153,17 +153,9 @@ test.serial('what goes wrong fails the job with a reason that helps', async (t) 
   const cases: [script: string, reason: string, message: RegExp][] = [
     ['exit-3', 'SCRIPT_FAILED', /"exit-3" exited with code 3/],
     ['killed', 'SCRIPT_FAILED', /"killed" was ended by SIGKILL/],
-    [
-      'not-executable',
-      'SCRIPT_NOT_EXECUTABLE',
-      /"not-executable" in commit [0-9a-f]{40} is not marked as executable; run "git/,
-    ],
     ['no-interpreter', 'SCRIPT_NOT_EXECUTABLE', /interpreter that its first line names does not exist/],
     ['no-format', 'SCRIPT_NOT_EXECUTABLE', /begins neither with "#!"/],
     ['empty', 'SCRIPT_NOT_EXECUTABLE', /begins neither with "#!"/],
-    ['dir', 'SCRIPT_NOT_EXECUTABLE', /is a directory/],
-    ['missing', 'SCRIPT_NOT_FOUND', /there is no "missing" in commit/],
-    ['dir/file/x', 'SCRIPT_NOT_FOUND', /ENOTDIR/],
     ['outside', 'SCRIPT_OUTSIDE_TREE', /leaves the tree/],
     ['fifo', 'UNSTORABLE_OUTPUT', /"pipe" in the output directory/],
     ['gone', 'UNSTORABLE_OUTPUT', /no longer a directory/],
@@ -174,6 +166,10 @@ test.serial('what goes wrong fails the job with a reason that helps', async (t) 
     ['log', 'SCRIPT_FAILED', /exited with code 5/],
     ['locked', 'SCRIPT_FAILED', /exited with code 4/],
   ];
+  // What the commit cannot run is refused before there is a job; that the worker looks too, find-script.test.ts has.
+  for (const script of ['not-executable', 'dir', 'missing', 'dir/file/x']) {
+    await t.throwsAsync(memoir.submit(script), { message: new RegExp(`script "${script}"`) });
+  }
   const uuids = await Promise.all(cases.map(([script]) => memoir.submit(script)));
   const worker = memoir.worker('--once', '--jobs', '3');
   t.is(await worker.ended(), 0, worker.errors());

@@ -44,6 +44,10 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
       const path = mirror.fetched();
       return path === undefined ? undefined : at(path).isPlain(commit);
     },
+    async script(commit, script) {
+      const path = mirror.fetched();
+      return path === undefined ? undefined : at(path).script(commit, script);
+    },
     objects: async () => at(mirror.fetched() ?? (await mirror.fresh())).objects(),
     async close() {
       await mirror.close();

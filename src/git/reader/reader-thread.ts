@@ -6,6 +6,7 @@ import type { Layout } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { unavailable } from '../problem.js';
 import { openRefs, type Ref } from '../refs.js';
+import { findScript } from './find-script.js';
 import { type ObjectReader, openObjectReader } from './object-reader.js';
 import { isPlainCommit } from './plain-commit.js';
 import type { MessageSearch } from './search-messages.js';
@@ -71,6 +72,9 @@ function open() {
     /** See `isPlainCommit`. */
     plain: ({ layout, commit }: Of<{ commit: string }>, call: Call) =>
       ask(layout, call, (reader) => inTurns(isPlainCommit(reader, layout.hash, commit), call)),
+    /** See `findScript`. */
+    script: ({ layout, commit, script }: Of<{ commit: string; script: string }>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(findScript(reader, layout.hash, commit, script), call)),
     search: ({ layout, ...search }: Of<Search>, call: Call) =>
       ask(layout, call, async (reader) => {
         // It is loaded when it is first asked for: its library takes a third of the time that the thread takes to start.

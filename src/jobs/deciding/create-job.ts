@@ -18,6 +18,7 @@ import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
+import { checkScriptOf } from './check-script.js';
 import { basisMessage } from './decision-basis.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
@@ -145,6 +146,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     runNumber: number,
     found: Found | undefined,
   ): Promise<Answer> {
+    await checkScriptOf(wanted, context.repositories);
     const uuid = jobUuid(wanted.digests.computation, runNumber);
     const decision = found
       ? createdNoMatch(uuid, found.decision, wanted.resolutions)

@@ -4,6 +4,7 @@ import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_
 import { jobUuid } from '../../domain/computation.js';
 import type { Caller } from '../caller.js';
 import type { DecidingContext } from '../context.js';
+import { checkScriptOf } from './check-script.js';
 import { createdNoMatch, reused } from './decision-message.js';
 import type { FindReusable } from './find-reusable.js';
 import { resolveRequest } from './wanted.js';
@@ -18,6 +19,7 @@ export type Explanation = {
 /**
  * What CreateJob would decide for a request that `checkCreateJob` let through, with up to `maxCandidates` candidates. Records
  * nothing.
+ * @throws MemoirError as `checkScriptOf` does where a job would be made
  */
 export async function explainReuse(
   context: DecidingContext,
@@ -31,6 +33,7 @@ export async function explainReuse(
   if (record) {
     return { decision: reused(record.job, decision, wanted.resolutions, maxCandidates), job: record.job };
   }
+  await checkScriptOf(wanted, context.repositories);
   const { computation } = wanted.digests;
   const uuid = jobUuid(computation, context.readModel.candidates.lastRun(computation) + 1);
   return { decision: createdNoMatch(uuid, decision, wanted.resolutions, maxCandidates) };
