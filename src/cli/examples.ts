@@ -63,6 +63,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   ],
   'audit decisions': ['memoir audit decisions --data-dir ./data --repository demo=/srv/git/demo.git'],
   'audit rebuild': ['memoir audit rebuild --data-dir ./data'],
+  'audit foreign': ['memoir audit foreign --data-dir ./data'],
   serve: [
     'memoir serve --data-dir ./data --repository demo=/srv/git/demo.git',
     'memoir serve --config /etc/memoir/memoir.toml --log-level debug',

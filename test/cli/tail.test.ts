@@ -111,7 +111,7 @@ test('tail tells what is wrong with what it was given', async (t) => {
   const file = join(directory, 'token');
   writeFileSync(file, '');
   const wrong: [string[], number, RegExp][] = [
-    [['--from', 'yesterday'], 2, /Give a time/],
+    [['--from', 'yesterday'], 2, /Give beginning, now, the position of an event, or a time/],
     [['--from', '7'], 2, /no event of this log is at position 7/],
     [['--type', 'JobExploded'], 2, /"JobExploded" is none of JobRequested/],
     [['--repository', '[x]'], 2, /"\[x\]" is no glob/],
