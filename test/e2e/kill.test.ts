@@ -96,13 +96,21 @@ async function answerOf(clients: Clients, asked: Asked): Promise<string> {
 
 const submitIdOf = (event: RecordedEvent) => (JSON.parse(event.data) as { submitId: string }).submitId;
 
+/** Events that a job has at most once. Who repeats the call is answered as the first time, with a position that is later. */
+const once = new Set(['JobCancelled', 'JobDeleted']);
+
 /** What the server acknowledged and the log does not hold. */
 function missing(load: Load, events: readonly RecordedEvent[]): string[] {
   const at = new Map(events.map((event) => [event.position, event]));
+  const only = new Map(
+    events.filter(({ type }) => once.has(type)).map((event) => [`${event.type} ${event.stream}`, event]),
+  );
   const found: string[] = [];
   for (const { position, stream, type } of load.acknowledged) {
-    const event = at.get(position);
-    if (event?.stream !== stream || event.type !== type) found.push(`${type} of ${stream} at ${position}`);
+    const event = once.has(type) ? only.get(`${type} ${stream}`) : at.get(position);
+    if (event === undefined || event.position > position || event.stream !== stream || event.type !== type) {
+      found.push(`${type} of ${stream} at ${position}`);
+    }
   }
   for (const [uuid, bytes] of load.logged) {
     const pieces = events.filter(({ stream }) => stream === `joblog-${uuid}`);
