@@ -90,7 +90,9 @@ function stuckReader(t: ExecutionContext, address: string) {
   const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' };
   const stream = session.request(headers).on('error', () => undefined);
   const request = toBinary(SubscribeEventsRequestSchema, create(SubscribeEventsRequestSchema, everything));
-  stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, request.length]), request]));
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(request.length, 1);
+  stream.end(Buffer.concat([head, request]));
   return {
     /** Resolves when the server has begun to send. */
     begun: new Promise((resolve) => stream.once('response', resolve)),
