@@ -334,7 +334,12 @@ test.serial('what cannot be used is refused by name', async (t) => {
     [{ jobUuids: ['job-1'] }, 'BAD_UUID', 'job_uuids', '"job-1"'],
     [{ heartbeatInterval: { seconds: -1n } }, 'OUT_OF_RANGE', 'heartbeat_interval', '-1 s'],
     [{ heartbeatInterval: { nanos: 1_000_000 } }, 'OUT_OF_RANGE', 'heartbeat_interval', '0.001 s'],
-    [{ heartbeatInterval: { seconds: 2n ** 62n } }, 'OUT_OF_RANGE', 'heartbeat_interval', /4611686018427387904 seconds.* is no duration/],
+    [
+      { heartbeatInterval: { seconds: 2n ** 62n } },
+      'OUT_OF_RANGE',
+      'heartbeat_interval',
+      /4611686018427387904 seconds.* is no duration/,
+    ],
   ];
   for (const [wish, reason, field, naming] of cases) {
     await refused(t, server, () => past(root, wish), { code: 'INVALID_ARGUMENT', reason, field, naming });
