@@ -39,9 +39,8 @@ async function open(t: ExecutionContext) {
     /** Appends events whose number is in their data. Every third one is of another type. */
     async append(many: number): Promise<void> {
       for (let i = 0; i < many; i++, count++) {
-        await store.append(`joblog-${count % 3}`, 'any', [
-          newEvent({ count }, count % 3 ? 'JobLogAppended' : 'JobDeleted'),
-        ]);
+        const [stream, type] = count % 3 ? [`joblog-${count % 3}`, 'JobLogAppended'] : ['job-0', 'JobDeleted'];
+        await store.append(stream, 'any', [newEvent({ count }, type)]);
       }
     },
   };
