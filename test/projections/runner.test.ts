@@ -38,6 +38,8 @@ function agrees(t: ExecutionContext, db: Database.Database, told: Told): void {
       dockerImageLocator: job.dockerImageLocator,
       arvadosSdkVersion: job.arvadosSdkVersion,
       nondeterministic: job.nondeterministic,
+      leaveLfsPointers: job.leaveLfsPointers,
+      leaveSubmodules: job.leaveSubmodules,
       deleted: record.deleted,
       output: job.output,
       log: job.state === JobState.COMPLETE ? job.log : '',
