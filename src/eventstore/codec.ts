@@ -20,7 +20,7 @@ import {
   SubmissionIntendedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { quote } from '../domain/errors.js';
-import type { JobEvent, MemoirEvent } from '../domain/events.js';
+import type { MemoirEvent } from '../domain/events.js';
 import { recursionLimit } from '../domain/json.js';
 import { type NewEvent, type RecordedEvent, StoreUnreadable } from './port.js';
 
@@ -77,11 +77,6 @@ export function decodeEvent(
   } catch (error) {
     throw new StoreUnreadable(`${place(recorded)} is no ${recorded.type}: ${(error as Error).message}`, error);
   }
-}
-
-/** The event of a job's own stream that was stored there. */
-export function decodeJobEvent(recorded: RecordedEvent): JobEvent {
-  return decodeEvent(recorded) as JobEvent;
 }
 
 function place({ stream, revision }: Pick<RecordedEvent, 'stream' | 'revision'>): string {

@@ -1,7 +1,8 @@
 import { Buffer } from 'node:buffer';
 import type { JobLogAppended, JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
+import type { JobEvent } from '../../src/domain/events.js';
 import { decide, evolve, isFinished, type JobRecord } from '../../src/domain/job.js';
-import { decodeEvent, decodeJobEvent } from '../../src/eventstore/codec.js';
+import { decodeEvent } from '../../src/eventstore/codec.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 
 /** What can never be in a log, however its server ended: gaps, half jobs, lives that the rules do not allow, two of one run. */
@@ -35,7 +36,7 @@ function lifeFaults(stream: string, events: readonly RecordedEvent[]): string[] 
     const changesState = !['JobUpdated', 'JobDeleted'].includes(recorded.type);
     if (finished && changesState) faults.push(`${stream} has ${recorded.type} after it had finished`);
     if (record?.deleted) faults.push(`${stream} has ${recorded.type} after it was deleted`);
-    record = evolve(record, decodeJobEvent(recorded), recorded.revision);
+    record = evolve(record, decodeEvent(recorded) as JobEvent, recorded.revision);
   }
   // The state that the stream leads to is one that commands can be decided on.
   decide(record, { kind: 'cancel', principal: 'x', cascadeFrom: '', now: 0 });
