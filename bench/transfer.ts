@@ -32,7 +32,7 @@ type Measurement = (url: string, directory: string) => Promise<void>;
 const file = (directory: string, compression: string) => join(directory, `log.${compression}`);
 
 async function exportTo(url: string, directory: string, compression: 'none' | 'gzip'): Promise<void> {
-  const log = openLogToExport(url, systemEdge);
+  const log = await openLogToExport(url, systemEdge);
   const bytes = exportOf(log, { store: storeKind(url), serverVersion: '0', exportedAt: new Date().toISOString() });
   await writeFile(file(directory, compression), bytes, { compression, force: true, unique: randomUUID() });
   await log.close();
@@ -49,7 +49,7 @@ const measurements: Record<string, Measurement> = {
     await from.close();
   },
   async read(url) {
-    const log = openLogToExport(url, systemEdge);
+    const log = await openLogToExport(url, systemEdge);
     for await (const { live } of log.subscribeAll()) if (live) break;
     await log.close();
   },

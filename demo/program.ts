@@ -27,11 +27,15 @@ export type Surroundings = {
   readonly input?: string;
 };
 
+/** The environment of this process without any MEMOIR_ variable, such as those that tell the tests what there is. */
+export function plainEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MEMOIR_')));
+}
+
 /** Starts `memoir` with arguments and without any MEMOIR_ variable of this process. */
 export function startMemoir(args: readonly string[], { env = {}, input }: Surroundings = {}): Program {
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('MEMOIR_'));
   const child: ChildProcess = spawn(process.execPath, [memoir, ...args], {
-    env: { ...Object.fromEntries(own), ...env },
+    env: { ...plainEnvironment(), ...env },
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
   child.stdin?.end(input);

@@ -87,7 +87,7 @@ function watchfully(work: () => void): void {
   }
 }
 
-const log = openLog(storeUrl, systemEdge, (message) => say({ kind: 'failed', message }));
+const log = await openLog(storeUrl, systemEdge, (message) => say({ kind: 'failed', message }));
 const remade = (why: string) => say({ kind: 'remade', why });
 let file: KeptFile | undefined = openKeptFile(path, projections, remade);
 say({ kind: 'opened', end: await log.end() });

@@ -3,8 +3,6 @@ import { quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import { type Formats, type GuardedStore, guardLog, guardStore } from './format-guard.js';
 import type { LogImporter } from './importer.js';
-import { openKurrentImporter } from './kurrentdb/importer.js';
-import { openKurrentLog, openKurrentStore } from './kurrentdb/store.js';
 import { isKurrentUrl, type KurrentUrl, parseKurrentUrl, withoutCredentials } from './kurrentdb/url.js';
 import type { EventLog, LogRefused } from './port.js';
 import { absenceOf } from './sqlite/claim-file.js';
@@ -20,6 +18,10 @@ export type OnTrouble = (message: string) => void;
 type Place =
   | { readonly kind: 'sqlite' & StoreKind; readonly path: string }
   | { readonly kind: 'kurrentdb' & StoreKind; readonly url: KurrentUrl };
+
+/** The adapters of KurrentDB, loaded only where a store is one: its client costs a process as much time to load as Memoir does. */
+const kurrentStores = () => import('./kurrentdb/store.js');
+const kurrentImporters = () => import('./kurrentdb/importer.js');
 
 /** The URL of the embedded store in a file. */
 export function sqliteUrl(path: string): string {
@@ -59,6 +61,7 @@ export async function openStore(
 ): Promise<GuardedStore> {
   const place = placeOf(url);
   if (place.kind === 'kurrentdb') {
+    const { openKurrentStore } = await kurrentStores();
     return guardStore(await openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) }), formats);
   }
   let guarded: GuardedStore | undefined;
@@ -78,13 +81,14 @@ export function absenceOfLog(url: string): string | undefined {
 }
 
 /** Opens the log of a store for reading only: the embedded one only in the process that has it open as a store. */
-export function openLog(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
-  return guardLog(openAnyLog(url, edge, onTrouble));
+export async function openLog(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventLog> {
+  return guardLog(await openAnyLog(url, edge, onTrouble));
 }
 
-function openAnyLog(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
+async function openAnyLog(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventLog> {
   const place = placeOf(url);
   if (place.kind === 'sqlite') return openSqliteLog(place.path);
+  const { openKurrentLog } = await kurrentStores();
   return openKurrentLog(place.url, { edge, ...(onTrouble && { onTrouble }) });
 }
 
@@ -97,7 +101,7 @@ export function storeKind(url: string): StoreKind {
  * Opens the log of a store for reading only, in any process, while servers have it open or not. An export carries what it does not
  * understand, so that events of any format are given. Throws as `openStore` does.
  */
-export function openLogToExport(url: string, edge: Edge, onTrouble?: OnTrouble): EventLog {
+export async function openLogToExport(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventLog> {
   const place = placeOf(url);
   return place.kind === 'sqlite' ? openSqliteExport(place.path) : openAnyLog(url, edge, onTrouble);
 }
@@ -106,6 +110,7 @@ export function openLogToExport(url: string, edge: Edge, onTrouble?: OnTrouble):
 export async function openImporter(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<LogImporter> {
   const place = placeOf(url);
   if (place.kind === 'sqlite') return openSqliteImporter(place.path);
+  const { openKurrentImporter } = await kurrentImporters();
   return openKurrentImporter(place.url, { edge, ...(onTrouble && { onTrouble }) });
 }
 

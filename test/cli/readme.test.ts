@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { plainEnvironment } from '../../demo/program.js';
 
 const project = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -30,11 +31,10 @@ test('what README tells a newcomer to paste works as it says', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-readme-'));
   symlinkSync(join(project, 'build'), join(directory, 'build'));
   const address = `127.0.0.1:${await freePort()}`;
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('MEMOIR_'));
   // With the job control of a shell that people type into; each line's failure is one of the block.
   const shell = spawn('bash', ['-c', `set -me\n${commands()}`], {
     cwd: directory,
-    env: { ...Object.fromEntries(own), MEMOIR_LISTEN: address, MEMOIR_SERVER: address },
+    env: { ...plainEnvironment(), MEMOIR_LISTEN: address, MEMOIR_SERVER: address },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

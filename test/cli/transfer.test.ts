@@ -17,7 +17,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import test from 'ava';
 import Database from 'better-sqlite3';
 import { writeHistory } from '../../bench/history.js';
-import { startMemoir } from '../../demo/program.js';
+import { plainEnvironment, startMemoir } from '../../demo/program.js';
 import { openSqliteStore } from '../../src/eventstore/sqlite/store.js';
 import { rawRows } from '../eventstore/transfer/scratch.js';
 import { until } from '../support/until.js';
@@ -220,11 +220,11 @@ test('a full disk ends an import and an export clearly, and both are made good',
   // No file may grow over 2 MiB: what a write beyond it meets is an error of the system, as on a full disk.
   const limited = (...args: string[]) => {
     const command = ['-c', 'ulimit -S -f 2048; exec "$0" "$@"', process.execPath, main, ...args];
-    const { status, stderr } = spawnSync('bash', command, { encoding: 'utf8' });
+    const { status, stderr } = spawnSync('bash', command, { encoding: 'utf8', env: plainEnvironment() });
     return { status, stderr };
   };
   const imported = limited('import', '--data-dir', at('full'), at('log.jsonl'));
-  t.is(imported.status, 6);
+  t.is(imported.status, 6, imported.stderr);
   t.regex(imported.stderr, /^error: the event log ".*" cannot be written: /);
   const there = rawRows(at('full', 'events.sqlite')).rows.length;
   t.true(there > 0 && there < count);
@@ -233,7 +233,7 @@ test('a full disk ends an import and an export clearly, and both are made good',
   t.deepEqual(rawRows(at('full', 'events.sqlite')), originals());
   mkdirSync(at('small'));
   const exported = limited('export', '--data-dir', at('data'), at('small', 'log.jsonl'));
-  t.is(exported.status, 2);
+  t.is(exported.status, 2, exported.stderr);
   t.regex(exported.stderr, /^error: ".*log.jsonl" cannot be written: EFBIG/);
   t.false(existsSync(at('small', 'log.jsonl')));
   t.deepEqual(readdirSync(at('small')), []);

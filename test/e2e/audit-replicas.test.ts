@@ -28,7 +28,7 @@ test('two servers of a KurrentDB store keep one tree, and record one checkpoint 
   const settings = { store: double.url, checkpoint_key: path, checkpoint_interval: 0.3 };
   const repositories = { demo: repository.path };
   const servers = await Promise.all([1, 2].map(() => startTestServer({ repositories, settings })));
-  const log = openLog(double.url, systemEdge);
+  const log = await openLog(double.url, systemEdge);
   try {
     const [one, two] = servers.map((server) => server.as('alice'));
     if (!one || !two) throw new Error('there are no servers');

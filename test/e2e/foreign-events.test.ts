@@ -39,7 +39,7 @@ async function onDouble(t: ExecutionContext): Promise<{ double: Double; server: 
 }
 
 async function foreignIn(double: Double): Promise<ForeignFinding[]> {
-  const log = openLog(double.url, systemEdge);
+  const log = await openLog(double.url, systemEdge);
   const findings: ForeignFinding[] = [];
   await auditForeign(log, (finding) => void findings.push(finding));
   await log.close();
@@ -144,7 +144,7 @@ test('histories, subscriptions and exports go on past a tombstone', async (t) =>
     streams.push(event?.stream ?? '');
   }
   t.deepEqual(streams, [`job-${first}`, `job-${second}`]);
-  const log = openLogToExport(double.url, systemEdge);
+  const log = await openLogToExport(double.url, systemEdge);
   const lines: string[] = [];
   for await (const chunk of exportOf(log, { store: 'kurrentdb', serverVersion: '1', exportedAt: 'now' })) {
     lines.push(...chunk.toString().trim().split('\n'));

@@ -46,7 +46,7 @@ async function startReplicas(t: ExecutionContext): Promise<Cluster> {
     url,
     servers,
     async events() {
-      const log = openLog(url, systemEdge);
+      const log = await openLog(url, systemEdge);
       const events: RecordedEvent[] = [];
       for await (const event of log.readAll()) events.push(event);
       await log.close();
@@ -79,7 +79,7 @@ test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job
   t.is(new Set(made).size, rounds);
   for (const clients of ada) clients.close();
   // Whatever each server had read of the others when it decided, its decisions come out of the log again.
-  const { report, findings } = await audited(openLog(url, systemEdge), { project: project.repository.path });
+  const { report, findings } = await audited(await openLog(url, systemEdge), { project: project.repository.path });
   t.deepEqual(findings, []);
   t.true(report.same >= rounds * atOnce);
 });

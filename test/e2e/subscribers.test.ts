@@ -204,7 +204,7 @@ test.serial('on KurrentDB subscriptions go on through what happens to the store'
   double.refuse(false);
   const after = await waiting;
   await load.end();
-  const log = openLog(double.url, systemEdge);
+  const log = await openLog(double.url, systemEdge);
   t.teardown(() => log.close());
   const end = await log.end();
   t.true(end >= Number(after.consistencyToken));

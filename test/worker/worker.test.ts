@@ -13,6 +13,7 @@ import {
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { plainEnvironment } from '../../demo/program.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { makeRepository } from '../support/git-repository.js';
 import { type Memoir, startTestServer, until } from '../support/memoir.js';
@@ -481,7 +482,7 @@ test.serial('a worker that is process 1 leaves no zombies, where there is an ini
   const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
   const worker = ['worker', '--repository', `demo=${memoir.repository.path}`, '--store-dir', memoir.storeDirectory];
   const args = ['-Urpf', '--mount-proc', process.execPath, main, ...worker, '--work-dir', memoir.directory, '--once'];
-  execFileSync('unshare', args, { env: { ...process.env, MEMOIR_SERVER: memoir.address }, stdio: 'pipe' });
+  execFileSync('unshare', args, { env: { ...plainEnvironment(), MEMOIR_SERVER: memoir.address }, stdio: 'pipe' });
   t.is((await memoir.get(first)).state, JobState.COMPLETE);
   const job = await memoir.get(second);
   t.is(job.state, JobState.COMPLETE, `${job.failureMessage}\n${logOf(memoir, job)}`);
@@ -505,7 +506,7 @@ test.serial(
       const mount = `mount -t tmpfs -o size=1m,${options} tmpfs "${disk}" && exec "$0" "$@"`;
       const worker = [main, 'worker', '--repository', `demo=${memoir.repository.path}`, '--min-free', '0', '--once'];
       return spawnSync('unshare', ['-Urm', 'sh', '-c', mount, process.execPath, ...worker, ...args], {
-        env: { ...process.env, MEMOIR_SERVER: memoir.address },
+        env: { ...plainEnvironment(), MEMOIR_SERVER: memoir.address },
         encoding: 'utf8',
       });
     };

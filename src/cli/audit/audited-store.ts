@@ -28,7 +28,7 @@ export async function withAuditedStore<T>(
   const directory = await mkdtemp(join(options.tempDir ?? tmpdir(), 'memoir-audit-'));
   let log: EventLog | undefined;
   try {
-    log = opened(config);
+    log = await opened(config);
     return await work({ config, log, directory });
   } catch (error) {
     throw error instanceof LogRefused ? refusedLog(error) : error;
@@ -38,9 +38,9 @@ export async function withAuditedStore<T>(
   }
 }
 
-function opened(config: ServerConfig): EventLog {
+async function opened(config: ServerConfig): Promise<EventLog> {
   try {
-    return openLog(storeUrlOf(config), systemEdge, note);
+    return await openLog(storeUrlOf(config), systemEdge, note);
   } catch (error) {
     const message = `the store cannot be read: ${(error as Error).message}`;
     throw new MemoirError('UNAVAILABLE', 'STORE_UNAVAILABLE', message, { cause: error });

@@ -50,7 +50,7 @@ export async function runVerify(options: VerifyOptions): Promise<void> {
     // Before the log, which then has at least what the tree has.
     const kept = keptTree(options, store);
     try {
-      const source = store ? logSource(store.url, options) : exportSource(options.export ?? '');
+      const source = store ? await logSource(store.url, options) : exportSource(options.export ?? '');
       const line = await progressLine('opening the log', systemEdge.monotonic);
       try {
         const found = await verifyLog(source, { held, keys, kept }, (events) =>
@@ -122,8 +122,8 @@ function exportSource(path: string): LogSource {
   });
 }
 
-function logSource(url: string, { threads, structure }: VerifyOptions): LogSource {
-  if (!isSqlite(url)) return storeSource(openLog(url, systemEdge, note));
+async function logSource(url: string, { threads, structure }: VerifyOptions): Promise<LogSource> {
+  if (!isSqlite(url)) return storeSource(await openLog(url, systemEdge, note));
   const path = storeName(url);
   if (!existsSync(path)) throw invalid('store', 'CANNOT_READ', `there is no event log ${quote(path)}`);
   try {

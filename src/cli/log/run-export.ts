@@ -33,7 +33,7 @@ export async function runExport(file: string, options: ExportOptions): Promise<v
   const end: { trailer?: ExportTrailer } = {};
   try {
     await meant(async () => {
-      const log = openLogToExport(url, systemEdge, note);
+      const log = await openLogToExport(url, systemEdge, note);
       try {
         const exportedAt = new Date(systemEdge.now()).toISOString();
         const bytes = exportOf(
