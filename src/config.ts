@@ -62,6 +62,8 @@ export const serverConfig = z.strictObject({
   listen: z.string().default('127.0.0.1:7420'),
   /** URL of the event store: `sqlite:` and a path, or `kurrentdb://…`. Without it, events.sqlite in the data directory. */
   store: z.string().optional(),
+  /** Whether the server waits for a store that cannot be reached when it starts, instead of ending. */
+  wait_for_store: z.boolean().default(false),
   /**
    * Highest format of the log that events may be recorded in. Without it, the newest in the embedded store, and 1 in a store that
    * other servers share.

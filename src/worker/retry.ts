@@ -2,14 +2,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { CallError } from '../rpc/call-error.js';
 
-/** Whether a call may succeed when it is made again: the server is away, restarting or slow. */
+/**
+ * Whether a call may succeed when it is made again: the server is away, restarting or slow, something on the way gave the call up, or others
+ * changed the same all the time.
+ */
 export function isTransient(error: unknown): boolean {
-  return (
-    error instanceof CallError &&
-    (error.code === status.UNAVAILABLE ||
-      error.code === status.DEADLINE_EXCEEDED ||
-      error.code === status.RESOURCE_EXHAUSTED)
-  );
+  if (!(error instanceof CallError)) return false;
+  switch (error.code) {
+    case status.UNAVAILABLE:
+    case status.DEADLINE_EXCEEDED:
+    case status.RESOURCE_EXHAUSTED:
+    case status.CANCELLED:
+      return true;
+    case status.ABORTED:
+      return error.reason === 'CONTENTION';
+    default:
+      return false;
+  }
 }
 
 /**

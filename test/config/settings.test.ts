@@ -36,6 +36,7 @@ test('a data directory is all that is needed', async (t) => {
     },
     repositories: {},
     reuse_if_outputs_differ: false,
+    wait_for_store: false,
     rpc: {
       max_connections: 10_000,
       max_streams: 4_096,

@@ -1,15 +1,17 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { systemEdge } from '../../src/edge.js';
 import { openKurrentStore } from '../../src/eventstore/kurrentdb/store.js';
 import { parseKurrentUrl } from '../../src/eventstore/kurrentdb/url.js';
 import { StoreUnavailable, StoreUnreachable } from '../../src/eventstore/port.js';
 import { collect, newEvent } from '../contract/events.js';
+import { makeAuthority } from '../support/certificates.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
 import { follower, openOnDouble, quick } from './kurrentdb-double.js';
+
+const authority = makeAuthority();
+const { caFile } = authority;
+const tls = authority.certify('IP:127.0.0.1');
+test.after.always(() => authority.dispose());
 
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
@@ -71,7 +73,6 @@ test('a cluster that is away for a while costs nothing but time', async (t) => {
 });
 
 test('calls are encrypted and carry the credentials', async (t) => {
-  const { tls, caFile } = certificate(t);
   const user = { name: 'memoir', password: 'a:b@c/d%e' };
   const double = await startDouble({ nodes: 2, tls, user });
   t.teardown(() => double.stop());
@@ -86,7 +87,6 @@ test('calls are encrypted and carry the credentials', async (t) => {
 });
 
 test('credentials that are refused, or a certificate that is unknown, are a clear error without the credentials', async (t) => {
-  const { tls, caFile } = certificate(t);
   const user = { name: 'memoir', password: 'right-secret' };
   const double = await startDouble({ tls, user });
   t.teardown(() => double.stop());
@@ -119,48 +119,9 @@ test('credentials that are refused, or a certificate that is unknown, are a clea
   }
 });
 
-/** An authority of this test alone, and a certificate of it for 127.0.0.1. */
-function certificate(t: ExecutionContext) {
-  const directory = mkdtempSync(join(tmpdir(), 'memoir-tls-'));
-  t.teardown(() => rmSync(directory, { recursive: true }));
-  const file = (name: string) => join(directory, name);
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' });
-  const newKey = (name: string) => [
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-keyout',
-    file(name),
-  ];
-  openssl('req', '-x509', ...newKey('ca-key.pem'), '-out', file('ca.pem'), '-subj', '/CN=test authority', '-days', '2');
-  openssl('req', ...newKey('key.pem'), '-out', file('request.pem'), '-subj', '/CN=node');
-  writeFileSync(file('extensions'), 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n');
-  const authority = ['-CA', file('ca.pem'), '-CAkey', file('ca-key.pem'), '-CAcreateserial'];
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    file('request.pem'),
-    ...authority,
-    '-out',
-    file('node.pem'),
-    '-days',
-    '2',
-    '-extfile',
-    file('extensions'),
-  );
-  return {
-    tls: { key: readFileSync(file('key.pem')), certificate: readFileSync(file('node.pem')) },
-    caFile: file('ca.pem'),
-  };
-}
-
 for (const nodes of [1, 3]) {
   for (const discover of [false, true]) {
     test(`credentials of any characters are taken by ${nodes} nodes${discover ? ', discovered' : ''}`, async (t) => {
-      const { tls, caFile } = certificate(t);
       const user = { name: 'a%b@c/ü', password: 'p@s:s/w%rd ö' };
       const double = await startDouble({ nodes, tls, user });
       t.teardown(() => double.stop());

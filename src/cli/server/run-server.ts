@@ -1,4 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
 import { type Sources, serverSettings } from '../../config/settings.js';
+import type { ServerConfig } from '../../config.js';
 import { MemoirError } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
 import { LogRefused, StoreUnreachable } from '../../eventstore/port.js';
@@ -11,9 +14,13 @@ import { aborted, stopSignal } from './stop-signals.js';
 /** How long a server that has stopped may take to let go of the process, in milliseconds. */
 const lingering = 2_000;
 
+/** How long a server that waits for its store pauses between two looks at it, in milliseconds. */
+const betweenStarts = 1_000;
+
 /**
  * Runs a server as the settings say, until a signal ends it. Prints its address when it answers.
- * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start; UNAVAILABLE if its store cannot be reached; DATA_LOSS if its log is not what it was
+ * @throws MemoirError INVALID_ARGUMENT if a setting is wrong, or if the server cannot start; UNAVAILABLE if its store
+ * cannot be reached and it is not to wait for it; DATA_LOSS if its log is not what it was
  */
 export async function runServer(sources: Sources, accepted: Accepted): Promise<void> {
   const config = await serverSettings(sources);
@@ -21,7 +28,9 @@ export async function runServer(sources: Sources, accepted: Accepted): Promise<v
   const stop = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
   let server: RunningServer;
   try {
-    server = await startServer(config, systemEdge, logger, accepted);
+    const started = await startWhenThere(config, logger, accepted, stop);
+    if (!started) return;
+    server = started;
   } catch (error) {
     const known = error instanceof MemoirError || error instanceof LogRefused;
     const away = error instanceof StoreUnreachable;
@@ -41,4 +50,25 @@ export async function runServer(sources: Sources, accepted: Accepted): Promise<v
   // What waits for a store that does not answer must not keep the process.
   setTimeout(() => process.exit(), lingering).unref();
   await ready;
+}
+
+/** A server, once its store can be reached if the settings say to wait for it; undefined if a signal came first. */
+async function startWhenThere(
+  config: ServerConfig,
+  logger: Logger,
+  accepted: Accepted,
+  stop: AbortSignal,
+): Promise<RunningServer | undefined> {
+  let told: string | undefined;
+  while (!stop.aborted) {
+    try {
+      return await startServer(config, systemEdge, logger, accepted);
+    } catch (error) {
+      if (!(error instanceof StoreUnreachable && config.wait_for_store)) throw error;
+      if (error.message !== told) logger.warn(`waiting for the store: ${error.message}`);
+      told = error.message;
+      await delay(betweenStarts, undefined, { signal: stop }).catch(() => undefined);
+    }
+  }
+  return undefined;
 }

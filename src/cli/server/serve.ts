@@ -6,6 +6,7 @@ type ServeOptions = {
   readonly dataDir?: string;
   readonly listen?: string;
   readonly store?: string;
+  readonly waitForStore?: boolean;
   readonly logFormat?: string;
   readonly repository?: Readonly<Record<string, string>>;
   readonly policy?: string;
@@ -31,6 +32,7 @@ export function serveCommand(): Command {
     .option('--data-dir <directory>', 'directory of everything that the server keeps (MEMOIR_DATA_DIR)')
     .option('--listen <host:port>', 'address to listen on, port 0 for any (MEMOIR_LISTEN; default: 127.0.0.1:7420)')
     .option('--store <url>', 'event store (MEMOIR_STORE; default: sqlite in the data directory)')
+    .option('--wait-for-store', 'wait for a store that cannot be reached at the start (MEMOIR_WAIT_FOR_STORE)')
     .option(
       '--log-format <number>',
       'highest format of events to record (MEMOIR_LOG_FORMAT; default: the newest, 1 in a store of several servers)',
@@ -69,6 +71,7 @@ export function serveCommand(): Command {
           data_dir: options.dataDir,
           listen: options.listen,
           store: options.store,
+          wait_for_store: options.waitForStore,
           log_format: options.logFormat,
           repositories: options.repository,
           policy: options.policy,

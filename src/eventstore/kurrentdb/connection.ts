@@ -1,5 +1,6 @@
 import { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { StoreUnavailable } from '../port.js';
+import { nameNoAddresses } from './server-name.js';
 import type { KurrentUrl } from './url.js';
 
 /** A client that is replaced when it is broken. */
@@ -13,7 +14,7 @@ export type Connection = {
 
 /** A connection that is made when it is first used. `prepare` is given every client before its use. */
 export function connect(
-  { connectionString, address }: KurrentUrl,
+  { connectionString, address, tls }: KurrentUrl,
   prepare: (client: KurrentDBClient) => KurrentDBClient = (client) => client,
 ): Connection {
   let current: KurrentDBClient | undefined;
@@ -22,6 +23,7 @@ export function connect(
   return {
     client() {
       if (closed) throw new StoreUnavailable(`the event store at ${address} is closed`);
+      if (tls) nameNoAddresses();
       current ??= prepare(open(connectionString, address));
       return current;
     },

@@ -69,10 +69,11 @@ export class NoAnswer extends Error {
   }
 }
 
-function reasonOf(error: unknown): string {
+/** Why it failed, in words. */
+export function reasonOf(error: unknown): string {
   switch (typeOf(error)) {
     case ErrorType.ACCESS_DENIED:
-      return 'it refuses the credentials, or the user may not do this';
+      return 'it refuses the credentials, or wants some, or the user may not do this';
     case ErrorType.STREAM_DELETED:
     case ErrorType.STREAM_TOMBSTONED:
       return 'the stream was deleted there';
@@ -83,6 +84,11 @@ function reasonOf(error: unknown): string {
     default:
       return messageOf(error);
   }
+}
+
+/** Whether the client says of an error no more than that no node was reached, or none answered. */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof NoAnswer || typeOf(error) === ErrorType.UNAVAILABLE || /discover/.test(messageOf(error));
 }
 
 /** What the client says of an error, in words. */

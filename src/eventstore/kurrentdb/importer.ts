@@ -28,10 +28,14 @@ type Append = { readonly stream: string; readonly events: readonly RecordedEvent
  * @throws StoreUnavailable naming the nodes if they cannot be reached in time, or refuse the credentials
  */
 export async function openKurrentImporter(url: KurrentUrl, options: KurrentOptions): Promise<LogImporter> {
-  const { log, reader, patience } = openParts(url, options);
+  const { log, reader, patience } = openParts(url, options, true);
   const connection = connect(url, withOneStream);
   const order = logOrder(true);
-  let position = await log.end().catch(async (error) => {
+  const begin = async () => {
+    await patience.greet();
+    return log.end();
+  };
+  let position = await begin().catch(async (error) => {
     await log.close();
     throw error;
   });

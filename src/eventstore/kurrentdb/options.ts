@@ -8,6 +8,10 @@ export type KurrentTimings = {
   readonly patience: number;
   /** How long a subscription may hear nothing before it is compared with the end of the log. */
   readonly stallAfter: number;
+  /** How long nodes may take to show that they are there, before it is told that they do not. */
+  readonly longestLook: number;
+  /** How long trouble like one that was told is only counted. */
+  readonly repeatAfter: number;
   /** First and longest pause between two attempts. */
   readonly firstPause: number;
   readonly longestPause: number;
@@ -18,6 +22,8 @@ export const defaultTimings: KurrentTimings = {
   answerTimeout: 10_000,
   patience: 20_000,
   stallAfter: 15_000,
+  longestLook: 800,
+  repeatAfter: 60_000,
   firstPause: 50,
   longestPause: 5_000,
 };
@@ -26,6 +32,6 @@ export const defaultTimings: KurrentTimings = {
 export type KurrentOptions = {
   readonly edge: Pick<Edge, 'monotonic' | 'uuid'>;
   readonly timings?: Partial<KurrentTimings>;
-  /** Told in words about every failure that is tried again, without credentials. */
+  /** Told in words about failures that are tried again, without credentials. */
   readonly onTrouble?: (message: string) => void;
 };

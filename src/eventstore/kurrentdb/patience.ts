@@ -1,10 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { failureOf, isFinal, NoAnswer, unavailable } from './failure.js';
+import type { Obstacle } from './obstacle.js';
 import { defaultTimings, type KurrentOptions, type KurrentTimings } from './options.js';
+import type { Reachability } from './reachability.js';
+import { troubleOf } from './trouble.js';
 
 /** Tries again what may work the next time. */
 export type Patience = {
   readonly timings: KurrentTimings;
+  /**
+   * Looks whether a node can be used, within a second.
+   * @throws StoreUnreachable or StoreUnavailable saying why none can; but if they only do not answer, that is told as trouble
+   */
+  greet(): Promise<void>;
   /**
    * The outcome of the first attempt that has one, within the patience.
    * @throws StoreUnavailable naming the node and `what` was to be done, or what an attempt threw that is of no use to repeat
@@ -17,9 +25,24 @@ export type Patience = {
 };
 
 /** Patience with the nodes at `address`, until `closed`. */
-export function patienceWith(address: string, options: KurrentOptions, closed: AbortSignal): Patience {
+export function patienceWith(
+  address: string,
+  options: KurrentOptions,
+  reachability: Reachability,
+  closed: AbortSignal,
+): Patience {
   const { edge, onTrouble } = options;
   const timings = { ...defaultTimings, ...options.timings };
+  const trouble = troubleOf(address, options, timings, reachability);
+  // Whether a node was used once, and until then what kept them from it.
+  let used = false;
+  let obstacle: Obstacle | undefined;
+
+  async function look(): Promise<void> {
+    obstacle = await reachability.obstacle();
+    used ||= obstacle === undefined;
+    if (obstacle?.kind === 'refused') throw reachability.errorOf(obstacle);
+  }
 
   // Exponential back-off with equal jitter (M. Brooker, "Exponential Backoff and Jitter").
   function pauseLength(failed: number): number {
@@ -32,22 +55,28 @@ export function patienceWith(address: string, options: KurrentOptions, closed: A
     await delay(pauseLength(failed), undefined, { signal: stop }).catch(() => undefined);
   }
 
-  function trouble(what: string, error: unknown): void {
-    onTrouble?.(unavailable(address, what, error).message);
-  }
-
   return {
     timings,
     pause,
     trouble,
+    async greet() {
+      await look();
+      if (obstacle?.kind === 'away') throw reachability.errorOf(obstacle);
+      if (obstacle) onTrouble?.(reachability.errorOf(obstacle).message);
+    },
     async persist(what, attempt) {
       const until = edge.monotonic() + timings.patience;
+      if (!used) await look();
       for (let failed = 0; ; failed++) {
         try {
-          return await attempt();
+          const outcome = await attempt();
+          used = true;
+          return outcome;
         } catch (error) {
           const final = isFinal(error) || failureOf(error) === 'refused';
-          if (final || closed.aborted || edge.monotonic() >= until) throw unavailable(address, what, error);
+          if (final || closed.aborted || edge.monotonic() >= until) {
+            throw !final && !used && obstacle ? reachability.errorOf(obstacle) : unavailable(address, what, error);
+          }
           trouble(what, error);
           await pause(failed);
         }

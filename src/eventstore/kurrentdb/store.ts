@@ -7,19 +7,22 @@ import { appenderOf } from './appender.js';
 import { connect } from './connection.js';
 import type { KurrentOptions } from './options.js';
 import { patienceWith } from './patience.js';
+import { reachabilityOf } from './reachability.js';
 import { readerOf } from './reader.js';
 import { subscriberOf } from './subscription.js';
 import type { KurrentUrl } from './url.js';
 
 /**
  * Opens the event store in KurrentDB. Any number of processes may have it open.
- * @throws StoreUnavailable naming the nodes if they cannot be reached in time, or refuse the credentials
+ * @throws StoreUnreachable naming the nodes, within a second and saying why, if none can be reached; StoreUnavailable if they refuse the
+ * credentials, or the user may not write, or only another setting can help
  */
 export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions): Promise<EventStore> {
-  const { log, reader, patience, closed } = openParts(url, options);
+  const { log, reader, patience, closed } = openParts(url, options, true);
   const connection = connect(url);
   const appender = appenderOf(connection, url.address, patience, reader);
   try {
+    await patience.greet();
     await log.end();
   } catch (error) {
     await log.close();
@@ -48,17 +51,17 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
 
 /** Opens the log in KurrentDB for reading only. Nothing is connected before the first read. */
 export function openKurrentLog(url: KurrentUrl, options: KurrentOptions): EventLog {
-  return openParts(url, options).log;
+  return openParts(url, options, false).log;
 }
 
-/** The parts that a store is made of. */
-export function openParts(url: KurrentUrl, options: KurrentOptions) {
+/** The parts that a store is made of, or with `writing` false a log that is only read. */
+export function openParts(url: KurrentUrl, options: KurrentOptions, writing: boolean) {
   const closing = new AbortController();
   const closed = closing.signal;
   // As many may listen as calls are under way.
   setMaxListeners(0, closed);
   const connection = connect({ ...url, connectionString: url.withoutUser });
-  const patience = patienceWith(url.address, options, closed);
+  const patience = patienceWith(url.address, options, reachabilityOf(url, options, writing), closed);
   const reader = readerOf(connection, url, patience);
   const subscribeAll = subscriberOf(url, patience, reader, closed);
 

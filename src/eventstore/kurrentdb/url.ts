@@ -1,5 +1,8 @@
-import { existsSync } from 'node:fs';
 import { quote } from '../../domain/errors.js';
+import { decoded, type Fail, type KurrentTls, parameterOf, tlsOf } from './url-parameters.js';
+
+/** Where a node listens. */
+export type Endpoint = { readonly host: string; readonly port: number };
 
 /** Where a KurrentDB server or cluster is, and how to talk to it. */
 export type KurrentUrl = {
@@ -14,6 +17,10 @@ export type KurrentUrl = {
   readonly credentials?: { readonly username: string; readonly password: string };
   /** The nodes as host:port, for messages; without credentials. */
   readonly address: string;
+  /** The nodes that are named, or the name of all of them. */
+  readonly hosts: readonly Endpoint[];
+  /** How calls are encrypted; not at all without it. Credentials are not sent then. */
+  readonly tls?: KurrentTls;
 };
 
 /** Schemes of KurrentDB's connection strings; those of EventStoreDB mean the same. */
@@ -24,21 +31,8 @@ const schemes: ReadonlyMap<string, string> = new Map([
   ['esdb+discover', 'kurrentdb+discover'],
 ]);
 
-const booleans = ['tls', 'tlsVerifyCert'];
-// Not gossipTimeout: for one half of the client it is in seconds, for the other in milliseconds.
-const integers = [
-  'maxDiscoverAttempts',
-  'discoveryInterval',
-  'defaultDeadline',
-  'keepAliveInterval',
-  'keepAliveTimeout',
-];
-const files = ['tlsCAFile', 'userCertFile', 'userKeyFile'];
-const parameters = [...booleans, ...integers, ...files, 'nodePreference', 'connectionName'];
 /** Milliseconds between two attempts to find a node. */
 const usualDiscoveryInterval = '100';
-
-const preferences = ['leader', 'follower', 'random', 'readOnlyReplica'];
 
 /** Whether a text is meant to be a KurrentDB connection string. */
 export function isKurrentUrl(text: string): boolean {
@@ -76,21 +70,20 @@ export function parseKurrentUrl(text: string): KurrentUrl {
   const names = given.map(([name]) => name);
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) fail(`has ${twice} twice`);
-  if (names.includes('userCertFile') !== names.includes('userKeyFile')) {
-    fail('needs userCertFile and userKeyFile together');
-  }
+  const tls = tlsOf(new Map(given), fail);
   // The client waits so long even before its first attempt, by itself half a second.
   if (!names.includes('discoveryInterval')) given.push(['discoveryInterval', usualDiscoveryInterval]);
+  const address = hosts.map(({ host, port }) => `${host}:${port}`).join(',');
   const rest = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
   return {
-    connectionString: `${scheme}://${who}${hosts.join(',')}?${rest}`,
-    withoutUser: `${scheme}://${hosts.join(',')}?${rest}`,
-    address: hosts.join(','),
+    connectionString: `${scheme}://${who}${address}?${rest}`,
+    withoutUser: `${scheme}://${address}?${rest}`,
+    address,
+    hosts,
+    ...(tls && { tls }),
     ...(credentials && { credentials }),
   };
 }
-
-type Fail = (why: string) => never;
 
 function schemeOf(text: string): string {
   return /^\s*([a-z+]+):\/\//.exec(text)?.[1] ?? '';
@@ -103,37 +96,12 @@ function userOf(user: string, fail: Fail): { username: string; password: string 
   return { username: decoded(name, 'user', fail), password: decoded(password, 'password', fail) };
 }
 
-function hostOf(text: string, fail: Fail): string {
+function hostOf(text: string, fail: Fail): Endpoint {
   const match = /^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(\d{1,5}))?$/.exec(text.trim());
   const port = Number(match?.[3] ?? 2113);
-  if (!match || port < 1 || port > 65_535) return fail(`has ${quote(text)} where a host name, or host:port, should be`);
-  return `${match[1]}:${port}`;
-}
-
-function parameterOf(text: string, fail: Fail): [name: string, value: string] {
-  const equals = text.indexOf('=');
-  const given = equals < 0 ? text : text.slice(0, equals);
-  const name = parameters.find((one) => one.toLowerCase() === given.toLowerCase());
-  if (name === undefined) return fail(`has the unknown parameter ${quote(given)}; known are ${parameters.join(', ')}`);
-  const value = decoded(text.slice(equals + 1), name, fail);
-  if (equals < 0 || value === '') fail(`has ${name} without a value`);
-  if (booleans.includes(name) && value !== 'true' && value !== 'false') {
-    fail(`has ${name}=${quote(value)}, which is neither true nor false`);
+  const [, host] = match ?? [];
+  if (host === undefined || port < 1 || port > 65_535) {
+    return fail(`has ${quote(text)} where a host name, or host:port, should be`);
   }
-  if (integers.includes(name) && !/^(-1|\d{1,9})$/.test(value)) {
-    fail(`has ${name}=${quote(value)}, which is not a whole number`);
-  }
-  if (name === 'nodePreference' && !preferences.some((one) => one.toLowerCase() === value.toLowerCase())) {
-    fail(`has nodePreference=${quote(value)}; it must be one of ${preferences.join(', ')}`);
-  }
-  if (files.includes(name) && !existsSync(value)) fail(`has ${name}=${quote(value)}, and there is no such file`);
-  return [name, value];
-}
-
-function decoded(text: string, what: string, fail: Fail): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return fail(`has a ${what} with a wrong %-escape`);
-  }
+  return { host, port };
 }

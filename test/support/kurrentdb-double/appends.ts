@@ -7,6 +7,7 @@ import type { Node } from './node-calls.js';
 import {
   busyError,
   deletedError,
+  deniedError,
   idFrom,
   notLeader,
   streamDeleted,
@@ -24,8 +25,12 @@ type Message = InstanceType<typeof streamsPb.BatchAppendReq.ProposedMessage>;
 
 type Pending = { readonly options: BatchOptions; readonly events: Proposed[] };
 
-/** Answers appends of one client, each when it is done. */
-export function serveBatchAppend(node: Node, call: ServerDuplexStream<BatchRequest, BatchResponse>): void {
+/** Answers appends of one client, each when it is done; with `denied` each is refused, and the call goes on. */
+export function serveBatchAppend(
+  node: Node,
+  call: ServerDuplexStream<BatchRequest, BatchResponse>,
+  denied: boolean,
+): void {
   const pending = new Map<string, Pending>();
   const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
   // What comes behind a request that was lost on the way has not arrived either, though it may be in this process already.
@@ -40,7 +45,8 @@ export function serveBatchAppend(node: Node, call: ServerDuplexStream<BatchReque
     append.events.push(...request.getProposedMessagesList().map(proposed));
     if (!request.getIsFinal()) return;
     pending.delete(id);
-    if (leaderWanted && !node.isLeader()) call.emit('error', notLeader(node.leader()));
+    if (denied) call.write(failedBatch(request, append, deniedError()));
+    else if (leaderWanted && !node.isLeader()) call.emit('error', notLeader(node.leader()));
     else
       void answerBatch(node, call, request, append, () => {
         lost = true;
@@ -48,6 +54,18 @@ export function serveBatchAppend(node: Node, call: ServerDuplexStream<BatchReque
   });
   call.on('end', () => call.end());
   call.on('error', () => undefined);
+}
+
+function failedBatch(
+  request: BatchRequest,
+  { options }: Pending,
+  error: ReturnType<typeof deniedError>,
+): BatchResponse {
+  const response = new streamsPb.BatchAppendResp();
+  response.setCorrelationId(request.getCorrelationId());
+  response.setStreamIdentifier(options.getStreamIdentifier());
+  response.setError(error);
+  return response;
 }
 
 async function answerBatch(

@@ -3,6 +3,9 @@ import { type Faults, faults } from './faults.js';
 import { type MemoryLog, memoryLog } from './log.js';
 import { type RunningNode, startNode } from './node.js';
 
+/** Somebody who calls. */
+export type User = { readonly name: string; readonly password: string };
+
 /** What a double is like. */
 export type DoubleOptions = {
   /** Nodes of the cluster; one unless given. The first is the leader. */
@@ -12,7 +15,9 @@ export type DoubleOptions = {
   /** A private key and a certificate, as PEM: calls are then encrypted. */
   readonly tls?: { readonly key: Buffer; readonly certificate: Buffer };
   /** Who may call; anybody unless given. */
-  readonly user?: { readonly name: string; readonly password: string };
+  readonly user?: User;
+  /** Who may read, but not append; only beside `user`. */
+  readonly reader?: User;
 };
 
 /**
@@ -50,8 +55,9 @@ export async function startDouble(options: DoubleOptions = {}): Promise<Double> 
   let leader = 0;
   let silences = 0;
   let caughtUp = 0;
-  const { tls, user } = options;
-  const authorization = user && `Basic ${Buffer.from(`${user.name}:${user.password}`).toString('base64')}`;
+  const { tls, user, reader } = options;
+  const authorizationOf = ({ name, password }: User) =>
+    `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
   const credentials = () =>
     tls
       ? ServerCredentials.createSsl(null, [{ private_key: tls.key, cert_chain: tls.certificate }])
@@ -68,7 +74,8 @@ export async function startDouble(options: DoubleOptions = {}): Promise<Double> 
         onCaughtUp: () => void caughtUp++,
         hangsBetween: (from, to) => traps.some((trap) => from <= trap.from && to >= trap.to),
         credentials: credentials(),
-        ...(authorization !== undefined && { authorization }),
+        ...(user && { authorization: authorizationOf(user) }),
+        ...(reader && { readerAuthorization: authorizationOf(reader) }),
       }),
     );
     alive.add(i);

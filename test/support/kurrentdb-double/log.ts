@@ -76,6 +76,7 @@ export function memoryLog({ noiseEvery }: LogOptions) {
   }
 
   function known(stream: string, first: number, events: readonly Proposed[]): Outcome | undefined {
+    if (events.length === 0) return undefined;
     const own = streams.get(stream) ?? [];
     const base = own[0]?.revision ?? 0;
     const there = own.slice(first - base, first - base + events.length);

@@ -4,6 +4,7 @@ import {
   Server,
   type ServerCredentials,
   type ServiceError,
+  status,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
 import gossipGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_grpc_pb.js';
@@ -23,6 +24,8 @@ export type NodeOptions = Omit<Node, 'dropConnections'> & {
   readonly credentials: ServerCredentials;
   /** Value of the authorization header that every call of a stream needs. */
   readonly authorization?: string;
+  /** Another value, with which nothing may be appended. */
+  readonly readerAuthorization?: string;
 };
 
 /** A node that runs. Its connections go by a proxy, which can cut them without a word. */
@@ -95,10 +98,15 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
 function serve(server: Server, node: Node, options: NodeOptions): void {
   type Call = { metadata: { get(key: string): unknown[] }; emit(event: 'error', error: Error): boolean };
   /** Why a call is refused; one without credentials is, where they are needed, and wrong ones are everywhere. */
-  function refusal(call: Call, needed = true): ServiceError | undefined {
+  function refusal(call: Call, needed: 'never' | 'to read' | 'to append'): ServiceError | undefined {
     const given = call.metadata.get('authorization')[0];
     if (options.authorization === undefined || given === options.authorization) return undefined;
-    if (given === undefined || String(given).startsWith('Bearer')) return needed ? accessDenied() : undefined;
+    if (given !== undefined && given === options.readerAuthorization) {
+      return needed === 'to append' ? accessDenied() : undefined;
+    }
+    if (given === undefined || String(given).startsWith('Bearer')) {
+      return needed === 'never' ? undefined : accessDenied();
+    }
     return unauthenticated();
   }
   const { read, append, batchAppend } = streamsGrpc.StreamsService;
@@ -108,31 +116,34 @@ function serve(server: Server, node: Node, options: NodeOptions): void {
   >;
   server.addService({ read: bytes, append, batchAppend } as never, {
     read: ((call: ReadCall) => {
-      const refused = refusal(call);
+      const refused = refusal(call, 'to read');
       if (refused) call.emit('error', refused);
       else void serveRead(node, call);
     }) as UntypedHandleCall,
     append: ((call: Parameters<typeof serveAppend>[1], callback: Parameters<typeof serveAppend>[2]) => {
-      const refused = refusal(call);
+      const refused = refusal(call, 'to append');
       if (refused) callback(refused);
       else serveAppend(node, call, callback);
     }) as UntypedHandleCall,
     batchAppend: ((call: Parameters<typeof serveBatchAppend>[1]) => {
-      const refused = refusal(call);
-      if (refused) call.emit('error', refused);
-      else serveBatchAppend(node, call);
+      const refused = refusal(call, 'to append');
+      if (refused?.code === status.UNAUTHENTICATED) call.emit('error', refused);
+      else serveBatchAppend(node, call, refused !== undefined);
     }) as UntypedHandleCall,
   });
   server.addService(gossipGrpc.GossipService, {
     read: ((call: Call, callback: (error: ServiceError | null, info?: unknown) => void) => {
-      const refused = refusal(call, false);
+      const refused = refusal(call, 'never');
       if (refused) callback(refused);
       else callback(null, clusterInfo(options.members()));
     }) as UntypedHandleCall,
   });
   server.addService(featuresGrpc.ServerFeaturesService, {
-    getSupportedMethods: ((_: unknown, callback: (error: null, methods: unknown) => void) =>
-      callback(null, supportedMethods())) as UntypedHandleCall,
+    getSupportedMethods: ((call: Call, callback: (error: ServiceError | null, methods?: unknown) => void) => {
+      const refused = refusal(call, 'never');
+      if (refused) callback(refused);
+      else callback(null, supportedMethods());
+    }) as UntypedHandleCall,
   });
 }
 

@@ -98,6 +98,13 @@ export function deletedError(stream: string) {
   return error;
 }
 
+/** The caller may not append, as the error of an append in a batch. */
+export function deniedError() {
+  const error = batchError('event_store.client.AccessDenied', new sharedPb.AccessDenied(), 'AccessDenied');
+  error.setCode(status.PERMISSION_DENIED as number as Parameters<typeof error.setCode>[0]);
+  return error;
+}
+
 /** The stream was deleted for good, as the error of any other call. */
 export const streamDeleted = (stream: string): ServiceError =>
   callError(status.FAILED_PRECONDITION, `Event stream '${stream}' is deleted.`, {
