@@ -30,10 +30,10 @@ type Scene = {
 };
 
 /** Registers the tests that every adapter of the event store must pass. `prepare` gives a place for the log of one test. */
-export function testEventStore(prepare: () => Promise<LogPlace>): void {
+export function testEventStore(prepare: (t: ExecutionContext) => Promise<LogPlace>): void {
   const scene = (title: string, run: (t: ExecutionContext, scene: Scene) => Promise<void>) => {
     test.serial(`contract: ${title}`, async (t) => {
-      const place = await prepare();
+      const place = await prepare(t);
       const store = await place.open();
       const own = randomUUID();
       try {

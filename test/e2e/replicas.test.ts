@@ -9,6 +9,7 @@ import type { CallError } from '../../src/rpc/call-error.js';
 import { audited } from '../audit/scene.js';
 import { type DoubleProcess, startDoubleProcess } from '../support/kurrentdb-double/process.js';
 import { makeProject } from '../support/project.js';
+import { ownRange, realServer } from '../support/real-kurrentdb.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { type Clients, clientsOf, testConfig } from '../support/server.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
@@ -30,9 +31,9 @@ type Cluster = { readonly url: string; readonly servers: readonly ServerProcess[
 
 async function startReplicas(t: ExecutionContext): Promise<Cluster> {
   t.timeout(900_000);
-  const real = process.env.MEMOIR_TEST_KURRENTDB;
-  const double: DoubleProcess | undefined = real === undefined ? await startDoubleProcess() : undefined;
-  const url = real ?? double?.url ?? '';
+  const release = await ownRange(t);
+  const double: DoubleProcess | undefined = realServer === undefined ? await startDoubleProcess() : undefined;
+  const url = realServer ?? double?.url ?? '';
   const configs = Array.from({ length: replicas }, () =>
     testConfig({ repositories: { project: project.repository.path }, settings: { store: url } }),
   );
@@ -40,6 +41,7 @@ async function startReplicas(t: ExecutionContext): Promise<Cluster> {
   t.teardown(async () => {
     await Promise.all(servers.map((server) => server.kill()));
     await double?.stop();
+    release();
     for (const { data_dir } of configs) rmSync(data_dir, { recursive: true, force: true });
   });
   return {

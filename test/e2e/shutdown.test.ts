@@ -1,12 +1,17 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
+import { startMemoir } from '../../demo/program.js';
 import { collect } from '../contract/events.js';
+import { startDouble } from '../support/kurrentdb-double/double.js';
 import { makeProject } from '../support/project.js';
 import { rawCall } from '../support/raw-call.js';
 import { eventsOf, liveRows, rebuiltRows } from '../support/read-model.js';
 import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
-import { loseReadModel, startTestServer } from '../support/server.js';
+import { clientsOf, loseReadModel, startTestServer } from '../support/server.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());
@@ -51,6 +56,47 @@ test('streams end with UNAVAILABLE, waiting claims with an answer, at once', asy
   }
   for (const { job } of await Promise.all(claims)) t.is(job, undefined);
   t.is((await failure(t, () => rawCall(server.address(), '/x/y', Buffer.alloc(0)))).code, 14);
+});
+
+test('SIGTERM ends a server whose store swallows everything, with five calls under way', async (t) => {
+  const double = await startDouble();
+  const data = mkdtempSync(join(tmpdir(), 'memoir-shutdown-'));
+  const repository = `project=${project.repository.path}`;
+  const args = [
+    'serve',
+    '--data-dir',
+    data,
+    '--listen',
+    '127.0.0.1:0',
+    '--repository',
+    repository,
+    '--store',
+    double.url,
+  ];
+  const program = startMemoir([...args, '--drain-timeout', '0.5']);
+  t.teardown(async () => {
+    await program.stop('SIGKILL');
+    await double.stop();
+    rmSync(data, { recursive: true });
+  });
+  const address = (await program.says(/^ready on (\S+)$/m))[1] ?? '';
+  const ada = clientsOf(address, 'ada');
+  t.teardown(() => ada.close());
+  const uuid = uuidOf(await request(ada));
+  for (const node of double.nodes) node.swallow(true);
+  const calls = [
+    request(ada, { scriptParameters: { of: 1 } }),
+    ada.worker.claimJob({ uuid }),
+    ada.jobs.cancelJob({ uuid }),
+    ada.jobs.getJob({ uuid, consistencyToken: '999999999' }),
+    collect(ada.history.readHistory({ uuid })),
+  ];
+  const ended = Promise.allSettled(calls);
+  // Behind them on the same connection.
+  await failure(t, () => rawCall(address, '/x/y', Buffer.alloc(0)));
+  t.true((await timed(() => program.stop('SIGTERM'))) < 20_000, 'by the drain time and what closing may take, 7 s');
+  for (const { status } of await ended) t.is(status, 'rejected');
+  t.is(await program.ended(), 0);
 });
 
 test('writes under way are finished and answered', async (t) => {

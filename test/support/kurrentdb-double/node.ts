@@ -33,6 +33,8 @@ export type RunningNode = Node & {
   readonly endpoint: Endpoint;
   /** Lets no new connections in, or lets them in again. */
   refuse(refused: boolean): void;
+  /** Takes whatever clients send, on old connections and new ones, and never answers, as a network that loses everything; or no more. */
+  swallow(swallowed: boolean): void;
   /** Reads nothing more of what clients send, so that their writes pile up, or goes on. */
   stall(stalled: boolean): void;
   stop(): Promise<void>;
@@ -44,6 +46,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const sockets = new Set<Socket>();
   const inbound = new Set<Socket>();
   let refused = false;
+  let swallowed = false;
   const node: Node = {
     ...options,
     dropConnections() {
@@ -56,6 +59,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   });
   const proxy: NetServer = createServer((socket) => {
     if (refused) return void socket.resetAndDestroy();
+    if (swallowed) return void hole(socket);
     const behind = connect(inner, '127.0.0.1');
     inbound.add(socket);
     socket.on('close', () => inbound.delete(socket));
@@ -73,6 +77,11 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
       one.pipe(other);
     }
   });
+  function hole(socket: Socket): void {
+    sockets.add(socket);
+    socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
+    socket.resume();
+  }
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   const { port } = proxy.address() as AddressInfo;
   return {
@@ -80,6 +89,13 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     endpoint: { host: '127.0.0.1', port },
     refuse(value) {
       refused = value;
+    },
+    swallow(value) {
+      swallowed = value;
+      for (const socket of inbound) {
+        if (swallowed) socket.unpipe().resume();
+        else socket.resetAndDestroy();
+      }
     },
     stall(stalled) {
       for (const socket of inbound) {
