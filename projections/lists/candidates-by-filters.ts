@@ -14,8 +14,9 @@ import {
 } from '../read-model/reuse-index.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import { compileFilters } from './job-filters.js';
+import { Overdue } from './list-failures.js';
 import { joined, type Sql, sql } from './sql.js';
-import { Overdue, type Watched } from './watched.js';
+import type { Watched } from './watched.js';
 
 /** Most candidates that match; a decision looks at all of them. */
 const mostMatching = 100_000;

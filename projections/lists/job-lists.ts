@@ -2,10 +2,10 @@ import { MemoirError } from '../../src/domain/errors.js';
 import type { PastFiles } from '../history/as-of.js';
 import type { CandidatesQuery, FilteredCandidates } from './candidates-by-filters.js';
 import type { Values, ValuesQuery } from './distinct-values.js';
-import { Dropped, FileTrouble, LaneFull, openListLane, TookTooLong } from './list-lane.js';
-import type { ListAnswers, ListQuestion } from './list-protocol.js';
+import { Dropped, FileTrouble, LaneFull, Overdue } from './list-failures.js';
+import { openListLane, type Question } from './list-lane.js';
 import type { ListPage, ListQuery } from './list-query.js';
-import { narrowing } from './narrowing.js';
+import { narrowingOf, narrowingOfCandidates, narrowingOfValues } from './narrowing.js';
 
 /** How long a question may take in the lane where all begin, in milliseconds. */
 const shortTime = 50;
@@ -41,15 +41,17 @@ export function openJobLists(files: PastFiles, timeLimit: number, ready: () => b
   const short = openListLane(files, { time: Math.min(shortTime, timeLimit), ...waitingShort });
   const long = openListLane(files, { time: timeLimit, ...waitingLong });
 
-  async function ask<K extends ListQuestion['kind']>(
-    question: Extract<ListQuestion, { kind: K }>,
+  /** `narrowing` is what a client can do so that the question takes less time. */
+  async function ask<Answer>(
+    question: Question<Answer>,
+    narrowing: () => string,
     caller: string,
     signal?: AbortSignal,
-  ): Promise<ListAnswers[K]> {
+  ): Promise<Answer> {
     const once = () => {
       if (!ready()) return Promise.reject(new FileTrouble('it is being made anew'));
-      return short.ask<K>(question, caller, signal).catch((error: unknown) => {
-        if (error instanceof TookTooLong && timeLimit > shortTime) return long.ask<K>(question, caller, signal);
+      return short.ask(question, caller, signal).catch((error: unknown) => {
+        if (error instanceof Overdue && timeLimit > shortTime) return long.ask(question, caller, signal);
         throw error;
       });
     };
@@ -60,12 +62,13 @@ export function openJobLists(files: PastFiles, timeLimit: number, ready: () => b
         throw error;
       });
     } catch (error) {
-      if (error instanceof TookTooLong) throw tooLong(question, timeLimit, error);
+      if (error instanceof Overdue) throw tooLong(narrowing(), timeLimit, error);
       if (error instanceof LaneFull) {
         throw new MemoirError(
           'RESOURCE_EXHAUSTED',
           'TOO_MANY_LISTS',
           `too many lists at once, ${error.message}; try again later, or narrow this one`,
+          { cause: error },
         );
       }
       if (error instanceof Dropped) throw dropped(error);
@@ -78,9 +81,25 @@ export function openJobLists(files: PastFiles, timeLimit: number, ready: () => b
   }
 
   return {
-    list: (query, caller, signal) => ask<'list'>({ kind: 'list', query }, caller, signal),
-    candidates: (query, caller) => ask<'candidates'>({ kind: 'candidates', query }, caller),
-    values: (query, caller) => ask<'values'>({ kind: 'values', query }, caller),
+    list: (query, caller, signal) =>
+      ask(
+        (call, turn) => call.list({ ...turn, query }),
+        () => narrowingOf(query),
+        caller,
+        signal,
+      ),
+    candidates: (query, caller) =>
+      ask(
+        (call, turn) => call.candidates({ ...turn, query }),
+        () => narrowingOfCandidates,
+        caller,
+      ),
+    values: (query, caller) =>
+      ask(
+        (call, turn) => call.values({ ...turn, query }),
+        () => narrowingOfValues,
+        caller,
+      ),
     renew() {
       short.renew();
       long.renew();
@@ -92,12 +111,15 @@ export function openJobLists(files: PastFiles, timeLimit: number, ready: () => b
 }
 
 /** What the server aborts its calls with is meant for the caller; of another reason there is no caller left to tell. */
-function dropped({ cause, message }: Dropped): MemoirError {
-  return cause instanceof MemoirError ? cause : new MemoirError('UNAVAILABLE', 'CALL_ENDED', message);
+function dropped(error: Dropped): MemoirError {
+  if (error.cause instanceof MemoirError) return error.cause;
+  return new MemoirError('UNAVAILABLE', 'CALL_ENDED', error.message, { cause: error });
 }
 
-function tooLong(question: ListQuestion, timeLimit: number, { message }: Error): MemoirError {
+function tooLong(narrowing: string, timeLimit: number, error: Overdue): MemoirError {
   const limit = `${timeLimit / 1_000} s`;
-  const what = message.includes('match') ? message : `it would take longer than the ${limit} that the server allows`;
-  return new MemoirError('RESOURCE_EXHAUSTED', 'LIST_TOO_LONG', `${what}: ${narrowing(question)}`);
+  const what = error.message.includes('match')
+    ? error.message
+    : `it would take longer than the ${limit} that the server allows`;
+  return new MemoirError('RESOURCE_EXHAUSTED', 'LIST_TOO_LONG', `${what}: ${narrowing}`, { cause: error });
 }

@@ -1,36 +1,27 @@
-import { Worker } from 'node:worker_threads';
-import { messageOf } from '../../src/domain/errors.js';
+import type { Calls } from '../../src/threads/methods.js';
+import { startThread, type Thread, ThreadEnded } from '../../src/threads/thread.js';
 import type { PastFiles } from '../history/as-of.js';
-import type { ListAnswers, ListQuestion, ListReply, ListRequest, ListThreadData } from './list-protocol.js';
+import { Dropped, FileTrouble, LaneFull, Overdue } from './list-failures.js';
+import type { ListThread, ListThreadData } from './list-thread.js';
 import { turnsByCaller } from './turns-by-caller.js';
 
 /** How much longer than its limit a question may take before its thread is given up, in milliseconds. */
 const grace = 2_000;
 
-/** Thrown when a question took longer than it may. */
-export class TookTooLong extends Error {}
-
-/** Thrown when too many questions wait already. */
-export class LaneFull extends Error {}
-
-/** Thrown when nobody waits for the answer any more; the cause is the reason of the signal. */
-export class Dropped extends Error {}
-
-/** Thrown when a file cannot be read, or was made anew meanwhile. */
-export class FileTrouble extends Error {}
+/** Asks the thread a question when its turn has come, which has a number and a limit of time. */
+export type Question<Answer> = (
+  call: Calls<ListThread>,
+  turn: { readonly id: number; readonly limit: number },
+) => Promise<Answer>;
 
 /** A thread that answers questions one after the other. */
 export type ListLane = {
   /**
    * Answers a question of a caller; callers have turns.
-   * @throws TookTooLong, LaneFull, Dropped if the signal aborts; FileTrouble if what is read cannot be; Error if the
-   * thread failed
+   * @throws Overdue, LaneFull, Dropped if the signal aborts; FileTrouble if what is read cannot be, or the thread ended; what else the
+   * thread throws, as what it was
    */
-  ask<K extends ListQuestion['kind']>(
-    question: Extract<ListQuestion, { kind: K }>,
-    caller: string,
-    signal?: AbortSignal,
-  ): Promise<ListAnswers[K]>;
+  ask<Answer>(question: Question<Answer>, caller: string, signal?: AbortSignal): Promise<Answer>;
   /** Has the files opened again, which were made anew; what is being answered meets FileTrouble. */
   renew(): void;
   close(): Promise<void>;
@@ -42,8 +33,8 @@ export type LaneLimits = { readonly time: number; readonly waiting: number; read
 type Asked = {
   readonly id: number;
   readonly caller: string;
-  readonly question: ListQuestion;
-  readonly settle: (reply: ListReply) => void;
+  readonly question: Question<unknown>;
+  readonly resolve: (answer: unknown) => void;
   readonly reject: (error: unknown) => void;
 };
 
@@ -54,56 +45,55 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
   let lastId = 0;
   let current: Asked | undefined;
   let timer: NodeJS.Timeout | undefined;
-  let thread: Worker | undefined;
+  let thread: Thread<ListThread> | undefined;
   let closed: Error | undefined;
 
-  function startThread(): Worker {
-    const data: ListThreadData = { files, dropped };
-    const started = new Worker(new URL('./list-thread.js', import.meta.url), { workerData: data });
-    const gone = (why: string) => {
-      if (thread !== started) return;
-      thread = undefined;
-      finish((asked) => asked.reject(new FileTrouble(`a thread for lists has ended: ${why}`)));
-    };
-    started.on('message', (reply: ListReply) => {
-      if (thread === started && reply.id === current?.id) finish((asked) => asked.settle(reply));
-    });
-    started.on('error', (error) => gone(messageOf(error)));
-    started.on('exit', (code) => gone(`exit ${code}`));
-    return started;
+  function living(): Thread<ListThread> {
+    if (!thread?.alive()) {
+      const file = new URL('./list-thread.js', import.meta.url);
+      const data: ListThreadData = { files, dropped };
+      thread = startThread(file, data, { name: 'a thread for lists', errors: [Overdue, FileTrouble] });
+    }
+    return thread as Thread<ListThread>;
   }
 
-  function finish(how: (asked: Asked) => void): void {
+  /** The question whose turn it is has an outcome; of one that was given up before, it is of no use. */
+  function finish(asked: Asked | undefined, how: (asked: Asked) => void): void {
+    if (!asked || asked !== current) return;
     clearTimeout(timer);
-    const asked = current;
     current = undefined;
-    if (asked) how(asked);
+    how(asked);
     next();
   }
 
   function next(): void {
     if (current || closed) return;
-    current = waiting.next();
-    if (!current) return;
-    thread ??= startThread();
-    const { id, question } = current;
-    const request: ListRequest = { id, question, limit: limits.time };
+    const asked = waiting.next();
+    if (!asked) return;
+    current = asked;
     timer = setTimeout(giveUp, limits.time + grace);
     timer.unref();
-    thread.postMessage(request);
+    asked.question(living().call, { id: asked.id, limit: limits.time }).then(
+      (answer) => finish(asked, ({ resolve }) => resolve(answer)),
+      (error: unknown) => finish(asked, ({ reject }) => reject(endOfThread(error))),
+    );
   }
 
   /** For what SQLite does without asking; the thread ends when that is over. */
   function giveUp(): void {
     void thread?.terminate();
-    thread = undefined;
-    finish((asked) => asked.reject(new TookTooLong('the time is up')));
+    finish(current, ({ reject }) => reject(new Overdue('the time is up')));
+  }
+
+  function dropCurrent(reason: unknown): void {
+    if (!current) return;
+    Atomics.store(new Int32Array(dropped), 0, current.id);
+    current.reject(reason);
   }
 
   function drop(asked: Asked, reason: unknown): void {
-    const waited = waiting.remove(asked.caller, asked);
-    if (!waited && current === asked) Atomics.store(new Int32Array(dropped), 0, asked.id);
-    asked.reject(reason);
+    if (waiting.remove(asked.caller, asked)) asked.reject(reason);
+    else if (current === asked) dropCurrent(reason);
   }
 
   const dropFor = (signal: AbortSignal | undefined) => new Dropped('the call has ended', { cause: signal?.reason });
@@ -122,10 +112,9 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
           id: ++lastId,
           caller,
           question,
-          settle(reply) {
+          resolve(answer) {
             ended();
-            if (reply.kind === 'answer') resolve(reply.answer as never);
-            else reject(errorOf(reply));
+            resolve(answer as never);
           },
           reject(error) {
             ended();
@@ -137,33 +126,24 @@ export function openListLane(files: PastFiles, limits: LaneLimits): ListLane {
         next();
       }),
     renew() {
-      if (!thread) return;
-      void thread.terminate();
-      thread = undefined;
-      finish((asked) => asked.reject(new FileTrouble('it was made anew meanwhile')));
+      void thread?.terminate();
+      finish(current, ({ reject }) => reject(new FileTrouble('it was made anew meanwhile')));
     },
     async close() {
       closed = new Error('the lists are closed');
       for (const asked of waiting.clear()) asked.reject(closed);
       clearTimeout(timer);
-      const last = thread;
-      thread = undefined;
-      if (current) {
-        Atomics.store(new Int32Array(dropped), 0, current.id);
-        current.reject(closed);
-        current = undefined;
-      }
-      if (!last) return;
-      const exited = new Promise<void>((resolve) => last.once('exit', () => resolve()));
-      last.postMessage('stop');
-      const late = setTimeout(() => void last.terminate(), grace);
-      await exited;
+      dropCurrent(closed);
+      current = undefined;
+      if (!thread?.alive()) return;
+      const late = setTimeout(() => void thread?.terminate(), grace);
+      await thread.close();
       clearTimeout(late);
     },
   };
 }
 
-function errorOf(reply: Exclude<ListReply, { readonly kind: 'answer' }>): Error {
-  if (reply.kind === 'overdue') return new TookTooLong(reply.why);
-  return reply.ofFile ? new FileTrouble(reply.message) : new Error(reply.message);
+/** A thread that has ended, of whatever, is started again by the next question. */
+function endOfThread(error: unknown): unknown {
+  return error instanceof ThreadEnded ? new FileTrouble(error.message, { cause: error }) : error;
 }

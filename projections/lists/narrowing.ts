@@ -1,5 +1,5 @@
 import type { JobFilter } from '../../src/domain/filters/filter.js';
-import type { ListQuestion } from './list-protocol.js';
+import type { ListQuery } from './list-query.js';
 
 /** Fields by whose values jobs are found without looking at others. */
 const indexed = [
@@ -12,12 +12,14 @@ const indexed = [
   'output',
 ];
 
-/** What a client can do so that a question takes less time. */
-export function narrowing(question: ListQuestion): string {
-  if (question.kind === 'values') return 'too many different commits were run; use a filter without git';
-  const { filters } = question.query;
-  if (question.kind === 'candidates') return 'ask for fewer candidates by narrower filters, or by further parameters';
-  const { order, countTotal } = question.query;
+/** What a client can do so that a question for the different values of a field takes less time. */
+export const narrowingOfValues = 'too many different commits were run; use a filter without git';
+
+/** What a client can do so that a question for candidates takes less time. */
+export const narrowingOfCandidates = 'ask for fewer candidates by narrower filters, or by further parameters';
+
+/** What a client can do so that a list takes less time. */
+export function narrowingOf({ filters, order, countTotal }: ListQuery): string {
   const advice: string[] = [];
   const slow = filters.find(({ target }) => target.of !== 'field');
   const quick = filters.some(isQuick);

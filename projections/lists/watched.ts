@@ -1,10 +1,8 @@
 import type Database from 'better-sqlite3';
 import type { TextTest } from './job-filters.js';
 import { goOnFunction, testFunction } from './job-filters.js';
+import { Overdue } from './list-failures.js';
 import { type Sql, sql } from './sql.js';
-
-/** Thrown out of a statement whose time is up, or that nobody waits for any more. */
-export class Overdue extends Error {}
 
 /** Runs statements that can be stopped: SQLite asks in the middle of them whether to go on. */
 export type Watched = {

@@ -3,7 +3,7 @@ import type { Generation } from '../../src/domain/generation.js';
 import { generationStream } from '../../src/domain/streams.js';
 import { type Follower, startFollower } from '../running/follower.js';
 import { openReadConnection, readTrouble } from '../running/read-connection.js';
-import type { Applied } from '../running/thread-protocol.js';
+import type { BatchApplied } from '../running/thread.js';
 import { claimQueries } from './claims.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
@@ -41,7 +41,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
   const queueListeners = new Set<() => void>();
   const exclusionListeners: (() => void)[] = [];
 
-  function tell(message: Applied, nowLive: boolean): void {
+  function tell(message: BatchApplied, nowLive: boolean): void {
     // What changed while the log's past was applied was told to nobody, so that everybody is told when that is over.
     const streams = nowLive ? [...listeners.keys()] : message.streams;
     const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);

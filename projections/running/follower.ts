@@ -1,8 +1,8 @@
-import { Worker } from 'node:worker_threads';
 import { MemoirError, messageOf, quote } from '../../src/domain/errors.js';
-import { LogRefused, type Position, start } from '../../src/eventstore/port.js';
+import { LogRefused, type Position, start, storeErrors } from '../../src/eventstore/port.js';
 import { lockFile } from '../../src/eventstore/sqlite/lock.js';
-import type { Applied, ThreadData, ThreadMessage, ThreadOrder } from './thread-protocol.js';
+import { startThread, ThreadEnded } from '../../src/threads/thread.js';
+import type { BatchApplied, FollowTold, Kept, ProjectionThread } from './thread.js';
 
 /** How far projections have come on their way to the end of the log. */
 export type Progress = {
@@ -61,12 +61,13 @@ type Waiter = { readonly position: Position; readonly resolve: () => void; reado
  * @throws StoreUnavailable if another server has the file; MemoirError UNAVAILABLE if the file or the log cannot be opened
  */
 export async function startFollower(
-  data: ThreadData,
+  data: Kept,
   name: string,
-  onApplied: (applied: Applied, nowLive: boolean) => void = () => undefined,
+  onApplied: (applied: BatchApplied, nowLive: boolean) => void = () => undefined,
 ): Promise<Follower> {
   const unlock = lockFile(data.path, name, 'each server needs a data directory of its own');
-  const thread = new Worker(new URL('./thread.js', import.meta.url), { workerData: data });
+  const file = new URL('./thread.js', import.meta.url);
+  const thread = startThread<ProjectionThread>(file, data, { name, errors: storeErrors });
 
   const reason = data.keeps === 'history' ? 'HISTORY_UNAVAILABLE' : 'READ_MODEL_UNAVAILABLE';
   let position: Position = start;
@@ -99,7 +100,7 @@ export async function startFollower(
     for (const listener of remadeListeners) listener(why);
   }
 
-  function applied(message: Applied): void {
+  function applied(message: BatchApplied): void {
     const nowLive = message.live && !live;
     position = message.position;
     silent = 0;
@@ -113,7 +114,7 @@ export async function startFollower(
   function refused(error: LogRefused): void {
     refusal = error;
     failure = { message: error.message, since: performance.now() };
-    abandon(new MemoirError('UNAVAILABLE', error.reason, error.message));
+    abandon(new MemoirError('UNAVAILABLE', error.reason, error.message, { cause: error }));
     for (const listener of refusalListeners) listener(error);
   }
 
@@ -147,30 +148,36 @@ export async function startFollower(
     });
   }
 
-  const exited = new Promise<void>((resolve) => {
-    thread.once('exit', () => {
-      unlock();
-      abandon(unavailable(`${name} has ended unexpectedly`));
-      resolve();
-    });
-  });
+  /** The thread follows the log no more. */
+  function failed(error: unknown): void {
+    if (error instanceof LogRefused) {
+      refused(error);
+      return;
+    }
+    const what =
+      error instanceof ThreadEnded ? error.message : `${name} ${quote(data.path)} has failed: ${messageOf(error)}`;
+    abandon(unavailable(what, error));
+    void thread.close();
+  }
+
+  void thread.ended.then(unlock);
   const opened = new Promise<Position>((resolve, reject) => {
-    thread.on('message', (message: ThreadMessage) => {
-      if (message.kind === 'opened') resolve(message.end);
-      else if (message.kind === 'failed')
-        failure = { message: message.message, since: failure?.since ?? performance.now() };
-      else if (message.kind === 'refused') refused(new LogRefused(message.reason, message.message));
-      else if (message.kind === 'unsound') live = false;
-      else if (message.kind === 'remade') remade(message.why);
-      else applied(message);
-    });
-    thread.on('error', (error) => {
-      abandon(unavailable(`${name} ${quote(data.path)} has failed: ${messageOf(error)}`, error));
+    const onTold = (told: FollowTold) => {
+      if (told.kind === 'opened') resolve(told.end);
+      else if (told.kind === 'failed') failure = { message: told.message, since: failure?.since ?? performance.now() };
+      else if (told.kind === 'unsound') live = false;
+      else if (told.kind === 'remade') remade(told.why);
+      else applied(told);
+    };
+    thread.call.follow(undefined, { onTold }).catch((error: unknown) => {
+      failed(error);
       reject(closed);
     });
-    thread.once('exit', () => reject(closed));
   });
-  const end = await opened;
+  const end = await opened.catch(async (error: unknown) => {
+    await thread.close();
+    throw error;
+  });
 
   return {
     name,
@@ -185,7 +192,8 @@ export async function startFollower(
     },
     remadeAtOpening,
     onRemade: (listener) => void remadeListeners.push(listener),
-    damaged: (why) => thread.postMessage({ kind: 'damaged', why } satisfies ThreadOrder),
+    // A thread that has ended makes nothing anew.
+    damaged: (why) => void thread.call.damaged(why).catch(() => undefined),
     waitFor(wanted, signal) {
       if (wanted <= position) return Promise.resolve();
       return closed ? Promise.reject(closed) : wait(waiters, wanted, signal);
@@ -200,8 +208,7 @@ export async function startFollower(
     },
     async close() {
       abandon(unavailable('the server is shutting down'));
-      thread.postMessage({ kind: 'stop' } satisfies ThreadOrder);
-      await exited;
+      await thread.close();
     },
   };
 }

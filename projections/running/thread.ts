@@ -1,16 +1,17 @@
 import { existsSync } from 'node:fs';
 import { constants, platform, setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parentPort, workerData } from 'node:worker_threads';
+import { messageOf } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
 import { openLog } from '../../src/eventstore/open-store.js';
-import { LogRefused } from '../../src/eventstore/port.js';
-import { projectionSets } from '../all.js';
+import { LogRefused, type Position } from '../../src/eventstore/port.js';
+import type { Call } from '../../src/threads/methods.js';
+import { serveThread } from '../../src/threads/serve-thread.js';
+import { type ProjectionSet, projectionSets } from '../all.js';
 import { isDamage } from './database.js';
 import { type KeptFile, openKeptFile, setAside } from './kept-file.js';
 import { DamagedFile } from './page-sums.js';
 import { type Applied, runProjections } from './runner.js';
-import type { ThreadData, ThreadMessage, ThreadOrder } from './thread-protocol.js';
 
 // The thread that keeps one set of projections, so that a rebuild or a burst never holds up the thread that answers calls.
 
@@ -23,116 +24,158 @@ const retryAfter = 1_000;
 /** How often a part of the file is checked, in milliseconds. */
 const checkInterval = 1_000;
 
-const { storeUrl, path, keeps } = workerData as ThreadData;
-const projections = projectionSets[keeps];
-const stop = new AbortController();
+/** What is to be kept. */
+export type Kept = {
+  /** URL of the event store, with its credentials. */
+  readonly storeUrl: string;
+  /** File that the projections are kept in. */
+  readonly path: string;
+  /** Which projections. */
+  readonly keeps: ProjectionSet;
+};
 
-/** No decision waits for the history, so that it may take its time. */
-const patient = keeps === 'history';
+/** What one committed batch brought. */
+export type BatchApplied = {
+  readonly kind: 'applied';
+  readonly position: Position;
+  readonly live: boolean;
+  /** Streams that the batch changed, without the answers of reuse; empty while the log's past is applied. */
+  readonly streams: readonly string[];
+  /** Whether the batch queued a job. */
+  readonly queued: boolean;
+  /** Whether the batch ordered or lifted an exclusion. */
+  readonly excluded: boolean;
+};
 
-/** How long a patient thread lets events gather, in milliseconds. */
-const pause = patient ? 20 : 0;
+/** What is told while the log is followed. */
+export type FollowTold =
+  | { readonly kind: 'opened'; readonly end: Position }
+  | BatchApplied
+  /** What has just been tried did not work, and is tried again. */
+  | { readonly kind: 'failed'; readonly message: string }
+  /** The file is found damaged: nothing may be told of it any more. */
+  | { readonly kind: 'unsound' }
+  /** The file is made anew from the log, and was opened: what was read from the old one must be read again. */
+  | { readonly kind: 'remade'; readonly why: string };
 
-// Linux knows a priority of one thread; elsewhere it would be that of the process.
-if (patient && platform() === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+function open({ storeUrl, path, keeps }: Kept) {
+  const projections = projectionSets[keeps];
 
-function say(message: ThreadMessage): void {
-  parentPort?.postMessage(message);
-}
+  /** No decision waits for the history, so that it may take its time. */
+  const patient = keeps === 'history';
 
-let caughtUp = false;
+  /** How long a patient thread lets events gather, in milliseconds. */
+  const pause = patient ? 20 : 0;
 
-function report({ events, position, live }: Applied): void {
-  const streams = new Set<string>();
-  let queued = false;
-  let excluded = false;
-  if (caughtUp) {
-    for (const { stream, type } of events) {
-      if (type !== 'JobReused') streams.add(stream);
-      if (type === 'JobRequested') queued = true;
-      if (type === 'ExcludedFromReuse' || type === 'ReinstatedForReuse') excluded = true;
-    }
-  }
-  caughtUp ||= live;
-  say({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued, excluded });
-}
+  // Linux knows a priority of one thread; elsewhere it would be that of the process.
+  if (patient && platform() === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
-/** Ends the run over the file that is open: it is damaged, or the thread ends. */
-let ended = new AbortController();
+  /** Why the file must be made anew; undefined while it is sound. */
+  let damage: string | undefined;
+  /** Ends the run over the file that is open: it is damaged, or nobody follows any more. */
+  let ended = new AbortController();
+  /** Tells who follows. */
+  let tell: (told: FollowTold) => void = () => undefined;
 
-const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }));
-parentPort?.on('message', (order: ThreadOrder) => {
-  if (order.kind === 'damaged') damaged(order.why);
-  else {
-    stop.abort();
+  function damaged(why: string): void {
+    if (damage === undefined) tell({ kind: 'unsound' });
+    damage ??= why;
     ended.abort();
   }
-});
 
-/** Why the file must be made anew; undefined while it is sound. */
-let damage: string | undefined;
-function damaged(why: string): void {
-  if (damage === undefined) say({ kind: 'unsound' });
-  damage ??= why;
-  ended.abort();
-}
-
-/** Does what may find damage. */
-function watchfully(work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof DamagedFile || isDamage(error)) damaged((error as Error).message);
-    else say({ kind: 'failed', message: (error as Error).message });
-  }
-}
-
-const log = await openLog(storeUrl, systemEdge, (message) => say({ kind: 'failed', message }));
-const remade = (why: string) => say({ kind: 'remade', why });
-let file: KeptFile | undefined = openKeptFile(path, projections, remade);
-say({ kind: 'opened', end: await log.end() });
-
-const checks = setInterval(() => {
-  if (damage === undefined && file) watchfully(file.check);
-}, checkInterval);
-
-/** Opens a file that is sound: a new one in the place of one that is damaged. */
-function soundFile(): KeptFile {
-  if (file && damage === undefined) return file;
-  file?.abandon();
-  file = undefined;
-  const aside = damage !== undefined && existsSync(path) ? `; it is kept as ${setAside(path)}` : '';
-  const why = `${damage}${aside}`;
-  file = openKeptFile(path, projections, () => undefined);
-  damage = undefined;
-  caughtUp = false;
-  remade(why);
-  return file;
-}
-
-while (!stop.signal.aborted) {
-  try {
-    const { db, written } = soundFile();
-    ended = new AbortController();
-    const onApplied = (applied: Applied) => {
-      report(applied);
-      watchfully(written);
-    };
-    await runProjections(log, db, projections, { signal: ended.signal, onApplied, batchSize, pause });
-  } catch (error) {
-    if (error instanceof LogRefused) {
-      say({ kind: 'refused', reason: error.reason, message: error.message });
-      await stopped;
-      break;
+  /** Does what may find damage. */
+  function watchfully(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (error instanceof DamagedFile || isDamage(error)) damaged(messageOf(error));
+      else tell({ kind: 'failed', message: messageOf(error) });
     }
-    const message = error instanceof Error ? error.message : String(error);
-    if (error instanceof DamagedFile || isDamage(error)) damaged(message);
-    say({ kind: 'failed', message });
-    await delay(retryAfter, undefined, { signal: stop.signal }).catch(() => undefined);
   }
+
+  async function follow(stop: AbortSignal): Promise<void> {
+    let caughtUp = false;
+    let file: KeptFile | undefined;
+    let checks: NodeJS.Timeout | undefined;
+
+    function report({ events, position, live }: Applied): void {
+      const streams = new Set<string>();
+      let queued = false;
+      let excluded = false;
+      if (caughtUp) {
+        for (const { stream, type } of events) {
+          if (type !== 'JobReused') streams.add(stream);
+          if (type === 'JobRequested') queued = true;
+          if (type === 'ExcludedFromReuse' || type === 'ReinstatedForReuse') excluded = true;
+        }
+      }
+      caughtUp ||= live;
+      tell({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued, excluded });
+    }
+
+    const remade = (why: string) => tell({ kind: 'remade', why });
+
+    /** Opens a file that is sound: a new one in the place of one that is damaged. */
+    function soundFile(): KeptFile {
+      if (file && damage === undefined) return file;
+      file?.abandon();
+      file = undefined;
+      const aside = damage !== undefined && existsSync(path) ? `; it is kept as ${setAside(path)}` : '';
+      const why = `${damage}${aside}`;
+      file = openKeptFile(path, projections, () => undefined);
+      damage = undefined;
+      caughtUp = false;
+      remade(why);
+      return file;
+    }
+
+    const log = await openLog(storeUrl, systemEdge, (message) => tell({ kind: 'failed', message }));
+    try {
+      file = openKeptFile(path, projections, remade);
+      tell({ kind: 'opened', end: await log.end() });
+      checks = setInterval(() => {
+        if (damage === undefined && file) watchfully(file.check);
+      }, checkInterval);
+      stop.addEventListener('abort', () => ended.abort(), { once: true });
+      while (!stop.aborted) {
+        try {
+          const { db, written } = soundFile();
+          ended = new AbortController();
+          const onApplied = (applied: Applied) => {
+            report(applied);
+            watchfully(written);
+          };
+          await runProjections(log, db, projections, { signal: ended.signal, onApplied, batchSize, pause });
+        } catch (error) {
+          if (error instanceof LogRefused) throw error;
+          const message = messageOf(error);
+          if (error instanceof DamagedFile || isDamage(error)) damaged(message);
+          tell({ kind: 'failed', message });
+          await delay(retryAfter, undefined, { signal: stop }).catch(() => undefined);
+        }
+      }
+    } finally {
+      clearInterval(checks);
+      file?.close();
+      await log.close();
+    }
+  }
+
+  return {
+    /**
+     * Follows the log until the call is aborted; there is one such call.
+     * @throws LogRefused if the log is one that the process must not go on with; what the file or the log cannot be opened for
+     */
+    follow(_: undefined, call: Call<FollowTold>): Promise<void> {
+      tell = call.tell;
+      return follow(call.signal);
+    },
+    /** A reader met damage in the file: it is made anew. */
+    damaged,
+  };
 }
-clearInterval(checks);
-file?.close();
-await log.close();
-// Ends this thread, whatever a client of the store may still have under way.
-process.exit();
+
+/** The thread's type. */
+export type ProjectionThread = typeof open;
+
+serveThread(open);

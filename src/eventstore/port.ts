@@ -173,7 +173,15 @@ export class NewerLog extends LogRefused {
 }
 
 /** What a store throws, by its classes: so these come out of a thread as what they were. */
-export const storeErrors = [WrongExpectedRevision, StoreUnavailable, StoreUnreadable, LogRefused, NewerLog];
+export const storeErrors = [
+  WrongExpectedRevision,
+  StoreUnavailable,
+  StoreUnreachable,
+  StreamDeleted,
+  StoreUnreadable,
+  LogRefused,
+  NewerLog,
+];
 
 /** Who called when an event was recorded; empty if its metadata does not say. */
 export function principalOf({ metadata }: Pick<RecordedEvent, 'metadata'>): string {
