@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, renameSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { PastFiles } from '../../projections/history/as-of.js';
@@ -11,6 +11,7 @@ import { compareWithKept, contradicted } from '../eventstore/kept-places.js';
 import { absenceOfLog, openStore, storeKind, storeName, storeUrlOf } from '../eventstore/open-store.js';
 import { type EventLog, LogRefused, start } from '../eventstore/port.js';
 import type { WalFindings } from '../eventstore/sqlite/wal-inspection.js';
+import { copyDurably } from '../files/durable-file.js';
 import { beginGeneration, isAccepted } from '../history/begin-generation.js';
 import { makeDirectory } from '../make-directory.js';
 
@@ -132,7 +133,7 @@ function keepWal(path: string, directory: string, foreign: boolean): void {
   for (const suffix of ['-wal', '-shm']) {
     const to = join(directory, basename(path) + suffix);
     if (!existsSync(path + suffix)) continue;
-    if (foreign) renameSync(path + suffix, to);
-    else copyFileSync(path + suffix, to);
+    copyDurably(path + suffix, to);
+    if (foreign) rmSync(path + suffix);
   }
 }

@@ -17,7 +17,7 @@ import { printableLines } from '../text/printable.js';
 import { parseTime, timeForms } from '../time-option.js';
 import { cloudEventJson } from './cloud-event-json.js';
 import { resumed } from './resume.js';
-import { readTokenFile, writeTokenFile } from './token-file.js';
+import { openTokenFile, readTokenFile } from './token-file.js';
 
 type Start = NonNullable<MessageInitShape<typeof SubscribeEventsRequestSchema>['start']>;
 
@@ -63,6 +63,7 @@ export function tailCommand(): Command {
 
 async function tail(clients: Clients, options: TailOptions, signal: AbortSignal): Promise<void> {
   let token = options.resume === undefined ? undefined : readTokenFile(options.resume);
+  const kept = options.resume === undefined ? undefined : openTokenFile(options.resume);
   const print = printer(options);
   const open = () => clients.history.subscribeEvents(requestOf(options, token), { signal });
   const onBroken = ({ message }: Error) => note(`${printableLines(message)}; trying again`);
@@ -70,13 +71,13 @@ async function tail(clients: Clients, options: TailOptions, signal: AbortSignal)
     for await (const message of resumed(open, { patienceMs: Number.POSITIVE_INFINITY, onBroken, signal })) {
       await print(message);
       // Behind what was printed, never before it: whoever is killed between the two prints it again.
-      if (options.resume !== undefined && message.resumeToken !== token) {
-        writeTokenFile(options.resume, message.resumeToken);
-      }
+      if (message.resumeToken !== token) kept?.keep(message.resumeToken);
       token = message.resumeToken;
     }
   } catch (error) {
     if (!signal.aborted) throw error;
+  } finally {
+    kept?.flush();
   }
 }
 

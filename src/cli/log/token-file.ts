@@ -1,5 +1,6 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { MemoirError, quote } from '../../domain/errors.js';
+import { readFileSync } from 'node:fs';
+import { MemoirError, messageOf, quote } from '../../domain/errors.js';
+import { replaceDurably } from '../../files/durable-file.js';
 
 /**
  * The resume token that a file keeps; undefined if there is no file yet.
@@ -18,17 +19,61 @@ export function readTokenFile(path: string): string | undefined {
   return token;
 }
 
+/** Keeps tokens in a file. */
+export type TokenFile = {
+  /**
+   * Keeps this token instead of the one before, now or soon.
+   * @throws MemoirError naming the file if it cannot be written, or could not be since the last time
+   */
+  keep(token: string): void;
+  /** Keeps at once what is to be kept soon. @throws as `keep` */
+  flush(): void;
+};
+
+/** For how long tokens gather, in milliseconds: whoever catches up would wait for the disk at each event otherwise. */
+const gatheringMs = 100;
+
 /**
- * Keeps a token in a file, which has either the token before or this one whenever the process ends.
- * @throws MemoirError naming the file if it cannot be written
+ * Opens the file at `path`, which has one of the tokens, whole, whenever the process or the machine ends: the last one, but for those of a
+ * tenth of a second.
  */
-export function writeTokenFile(path: string, token: string): void {
-  try {
-    writeFileSync(`${path}.new`, `${token}\n`);
-    renameSync(`${path}.new`, path);
-  } catch (error) {
-    throw unusable(path, `cannot be written: ${(error as Error).message}`, error);
+export function openTokenFile(path: string): TokenFile {
+  let wanted: string | undefined;
+  let writtenAt = Number.NEGATIVE_INFINITY;
+  let timer: NodeJS.Timeout | undefined;
+  let failure: unknown;
+
+  function flush(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    if (wanted === undefined) return;
+    try {
+      replaceDurably(path, `${wanted}\n`, { aside: `${path}.new` });
+    } catch (error) {
+      throw unusable(path, `cannot be written: ${messageOf((error as Error).cause)}`, error);
+    }
+    wanted = undefined;
+    writtenAt = performance.now();
   }
+
+  function flushLater(): void {
+    try {
+      flush();
+    } catch (error) {
+      failure = error;
+    }
+  }
+
+  return {
+    keep(token) {
+      if (failure !== undefined) throw failure;
+      wanted = token;
+      const left = writtenAt + gatheringMs - performance.now();
+      if (left <= 0) flush();
+      else timer ??= setTimeout(flushLater, left);
+    },
+    flush,
+  };
 }
 
 function unusable(path: string, why: string, cause?: unknown): MemoirError {

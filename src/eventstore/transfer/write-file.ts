@@ -1,11 +1,9 @@
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { link, lstat, open, rename, rm } from 'node:fs/promises';
+import { lstat, open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { invalid, MemoirError, quote } from '../../domain/errors.js';
-import { directorySynced } from '../../files/durable-file.js';
+import { MemoirError, messageOf, quote } from '../../domain/errors.js';
+import { writtenAside } from '../../files/durable-file.js';
 import { type Compression, compressionOf, compressor, magicLength } from './compression.js';
 
 /** How an export is written. */
@@ -24,20 +22,11 @@ export type WriteFileOptions = WriteOptions & {
 };
 
 /** Writes an export to a stream, which stays open. @throws what `bytes` and the stream throw */
-export function writeStream(to: Writable, bytes: AsyncIterable<Buffer>, options: WriteOptions): Promise<void> {
-  return write(to, bytes, options, false);
-}
-
-async function write(
-  to: Writable,
-  bytes: AsyncIterable<Buffer>,
-  { compression, signal }: WriteOptions,
-  end: boolean,
-): Promise<void> {
-  const transform = compressor(compression);
-  const options = { end, ...(signal && { signal }) };
-  if (transform) await pipeline(bytes, transform, to, options);
-  else await pipeline(bytes, to, options);
+export async function writeStream(to: Writable, bytes: AsyncIterable<Buffer>, options: WriteOptions): Promise<void> {
+  const transform = compressor(options.compression);
+  const how = { ...signalOf(options), end: false };
+  if (transform) await pipeline(bytes, transform, to, how);
+  else await pipeline(bytes, to, how);
 }
 
 /**
@@ -47,36 +36,24 @@ async function write(
  */
 export async function writeFile(path: string, bytes: AsyncIterable<Buffer>, options: WriteFileOptions): Promise<void> {
   const target = resolve(path);
-  const { force, unique } = options;
+  const { force, unique, compression } = options;
   await checkTarget(path, target, force);
-  const temporary = join(dirname(target), `.memoir-export-${unique}.partial`);
+  const aside = join(dirname(target), `.memoir-export-${unique}.partial`);
+  const transform = compressor(compression);
   try {
-    const file = createWriteStream(temporary, { flags: 'wx', mode: 0o600, flush: true });
-    await write(file, bytes, options, true);
-    // The end of a pipeline is that of the writing, which comes before the file is flushed and closed.
-    if (!file.closed) await once(file, 'close');
-    if (force) await rename(temporary, target);
-    else await giveName(temporary, path, target);
-    // Some file systems cannot do this for a directory; the export is whole all the same.
-    await directorySynced(dirname(target)).catch(() => undefined);
+    await writtenAside({ aside, mode: 0o600 }, async ({ fill, replace, create }) => {
+      if (transform) await pipeline(bytes, transform, fill, signalOf(options));
+      else await pipeline(bytes, fill, signalOf(options));
+      if (force) await replace(target);
+      // Without replacing what came there meanwhile.
+      else if (!(await create(target))) throw exists(path);
+    });
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
-    throw codeOf(error) === 'EEXIST' ? exists(path) : isOfFiles(error) ? unwritable(path, error) : error;
+    throw isOfFiles(error) ? unwritable(path, error) : error;
   }
 }
 
-/** Without replacing what came there meanwhile, as `rename` would. */
-async function giveName(temporary: string, path: string, target: string): Promise<void> {
-  try {
-    await link(temporary, target);
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') throw error;
-    // Some file systems have no second names for a file.
-    await checkTarget(path, target, false);
-    return rename(temporary, target);
-  }
-  await rm(temporary);
-}
+const signalOf = ({ signal }: WriteOptions) => (signal ? { signal } : {});
 
 /** An earlier export may be replaced if it is wanted; a log, a device, or anything else that a mistyped name may hit never is. */
 async function checkTarget(path: string, target: string, force: boolean): Promise<void> {
@@ -105,16 +82,17 @@ async function isExport(target: string): Promise<boolean> {
 
 const beginning = '{"memoir_log":';
 
-/** So that the name is on disk too. Some file systems cannot, and their names are on disk at once. */
 function exists(path: string): MemoirError {
   return new MemoirError('ALREADY_EXISTS', 'FILE_EXISTS', `there is a file ${quote(path)}; --force replaces an export`);
 }
 
-function unwritable(path: string, error: unknown): MemoirError {
-  return invalid('file', 'CANNOT_WRITE', `${quote(path)} cannot be written: ${(error as Error).message}`);
+/** `error` is the system's, or has that as its cause. */
+function unwritable(path: string, error: Error): MemoirError {
+  const message = `${quote(path)} cannot be written: ${messageOf(error.cause ?? error)}`;
+  return new MemoirError('INVALID_ARGUMENT', 'CANNOT_WRITE', message, { field: 'file', cause: error });
 }
 
-function isOfFiles(error: unknown): boolean {
+function isOfFiles(error: unknown): error is Error {
   return error instanceof Error && 'syscall' in error && 'errno' in error;
 }
 

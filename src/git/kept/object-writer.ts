@@ -1,14 +1,14 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createDeflate, deflateSync } from 'node:zlib';
-import { syncDirectory } from '../../files/durable-file.js';
+import { replaceDurably, syncDirectory, writtenAside } from '../../files/durable-file.js';
 import type { GitObject } from '../objects/object.js';
 import { temporaryPrefix } from './kept-repository.js';
 
 /** Writes loose objects into an object directory. */
 export type ObjectWriter = {
-  /** Writes an object, whose id must be right, or throws what the system or the signal says and leaves nothing behind. */
+  /** Writes an object, whose id must be right, or throws what the signal says, or the system with the path, and leaves nothing behind. */
   write(id: string, object: GitObject, signal: AbortSignal): Promise<void>;
   /** Makes the names of what was written durable. */
   sync(): void;
@@ -25,36 +25,23 @@ export function openObjectWriter(directory: string): ObjectWriter {
   const touched = new Set<string>();
   let written = 0;
 
-  async function fill(file: number, { type, data }: GitObject, signal: AbortSignal): Promise<void> {
-    const header = Buffer.from(`${type} ${data.length}\0`);
-    if (data.length <= oneGo) {
-      writeFileSync(file, deflateSync(Buffer.concat([header, data]), { level }));
-      return;
-    }
-    const deflated = Readable.from(pieces(header, data)).pipe(createDeflate({ level }));
-    for await (const bytes of deflated) {
-      signal.throwIfAborted();
-      writeFileSync(file, bytes as Buffer);
-    }
-  }
-
   return {
-    async write(id, object, signal) {
+    async write(id, { type, data }, signal) {
+      const header = Buffer.from(`${type} ${data.length}\0`);
       const folder = join(directory, id.slice(0, 2));
-      const temporary = join(directory, `${temporaryPrefix}${++written}`);
-      const file = openSync(temporary, 'wx', 0o444);
-      try {
-        try {
-          await fill(file, object, signal);
-          fsyncSync(file);
-        } finally {
-          closeSync(file);
-        }
-        mkdirSync(folder, { recursive: true });
-        renameSync(temporary, join(folder, id.slice(2)));
-      } catch (error) {
-        rmSync(temporary, { force: true });
-        throw error;
+      const path = join(folder, id.slice(2));
+      const how = { aside: join(directory, `${temporaryPrefix}${++written}`), mode: 0o444 };
+      mkdirSync(folder, { recursive: true });
+      if (data.length <= oneGo) {
+        const whole = deflateSync(Buffer.concat([header, data]), { level });
+        replaceDurably(path, [whole], { ...how, folder: 'later' });
+      } else {
+        await writtenAside(how, async ({ fill, replace }) => {
+          await pipeline(pieces(header, data), createDeflate({ level }), fill, {
+            signal,
+          });
+          await replace(path, { folder: 'later' });
+        });
       }
       touched.add(folder);
     },

@@ -1,11 +1,11 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { quote } from '../../domain/errors.js';
 import type { Edge } from '../../edge.js';
-import { directorySynced } from '../../files/durable-file.js';
+import { directorySynced, writtenAside } from '../../files/durable-file.js';
 import { copySparse, TooLong } from './copy.js';
 import { addressOf, type ManifestFile, manifestBytes } from './manifest.js';
 import { type OutputLimits, openOutputFile, outputFiles, tooLarge } from './output-files.js';
@@ -64,25 +64,13 @@ export async function openContentStore(
   await removeLeftovers(temporary, edge.now() - leftoverAgeMs);
 
   async function putBlob(write: (file: FileHandle, hash: Hash) => Promise<number>) {
-    const path = join(temporary, edge.uuid());
     const hash = createHash('sha256');
-    try {
-      const file = await open(path, 'wx', 0o444);
-      let size: number;
-      let sha256: string;
-      try {
-        size = await write(file, hash);
-        sha256 = hash.digest('hex');
-        if (await isStored(sha256)) return { size, sha256 };
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await place(path, sha256);
+    return writtenAside({ aside: join(temporary, edge.uuid()), mode: 0o444 }, async ({ file, replace }) => {
+      const size = await write(file, hash);
+      const sha256 = hash.digest('hex');
+      if (!(await isStored(sha256))) await replace(await placeOf(sha256));
       return { size, sha256 };
-    } finally {
-      await rm(path, { force: true });
-    }
+    });
   }
 
   async function isStored(sha256: string): Promise<boolean> {
@@ -92,12 +80,12 @@ export async function openContentStore(
     return found === sha256;
   }
 
-  async function place(path: string, sha256: string): Promise<void> {
-    const target = blobPath(directory, sha256);
-    const parent = join(target, '..');
-    if ((await mkdir(parent, { recursive: true })) !== undefined) await directorySynced(join(parent, '..'));
-    await rename(path, target);
-    await directorySynced(parent);
+  /** The path of a content, in a directory that is there. */
+  async function placeOf(sha256: string): Promise<string> {
+    const path = blobPath(directory, sha256);
+    const parent = dirname(path);
+    if ((await mkdir(parent, { recursive: true })) !== undefined) await directorySynced(dirname(parent));
+    return path;
   }
 
   async function putManifest(files: readonly ManifestFile[]): Promise<string> {
