@@ -1,11 +1,5 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-
-// The formats are those of https://www.sqlite.org/fileformat2.html#the_write_ahead_log and https://www.sqlite.org/walformat.html.
-
-const headerLength = 32;
-const frameHeaderLength = 24;
-/** Frames that are read at once. */
-const framesAtOnce = 256;
+import { openWal, type Wal, walSum } from './wal.js';
 
 /** What a WAL and the index beside it say of writes that the log had. */
 export type WalFindings = {
@@ -13,13 +7,6 @@ export type WalFindings = {
   readonly losses: readonly string[];
   /** True if the WAL was written beside another file, so that SQLite would make of the two what never was. */
   readonly foreign: boolean;
-};
-
-type Frame = {
-  readonly page: number;
-  readonly committedPages: number;
-  readonly current: boolean;
-  readonly whole: boolean;
 };
 
 /**
@@ -44,7 +31,7 @@ export function inspectWal(path: string): WalFindings {
     const missing = foreign(wal, pages);
     return { losses: [...lossesOf(wal, index), ...(missing ? [missing] : [])], foreign: missing !== undefined };
   } finally {
-    closeSync(wal.file);
+    wal.close();
   }
 }
 
@@ -90,60 +77,6 @@ function foreign(wal: Wal, mainPages: number): string | undefined {
   return undefined;
 }
 
-type Wal = { readonly file: number; readonly salts: Buffer; frames(): Generator<Frame> };
-
-/** A WAL with a header that is whole; undefined for none, an empty one, and one whose header SQLite would not take. */
-function openWal(path: string): Wal | undefined {
-  if (!existsSync(path)) return undefined;
-  const file = openSync(path, 'r');
-  const header = Buffer.alloc(headerLength);
-  const length = fstatSync(file).size;
-  const magic = readSync(file, header, 0, headerLength, 0) === headerLength ? header.readUInt32BE(0) : 0;
-  if (magic !== 0x377f0682 && magic !== 0x377f0683) {
-    closeSync(file);
-    return undefined;
-  }
-  const littleEndian = magic === 0x377f0682;
-  const pageSize = header.readUInt32BE(8);
-  const salts = header.subarray(16, 24);
-  const first = sum(header.subarray(0, 24), [0, 0], littleEndian);
-  return {
-    file,
-    salts,
-    *frames() {
-      const frameLength = frameHeaderLength + pageSize;
-      const chunk = Buffer.alloc(framesAtOnce * frameLength);
-      let sums = first;
-      let whole = first[0] === header.readUInt32BE(24) && first[1] === header.readUInt32BE(28);
-      for (let at = headerLength; at + frameLength <= length; ) {
-        const read = readSync(file, chunk, 0, chunk.length, at);
-        const frames = Math.floor(read / frameLength);
-        if (frames === 0) return;
-        at += frames * frameLength;
-        for (let i = 0; i < frames; i++) {
-          const frame = chunk.subarray(i * frameLength, (i + 1) * frameLength);
-          const current = frame.subarray(8, 16).equals(salts);
-          if (whole && current) {
-            sums = sum(frame.subarray(frameHeaderLength), sum(frame.subarray(0, 8), sums, littleEndian), littleEndian);
-            whole = sums[0] === frame.readUInt32BE(16) && sums[1] === frame.readUInt32BE(20);
-          } else whole = false;
-          yield { page: frame.readUInt32BE(0), committedPages: frame.readUInt32BE(4), current, whole };
-        }
-      }
-    },
-  };
-}
-
-/** SQLite's checksum over words of 32 bits, going on from `before`. */
-function sum(bytes: Buffer, before: readonly [number, number], littleEndian: boolean): [number, number] {
-  let [a, b] = before;
-  for (let i = 0; i < bytes.length; i += 8) {
-    a = (a + (littleEndian ? bytes.readUInt32LE(i) : bytes.readUInt32BE(i)) + b) >>> 0;
-    b = (b + (littleEndian ? bytes.readUInt32LE(i + 4) : bytes.readUInt32BE(i + 4)) + a) >>> 0;
-  }
-  return [a, b];
-}
-
 type WalIndex = {
   readonly salts: Buffer;
   /** Frames up to the last one of the last commit. */
@@ -152,19 +85,21 @@ type WalIndex = {
   readonly writtenBack: number;
 };
 
-/** What the index of a WAL tells, which a process that was killed leaves behind; undefined if it is none that can be believed. */
+/**
+ * What the index of a WAL (https://www.sqlite.org/walformat.html) tells, which a process that was killed leaves behind; undefined if it is
+ * none that can be believed.
+ */
 function readIndex(path: string): WalIndex | undefined {
   if (!existsSync(path)) return undefined;
   const bytes = readFileSync(path);
   if (bytes.length < 136 || !bytes.subarray(0, 48).equals(bytes.subarray(48, 96))) return undefined;
-  const word = (at: number) => (littleEndianMachine ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at));
-  const sums = sum(bytes.subarray(0, 40), [0, 0], littleEndianMachine);
-  if (word(0) !== 3_007_000 || bytes[12] !== 1 || sums[0] !== word(40) || sums[1] !== word(44)) return undefined;
+  // It is in the byte order of the machine.
+  const words = new Uint32Array(new Uint8Array(bytes.subarray(0, 136)).buffer);
+  const word = (at: number) => words[at / 4] as number;
+  const [one, other] = walSum(bytes.subarray(0, 40), [0, 0]);
+  if (word(0) !== 3_007_000 || bytes[12] !== 1 || one !== word(40) || other !== word(44)) return undefined;
   return { salts: bytes.subarray(32, 40), frames: word(16), writtenBack: word(96) };
 }
-
-/** The index of a WAL is in the byte order of the machine. */
-const littleEndianMachine = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
 /** How many pages the log's own file has. */
 function mainPages(path: string): number {
