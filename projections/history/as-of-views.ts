@@ -1,4 +1,5 @@
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { lastingFields } from '../../src/domain/filters/field.js';
 
 /** The position of the log that the views show, as SQL. A subquery of its own is run once for each statement. */
 const at = '(SELECT position FROM temp.moment)';
@@ -21,28 +22,7 @@ const text = (table: 'job_report' | 'job_change', column: string, pointer: strin
 const state = `CASE WHEN ${finished} THEN now.state WHEN ${started} THEN ${JobState.RUNNING} ELSE ${JobState.QUEUED} END`;
 
 /** What the events of a job leave as it is, and so what it was at any time. */
-const lasting = [
-  'position',
-  'uuid',
-  'owner',
-  'repository',
-  'script',
-  'script_version',
-  'supplied_script_version',
-  'script_parameters',
-  'submit_id',
-  'request_digest',
-  'nondeterministic',
-  'leave_lfs_pointers',
-  'leave_submodules',
-  'require_output',
-  'runtime_constraints',
-  'docker_image_locator',
-  'arvados_sdk_version',
-  'created_at',
-  'run_number',
-  'computation_digest',
-];
+const lasting = ['position', 'request_digest', ...lastingFields];
 
 /** What one event sets: from then on it is what it is now. */
 const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>

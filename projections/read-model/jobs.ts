@@ -11,6 +11,7 @@ import {
 } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
+import { type FlagsRow, flagsOf } from './flags.js';
 import { listIndexes } from './list-indexes.js';
 
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
@@ -178,7 +179,7 @@ function tasks(summary: TasksSummary | undefined): string | null {
 }
 
 /** A row of the table `job`. */
-export type JobRow = {
+export type JobRow = FlagsRow & {
   readonly position: number;
   readonly uuid: string;
   readonly owner: string;
@@ -191,7 +192,6 @@ export type JobRow = {
   readonly priority: number;
   readonly submit_id: string;
   readonly request_digest: string;
-  readonly nondeterministic: number;
   readonly runtime_constraints: string | null;
   readonly docker_image_locator: string;
   readonly arvados_sdk_version: string;
@@ -217,8 +217,6 @@ export type JobRow = {
   readonly progress: number | null;
   readonly progress_message: string;
   readonly deleted: number;
-  readonly leave_lfs_pointers: number;
-  readonly leave_submodules: number;
   readonly require_output: number;
 };
 
@@ -235,9 +233,7 @@ export function jobFromRow(row: JobRow): Job {
     state: row.state,
     priority: row.priority,
     submitId: row.submit_id,
-    nondeterministic: row.nondeterministic !== 0,
-    leaveLfsPointers: row.leave_lfs_pointers !== 0,
-    leaveSubmodules: row.leave_submodules !== 0,
+    ...flagsOf(row),
     requireOutput: row.require_output !== 0,
     dockerImageLocator: row.docker_image_locator,
     arvadosSdkVersion: row.arvados_sdk_version,

@@ -4,6 +4,7 @@ import type { CandidateFacts } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import type { Projection } from '../running/projection.js';
+import { type FlagsRow, flagsOf } from './flags.js';
 
 /**
  * The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested.
@@ -108,19 +109,16 @@ export const ofParameters =
   'substr(candidate.parameters_digest, 1, 12) = substr(?, 1, 12) AND candidate.parameters_digest = ?';
 
 /** What the index has of a candidate. */
-export type CandidateRow = {
+export type CandidateRow = FlagsRow & {
   readonly uuid: string;
   readonly owner: string;
   readonly state: JobState;
   readonly script_version: string;
   readonly docker_image_locator: string;
   readonly arvados_sdk_version: string;
-  readonly nondeterministic: number;
   readonly deleted: number;
   readonly output: string;
   readonly log: string;
-  readonly leave_lfs_pointers: number;
-  readonly leave_submodules: number;
 };
 
 /** Reads of the index. */
@@ -164,9 +162,7 @@ export function factsFromRow(row: CandidateRow): CandidateFacts {
     scriptVersion: row.script_version,
     dockerImageLocator: row.docker_image_locator,
     arvadosSdkVersion: row.arvados_sdk_version,
-    nondeterministic: row.nondeterministic !== 0,
-    leaveLfsPointers: row.leave_lfs_pointers !== 0,
-    leaveSubmodules: row.leave_submodules !== 0,
+    ...flagsOf(row),
     deleted: row.deleted !== 0,
     output: row.output,
     log: row.log,

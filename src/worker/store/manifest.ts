@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { z } from 'zod';
 
@@ -30,11 +29,6 @@ export function addressOf(digest: string): string {
 /** The digest of an address that a store of contents gives; undefined for any other text. */
 export function digestOf(address: string): string | undefined {
   return /^sha256:([0-9a-f]{64})$/.exec(address)?.[1];
-}
-
-/** SHA-256 of bytes, in 64 hexadecimal digits. */
-export function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** RFC 8785 form of a manifest, in UTF-8: its digest is the address. */

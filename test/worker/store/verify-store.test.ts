@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { systemEdge } from '../../../src/edge.js';
 import { blobPath, openContentStore } from '../../../src/worker/store/content-store.js';
-import { sha256Of } from '../../../src/worker/store/manifest.js';
 import { holds, type StoreFinding, verifyStore } from '../../../src/worker/store/verify-store.js';
+
+const sha256Of = (text: string) => createHash('sha256').update(text).digest('hex');
 
 test('a store is whole, or is told what is damaged, lost and foreign', async (t) => {
   const base = mkdtempSync(join(tmpdir(), 'memoir-verify-'));
@@ -28,7 +30,7 @@ test('a store is whole, or is told what is damaged, lost and foreign', async (t)
   t.true(await holds(store, address));
   t.true(await holds(store, 'the address of another kind of store'));
 
-  const [a, b] = ['a', 'd/b'].map((name) => sha256Of(Buffer.from(`content of ${name}`))) as [string, string];
+  const [a, b] = ['a', 'd/b'].map((name) => sha256Of(`content of ${name}`)) as [string, string];
   rmSync(blobPath(store, a));
   rmSync(blobPath(store, b));
   writeFileSync(blobPath(store, b), 'content of d/x');
