@@ -46,13 +46,26 @@ const known = new Set(eventTypes);
 
 /** The event without what only explains it, or why it is passed over. An event of a type that this version does not know is. */
 export function judged(recorded: Judging): Judged {
+  return judgedBy(recorded, (one) => decodeEvent(one, explaining));
+}
+
+/** The event, without what explains it where that cannot be read. @throws StoreUnreadable as `decodeEvent` */
+export function wholeEvent(recorded: Judging): MemoirEvent {
+  try {
+    return decodeEvent(recorded);
+  } catch {
+    return decodeEvent(recorded, explaining);
+  }
+}
+
+function judgedBy(recorded: Judging, decode: (recorded: Judging) => MemoirEvent): Judged {
   const why = foreignEnvelope(recorded);
   if (why !== undefined) return { why };
   if (!known.has(recorded.type)) return { why: 'this version does not know its type' };
   const misplaced = misplacedBy(recorded);
   if (misplaced !== undefined) return { why: misplaced };
   try {
-    const event = decodeEvent(recorded, explaining);
+    const event = decode(recorded);
     if (event.$typeName === 'memoir.events.v1.JobRequested' && jobStream(event.uuid) !== recorded.stream) {
       return { why: 'it requests a job in the stream of another' };
     }
@@ -68,6 +81,16 @@ export function judged(recorded: Judging): Judged {
  */
 export function whyForeign(recorded: Judging): string | undefined {
   return known.has(recorded.type) ? judged(recorded).why : foreignEnvelope(recorded);
+}
+
+/**
+ * What readers are given of an event: what it says, whole as far as that can be read, or nothing of that if this version does not know its
+ * type. Undefined if they are not given the event, as `whyForeign` has it.
+ */
+export function givenOf(recorded: Judging): { readonly event: MemoirEvent | undefined } | undefined {
+  if (!known.has(recorded.type)) return foreignEnvelope(recorded) === undefined ? { event: undefined } : undefined;
+  const { event } = judgedBy(recorded, wholeEvent);
+  return event && { event };
 }
 
 /** The events of a stream from its last one back: one page of one, and only where that is passed over the others. */

@@ -33,13 +33,16 @@ const everybody = () => true;
 const whoReadsAll = (access: Access) => access.readsAll;
 const nobody = () => false;
 
-/** What an event is about. The read model must have come to the event. */
-export function eventFacts(
-  readModel: Pick<ReadModel, 'jobs' | 'exclusions'>,
-  recorded: Pick<RecordedEvent, 'stream' | 'type' | 'data' | 'metadata' | 'revision'>,
-): EventFacts {
+type Recorded = Pick<RecordedEvent, 'stream' | 'type' | 'data' | 'metadata' | 'revision'>;
+
+/** What an event is about, whoever wrote it. The read model must have come to the event. */
+export function eventFacts(readModel: Pick<ReadModel, 'jobs' | 'exclusions'>, recorded: Recorded): EventFacts {
   // What no Memoir wrote, or is malformed, is given to nobody; `memoir audit foreign` names it.
-  if (whyForeign(recorded) !== undefined) return { readableBy: nobody };
+  return whyForeign(recorded) === undefined ? factsOf(readModel, recorded) : { readableBy: nobody };
+}
+
+/** As `eventFacts`, of an event that is given to nobody in any case if it is foreign: whoever asks looks at that before or after. */
+export function factsOf(readModel: Pick<ReadModel, 'jobs' | 'exclusions'>, recorded: Recorded): EventFacts {
   const { stream, type, data } = recorded;
   const uuid = uuidOfAnyJobStream(stream);
   if (uuid !== undefined) return factsOfJob(readModel, uuid);
@@ -72,8 +75,17 @@ function factsOfExclusion(
   };
 }
 
-/** The id of the exclusion that an event is of, read from its ProtoJSON without the rest of it. */
+/** The id of the exclusion that an event is of, read from its ProtoJSON without the rest of it; undefined if that cannot be. */
 function exclusionId(type: string, data: string): string | undefined {
-  const event = JSON.parse(data) as { readonly exclusion?: { readonly id?: string }; readonly exclusionId?: string };
-  return type === 'ReinstatedForReuse' ? event.exclusionId : event.exclusion?.id;
+  let id: unknown;
+  try {
+    const event = JSON.parse(data) as {
+      readonly exclusion?: { readonly id?: unknown };
+      readonly exclusionId?: unknown;
+    };
+    id = type === 'ReinstatedForReuse' ? event.exclusionId : event.exclusion?.id;
+  } catch {
+    return undefined;
+  }
+  return typeof id === 'string' ? id : undefined;
 }

@@ -2,7 +2,7 @@ import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Access } from '../domain/access.js';
 import { whyForeign } from '../eventstore/foreign.js';
 import type { Position, RecordedEvent } from '../eventstore/port.js';
-import { type EventFacts, eventFacts } from './event-facts.js';
+import { type EventFacts, factsOf } from './event-facts.js';
 import { type Place, placeBehind } from './place.js';
 
 /** An event as all subscribers share it. What few of them need is made when the first one needs it, once. */
@@ -13,7 +13,7 @@ export type LogEntry<Message> = {
   readonly size: number;
   /** Whether it is to be passed over: no Memoir wrote it, or it is malformed. */
   foreign(): boolean;
-  /** What it is about. */
+  /** What it is about, if it is not to be passed over. */
   facts(): EventFacts;
   /** What a subscriber is sent who may read the event. */
   message(access: Access): Message;
@@ -45,7 +45,7 @@ export function logEntry<Message>(
       return foreign;
     },
     facts() {
-      facts ??= eventFacts(readModel, recorded);
+      facts ??= factsOf(readModel, recorded);
       return facts;
     },
     message(access) {

@@ -2,11 +2,13 @@ import type { Subjects } from '../../projections/history/log-subjects.js';
 import { type Access, permission } from '../domain/access.js';
 import { jobUuid } from '../domain/computation.js';
 import { MemoirError, quote } from '../domain/errors.js';
+import type { MemoirEvent } from '../domain/events.js';
 import { jobStream, reuseStream, uuidOfAnyJobStream } from '../domain/streams.js';
+import { givenOf } from '../eventstore/foreign.js';
 import { type Position, principalOf, type RecordedEvent, start } from '../eventstore/port.js';
 import type { JobsContext } from '../jobs/context.js';
 import { jobNotFound } from '../jobs/reading/permit.js';
-import { type EventFacts, eventFacts } from './event-facts.js';
+import { type EventFacts, factsOf } from './event-facts.js';
 import { mergeEvents, type Source } from './merge-events.js';
 import { positionBefore } from './position-before.js';
 import { upToDate } from './up-to-date.js';
@@ -29,6 +31,9 @@ const pageSize = 256;
 
 type Context = Pick<JobsContext, 'store' | 'readModel' | 'history' | 'edge'>;
 
+/** An event, and what it says; undefined if this version does not know its type. */
+export type GivenEvent = RecordedEvent & { readonly event: MemoirEvent | undefined };
+
 /** The section of the log after `after`, up to `last`. */
 type Section = { readonly after: Position; readonly last: Position };
 
@@ -41,7 +46,7 @@ export async function* readHistory(
   accessNow: () => Access,
   query: HistoryQuery,
   signal: AbortSignal,
-): AsyncGenerator<RecordedEvent> {
+): AsyncGenerator<GivenEvent> {
   const { store, readModel } = context;
   const last = await store.end();
   await upToDate(readModel, last, signal);
@@ -50,8 +55,10 @@ export async function* readHistory(
     if (signal.aborted) return;
     if (recorded.position > section.last) return;
     if (recorded.position <= section.after || recorded.type === 'JobLogAppended') continue;
-    const facts = eventFacts(readModel, recorded);
-    if (facts.readableBy(accessNow()) && meets(query, recorded, facts)) yield recorded;
+    const facts = factsOf(readModel, recorded);
+    if (!facts.readableBy(accessNow()) || !meets(query, recorded, facts)) continue;
+    const given = givenOf(recorded);
+    if (given) yield { ...recorded, ...given };
   }
 }
 

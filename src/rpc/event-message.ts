@@ -6,15 +6,18 @@ import {
   RecordedEventSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
 import type { MemoirEvent } from '../domain/events.js';
-import { decodeEvent, eventTypes } from '../eventstore/codec.js';
-import { explaining } from '../eventstore/foreign.js';
+import { eventTypes } from '../eventstore/codec.js';
+import { wholeEvent } from '../eventstore/foreign.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 
 /**
  * The event whole, for `redactRecorded` to make of it what a client may know; one of a type that this version does not know without the
- * event itself.
+ * event itself. `event` is what it says, decoded here unless given.
  */
-export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
+export function eventMessage(
+  recorded: RecordedEvent,
+  event = eventTypes.includes(recorded.type) ? wholeEvent(recorded) : undefined,
+): RecordedEventMessage {
   const { type } = recorded;
   return create(RecordedEventSchema, {
     position: BigInt(recorded.position),
@@ -24,21 +27,11 @@ export function eventMessage(recorded: RecordedEvent): RecordedEventMessage {
     eventType: type,
     recordedAt: timestampFromMs(recorded.recordedAt),
     metadata: fromJson(EventMetadataSchema, JSON.parse(recorded.metadata), { ignoreUnknownFields: true }),
-    ...(eventTypes.includes(type) && { event: typed(recorded) }),
+    ...(event && { event: typed(type, event) }),
   });
 }
 
-function typed(recorded: RecordedEvent): RecordedEventMessage['event'] {
-  const { type } = recorded;
+function typed(type: string, value: MemoirEvent): RecordedEventMessage['event'] {
   const name = type.charAt(0).toLowerCase() + type.slice(1);
-  return { case: name, value: told(recorded) } as RecordedEventMessage['event'];
-}
-
-/** The event, without what explains it where that cannot be read. */
-function told(recorded: RecordedEvent): MemoirEvent {
-  try {
-    return decodeEvent(recorded);
-  } catch {
-    return decodeEvent(recorded, explaining);
-  }
+  return { case: name, value } as RecordedEventMessage['event'];
 }

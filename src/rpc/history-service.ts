@@ -21,7 +21,7 @@ export function historyService(context: JobsContext): Implementation<typeof Hist
   return {
     async *readHistory(request, { access, signal }) {
       for await (const recorded of readHistory(context, access, queryOf(request), signal)) {
-        yield create(ReadHistoryResponseSchema, { event: eventMessage(recorded) });
+        yield create(ReadHistoryResponseSchema, { event: eventMessage(recorded, recorded.event) });
       }
     },
     subscribeEvents: subscribeEvents(context),
