@@ -61,6 +61,8 @@ export function watchLeases(context: LeasesContext, logger: Logger, every = inte
   }
 
   async function sweep(): Promise<void> {
+    // One that is made anew tells of none.
+    if (!readModel.progress().live) return;
     const leases = readModel.jobs.leases();
     if (leases.length > 0 && !(await canRecord())) return;
     const now = edge.monotonic();
