@@ -20,7 +20,7 @@ const kept = 262_144;
 
 /** Starts knowing nothing. */
 export function commitRanges(repositories: Pick<Repositories, 'isAncestor'>): CommitRanges {
-  const verdicts = new LRUCache<string, boolean>({ max: kept });
+  const verdicts = new LRUCache<string, boolean>({ maxSize: kept, sizeCalculation: () => 1 });
   const key = ({ repository, introducedBy, fixedBy }: CommitRangeTarget, commit: string) =>
     `${introducedBy}:${fixedBy}:${commit}:${repository}`;
 

@@ -6,7 +6,8 @@ import Database from 'better-sqlite3';
 import { exitCodes } from '../../src/cli/exit-code.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import { checksum } from '../../src/eventstore/sqlite/checksum.js';
-import { type Memoir, type Said, startTestServer } from '../support/memoir.js';
+import type { Said } from '../support/command.js';
+import { type Memoir, startTestServer } from '../support/memoir.js';
 
 type Scene = { readonly memoir: Memoir; readonly data: string; file(name: string, text: string): string };
 
@@ -197,10 +198,11 @@ test('damage is told with its place, and by the exit code', async (t) => {
   t.like(JSON.parse(json.out).damage, [{ kind: 'truncated', from: 11, to: 12, count: 2, proven: true }]);
 
   const index = copy('index');
-  const bytes = readFileSync(join(index, 'events.sqlite'));
   const raw = new Database(join(index, 'events.sqlite'));
   const stream = raw.prepare('SELECT stream FROM event WHERE position = 3').pluck().get() as string;
+  raw.pragma('wal_checkpoint(TRUNCATE)');
   raw.close();
+  const bytes = readFileSync(join(index, 'events.sqlite'));
   // In the index keys stand without the other columns, so that a stream is followed by no identifier there.
   let at = -1;
   for (let i = bytes.indexOf(stream); i >= 0; i = bytes.indexOf(stream, i + 1)) {

@@ -7,10 +7,8 @@ import { type Program, type Surroundings, startMemoir } from '../../demo/program
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { connect } from '../../src/rpc/client.js';
+import { runMemoir, type Said } from './command.js';
 import { makeRepository, type TestRepository, type TestRepositoryOptions } from './git-repository.js';
-
-/** What a finished command said. */
-export type Said = { readonly code: number; readonly out: string; readonly err: string };
 
 /** A real server process with a real repository, and real commands against it. */
 export type Memoir = {
@@ -78,12 +76,6 @@ export async function startTestServer(
   const jobs = connection.service(JobsService);
   const storeDirectory = join(directory, 'store');
 
-  async function run(args: readonly string[], surroundings?: Surroundings): Promise<Said> {
-    const program = start(args, as('ada', surroundings));
-    const code = await program.ended();
-    return { code, out: program.output(), err: program.errors() };
-  }
-
   return {
     repository,
     directory,
@@ -93,7 +85,7 @@ export async function startTestServer(
     async restart() {
       [server, address] = await serve(address);
     },
-    run,
+    run: (args, surroundings) => runMemoir(args, as('ada', surroundings)),
     start: (args, surroundings) => start(args, as('ada', surroundings)),
     worker: (...args) =>
       start(
