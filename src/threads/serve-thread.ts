@@ -15,7 +15,7 @@ type Method = (ask: unknown, call: Call<unknown>) => unknown;
 export function serveThread(open: OpenThread): void {
   if (!parentPort) throw new Error('this file is the code of a thread, not of a process');
   const port = parentPort;
-  const running = new Map<number, AbortController>();
+  const running = new Map<number, Breaking>();
   let methods: Methods = {};
   let idle: (() => void) | undefined;
 
@@ -32,12 +32,13 @@ export function serveThread(open: OpenThread): void {
   }
 
   function answer({ number, method: name, ask }: Extract<ToThread, { kind: 'ask' }>): void {
-    const controller = new AbortController();
-    const { signal } = controller;
-    running.set(number, controller);
+    const breaking = new Breaking();
+    running.set(number, breaking);
     let memory: readonly ArrayBuffer[] | undefined;
     const call: Call<unknown> = {
-      signal,
+      get signal() {
+        return breaking.signal();
+      },
       tell: (told) => say({ kind: 'told', number, told }),
       handOver: (...handed) => {
         memory = handed;
@@ -47,7 +48,7 @@ export function serveThread(open: OpenThread): void {
     const failed = (error: unknown) =>
       done(
         number,
-        brokenOff(error, signal) ? { kind: 'aborted', number } : { kind: 'failed', number, error: packError(error) },
+        breaking.wasOf(error) ? { kind: 'aborted', number } : { kind: 'failed', number, error: packError(error) },
       );
     let given: unknown;
     try {
@@ -64,7 +65,7 @@ export function serveThread(open: OpenThread): void {
   }
 
   async function close(): Promise<void> {
-    for (const controller of running.values()) controller.abort();
+    for (const breaking of running.values()) breaking.abort();
     if (running.size > 0) {
       await new Promise<void>((resolve) => {
         idle = resolve;
@@ -99,7 +100,28 @@ export function serveThread(open: OpenThread): void {
   })();
 }
 
-/** Whether a method failed because it was to break off: with the signal's reason, or as Node's own functions say it. */
-function brokenOff(error: unknown, { aborted, reason }: AbortSignal): boolean {
-  return aborted && (error === reason || (error instanceof Error && error.name === 'AbortError'));
+/** How one call is broken off. Its signal is made when the method looks at it, since that takes longer than all else of a short call. */
+class Breaking {
+  #controller: AbortController | undefined;
+  #aborted = false;
+
+  signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#controller?.abort();
+  }
+
+  /** Whether a method failed because it was to break off: with the signal's reason, or as Node's own functions say it. */
+  wasOf(error: unknown): boolean {
+    if (!this.#aborted) return false;
+    const isReason = this.#controller !== undefined && error === this.#controller.signal.reason;
+    return isReason || (error instanceof Error && error.name === 'AbortError');
+  }
 }

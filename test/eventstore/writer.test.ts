@@ -3,6 +3,7 @@ import test from 'ava';
 import { StoreUnavailable, StoreUnreadable } from '../../src/eventstore/port.js';
 import { runWriter } from '../../src/eventstore/sqlite/writer.js';
 import type { BatchRequest } from '../../src/eventstore/sqlite/writer-protocol.js';
+import { packError } from '../../src/threads/sent-error.js';
 import { newEvent, numbered } from '../contract/events.js';
 
 /** A thread that does what the test says, to play what a real one does only when a disk or the memory fails. */
@@ -76,12 +77,30 @@ test('a batch that cannot be sent fails alone', async (t) => {
   thread.refuse = new Error('could not be cloned');
   const error = await t.throwsAsync(writer.append('a', 'any', numbered(1)), { instanceOf: StoreUnavailable });
   t.regex(error.message, /cannot be written: could not be cloned/);
+  t.is((error.cause as Error).message, 'could not be cloned');
   thread.refuse = undefined;
   const posted = thread.batch();
   const append = writer.append('a', 'any', numbered(1));
   await posted;
   thread.emit('message', { kind: 'done', outcomes: [{ revision: 0, position: 1 }] });
   t.deepEqual(await append, { revision: 0, position: 1 });
+  await writer.close();
+});
+
+test('a batch that cannot be written fails with what the store said, of the class that it was', async (t) => {
+  const { thread, writer: starting } = started();
+  const writer = await starting;
+  const posted = thread.batch();
+  const append = writer.append('a', 'any', numbered(1));
+  await posted;
+  class SqliteError extends RangeError {
+    readonly code = 'SQLITE_FULL';
+  }
+  thread.emit('message', { kind: 'failed', error: packError(new SqliteError('database or disk is full')) });
+  const { message, cause } = await t.throwsAsync(append, { instanceOf: StoreUnavailable });
+  t.regex(message, /"\/log" cannot be written: database or disk is full/);
+  t.true(cause instanceof RangeError);
+  t.like(cause as Error, { code: 'SQLITE_FULL' });
   await writer.close();
 });
 
@@ -115,7 +134,8 @@ test('a thread that does not start is a clear error', async (t) => {
     ],
     [(thread: PlayedThread) => thread.emit('exit', 1), StoreUnavailable, /"\/log" cannot be opened: its writer ended/],
     [
-      (thread: PlayedThread) => thread.emit('message', { kind: 'unreadable', message: 'newer' }),
+      (thread: PlayedThread) =>
+        thread.emit('message', { kind: 'unopened', error: packError(new StoreUnreadable('newer')) }),
       StoreUnreadable,
       /newer/,
     ],

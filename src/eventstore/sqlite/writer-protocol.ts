@@ -1,5 +1,10 @@
 import { quote } from '../../domain/errors.js';
+import type { SentError } from '../../threads/sent-error.js';
 import type { ExpectedRevision, NewEvent } from '../port.js';
+
+// The writer does not use the channel of src/threads: messages go to and fro for each commit, for which the channel computes some 20 µs
+// longer. That is 11 % of what appends one at a time compute, and 3 % with 256 in flight (medians of 80 and 60 rounds, in turns with the
+// writer as it is). Errors are sent as there, with their classes and causes, and the end of the thread is told to all who wait.
 
 /** What the writer thread is started with. */
 export type WriterData = {
@@ -27,9 +32,11 @@ export type AppendOutcome = { readonly revision: number; readonly position: numb
 /** What the writer thread says. */
 export type WriterMessage =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'unreadable'; readonly message: string }
+  /** The log cannot be opened. */
+  | { readonly kind: 'unopened'; readonly error: SentError }
   | { readonly kind: 'done'; readonly outcomes: readonly AppendOutcome[] }
-  | { readonly kind: 'failed'; readonly message: string }
+  /** Nothing of the batch was written. */
+  | { readonly kind: 'failed'; readonly error: SentError }
   /** The batch was written into a file that has its name no more, as one that was removed: nobody will find it there. */
   | { readonly kind: 'replaced'; readonly message: string };
 

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { StoreUnreadable } from '../port.js';
+import { packError } from '../../threads/sent-error.js';
 import { checksum } from './checksum.js';
 import { identityOf } from './claim-file.js';
 import { columns } from './rows.js';
@@ -88,7 +88,7 @@ function serve(): void {
       ignoringErrors(() => {
         position = (lastPosition.get() as number | null) ?? 0;
       });
-      say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+      say({ kind: 'failed', error: packError(error) });
     }
   });
 }
@@ -105,6 +105,5 @@ try {
   serve();
   say({ kind: 'ready' });
 } catch (error) {
-  if (!(error instanceof StoreUnreadable)) throw error;
-  say({ kind: 'unreadable', message: error.message });
+  say({ kind: 'unopened', error: packError(error) });
 }

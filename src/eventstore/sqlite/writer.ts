@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf, quote } from '../../domain/errors.js';
+import { packError, unpackError } from '../../threads/sent-error.js';
 import {
   type Appended,
   type ExpectedRevision,
@@ -7,6 +8,7 @@ import {
   type NewEvent,
   StoreUnavailable,
   StoreUnreadable,
+  storeErrors,
   WrongExpectedRevision,
 } from '../port.js';
 import type { AppendOutcome, AppendRequest, BatchRequest, WriterMessage } from './writer-protocol.js';
@@ -68,7 +70,7 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
           appends: committing.map(({ stream, expected, events }) => ({ stream, expected, events })),
         } satisfies BatchRequest);
       } catch (error) {
-        settle({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+        settle({ kind: 'failed', error: packError(error) });
       }
     });
   }
@@ -79,8 +81,9 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
     if (message.kind === 'done') {
       for (const [i, pending] of batch.entries()) answer(pending, message.outcomes[i] as AppendOutcome);
     } else if (message.kind === 'failed') {
-      const error = new StoreUnavailable(`the event log ${quote(path)} cannot be written: ${message.message}`);
-      for (const pending of batch) pending.reject(error);
+      const cause = unpackError(message.error, storeErrors);
+      const why = `the event log ${quote(path)} cannot be written: ${cause.message}`;
+      for (const pending of batch) pending.reject(new StoreUnavailable(why, cause));
     } else if (message.kind === 'replaced') {
       closed = new LogRefused('LOG_REPLACED', message.message);
       for (const pending of [...batch, ...waiting]) pending.reject(closed);
@@ -134,16 +137,17 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
   };
 
   return new Promise((resolve, reject) => {
-    thread.on('message', (message: WriterMessage) => {
-      if (message.kind === 'ready') return resolve(writer);
-      if (message.kind !== 'unreadable') return settle(message);
-      reject(new StoreUnreadable(message.message));
-      void thread.terminate();
-    });
     const failed = (cause?: unknown) => {
+      if (cause instanceof StoreUnreadable) return reject(cause);
       const why = cause === undefined ? 'its writer ended at once' : messageOf(cause);
       reject(new StoreUnavailable(`the event log ${quote(path)} cannot be opened: ${why}`, cause));
     };
+    thread.on('message', (message: WriterMessage) => {
+      if (message.kind === 'ready') return resolve(writer);
+      if (message.kind !== 'unopened') return settle(message);
+      failed(unpackError(message.error, storeErrors));
+      void thread.terminate();
+    });
     thread.on('error', failed);
     thread.on('exit', () => failed());
   });
