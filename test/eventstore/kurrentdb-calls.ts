@@ -6,7 +6,11 @@ import type { ExecutionContext } from 'ava';
 import type { Start } from '../support/kurrentdb-double/checkpoints.js';
 import type { Double } from '../support/kurrentdb-double/double.js';
 
-type Client = InstanceType<typeof streamsGrpc.StreamsClient>;
+/** A client of the published protocol. */
+export type Client = InstanceType<typeof streamsGrpc.StreamsClient>;
+
+/** Where to begin; a number is both positions. */
+export type From = Start | bigint;
 
 /** A client of the published protocol, by grpc-js alone, so that what is on the wire can be seen. */
 export function talkTo(t: ExecutionContext, double: Double): Client {
@@ -16,19 +20,20 @@ export function talkTo(t: ExecutionContext, double: Double): Client {
   return client;
 }
 
-/** Subscribes to the streams of jobs until the subscription has caught up: revisions of events, and checkpoints. */
-export async function subscribe(client: Client, from: Start) {
+/** Subscribes to the streams of jobs until the subscription has caught up so often: revisions of events, and checkpoints. */
+export async function subscribe(client: Client, from: From, times = 1) {
   const options = allOptions(from);
   options.setSubscription(new streamsPb.ReadReq.Options.SubscriptionOptions());
   const checkpoints: [commit: bigint, prepare: bigint][] = [];
   const events: bigint[] = [];
+  let caughtUp = 0;
   const call = callOf(client, options);
   for await (const answer of call) {
     const checkpoint = answer.getCheckpoint();
     if (checkpoint) checkpoints.push([BigInt(checkpoint.getCommitPosition()), BigInt(checkpoint.getPreparePosition())]);
     const event = answer.getEvent()?.getEvent();
     if (event) events.push(BigInt(event.getStreamRevision()));
-    if (answer.hasCaughtUp()) break;
+    if (answer.hasCaughtUp() && ++caughtUp === times) break;
   }
   call.on('error', () => undefined);
   call.cancel();
@@ -38,7 +43,7 @@ export async function subscribe(client: Client, from: Start) {
 /** Revisions of the events of jobs that a read of the whole log gives. */
 export async function readAll(
   client: Client,
-  { from, count, backwards = false }: { readonly from: Start; readonly count: number; readonly backwards?: boolean },
+  { from, count, backwards = false }: { readonly from: From; readonly count: number; readonly backwards?: boolean },
 ): Promise<bigint[]> {
   const options = allOptions(from);
   options.setCount(String(count));
@@ -61,15 +66,16 @@ function callOf(client: Client, options: InstanceType<typeof streamsPb.ReadReq.O
   return client.read(request) as unknown as Answers;
 }
 
-function allOptions(from: Start) {
+function allOptions(from: From) {
   const options = new streamsPb.ReadReq.Options();
   const all = new streamsPb.ReadReq.Options.AllOptions();
   if (from === 'start') all.setStart(new sharedPb.Empty());
   else if (from === 'end') all.setEnd(new sharedPb.Empty());
   else {
     const position = new streamsPb.ReadReq.Options.Position();
-    position.setCommitPosition(String(from));
-    position.setPreparePosition(String(from));
+    const { commit, prepare } = typeof from === 'bigint' ? { commit: from, prepare: from } : from;
+    position.setCommitPosition(String(commit));
+    position.setPreparePosition(String(prepare));
     all.setPosition(position);
   }
   options.setAll(all);

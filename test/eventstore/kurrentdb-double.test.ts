@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import { biggest } from '../support/kurrentdb-double/checkpoints.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
+import { until } from '../support/until.js';
 import { readAll, subscribe, talkTo } from './kurrentdb-calls.js';
 
 // The double against what a real node was seen to answer on the wire.
@@ -119,6 +120,28 @@ test('reads of the whole log from beyond its end, and from where no record begin
     const error = await t.throwsAsync(readAll(client, { from, count: 10, backwards }));
     t.like(error, { code: status.UNKNOWN, details }, String(from));
   }
+});
+
+test('a position between two records by its prepare position is behind the record before it', async (t) => {
+  const { double, client } = await talking(t);
+  double.log.append('job-a', 'any', [job(0), job(1), job(2)]);
+  const commit = BigInt(double.log.records[1]?.position ?? 0);
+  for (const prepare of [0n, commit - 1n]) {
+    t.deepEqual((await subscribe(client, { commit, prepare })).events, [1n, 2n], 'sent again');
+    t.deepEqual(await readAll(client, { from: { commit, prepare }, count: 10, backwards: true }), []);
+  }
+  t.deepEqual((await subscribe(client, commit)).events, [2n]);
+  t.deepEqual(await readAll(client, { from: commit, count: 10, backwards: true }), [0n]);
+  const beyond = { commit, prepare: commit + 1n };
+  await t.throwsAsync(subscribe(client, beyond), { message: /Exception was thrown by handler/ });
+});
+
+test('a subscriber that falls behind catches up again', async (t) => {
+  const { double, client } = await talking(t);
+  const following = subscribe(client, 'start', 2);
+  await until('the subscription', () => double.caughtUp() === 1);
+  for (let i = 0; i < 1_200; i++) double.log.append('job-a', 'any', [job(i)]);
+  t.is((await following).events.length, 1_200);
 });
 
 const bigints = (told: Told) => told.map(([commit, prepare]) => [BigInt(commit), BigInt(prepare)]);

@@ -1,17 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ServerDuplexStream, ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
+import { type ServerDuplexStream, type ServerReadableStream, type sendUnaryData, status } from '@grpc/grpc-js';
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import type { Expected, Outcome, Proposed } from './log.js';
 import type { Node } from './node-calls.js';
 import {
+  badRequestError,
   busyError,
+  callError,
   deletedError,
   deniedError,
   idFrom,
   notLeader,
   streamDeleted,
   streamName,
+  thrown,
+  timeoutError,
   tooBusy,
   wrongVersionError,
 } from './protocol.js';
@@ -22,8 +26,12 @@ type BatchOptions = InstanceType<typeof streamsPb.BatchAppendReq.Options>;
 type AppendRequest = InstanceType<typeof streamsPb.AppendReq>;
 type AppendResponse = InstanceType<typeof streamsPb.AppendResp>;
 type Message = InstanceType<typeof streamsPb.BatchAppendReq.ProposedMessage>;
+type BatchError = NonNullable<ReturnType<BatchResponse['getError']>>;
 
 type Pending = { readonly options: BatchOptions; readonly events: Proposed[] };
+
+/** How many calls a follower has ended at their first message. It fails at every second. */
+let endedAtFollowers = 0;
 
 /** Answers appends of one client, each when it is done; with `denied` each is refused, and the call goes on. */
 export function serveBatchAppend(
@@ -35,6 +43,9 @@ export function serveBatchAppend(
   const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
   // What comes behind a request that was lost on the way has not arrived either, though it may be in this process already.
   let lost = false;
+  let fresh = true;
+  let underWay = 0;
+  let halfClosed = false;
   call.on('data', (request: BatchRequest) => {
     if (lost) return;
     const id = idFrom(request.getCorrelationId());
@@ -45,26 +56,34 @@ export function serveBatchAppend(
     append.events.push(...request.getProposedMessagesList().map(proposed));
     if (!request.getIsFinal()) return;
     pending.delete(id);
-    if (denied) call.write(failedBatch(request, append, deniedError()));
-    else if (leaderWanted && !node.isLeader()) call.emit('error', notLeader(node.leader()));
-    else
-      void answerBatch(node, call, request, append, () => {
-        lost = true;
-      });
+    if (leaderWanted && !node.isLeader()) {
+      const fails = fresh && endedAtFollowers++ % 2 === 1;
+      return void call.emit('error', fails ? thrown() : notLeader(node.leader()));
+    }
+    fresh = false;
+    underWay++;
+    const answered = denied
+      ? Promise.resolve(void call.write(answerTo(request, append, deniedError())))
+      : answerBatch(node, call, request, append, () => {
+          lost = true;
+        });
+    void answered.then(() => {
+      underWay--;
+      if (halfClosed && underWay === 0) call.end();
+    });
   });
-  call.on('end', () => call.end());
+  // A client that has nothing under way and says that nothing more will come is not answered.
+  call.on('end', () => {
+    halfClosed = underWay > 0;
+  });
   call.on('error', () => undefined);
 }
 
-function failedBatch(
-  request: BatchRequest,
-  { options }: Pending,
-  error: ReturnType<typeof deniedError>,
-): BatchResponse {
+function answerTo(request: BatchRequest, { options }: Pending, error?: BatchError): BatchResponse {
   const response = new streamsPb.BatchAppendResp();
   response.setCorrelationId(request.getCorrelationId());
   response.setStreamIdentifier(options.getStreamIdentifier());
-  response.setError(error);
+  if (error) response.setError(error);
   return response;
 }
 
@@ -72,33 +91,56 @@ async function answerBatch(
   node: Node,
   call: ServerDuplexStream<BatchRequest, BatchResponse>,
   request: BatchRequest,
-  { options, events }: Pending,
+  append: Pending,
   onLost: () => void,
 ): Promise<void> {
+  const { options, events } = append;
   const stream = streamName(options.getStreamIdentifier());
-  const response = new streamsPb.BatchAppendResp();
-  response.setCorrelationId(request.getCorrelationId());
-  response.setStreamIdentifier(options.getStreamIdentifier());
+  const response = answerTo(request, append);
   const fault = node.faults.next('append');
   if (fault?.kind === 'drop') {
     onLost();
     return node.dropConnections();
   }
   if (fault?.kind === 'not_leader') return void call.emit('error', notLeader(node.leader()));
+  const expected = expectedOf(options);
+  const bad = badness(stream, events);
   if (fault?.kind === 'busy') {
     response.setError(busyError());
   } else if (fault?.kind === 'wrong_version') {
-    response.setError(wrongVersionError(node.log.actual(stream)));
+    response.setError(wrongVersionError(node.log.actual(stream), expected));
+  } else if (bad !== undefined) {
+    response.setError(badRequestError(bad));
+  } else if (isOver(options)) {
+    response.setError(timeoutError());
   } else {
-    const outcome = node.log.append(stream, expectedOf(options), events);
+    const outcome = node.log.append(stream, expected, events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();
     if (fault?.kind === 'no_answer') return;
     if (fault?.kind === 'late') await delay(fault.ms);
-    if (outcome.kind === 'wrong') response.setError(wrongVersionError(outcome.actual));
+    if (outcome.kind === 'wrong') response.setError(wrongVersionError(outcome.actual, expected));
     else if (outcome.kind === 'deleted') response.setError(deletedError(stream));
     else response.setSuccess(batchSuccess(outcome));
   }
   if (!call.cancelled && !call.destroyed) call.write(response);
+}
+
+/** Whether the deadline of an append has passed, or is none at all. */
+function isOver(options: BatchOptions): boolean {
+  const at = options.getDeadline21100();
+  if (at) return at.getSeconds() * 1_000 + at.getNanos() / 1e6 <= Date.now();
+  const within = options.getDeadline();
+  return within !== undefined && within.getSeconds() <= 0 && within.getNanos() <= 0;
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const nil = '00000000-0000-0000-0000-000000000000';
+
+/** What is wrong with an append as such; undefined if nothing is. */
+function badness(stream: string, events: readonly Proposed[]): string | undefined {
+  if (stream === '' || stream === '$$') return `Invalid stream name '${stream}'.`;
+  const event = events.find(({ id, type }) => type === '' || id === nil || !uuid.test(id));
+  return event && (event.type === '' ? 'Empty eventType provided.' : 'Empty eventId provided.');
 }
 
 /** Answers one append. */
@@ -108,43 +150,55 @@ export function serveAppend(
   callback: sendUnaryData<AppendResponse>,
 ): void {
   let options: InstanceType<typeof streamsPb.AppendReq.Options> | undefined;
-  const events: Proposed[] = [];
+  const messages: Message[] = [];
   const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
   call.on('data', (request: AppendRequest) => {
     options ??= request.getOptions();
     const message = request.getProposedMessage();
-    if (message) events.push(proposed(message as unknown as Message));
+    if (message) messages.push(message as unknown as Message);
   });
   call.on('end', () => {
     const fault = node.faults.next('append');
     if (fault?.kind === 'drop') return node.dropConnections();
     if (fault?.kind === 'busy') return callback(tooBusy());
     if (fault?.kind === 'not_leader' || (leaderWanted && !node.isLeader())) return callback(notLeader(node.leader()));
+    const lacking = messages.flatMap(missingProperties)[0];
+    if (lacking !== undefined) return callback(missingProperty(lacking));
     const stream = streamName(options?.getStreamIdentifier());
+    const events = messages.map(proposed);
+    if (badness(stream, events) !== undefined) return callback(thrown());
+    const expected = plainExpected(options);
     const outcome: Outcome =
       fault?.kind === 'wrong_version'
         ? { kind: 'wrong', actual: node.log.actual(stream) }
-        : node.log.append(stream, plainExpected(options), events);
+        : node.log.append(stream, expected, events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();
     if (fault?.kind === 'no_answer') return undefined;
     if (outcome.kind === 'deleted') return callback(streamDeleted(stream));
-    return void callback(null, plainAnswer(outcome));
+    return void callback(null, plainAnswer(outcome, expected));
   });
 }
 
-function plainAnswer(outcome: Exclude<Outcome, { kind: 'deleted' }>): AppendResponse {
+function missingProperties(message: Message): string[] {
+  return ['type', 'content-type'].filter((name) => message.getMetadataMap().get(name) === undefined);
+}
+
+const missingProperty = (name: string) =>
+  callError(status.INVALID_ARGUMENT, `Required Metadata Property '${name}' is missing`, {
+    exception: 'missing-required-metadata-property',
+    'required-metadata-properties': 'type,content-type',
+  });
+
+function plainAnswer(outcome: Exclude<Outcome, { kind: 'deleted' }>, expected: Expected): AppendResponse {
   const response = new streamsPb.AppendResp();
   if (outcome.kind === 'wrong') {
-    const wrong = new streamsPb.AppendResp.WrongExpectedVersion();
-    if (outcome.actual < 0) wrong.setCurrentNoStream(new sharedPb.Empty());
-    else wrong.setCurrentRevision(String(outcome.actual));
-    wrong.setExpectedAny(new sharedPb.Empty());
-    response.setWrongExpectedVersion(wrong);
+    response.setWrongExpectedVersion(wrongVersion(outcome.actual, expected));
     return response;
   }
   const success = new streamsPb.AppendResp.Success();
-  success.setCurrentRevision(String(outcome.revision));
-  if (outcome.known) {
+  if (outcome.revision < 0) success.setNoStream(new sharedPb.Empty());
+  else success.setCurrentRevision(String(outcome.revision));
+  if (outcome.position === undefined) {
     success.setNoPosition(new sharedPb.Empty());
   } else {
     const position = new streamsPb.AppendResp.Position();
@@ -156,11 +210,27 @@ function plainAnswer(outcome: Exclude<Outcome, { kind: 'deleted' }>): AppendResp
   return response;
 }
 
+/** The fields of now and those that servers before 20.6.1 had, which are filled as well. */
+function wrongVersion(actual: number, expected: Expected) {
+  const wrong = new streamsPb.AppendResp.WrongExpectedVersion();
+  const empty = () => new sharedPb.Empty();
+  if (actual < 0) wrong.setCurrentNoStream(empty()).setNoStream2060(empty());
+  else wrong.setCurrentRevision(String(actual)).setCurrentRevision2060(actual);
+  if (expected === 'any') wrong.setExpectedAny(empty()).setAny2060(empty());
+  else if (expected === 'no_stream') wrong.setExpectedNoStream(empty());
+  else if (expected === 'stream_exists') wrong.setExpectedStreamExists(empty()).setStreamExists2060(empty());
+  else wrong.setExpectedRevision(String(expected)).setExpectedRevision2060(expected);
+  return wrong;
+}
+
 function batchSuccess(outcome: Extract<Outcome, { kind: 'done' }>) {
   const success = new streamsPb.BatchAppendResp.Success();
-  success.setCurrentRevision(String(outcome.revision));
-  // A server that recognises an append does not say where its events are.
-  if (outcome.known) return success;
+  if (outcome.revision < 0) success.setNoStream(new sharedPb.Empty() as never);
+  else success.setCurrentRevision(String(outcome.revision));
+  if (outcome.position === undefined) {
+    success.setNoPosition(new sharedPb.Empty() as never);
+    return success;
+  }
   const position = new sharedPb.AllStreamPosition();
   position.setCommitPosition(String(outcome.position));
   position.setPreparePosition(String(outcome.position));
@@ -169,10 +239,11 @@ function batchSuccess(outcome: Extract<Outcome, { kind: 'done' }>) {
 }
 
 function proposed(message: Message): Proposed {
+  const json = message.getMetadataMap().get('content-type') === 'application/json';
   return {
     id: idFrom(message.getId()),
     type: message.getMetadataMap().get('type') ?? '',
-    contentType: message.getMetadataMap().get('content-type') ?? '',
+    contentType: json ? 'application/json' : 'application/octet-stream',
     data: message.getData_asU8(),
     metadata: message.getCustomMetadata_asU8(),
   };

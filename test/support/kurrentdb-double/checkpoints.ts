@@ -3,11 +3,11 @@ import type streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protoc
 /** The biggest 64-bit number, which is the server's word for "none" and for the end of the log. */
 export const biggest = 2n ** 64n - 1n;
 
-/** Where a reader of the whole log begins. */
-export type Start = 'start' | 'end' | bigint;
-
-/** A checkpoint as it is sent. */
+/** A place in the whole log as it is sent. The order is by the commit position, then by the prepare position. */
 export type Checkpoint = { readonly commit: bigint; readonly prepare: bigint };
+
+/** Where a reader of the whole log begins. */
+export type Start = 'start' | 'end' | Checkpoint;
 
 /** How many records a server passes over at once unless the filter says so. */
 const usualWindow = 32;
@@ -22,8 +22,7 @@ export function checkpoints(options: InstanceType<typeof streamsPb.ReadReq.Optio
   const filter = options.getFilter();
   const window = (filter?.getMax() || usualWindow) * (filter?.getCheckpointintervalmultiplier() || 1);
   const atStart = from === 'start';
-  const start = typeof from === 'bigint' ? from : 0n;
-  let begin: Checkpoint = { commit: start, prepare: start };
+  let begin: Checkpoint = typeof from === 'object' ? from : { commit: 0n, prepare: 0n };
   // There is a record at 0 that nobody sees.
   let records = atStart ? 1 : 0;
   let any = false;

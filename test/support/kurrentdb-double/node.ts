@@ -8,19 +8,18 @@ import {
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
 import gossipGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_grpc_pb.js';
-import gossipPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_pb.js';
 import featuresGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/serverfeatures_grpc_pb.js';
-import featuresPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/serverfeatures_pb.js';
-import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
 import { serveAppend, serveBatchAppend } from './appends.js';
+import { serveDelete, serveTombstone } from './deletes.js';
+import { clusterInfo, type Member, supportedMethods } from './node-answers.js';
 import type { Endpoint, Node } from './node-calls.js';
-import { accessDenied, unauthenticated } from './protocol.js';
+import { accessDenied, callError, unauthenticated } from './protocol.js';
 import { type ReadCall, serveRead } from './reads.js';
 
 /** What a node is given. */
 export type NodeOptions = Omit<Node, 'dropConnections'> & {
-  members(): readonly (Endpoint & { readonly leader: boolean; readonly alive: boolean })[];
+  members(): readonly Member[];
   readonly credentials: ServerCredentials;
   /** Value of the authorization header that every call of a stream needs. */
   readonly authorization?: string;
@@ -42,7 +41,11 @@ export type RunningNode = Node & {
 
 /** Starts a node on a free port of this machine. */
 export async function startNode(options: NodeOptions): Promise<RunningNode> {
-  const server = new Server({ 'grpc.max_receive_message_length': 32 * 1024 * 1024 });
+  const server = new Server({
+    'grpc.max_receive_message_length': 16 * 1024 * 1024,
+    // The call behind them waits, without a word.
+    'grpc.max_concurrent_streams': 100,
+  });
   const sockets = new Set<Socket>();
   const inbound = new Set<Socket>();
   let refused = false;
@@ -123,14 +126,26 @@ function serve(server: Server, node: Node, options: NodeOptions): void {
     if (given === undefined || String(given).startsWith('Bearer')) {
       return needed === 'never' ? undefined : accessDenied();
     }
+    const text = Buffer.from(String(given).replace(/^Basic /, ''), 'base64').toString();
+    // Not even read.
+    if (!text.includes(':')) return callError(status.UNKNOWN, 'Received HTTP status code 500');
     return unauthenticated();
   }
-  const { read, append, batchAppend } = streamsGrpc.StreamsService;
+  const { read, append, batchAppend, delete: soft, tombstone } = streamsGrpc.StreamsService;
   const bytes = { ...read, responseSerialize: (answer: unknown) => answer as Buffer } as unknown as MethodDefinition<
     never,
     never
   >;
-  server.addService({ read: bytes, append, batchAppend } as never, {
+  const deleting =
+    (serveIt: typeof serveDelete | typeof serveTombstone): UntypedHandleCall =>
+    (call: Parameters<typeof serveDelete>[1], callback: Parameters<typeof serveDelete>[2]) => {
+      const refused = refusal(call, 'to append');
+      if (refused) callback(refused);
+      else serveIt(node, call as never, callback as never);
+    };
+  server.addService({ read: bytes, append, batchAppend, delete: soft, tombstone } as never, {
+    delete: deleting(serveDelete),
+    tombstone: deleting(serveTombstone),
     read: ((call: ReadCall) => {
       const refused = refusal(call, 'to read');
       if (refused) call.emit('error', refused);
@@ -161,37 +176,4 @@ function serve(server: Server, node: Node, options: NodeOptions): void {
       else callback(null, supportedMethods());
     }) as UntypedHandleCall,
   });
-}
-
-function clusterInfo(members: ReturnType<NodeOptions['members']>) {
-  const info = new gossipPb.ClusterInfo();
-  members.forEach(({ host, port, leader, alive }, i) => {
-    const member = new gossipPb.MemberInfo();
-    const id = new sharedPb.UUID();
-    id.setString(`00000000-0000-4000-8000-00000000000${i}`);
-    const at = new gossipPb.EndPoint();
-    at.setAddress(host);
-    at.setPort(port);
-    member.setInstanceId(id);
-    member.setHttpEndPoint(at);
-    member.setIsAlive(alive);
-    member.setTimeStamp(String(Date.now()));
-    const { LEADER, FOLLOWER } = gossipPb.MemberInfo.VNodeState;
-    member.setState(leader ? LEADER : FOLLOWER);
-    info.addMembers(member);
-  });
-  return info;
-}
-
-function supportedMethods() {
-  const methods = new featuresPb.SupportedMethods();
-  methods.setEventStoreServerVersion('25.1.0');
-  for (const name of ['read', 'append', 'batchappend']) {
-    const method = new featuresPb.SupportedMethod();
-    method.setServiceName('event_store.client.streams.streams');
-    method.setMethodName(name);
-    if (name === 'read') method.setFeaturesList(['position', 'events']);
-    methods.addMethods(method);
-  }
-  return methods;
 }

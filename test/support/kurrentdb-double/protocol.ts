@@ -3,7 +3,7 @@ import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import statusPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/status_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
-import type { StoredRecord } from './log.js';
+import type { Expected, StoredRecord } from './log.js';
 
 type PackedMessage = { serializeBinary(): Uint8Array };
 type Any = { pack(bytes: Uint8Array, name: string): void } & PackedMessage;
@@ -13,8 +13,6 @@ const { Any: AnyMessage } = fromClient('google-protobuf/google/protobuf/any_pb.j
 const { Empty: EmptyMessage } = fromClient('google-protobuf/google/protobuf/empty_pb.js') as {
   Empty: new () => PackedMessage;
 };
-
-const ticksPerMillisecond = 10_000n;
 
 /** The record as the answer of a read or a subscription. `structured` ids are two 64-bit numbers, others text. */
 export function readResponse(record: StoredRecord, structured: boolean): Buffer {
@@ -29,7 +27,7 @@ export function readResponse(record: StoredRecord, structured: boolean): Buffer 
   recorded.setPreparePosition(String(record.position));
   recorded.getMetadataMap().set('type', record.type);
   recorded.getMetadataMap().set('content-type', record.contentType);
-  recorded.getMetadataMap().set('created', String(BigInt(record.created) * ticksPerMillisecond));
+  recorded.getMetadataMap().set('created', String(record.created));
   recorded.setData(record.data);
   recorded.setCustomMetadata(record.metadata);
   const event = new streamsPb.ReadResp.ReadEvent();
@@ -40,7 +38,8 @@ export function readResponse(record: StoredRecord, structured: boolean): Buffer 
   return Buffer.from(response.serializeBinary());
 }
 
-function structuredId(id: string) {
+/** The id as two 64-bit numbers. */
+export function structuredId(id: string) {
   const structured = new sharedPb.UUID.Structured();
   const bits = BigInt(`0x${id.replaceAll('-', '')}`);
   structured.setMostSignificantBits(String(BigInt.asIntN(64, bits >> 64n)));
@@ -79,30 +78,45 @@ export function batchError(name: string, details: PackedMessage, message = '') {
   return error;
 }
 
-/** The stream is elsewhere, as the error of an append in a batch. */
-export function wrongVersionError(actual: number) {
+/** The stream is elsewhere, as the error of an append in a batch that expected it there. */
+export function wrongVersionError(actual: number, expected: Expected) {
   const details = new sharedPb.WrongExpectedVersion();
   const empty = new EmptyMessage() as unknown as NonNullable<ReturnType<typeof details.getCurrentNoStream>>;
   if (actual < 0) details.setCurrentNoStream(empty);
   else details.setCurrentStreamRevision(String(actual));
-  details.setExpectedNoStream(empty);
-  return batchError('event_store.client.WrongExpectedVersion', details);
+  if (expected === 'any') details.setExpectedAny(empty);
+  else if (expected === 'no_stream') details.setExpectedNoStream(empty);
+  else if (expected === 'stream_exists') details.setExpectedStreamExists(empty);
+  else details.setExpectedStreamPosition(String(expected));
+  return codedError(status.ALREADY_EXISTS, 'WrongExpectedVersion', details);
+}
+
+/** A bad event, as the error of an append in a batch. */
+export function badRequestError(message: string) {
+  const details = new sharedPb.BadRequest();
+  details.setMessage(message);
+  return codedError(status.INVALID_ARGUMENT, 'BadRequest', details);
+}
+
+/** The deadline has passed, as the error of an append in a batch. */
+export const timeoutError = () => codedError(status.DEADLINE_EXCEEDED, 'Timeout', new sharedPb.Timeout());
+
+function codedError(code: status, name: string, details: PackedMessage) {
+  const error = batchError(`event_store.client.${name}`, details, name);
+  error.setCode(code as number as Parameters<typeof error.setCode>[0]);
+  return error;
 }
 
 /** The stream was deleted for good, as the error of an append in a batch. */
 export function deletedError(stream: string) {
   const details = new sharedPb.StreamDeleted();
   details.setStreamIdentifier(streamIdentifier(stream));
-  const error = batchError('event_store.client.StreamDeleted', details, 'StreamDeleted');
-  error.setCode(status.NOT_FOUND as number as Parameters<typeof error.setCode>[0]);
-  return error;
+  return codedError(status.NOT_FOUND, 'StreamDeleted', details);
 }
 
 /** The caller may not append, as the error of an append in a batch. */
 export function deniedError() {
-  const error = batchError('event_store.client.AccessDenied', new sharedPb.AccessDenied(), 'AccessDenied');
-  error.setCode(status.PERMISSION_DENIED as number as Parameters<typeof error.setCode>[0]);
-  return error;
+  return codedError(status.PERMISSION_DENIED, 'AccessDenied', new sharedPb.AccessDenied());
 }
 
 /** The stream was deleted for good, as the error of any other call. */
@@ -112,8 +126,8 @@ export const streamDeleted = (stream: string): ServiceError =>
     'stream-name': stream,
   });
 
-/** The server is busy, as the error of an append in a batch. */
-export const busyError = () => batchError('google.protobuf.Empty', new EmptyMessage(), 'Server Is Busy');
+/** The server is not ready, as the error of an append in a batch. */
+export const busyError = () => batchError('google.protobuf.Empty', new EmptyMessage(), 'Server Is Not Ready');
 
 /** A failed call with the trailers that the client looks for. */
 export function callError(code: status, details: string, trailers: Record<string, string> = {}): ServiceError {
@@ -137,5 +151,8 @@ export const accessDenied = (): ServiceError =>
 /** The credentials are wrong. */
 export const unauthenticated = (): ServiceError => callError(status.UNAUTHENTICATED, 'Unauthenticated');
 
-/** The server is busy. */
-export const tooBusy = (): ServiceError => callError(status.UNAVAILABLE, 'Server Is Too Busy');
+/** The server is not ready. */
+export const tooBusy = (): ServiceError => callError(status.UNAVAILABLE, 'Server Is Not Ready');
+
+/** The server failed where it did not mean to. */
+export const thrown = (): ServiceError => callError(status.UNKNOWN, 'Exception was thrown by handler.');

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
@@ -11,8 +12,10 @@ import {
   streamDeleted,
   streamIdentifier,
   streamName,
+  thrown,
   tooBusy,
 } from './protocol.js';
+import { streamPage } from './stream-reads.js';
 
 type Request = InstanceType<typeof streamsPb.ReadReq>;
 type Options = InstanceType<typeof streamsPb.ReadReq.Options>;
@@ -20,6 +23,9 @@ type Filter = InstanceType<typeof streamsPb.ReadReq.Options.FilterOptions>;
 
 /** A call of Streams.Read. An answer is sent as bytes, which are made once for each record. */
 export type ReadCall = ServerWritableStream<Request, Buffer>;
+
+/** Records that a subscription may be behind before it counts as catching up. */
+const liveBuffer = 1_000;
 
 const serialised = [new WeakMap<StoredRecord, Buffer>(), new WeakMap<StoredRecord, Buffer>()];
 
@@ -31,17 +37,26 @@ export async function serveRead(node: Node, call: ReadCall): Promise<void> {
   try {
     if (fault?.kind === 'drop') return node.dropConnections();
     if (fault?.kind === 'busy') throw tooBusy();
-    if (fault?.kind === 'not_leader' || (leaderWanted && !node.isLeader())) throw notLeader(node.leader());
+    const follower = fault?.kind === 'not_leader' || (leaderWanted && !node.isLeader());
+    // A subscription is confirmed first.
+    if (follower && options.hasSubscription()) await send(call, confirmation());
+    if (follower) throw notLeader(node.leader());
     if (fault?.kind === 'no_answer') return;
     if (fault?.kind === 'late') await delay(fault.ms);
     if (options.hasSubscription()) return await subscribe(node, call, options);
-    const found = options.hasStream() ? streamPage(node, options) : allPage(node, options);
+    // Nothing is never read.
+    if (!options.hasStream() && Number(options.getCount()) === 0) return;
+    const page = options.hasStream() ? streamPage(node, options) : undefined;
+    const found = options.hasStream() ? page?.records : allPage(node, options);
     if (!found) await send(call, notFound(streamName(options.getStream()?.getStreamIdentifier())));
+    for (const first of page?.firsts ?? []) await send(call, streamPlace('First', first));
     let sent = 0;
     for (const record of found ?? []) {
       await send(call, bytesOf(record, options));
       if (fault?.kind === 'lose_answer' && ++sent === 3) return node.dropConnections();
     }
+    const compatible = (options.getControlOption()?.getCompatibility() ?? 0) > 0;
+    if (page && compatible) await send(call, streamPlace('Last', page.last));
     call.end();
   } catch (error) {
     if (call.cancelled) return;
@@ -49,25 +64,12 @@ export async function serveRead(node: Node, call: ReadCall): Promise<void> {
   }
 }
 
-function streamPage({ log }: Node, options: Options): StoredRecord[] | undefined {
-  const from = options.getStream() as NonNullable<ReturnType<Options['getStream']>>;
-  const records = log.stream(streamName(from.getStreamIdentifier()));
-  if (records.length === 0) return undefined;
-  const count = Number(options.getCount());
-  const revision = from.hasRevision() ? Number(from.getRevision()) : undefined;
-  const first = records[0]?.revision ?? 0;
-  if (isBackwards(options)) {
-    const end = from.hasEnd() || revision === undefined ? records.length : revision + 1 - first;
-    const upTo = Math.min(records.length, Math.max(0, end));
-    return records.slice(Math.max(0, upTo - count), upTo).reverse();
-  }
-  if (from.hasEnd()) return [];
-  const at = Math.max(0, (revision ?? 0) - first);
-  return records.slice(at, at + count);
-}
-
 function allPage({ log }: Node, options: Options): StoredRecord[] {
   const { records } = log;
+  if (!options.hasFilter() && !options.hasNoFilter()) {
+    const direction = isBackwards(options) ? 'Backwards' : 'Forwards';
+    throw callError(status.INVALID_ARGUMENT, `The combination of (All, Count, ${direction}, None) is invalid.`);
+  }
   const matches = matcher(options.getFilter());
   const count = Number(options.getCount());
   const page: StoredRecord[] = [];
@@ -87,8 +89,10 @@ function allPage({ log }: Node, options: Options): StoredRecord[] {
       throw error;
     }
   };
-  const index = place === 'start' ? 0 : place === 'end' ? records.length : indexOf(place);
+  let index = place === 'start' ? 0 : place === 'end' ? records.length : indexOf(place.commit);
   if (isBackwards(options)) {
+    // What is before the event at that commit position, by the order of both, is before the one before it.
+    if (typeof place === 'object' && place.prepare < place.commit) index--;
     for (let i = index - 1; i >= 0 && page.length < count; i--) keep(page, records[i], matches);
     return page;
   }
@@ -106,8 +110,8 @@ function placeOf(options: Options): Start {
   if (!position) return from.hasEnd() || (isBackwards(options) && !from.hasStart()) ? 'end' : 'start';
   const [commit, prepare] = [BigInt(position.getCommitPosition()), BigInt(position.getPreparePosition())];
   if (commit === biggest) return 'end';
-  if (commit >= 2n ** 63n || prepare > commit) throw callError(status.UNKNOWN, 'Exception was thrown by handler.');
-  return commit;
+  if (commit >= 2n ** 63n || prepare > commit) throw thrown();
+  return { commit, prepare };
 }
 
 function keep(page: StoredRecord[], record: StoredRecord | undefined, matches: (record: StoredRecord) => boolean) {
@@ -121,18 +125,24 @@ async function subscribe(node: Node, call: ReadCall, options: Options): Promise<
   const born = node.silences();
   const end = log.records.at(-1)?.position ?? 0;
   // A subscription that begins beyond the end holds back what comes until it is behind there.
-  let cursor = place === 'start' ? 0 : place === 'end' ? end : Number(place);
+  let cursor = place === 'start' ? 0 : place === 'end' ? end : Number(place.commit);
   const windows = checkpoints(options, place);
   let grown = () => undefined as unknown;
   const forget = log.onGrowth(() => grown());
   call.on('cancelled', () => grown());
   try {
     await send(call, confirmation());
-    if (place !== 'start' && place !== 'end') checkPlace(log, cursor);
+    if (typeof place === 'object') {
+      checkPlace(log, cursor);
+      // The order is by both: the event at that commit position comes after, and is sent again.
+      if (place.prepare < place.commit) cursor--;
+    }
     let caughtUp = false;
     let index = log.records.findIndex(({ position }) => position > cursor);
     if (index < 0) index = log.records.length;
     while (!call.cancelled) {
+      // Who falls behind catches up again.
+      if (log.records.length - index > liveBuffer) caughtUp = false;
       for (let record = log.records[index]; record && !call.cancelled; record = log.records[++index]) {
         if (born !== node.silences() || node.hangsBetween(cursor, record.position)) return await silence(call);
         const matching = matches(record);
@@ -220,10 +230,17 @@ function notFound(stream: string): Buffer {
   return Buffer.from(response.serializeBinary());
 }
 
+function streamPlace(which: 'First' | 'Last', revision: number): Buffer {
+  const response = new streamsPb.ReadResp();
+  if (which === 'First') response.setFirstStreamPosition(String(revision));
+  else response.setLastStreamPosition(String(revision));
+  return Buffer.from(response.serializeBinary());
+}
+
 function confirmation(): Buffer {
   const response = new streamsPb.ReadResp();
   const confirmed = new streamsPb.ReadResp.SubscriptionConfirmation();
-  confirmed.setSubscriptionId('double');
+  confirmed.setSubscriptionId(randomUUID());
   response.setConfirmation(confirmed);
   return Buffer.from(response.serializeBinary());
 }
