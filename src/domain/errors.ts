@@ -50,6 +50,11 @@ export function invalid(field: string, reason: string, message: string): MemoirE
   return new MemoirError('INVALID_ARGUMENT', reason, message, { field });
 }
 
+/** Whether an error says that the event store never takes as much at once as was to be recorded. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof MemoirError && error.reason === 'EVENT_TOO_LARGE';
+}
+
 /**
  * The INVALID_ARGUMENT for a repository that is not configured. One that the caller may not know of is refused by the same, so that
  * the two cannot be told apart.

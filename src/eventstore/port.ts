@@ -109,8 +109,11 @@ export type EventStore = EventLog & {
    * The same events appended again where they were expected are not recorded twice.
    * @throws StoreUnavailable if the store cannot write now, such as on a full disk; nothing was recorded, unless the store is
    * behind a network and did not answer: then nobody can know, and the same append may be asked for again
+   * @throws MemoirError INVALID_ARGUMENT EVENT_TOO_LARGE naming the limit if the store never takes as much at once
    */
   append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
+  /** Throws EVENT_TOO_LARGE as `append` would, as far as the limit is known; absent where there is none. */
+  readonly checkSize?: (stream: string, events: readonly NewEvent[]) => void;
 };
 
 /** The stream is not where the append expected it to be; nothing was appended. */

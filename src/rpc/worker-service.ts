@@ -15,6 +15,7 @@ import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import type { Claimed, Claims } from '../jobs/running/claim-job.js';
+import { endJob } from '../jobs/running/end-job.js';
 import { heartbeat } from '../jobs/running/heartbeat.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
 import { appendUpload } from '../jobs/running/log-upload.js';
@@ -104,7 +105,7 @@ export function workerService(
       const { output, log, tasksSummary } = request;
       checkLength('output', output, textLimits.address);
       checkLength('log', log, textLimits.address);
-      const { record, position } = await streams.execute(caller, uuid, {
+      const { record, position } = await endJob(streams, caller, uuid, {
         kind: 'complete',
         worker: caller.principal,
         tokenDigest: claimTokenDigest(request.claimToken),
@@ -122,7 +123,7 @@ export function workerService(
       checkReason(reason);
       checkLength('message', message, textLimits.failureMessage);
       checkLength('log', log, textLimits.address);
-      const { record, position } = await streams.execute(caller, uuid, {
+      const { record, position } = await endJob(streams, caller, uuid, {
         kind: 'fail',
         worker: caller.principal,
         tokenDigest: claimTokenDigest(request.claimToken),

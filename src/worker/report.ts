@@ -42,8 +42,10 @@ async function report(signal: AbortSignal, call: () => Promise<unknown>): Promis
     try {
       await call();
     } catch (error) {
-      if (error instanceof CallError && error.code === status.FAILED_PRECONDITION) throw new RunLost(error.message);
-      throw error;
+      // A report that cannot be recorded has failed the job.
+      const ended =
+        error instanceof CallError && (error.code === status.FAILED_PRECONDITION || error.reason === 'EVENT_TOO_LARGE');
+      throw ended ? new RunLost(error.message) : error;
     }
   });
 }

@@ -194,7 +194,7 @@ function appends(scene: Register): void {
   });
 
   scene('big events come back whole', async (t, { store, stream, before }) => {
-    const big = Array.from({ length: 12 }, (_, i) => newEvent(String.fromCharCode(97 + i).repeat(1024 * 1024 - 2)));
+    const big = Array.from({ length: 12 }, (_, i) => newEvent(String.fromCharCode(97 + i).repeat(1_048_000)));
     for (const event of big) await store.append(stream(), 'any', [event]);
     for (const events of [await collect(store.readStream(stream())), await collect(store.readAll(before))]) {
       t.deepEqual(

@@ -193,6 +193,41 @@ test('only the streams of Memoir are read', async (t) => {
   );
 });
 
+test('an append above MaxAppendSize is refused for good, and the next one before it is sent', async (t) => {
+  const { double, store, troubles } = await openOnDouble(t, { maxAppendSize: 2_000 });
+  const { data, ...event } = newEvent({ text: '' });
+  const least = data.length + event.metadata.length + 2 * event.type.length;
+  const sized = (size: number) => ({ ...newEvent(), data: JSON.stringify({ text: 'x'.repeat(size - least) }) });
+  await store.append('job-a', 'no_stream', [sized(2_000)]);
+  const refused = { name: 'MemoirError', code: 'INVALID_ARGUMENT', reason: 'EVENT_TOO_LARGE' };
+  for (const events of [[sized(2_001)], [sized(1_000), sized(1_001)]]) {
+    const error = await t.throwsAsync(store.append('job-a', 0, events));
+    t.like(error, { ...refused, metadata: { limit: '2000', bytes: '2001' } });
+    t.regex(
+      error?.message ?? '',
+      /a JobLogAppended of stream "job-a" would take 2001 bytes, most of them in text, .* 2000 at once/,
+    );
+    // Whatever the server does, nothing is asked of it any more.
+    double.faults.inject('append', { kind: 'no_answer' });
+  }
+  t.throws(() => store.checkSize?.('job-a', [sized(2_001)]), { message: /2001 bytes/ });
+  t.notThrows(() => store.checkSize?.('job-a', [sized(2_000)]));
+  t.is(double.faults.left(), 2);
+  t.deepEqual(troubles, []);
+  t.is((await ids(store, 'job-a')).length, 1);
+});
+
+test('an append above what any server takes is not sent, and what is under way goes on', async (t) => {
+  const { store } = await openOnDouble(t, { maxAppendSize: 2 ** 31 });
+  const big = newEvent({ text: 'x'.repeat(16 * 1024 * 1024) });
+  const [refused, taken] = await Promise.allSettled([
+    store.append('job-a', 'no_stream', [big]),
+    store.append('job-b', 'no_stream', [newEvent()]),
+  ]);
+  t.is(taken?.status, 'fulfilled');
+  t.like(refused, { reason: { reason: 'EVENT_TOO_LARGE' } });
+});
+
 test('JSON that would not come back as it was given is refused', async (t) => {
   const { store } = await openOnDouble(t);
   for (const data of ['{"a": 1}', '{"a":1.0}', '{"a":1,"a":2}', '{"2":0,"1":0}', '{', '1e400']) {

@@ -9,8 +9,9 @@ import {
   WrongExpectedRevision,
 } from '../port.js';
 import { type AppendData, appendOnce, dataFrom, maxUnderWay } from './append-once.js';
+import { type AppendSizes, appendSizes } from './append-size.js';
 import type { Connection } from './connection.js';
-import { actualRevision, breaksClient, failureOf, unavailable } from './failure.js';
+import { actualRevision, breaksClient, failureOf, sizeLimitOf, unavailable } from './failure.js';
 import { inTime, type Patience } from './patience.js';
 import type { Reader } from './reader.js';
 import { positionFrom } from './recorded.js';
@@ -21,6 +22,7 @@ const searchDepth = 4_096;
 /** Appends to streams. */
 export type Appender = {
   append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
+  readonly checkSize: AppendSizes['check'];
   /** Refuses what comes, finishes what was asked. */
   close(): Promise<void>;
 };
@@ -28,6 +30,7 @@ export type Appender = {
 /** Appends by `connection`. */
 export function appenderOf(connection: Connection, address: string, patience: Patience, reader: Reader): Appender {
   const waiting: (() => void)[] = [];
+  const sizes = appendSizes();
   const unfinished = new Set<Promise<unknown>>();
   // While the first append by a client opens its stream of requests, others would overtake it.
   const opened = new WeakMap<KurrentDBClient, Promise<unknown>>();
@@ -62,7 +65,8 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
     }
   }
 
-  function append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended> {
+  async function append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended> {
+    sizes.check(stream, events);
     const data = events.map(dataFrom);
     const ids = events.map(({ id }) => id);
     // True once an attempt may have been recorded although no answer says so.
@@ -77,6 +81,8 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
         });
         return await placeOf(stream, expected, ids, result, uncertain);
       } catch (error) {
+        const limit = sizeLimitOf(error);
+        if (limit !== undefined) throw sizes.learn(stream, events, limit);
         const failure = failureOf(error);
         if (failure === 'wrong_revision') {
           const done = uncertain ? await recordedThere(stream, expected, ids) : undefined;
@@ -134,6 +140,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
   }
 
   return {
+    checkSize: sizes.check,
     append(stream, expected, events) {
       if (closed) return Promise.reject(new StoreUnavailable(`the event store at ${address} is closed`));
       const done = append(stream, expected, events);

@@ -1,4 +1,5 @@
 import { ErrorType, type WrongExpectedVersionError } from '@kurrent/kurrentdb-client';
+import { MemoirError } from '../../domain/errors.js';
 import { StoreUnavailable, StoreUnreachable, StoreUnreadable, StreamDeleted, WrongExpectedRevision } from '../port.js';
 
 /**
@@ -54,12 +55,18 @@ export function unavailable(address: string, what: string, error: unknown): Erro
   return new Kind(`KurrentDB at ${address} cannot ${what}: ${reasonOf(error)}`, error);
 }
 
+/** The most bytes that the server takes in one append, if that is what it refused one for. */
+export function sizeLimitOf(error: unknown): number | undefined {
+  if (typeOf(error) !== ErrorType.MAXIMUM_APPEND_SIZE_EXCEEDED) return undefined;
+  return (error as { readonly maxAppendSize?: number }).maxAppendSize ?? Number.NaN;
+}
+
 /** Whether an error was made by this code, which knows that another attempt is of no use. */
 export function isFinal(error: unknown): boolean {
   return finals.some((kind) => error instanceof kind);
 }
 
-const finals = [StoreUnavailable, StoreUnreadable, WrongExpectedRevision, TypeError];
+const finals = [StoreUnavailable, StoreUnreadable, WrongExpectedRevision, TypeError, MemoirError];
 
 /** An answer that did not come in time. */
 export class NoAnswer extends Error {

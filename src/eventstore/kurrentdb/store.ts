@@ -31,6 +31,7 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
   return {
     ...log,
     exclusive: false,
+    checkSize: appender.checkSize,
     async append(stream, expected, events) {
       checkAppend(stream, expected, events);
       if (!streamPrefixes.some((prefix) => stream.startsWith(prefix))) {

@@ -10,7 +10,7 @@ import {
 import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
-import { reuseStream, submitStream } from '../../domain/streams.js';
+import { jobStream, reuseStream, submitStream } from '../../domain/streams.js';
 import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type ExpectedRevision, type Position, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
@@ -113,6 +113,10 @@ export function openSubmissions(context: JobsContext): Submissions {
     },
 
     async intend({ caller, request, digest }, after, answer) {
+      // What could not be carried out is not intended either.
+      if (answer.$typeName === 'memoir.events.v1.JobRequested') {
+        store.checkSize?.(jobStream(answer.uuid), [eventOfCall(context, caller, answer)]);
+      }
       const event = create(SubmissionIntendedSchema, {
         principal: caller.principal,
         submitId: request.submitId,

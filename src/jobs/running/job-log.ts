@@ -3,7 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type JobLogAppended, JobLogAppendedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { unheard } from '../../domain/attempt.js';
-import { invalid, MemoirError } from '../../domain/errors.js';
+import { invalid, isTooLarge, MemoirError } from '../../domain/errors.js';
 import { isFinished, type JobRecord, stateName } from '../../domain/job.js';
 import { jobLogStream, jobStream } from '../../domain/streams.js';
 import { judged, lastFirst } from '../../eventstore/foreign.js';
@@ -20,6 +20,9 @@ import { waker } from '../waker.js';
  * stores take events up to about 1 MiB.
  */
 export const maxEventBytes = 128 * 1024;
+
+/** To how few bytes a piece is cut where a store does not take it. */
+const leastEventBytes = 1024;
 
 /** How often an append is tried again when another call appended to the same log first. */
 const maxAttempts = 20;
@@ -84,11 +87,18 @@ async function append(context: JobsContext, caller: Caller, piece: NewPiece): Pr
   const first = await checkHeld(context, caller, piece);
   let end = await endOfLog(context, piece.uuid);
   let left = end.truncated ? '' : missing(piece, end.size);
+  let most = maxEventBytes;
   for (let record = first; ; record = await checkHeld(context, caller, piece)) {
     if (end.truncated || left === '') return { size: end.size, truncated: end.truncated };
-    const next = cut(left, maxEventBytes);
-    end = await appendOne(context, caller, piece, record, next, end);
-    left = left.slice(next.length);
+    const next = cut(left, most);
+    try {
+      end = await appendOne(context, caller, piece, record, next, end);
+      left = left.slice(next.length);
+    } catch (error) {
+      // A store that takes less at once than stores usually do.
+      if (!isTooLarge(error) || most <= leastEventBytes) throw error;
+      most /= 2;
+    }
   }
 }
 

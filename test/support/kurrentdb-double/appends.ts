@@ -17,6 +17,8 @@ import {
   thrown,
   timeoutError,
   tooBusy,
+  tooLarge,
+  tooLargeError,
   wrongVersionError,
 } from './protocol.js';
 
@@ -113,6 +115,8 @@ async function answerBatch(
     response.setError(badRequestError(bad));
   } else if (isOver(options)) {
     response.setError(timeoutError());
+  } else if (sizeOf(events) > node.maxAppendSize) {
+    response.setError(tooLargeError(node.maxAppendSize));
   } else {
     const outcome = node.log.append(stream, expected, events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();
@@ -167,6 +171,7 @@ export function serveAppend(
     const stream = streamName(options?.getStreamIdentifier());
     const events = messages.map(proposed);
     if (badness(stream, events) !== undefined) return callback(thrown());
+    if (sizeOf(events) > node.maxAppendSize) return callback(tooLarge(node.maxAppendSize));
     const expected = plainExpected(options);
     const outcome: Outcome =
       fault?.kind === 'wrong_version'
@@ -236,6 +241,11 @@ function batchSuccess(outcome: Extract<Outcome, { kind: 'done' }>) {
   position.setPreparePosition(String(outcome.position));
   success.setPosition(position);
   return success;
+}
+
+/** What a server counts of an append. */
+function sizeOf(events: readonly Proposed[]): number {
+  return events.reduce((sum, { data, metadata, type }) => sum + data.length + metadata.length + 2 * type.length, 0);
 }
 
 function proposed(message: Message): Proposed {

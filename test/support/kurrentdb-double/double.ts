@@ -12,6 +12,8 @@ export type DoubleOptions = {
   readonly nodes?: number;
   /** After how many records one of the server's own follows, which no filter for Memoir's streams lets through; 7 unless given. */
   readonly noiseEvery?: number;
+  /** Most bytes of an append; 1 MiB, as a server's default, unless given. */
+  readonly maxAppendSize?: number;
   /** A private key and a certificate, as PEM: calls are then encrypted. */
   readonly tls?: { readonly key: Buffer; readonly certificate: Buffer };
   /** Who may call; anybody unless given. */
@@ -67,6 +69,7 @@ export async function startDouble(options: DoubleOptions = {}): Promise<Double> 
       await startNode({
         log,
         faults: waiting,
+        maxAppendSize: options.maxAppendSize ?? 1024 * 1024,
         isLeader: () => leader === i,
         leader: () => (nodes[leader] as RunningNode).endpoint,
         members: () => nodes.map(({ endpoint }, n) => ({ ...endpoint, leader: n === leader, alive: alive.has(n) })),

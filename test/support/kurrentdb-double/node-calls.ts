@@ -8,6 +8,8 @@ export type Endpoint = { readonly host: string; readonly port: number };
 export type Node = {
   readonly log: MemoryLog;
   readonly faults: Faults;
+  /** Most bytes of an append, as `MaxAppendSize`. */
+  readonly maxAppendSize: number;
   isLeader(): boolean;
   leader(): Endpoint;
   /** Cuts every connection to the node, as a broken network does. */

@@ -119,6 +119,22 @@ export function deniedError() {
   return codedError(status.PERMISSION_DENIED, 'AccessDenied', new sharedPb.AccessDenied());
 }
 
+/** An append is larger than the server takes, as the error of an append in a batch. */
+export function tooLargeError(most: number) {
+  const details = new sharedPb.MaximumAppendSizeExceeded();
+  details.setMaxappendsize(most);
+  const error = batchError('event_store.client.MaximumAppendSizeExceeded', details, 'MaximumAppendSizeExceeded');
+  error.setCode(status.INVALID_ARGUMENT as number as Parameters<typeof error.setCode>[0]);
+  return error;
+}
+
+/** An append is larger than the server takes, as the error of any other call. */
+export const tooLarge = (most: number): ServiceError =>
+  callError(status.INVALID_ARGUMENT, `Maximum Append Size of ${most} Exceeded.`, {
+    exception: 'maximum-append-size-exceeded',
+    'maximum-append-size': String(most),
+  });
+
 /** The stream was deleted for good, as the error of any other call. */
 export const streamDeleted = (stream: string): ServiceError =>
   callError(status.FAILED_PRECONDITION, `Event stream '${stream}' is deleted.`, {
