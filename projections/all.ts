@@ -11,6 +11,7 @@ import { jobs } from './read-model/jobs.js';
 import { lineage } from './read-model/lineage.js';
 import { queue } from './read-model/queue.js';
 import { reuseIndex } from './read-model/reuse-index.js';
+import { tombstones } from './read-model/tombstones.js';
 import type { Projection } from './running/projection.js';
 
 /** Every projection of the read model. */
@@ -23,6 +24,7 @@ export const allProjections: readonly Projection[] = [
   images,
   generations,
   claims,
+  tombstones,
 ];
 
 /** Every projection of the history: what the past is read by. */

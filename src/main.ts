@@ -18,6 +18,7 @@ import { openImageParts } from './images/open.js';
 import type { JobsContext } from './jobs/context.js';
 import { openJobStreams } from './jobs/job-streams.js';
 import { ownWrites } from './jobs/own-writes.js';
+import { damagedJobs } from './jobs/reading/damaged-jobs.js';
 import { recordingStore } from './jobs/recording-store.js';
 import { keepCommits } from './jobs/running/keep-commits.js';
 import { watchLeases } from './jobs/running/leases.js';
@@ -28,8 +29,9 @@ import { namedPrincipal, openCalls, principalFromMetadata } from './rpc/call.js'
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { listenAddress } from './serving/listen-address.js';
-import { type Accepted, openServersLog } from './serving/open-log.js';
-import { watchFollowers, watchRefusal } from './serving/readiness.js';
+import { openServersLog } from './serving/open-log.js';
+import type { Accepted } from './serving/opening.js';
+import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
 import { historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
 import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
@@ -111,6 +113,7 @@ export async function startServer(
 
     // What decides and runs.
     const written = ownWrites(readModel, settled, lastOf);
+    const damaged = damagedJobs(store, readModel);
     const images = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const keeping = config.keep_commits ? startKeeping() : undefined;
     const context: JobsContext = {
@@ -123,7 +126,8 @@ export async function startServer(
       edge,
       serverVersion,
       written,
-      streams: openJobStreams(store, edge, serverVersion, written, readModel),
+      damaged,
+      streams: openJobStreams(store, edge, serverVersion, written, readModel, damaged.note),
       reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
       jobLogLimit: config.job_log_limit,
       recordIntentions: store.allowedFormat >= 2,
@@ -144,6 +148,8 @@ export async function startServer(
     const served = services(context, store, images, { checkpoints, signer }, calls, logger);
     const server = await listen(host, port, served, { limits: rpcLimits(config), edge, logger });
     const unwatch = watchFollowers({ store, readModel, history }, server, logger);
+    namePassedOver(readModel, logger);
+    readModel.onBroken(() => store.suspect?.());
     watchRefusal(store, [readModel, history], server, calls, logger);
 
     logger.info(

@@ -12,6 +12,7 @@ import { jobQueries } from './jobs.js';
 import { lineageQueries } from './lineage.js';
 import { queueQueries } from './queue.js';
 import { reuseQueries } from './reuse-index.js';
+import { tombstoneQueries } from './tombstones.js';
 
 /** The read model as the thread that answers calls sees it. */
 export type ReadModel = Follower & {
@@ -24,6 +25,7 @@ export type ReadModel = Follower & {
   /** The generation that the log is in, as far as it was read. */
   generation(): Generation;
   readonly claims: ReturnType<typeof claimQueries>;
+  readonly tombstones: ReturnType<typeof tombstoneQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /** Calls `listener` after jobs were queued, until the returned function is called. */
@@ -100,5 +102,6 @@ function queriesOf(db: Database.Database) {
     claims: claimQueries(db),
     images: imageQueries(db),
     generations: generationQueries(db),
+    tombstones: tombstoneQueries(db),
   };
 }

@@ -2,6 +2,7 @@ import { MemoirError, messageOf, quote } from '../../src/domain/errors.js';
 import { LogRefused, type Position, start, storeErrors } from '../../src/eventstore/port.js';
 import { lockFile } from '../../src/eventstore/sqlite/lock.js';
 import { startThread, ThreadEnded } from '../../src/threads/thread.js';
+import type { PassedOver } from './runner.js';
 import type { BatchApplied, FollowTold, Kept, ProjectionThread } from './thread.js';
 
 /** How far projections have come on their way to the end of the log. */
@@ -39,6 +40,13 @@ export type Follower = {
   waitFor(position: Position, signal?: AbortSignal): Promise<void>;
   /** Calls `listener` when the thread found that the log is one that the process must not go on with; at once if it has. */
   onRefused(listener: (error: LogRefused) => void): void;
+  /**
+   * Calls `listener` with how many events were passed over since the thread was started, and the first of those that came last; at once
+   * with what there were.
+   */
+  onPassedOver(listener: (count: number, first: readonly PassedOver[]) => void): void;
+  /** Calls `listener` whenever the thread's connection to the store broke. */
+  onBroken(listener: () => void): void;
   /** Resolves when the thread has caught up with the log for the first time. */
   caughtUp(): Promise<void>;
   /** Takes note of the end of the log as it is now: a thread that does not come there is in trouble. */
@@ -80,6 +88,12 @@ export async function startFollower(
   let remadeAtOpening: string | undefined;
   let closed: MemoirError | undefined;
   let refusal: LogRefused | undefined;
+  const brokenListeners: (() => void)[] = [];
+  /** Why the log seems not to be what it was. */
+  let doubt: string | undefined;
+  let passedOver = 0;
+  let passedOverFirst: readonly PassedOver[] = [];
+  const passedOverListeners: ((count: number, first: readonly PassedOver[]) => void)[] = [];
   const refusalListeners: ((error: LogRefused) => void)[] = [];
   const waiters = new Set<Waiter>();
   const liveWaiters = new Set<Waiter>();
@@ -87,6 +101,7 @@ export async function startFollower(
   function trouble(): string | undefined {
     const now = performance.now();
     if (closed) return closed.message;
+    if (doubt !== undefined) return doubt;
     if (failure && now - failure.since >= failureIsTrouble) return failure.message;
     const behind = live && silent >= silenceIsTrouble;
     return behind ? `it stays at position ${position}, and the log goes on to ${expected}` : undefined;
@@ -106,9 +121,16 @@ export async function startFollower(
     silent = 0;
     live = message.live;
     failure = undefined;
+    doubt = undefined;
     for (const waiter of [...waiters]) if (waiter.position <= position) waiter.resolve();
     if (live) for (const { resolve } of [...liveWaiters]) resolve();
     onApplied(message, nowLive);
+  }
+
+  function notePassedOver(count: number, first: readonly PassedOver[]): void {
+    passedOver += count;
+    if (passedOverListeners.length === 0) passedOverFirst = [...passedOverFirst, ...first].slice(0, 100);
+    for (const listener of passedOverListeners) listener(passedOver, first);
   }
 
   function refused(error: LogRefused): void {
@@ -165,6 +187,9 @@ export async function startFollower(
     const onTold = (told: FollowTold) => {
       if (told.kind === 'opened') resolve(told.end);
       else if (told.kind === 'failed') failure = { message: told.message, since: failure?.since ?? performance.now() };
+      else if (told.kind === 'passed over') notePassedOver(told.count, told.first);
+      else if (told.kind === 'broken') for (const listener of brokenListeners) listener();
+      else if (told.kind === 'doubted') doubt = told.why;
       else if (told.kind === 'unsound') live = false;
       else if (told.kind === 'remade') remade(told.why);
       else applied(told);
@@ -201,6 +226,11 @@ export async function startFollower(
     onRefused(listener) {
       refusalListeners.push(listener);
       if (refusal) listener(refusal);
+    },
+    onBroken: (listener) => void brokenListeners.push(listener),
+    onPassedOver(listener) {
+      passedOverListeners.push(listener);
+      if (passedOver > 0) listener(passedOver, passedOverFirst);
     },
     caughtUp() {
       if (closed) return Promise.reject(closed);

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type { MemoirEvent } from '../../src/domain/events.js';
-import { judged } from '../../src/eventstore/foreign.js';
+import { foreignEnvelope, type Judged, judged } from '../../src/eventstore/foreign.js';
 import type { Batch, EventLog, Position, RecordedEvent } from '../../src/eventstore/port.js';
-import { isOfLog, readCheckpoint, resetProjection } from './database.js';
+import { type Checkpoint, isOfLog, readCheckpoint, resetProjection } from './database.js';
 import { jobPositions } from './job-position.js';
 import type { BatchHandler, Projection } from './projection.js';
 
@@ -17,10 +17,23 @@ export type Applied = {
   readonly events: readonly RecordedEvent[];
 };
 
+/** An event that changes nothing, and why. */
+export type PassedOver = Pick<RecordedEvent, 'stream' | 'revision' | 'id' | 'type'> & { readonly why: string };
+
 /** How a run of the projections is set up. */
 export type RunnerOptions = {
   /** Called after each commit. */
   readonly onApplied?: (applied: Applied) => void;
+  /** Told of the events of a committed batch that no Memoir wrote, or that are malformed. */
+  readonly onPassedOver?: (events: readonly PassedOver[]) => void;
+  /**
+   * Told of a checkpoint that is not of the log, before anything of its projection is made anew; what it throws ends the run. Without
+   * it the projection is made anew.
+   */
+  readonly onOtherLog?: (checkpoint: Checkpoint) => Promise<void>;
+  /** As of a subscription. */
+  readonly onBroken?: () => void;
+  readonly onDoubt?: (why: string) => void;
   /** Ends the run after the batch at hand. */
   readonly signal?: AbortSignal;
   /** Most events in one transaction; 1,000 unless given. */
@@ -41,7 +54,7 @@ type Running = {
 /**
  * Brings the projections in `db` up to date with the log and keeps them so, until the signal. The rows of a batch and the
  * checkpoint are committed together, so that each event is applied exactly once, whenever the process ends. A projection whose
- * checkpoint is of another log is rebuilt.
+ * checkpoint is of another log is rebuilt, unless `onOtherLog` has it otherwise.
  * @throws what the log or the database throws; the batch at hand is then rolled back and may be tried again
  */
 export async function runProjections(
@@ -53,16 +66,26 @@ export async function runProjections(
   const running: Running[] = [];
   const { positionOf, note } = jobPositions(db, projections.find(({ findJob }) => findJob !== undefined)?.findJob);
   for (const projection of projections) {
-    if (!(await isOfLog(log, readCheckpoint(db, projection)))) resetProjection(db, projection);
+    const checkpoint = readCheckpoint(db, projection);
+    if (!(await isOfLog(log, checkpoint))) {
+      if (options.onOtherLog) await options.onOtherLog(checkpoint);
+      else resetProjection(db, projection);
+    }
     const { position } = readCheckpoint(db, projection);
     const handlers = (projection.prepare?.(db, positionOf) ?? {}) as Record<string, Handler>;
     running.push({ projection, handlers, takeBatch: projection.prepareBatch?.(db, positionOf), position });
   }
-  const apply = applier(db, running, note);
+  const apply = applier(db, running, note, options.onPassedOver);
   const from = Math.min(...running.map(({ position }) => position));
-  const { signal, batchSize, pause = 0 } = options;
+  const { signal, batchSize, pause = 0, onBroken, onDoubt } = options;
   let indexed = false;
-  for await (const batch of log.subscribeAll(from, { ...(signal && { signal }), ...(batchSize && { batchSize }) })) {
+  const following = {
+    ...(signal && { signal }),
+    ...(batchSize && { batchSize }),
+    ...(onBroken && { onBroken }),
+    ...(onDoubt && { onDoubt }),
+  };
+  for await (const batch of log.subscribeAll(from, following)) {
     if (batch.events.length > 0) apply(batch);
     if (batch.live && !indexed) {
       for (const { indexes } of projections) if (indexes) db.exec(indexes);
@@ -77,20 +100,28 @@ function applier(
   db: Database.Database,
   running: readonly Running[],
   note: (recorded: RecordedEvent) => void,
+  onPassedOver: RunnerOptions['onPassedOver'],
 ): (batch: Batch) => void {
   const save = db.prepare('UPDATE projection SET position = ?, event_id = ? WHERE name = ?');
+  let passedOver: PassedOver[] = [];
   const all = db.transaction((batch: Batch) => {
+    passedOver = [];
     for (const recorded of batch.events) {
-      let event: MemoirEvent | undefined;
+      let found: Judged | undefined;
       note(recorded);
       for (const { handlers, position } of running) {
         const handler = handlers[recorded.type];
         if (!handler || recorded.position <= position) continue;
-        event ??= judged(recorded).event;
+        found ??= judged(recorded);
         // What no Memoir wrote, or is malformed, changes nothing.
-        if (!event) break;
-        handler(event, recorded);
+        if (!found.event) break;
+        handler(found.event, recorded);
       }
+      if (!onPassedOver || running.every(({ position }) => recorded.position <= position)) continue;
+      const why = found ? found.why : foreignEnvelope(recorded);
+      if (why === undefined) continue;
+      const { stream, revision, id, type } = recorded;
+      passedOver.push({ stream, revision, id, type, why });
     }
     for (const { takeBatch, position } of running) {
       const events = takeBatch ? batch.events.filter((recorded) => recorded.position > position) : [];
@@ -103,6 +134,7 @@ function applier(
   });
   return (batch) => {
     all.immediate(batch);
+    if (passedOver.length > 0) onPassedOver?.(passedOver);
     for (const one of running) one.position = Math.max(one.position, batch.position);
   };
 }

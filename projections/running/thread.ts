@@ -1,17 +1,21 @@
 import { existsSync } from 'node:fs';
 import { constants, platform, setPriority } from 'node:os';
+import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
-import { openLog } from '../../src/eventstore/open-store.js';
-import { LogRefused, type Position } from '../../src/eventstore/port.js';
+import { choices, compareTwice, contradicted } from '../../src/eventstore/kept-places.js';
+import { openLog, storeKind, storeName } from '../../src/eventstore/open-store.js';
+import { type EventLog, LogRefused, type Position } from '../../src/eventstore/port.js';
 import type { Call } from '../../src/threads/methods.js';
 import { serveThread } from '../../src/threads/serve-thread.js';
 import { type ProjectionSet, projectionSets } from '../all.js';
-import { isDamage } from './database.js';
+import { pastFiles } from '../history/as-of.js';
+import { type Checkpoint, isDamage } from './database.js';
 import { type KeptFile, openKeptFile, setAside } from './kept-file.js';
+import { keptLeaves } from './kept-files.js';
 import { DamagedFile } from './page-sums.js';
-import { type Applied, runProjections } from './runner.js';
+import { type Applied, type PassedOver, runProjections } from './runner.js';
 
 // The thread that keeps one set of projections, so that a rebuild or a burst never holds up the thread that answers calls.
 
@@ -23,6 +27,9 @@ const retryAfter = 1_000;
 
 /** How often a part of the file is checked, in milliseconds. */
 const checkInterval = 1_000;
+
+/** Most events of a batch that are named when they are passed over. */
+const namedAtOnce = 20;
 
 /** What is to be kept. */
 export type Kept = {
@@ -53,6 +60,12 @@ export type FollowTold =
   | BatchApplied
   /** What has just been tried did not work, and is tried again. */
   | { readonly kind: 'failed'; readonly message: string }
+  /** So many events were passed over; the first of them. */
+  | { readonly kind: 'passed over'; readonly count: number; readonly first: readonly PassedOver[] }
+  /** The connection to the store broke: another may answer next. */
+  | { readonly kind: 'broken' }
+  /** The log seems not to be what it was; the next batch says that it is. */
+  | { readonly kind: 'doubted'; readonly why: string }
   /** The file is found damaged: nothing may be told of it any more. */
   | { readonly kind: 'unsound' }
   /** The file is made anew from the log, and was opened: what was read from the old one must be read again. */
@@ -91,6 +104,19 @@ function open({ storeUrl, path, keeps }: Kept) {
       if (error instanceof DamagedFile || isDamage(error)) damaged(messageOf(error));
       else tell({ kind: 'failed', message: messageOf(error) });
     }
+  }
+
+  /** Nothing is made anew from a log that is another than the one that the file knows, unless that was accepted before. */
+  async function refuseOther(log: EventLog, { position, eventId }: Checkpoint): Promise<void> {
+    const what = patient ? 'the history' : 'the read model';
+    // Live logs may have expired where others keep them.
+    const leaves = storeKind(storeUrl) === 'sqlite' ? undefined : keptLeaves(pastFiles(dirname(path)).history);
+    const found = await compareTwice(log, [{ what, position, eventId }], leaves);
+    if (found) throw contradicted(storeName(storeUrl), found, `${choices}--accept-${found.kind}-log`);
+  }
+
+  function onPassedOver(events: readonly PassedOver[]): void {
+    tell({ kind: 'passed over', count: events.length, first: events.slice(0, namedAtOnce) });
   }
 
   async function follow(stop: AbortSignal): Promise<void> {
@@ -145,7 +171,17 @@ function open({ storeUrl, path, keeps }: Kept) {
             report(applied);
             watchfully(written);
           };
-          await runProjections(log, db, projections, { signal: ended.signal, onApplied, batchSize, pause });
+          await runProjections(log, db, projections, {
+            signal: ended.signal,
+            onApplied,
+            batchSize,
+            pause,
+            // Each is told once, though both files pass it over.
+            ...(!patient && { onPassedOver }),
+            onOtherLog: (checkpoint) => refuseOther(log, checkpoint),
+            onBroken: () => tell({ kind: 'broken' }),
+            onDoubt: (why) => tell({ kind: 'doubted', why }),
+          });
         } catch (error) {
           if (error instanceof LogRefused) throw error;
           const message = messageOf(error);

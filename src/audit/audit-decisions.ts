@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Decision } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { MemoirError } from '../domain/errors.js';
+import { uuidOfAnyJobStream } from '../domain/streams.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import { commitRanges } from '../exclusions/commit-ranges.js';
 import type { Repositories } from '../git/port.js';
 import { type DecisionsReport, differencesOf, type Finding } from './audit-report.js';
 import { buildPast } from './past-of-log.js';
-import { type RecordedDecision, recordedDecision } from './recorded-decision.js';
+import { type RecordedDecision, recordedDecision, type UnreadableDecision } from './recorded-decision.js';
 import { NoSuchAnswer, type Rederive, rederiver, Underivable } from './rederive.js';
 
 /** How long to wait before a history that is being loaded is asked for again, in milliseconds. */
@@ -46,7 +47,7 @@ export async function auditDecisions(audit: DecisionsAudit): Promise<DecisionsRe
       const finding = await judge(rederive, decision);
       if (!finding) {
         counts.same++;
-        if (!decision.basis) counts.byLogBefore++;
+        if ('decision' in decision && !decision.basis) counts.byLogBefore++;
         continue;
       }
       if (finding.kind === 'differs') counts.differing++;
@@ -60,7 +61,15 @@ export async function auditDecisions(audit: DecisionsAudit): Promise<DecisionsRe
 }
 
 /** What is wrong with a decision; undefined if it comes out the same. */
-async function judge(rederive: Rederive, decision: RecordedDecision): Promise<Finding | undefined> {
+async function judge(
+  rederive: Rederive,
+  decision: RecordedDecision | UnreadableDecision,
+): Promise<Finding | undefined> {
+  if ('unreadable' in decision) {
+    const { position, stream } = decision.recorded;
+    const why = `its decision cannot be read: ${decision.unreadable}`;
+    return { position, uuid: uuidOfAnyJobStream(stream) ?? '', kind: 'differs', why, differences: [] };
+  }
   const { decision: recorded, basis } = decision;
   const { position } = decision.recorded;
   const about = { position, uuid: recorded.uuid, recorded };

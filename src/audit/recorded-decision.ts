@@ -1,7 +1,7 @@
 import type { JobRequested, JobReused } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Decision, type DecisionBasis, Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { decodeEvent } from '../eventstore/codec.js';
-import { whyForeign } from '../eventstore/foreign.js';
+import { foreignEnvelope, whyForeign } from '../eventstore/foreign.js';
 import type { RecordedEvent } from '../eventstore/port.js';
 
 /** A decision as the log has it. */
@@ -15,11 +15,24 @@ export type RecordedDecision = {
   readonly principal: string;
 };
 
-/** The decision in an event; undefined if it has none, or one that looked for no past job. */
-export function recordedDecision(recorded: RecordedEvent): RecordedDecision | undefined {
+/** An event that ought to have a decision, and cannot be read. */
+export type UnreadableDecision = { readonly recorded: RecordedEvent; readonly unreadable: string };
+
+/**
+ * The decision in an event; undefined if it has none, or one that looked for no past job. Of an event that Memoir wrote, one that cannot be
+ * read is told as such, whatever else of the event is spoilt: nobody would miss it otherwise.
+ */
+export function recordedDecision(recorded: RecordedEvent): RecordedDecision | UnreadableDecision | undefined {
   if (recorded.type !== 'JobRequested' && recorded.type !== 'JobReused') return undefined;
+  if (foreignEnvelope(recorded) !== undefined) return undefined;
+  let event: JobRequested | JobReused;
+  try {
+    event = decodeEvent(recorded) as JobRequested | JobReused;
+  } catch (error) {
+    return { recorded, unreadable: (error as Error).message };
+  }
+  // What stands where it cannot be is passed over by every reader.
   if (whyForeign(recorded) !== undefined) return undefined;
-  const event = decodeEvent(recorded) as JobRequested | JobReused;
   const { decision, basis } = event;
   if (!decision || decision.outcome === Outcome.CREATED_AS_ASKED) return undefined;
   const principal = event.$typeName === 'memoir.events.v1.JobRequested' ? event.owner : event.requestedBy;

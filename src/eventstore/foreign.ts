@@ -107,8 +107,8 @@ export async function* lastFirst(log: Pick<EventLog, 'readStream'>, stream: stri
   }
 }
 
-/** Why an event cannot be Memoir's, whatever it says. */
-function foreignEnvelope({ type, metadata, revision }: Judging): string | undefined {
+/** Why an event cannot be Memoir's, whatever it says; undefined if it may be. */
+export function foreignEnvelope({ type, metadata, revision }: Judging): string | undefined {
   if (!Number.isSafeInteger(revision)) return 'it marks the end of a stream that was deleted for good';
   if (type.startsWith('$')) return 'it is one of the store itself';
   return isMetadata(metadata) ? undefined : 'its metadata are not those of an event of Memoir';

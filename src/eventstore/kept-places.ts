@@ -1,5 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { quote } from '../domain/errors.js';
-import { type EventLog, LogRefused, type Position, start } from './port.js';
+import { leafHash } from '../domain/log-tree/leaf.js';
+import { type EventLog, LogRefused, type Position, type RecordedEvent, start } from './port.js';
 
 /** How far the log was, as something says that is kept beside it. */
 export type KeptPlace = {
@@ -10,6 +12,18 @@ export type KeptPlace = {
   readonly eventId: string;
 };
 
+/** What is kept of the tree over the log, by which it is known what may be gone of it, and up to where two logs are the same. */
+export type KeptLeaves = {
+  /** How many events it has. */
+  readonly size: number;
+  /** Position of an event by its number, from 0. */
+  positionOf(index: number): Position;
+  /** Hash of the event at a position; undefined if it has none there. */
+  hashAt(position: Position): Uint8Array | undefined;
+  /** Position of the last event up to a position that never expires, which those of live logs may; undefined if there is none. */
+  lastLasting(upTo: Position): Position | undefined;
+};
+
 /** That a log is not what the kept places say that it was. */
 export type Contradiction = {
   /** "shorter" if it ends before a kept place and nothing else is wrong; "other" if another event stands where a known one was. */
@@ -18,20 +32,26 @@ export type Contradiction = {
   readonly known: KeptPlace;
   /** The last event of the log; undefined if it has none. */
   readonly found: { readonly position: Position; readonly eventId: string } | undefined;
+  /** Up to here it is the same as what is kept, as far as that is known. */
+  readonly same?: Position;
 };
 
 /**
- * Compares a log of any store with the places that are kept beside it: at each, the event that is named must stand there still.
+ * Compares a log of any store with the places that are kept beside it: at each, the event that is named must stand there still. With
+ * `leaves`, live logs may have expired.
  * @returns undefined if it does
  */
-export async function compareWithKept(log: EventLog, places: readonly KeptPlace[]): Promise<Contradiction | undefined> {
+export async function compareWithKept(
+  log: EventLog,
+  places: readonly KeptPlace[],
+  leaves?: KeptLeaves,
+): Promise<Contradiction | undefined> {
   const end = await log.end();
   let known: KeptPlace | undefined;
   let other = false;
   for (const place of places) {
     if (place.position === start) continue;
-    const there = place.position <= end && (await log.eventAt(place.position))?.id === place.eventId;
-    if (there) continue;
+    if (place.position <= end && (await stands(log, place, leaves))) continue;
     other ||= place.position <= end;
     if (!known || place.position > known.position) known = place;
   }
@@ -40,11 +60,73 @@ export async function compareWithKept(log: EventLog, places: readonly KeptPlace[
   for await (const { position, id } of log.readAll(undefined, { direction: 'backwards', limit: 1 })) {
     found = { position, eventId: id };
   }
-  return { kind: other ? 'other' : 'shorter', known, found };
+  const same = leaves && (await lastCommon(log, leaves, end));
+  return { kind: other ? 'other' : 'shorter', known, found, ...(same !== undefined && { same }) };
+}
+
+/** How long after the first look another one is taken, in milliseconds: a node that was cut off and leads no more knows it by then. */
+const betweenLooks = 2_000;
+
+/** As `compareWithKept`, but what contradicts must do so twice: a node of a cluster may not know for a moment what was recorded. */
+export async function compareTwice(
+  log: EventLog,
+  places: readonly KeptPlace[],
+  leaves: KeptLeaves | undefined,
+): Promise<Contradiction | undefined> {
+  const first = await compareWithKept(log, places, leaves);
+  if (!first) return undefined;
+  await delay(betweenLooks);
+  return compareWithKept(log, places, leaves);
+}
+
+async function stands(log: EventLog, place: KeptPlace, leaves: KeptLeaves | undefined): Promise<boolean> {
+  const there = await log.eventAt(place.position);
+  if (there) return there.id === place.eventId;
+  if (!leaves?.hashAt(place.position)) return false;
+  // Live logs may have expired: the last event that cannot have must be there, and of what follows nothing that is not known.
+  const lasting = leaves.lastLasting(place.position);
+  if (lasting === undefined || !(await isAt(log, leaves, lasting))) return false;
+  for await (const event of log.readAll(lasting)) {
+    if (event.position > place.position) break;
+    if (!isLeaf(leaves, event)) return false;
+  }
+  return true;
+}
+
+async function isAt(log: EventLog, leaves: KeptLeaves, position: Position): Promise<boolean> {
+  const event = await log.eventAt(position);
+  return event !== undefined && isLeaf(leaves, event);
+}
+
+function isLeaf(leaves: KeptLeaves, event: RecordedEvent): boolean {
+  const kept = leaves.hashAt(event.position);
+  return kept !== undefined && leafHash(event).equals(kept);
+}
+
+/** How many events before one that is gone are looked for in its place. */
+const mostGone = 8;
+
+/** The last position up to which a log is the same as what is kept: a binary search, since two logs that went apart stay so. */
+async function lastCommon(log: EventLog, leaves: KeptLeaves, end: Position): Promise<Position | undefined> {
+  let [low, high] = [0, leaves.size];
+  let same: Position | undefined;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    let index = middle;
+    let there = false;
+    for (; index >= Math.max(low, middle - mostGone) && !there; index--) {
+      const position = leaves.positionOf(index);
+      there = position <= end && (await isAt(log, leaves, position));
+      if (there) same = position;
+    }
+    if (there) low = middle + 1;
+    else high = middle;
+  }
+  return same;
 }
 
 /** The refusal of a log that is not what was known of it. `name` is the log's, `choices` what an operator can do. */
-export function contradicted(name: string, { kind, known, found }: Contradiction, choices: string): LogRefused {
+export function contradicted(name: string, { kind, known, found, same }: Contradiction, choices: string): LogRefused {
   const has = found ? `ends at position ${found.position}` : 'has no event';
   const knows = `${known.what} knows it up to position ${known.position} (event ${known.eventId})`;
   if (kind === 'shorter') {
@@ -53,5 +135,13 @@ export function contradicted(name: string, { kind, known, found }: Contradiction
       `the event log ${quote(name)} lost its end: it ${has}, and ${knows}. ${choices}`,
     );
   }
-  return new LogRefused('OTHER_LOG', `the event log ${quote(name)} is another: it ${has}, and ${knows}. ${choices}`);
+  const where = same === undefined ? '' : `; they are the same up to position ${same}, and differ from there on`;
+  return new LogRefused(
+    'OTHER_LOG',
+    `the event log ${quote(name)} is another: it ${has}, and ${knows}${where}. ${choices}`,
+  );
 }
+
+/** What an operator can do about a log that is not what it was; an option of `memoir serve` follows. */
+export const choices =
+  'Put the log back as it was, from a copy that is not older; or, to go on with what there is and lose the rest, start once with ';

@@ -78,6 +78,10 @@ export type SubscribeOptions = {
   readonly signal?: AbortSignal;
   /** Most events in one batch; 1,000 unless given. */
   readonly batchSize?: number;
+  /** Told whenever the connection to a store behind a network broke: it may be another store that answers next. */
+  readonly onBroken?: () => void;
+  /** Told why the log seems not to be what it was. It is looked at again, and then given on, or the subscription ends with LogRefused. */
+  readonly onDoubt?: (why: string) => void;
 };
 
 /** The log as those see it who only read. */
@@ -114,6 +118,8 @@ export type EventStore = EventLog & {
   append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
   /** Throws EVENT_TOO_LARGE as `append` would, as far as the limit is known; absent where there is none. */
   readonly checkSize?: (stream: string, events: readonly NewEvent[]) => void;
+  /** Has the log compared with what is known of it before anything is appended again; absent where nobody can exchange it. */
+  readonly suspect?: () => void;
 };
 
 /** The stream is not where the append expected it to be; nothing was appended. */

@@ -23,7 +23,8 @@ const perEvent = 4_000;
 /** Why a generation begins: what is known of the log that it had, as far as anything is. */
 export type Cause = Pick<Contradiction, 'kind'> & Partial<Contradiction>;
 
-type Runs = { readonly computationDigest: string; readonly lastRun: number };
+/** The last run of a computation that was given. */
+export type LostRuns = { readonly computationDigest: string; readonly lastRun: number };
 
 /**
  * Records that servers go on with a log that is not what was known of it, and the runs that are not to be given again.
@@ -34,21 +35,11 @@ export async function beginGeneration(
   store: EventStore,
   edge: Edge,
   { kind, known, found }: Cause,
-  runs: readonly Runs[],
+  runs: readonly LostRuns[],
 ): Promise<number> {
-  let revision = -1;
-  for await (const last of store.readStream(generationStream, undefined, { direction: 'backwards', limit: 1 })) {
-    ({ revision } = last);
-  }
   const before = await lastGeneration(store);
   const generation = (before?.generation ?? firstGeneration.number) + 1;
-  async function append(event: GenerationStarted | RunNumbersTaken): Promise<void> {
-    const encoded = eventOfCall({ edge, serverVersion }, serverItself(edge), event);
-    ({ revision } = await store.append(generationStream, revision < 0 ? 'no_stream' : revision, [encoded]));
-  }
-  for (let i = 0; i < runs.length; i += perEvent) {
-    await append(create(RunNumbersTakenSchema, { computations: runs.slice(i, i + perEvent) }));
-  }
+  const append = await recordLostRuns(store, edge, runs);
   await append(
     create(GenerationStartedSchema, {
       generation,
@@ -62,13 +53,37 @@ export async function beginGeneration(
   return generation;
 }
 
+/**
+ * Records runs that are not to be given again, and gives what appends behind them.
+ * @throws as `beginGeneration`
+ */
+export async function recordLostRuns(
+  store: EventStore,
+  edge: Edge,
+  runs: readonly LostRuns[],
+): Promise<(event: GenerationStarted | RunNumbersTaken) => Promise<void>> {
+  let revision = -1;
+  for await (const last of store.readStream(generationStream, undefined, { direction: 'backwards', limit: 1 })) {
+    ({ revision } = last);
+  }
+  async function append(event: GenerationStarted | RunNumbersTaken): Promise<void> {
+    const encoded = eventOfCall({ edge, serverVersion }, serverItself(edge), event);
+    ({ revision } = await store.append(generationStream, revision < 0 ? 'no_stream' : revision, [encoded]));
+  }
+  for (let i = 0; i < runs.length; i += perEvent) {
+    await append(create(RunNumbersTakenSchema, { computations: runs.slice(i, i + perEvent) }));
+  }
+  return append;
+}
+
 /** Whether the generation that the log is in began because of just this. */
 export async function isAccepted(log: EventLog, { known }: Contradiction): Promise<boolean> {
   const last = await lastGeneration(log);
   return last?.known?.eventId === known.eventId && Number(last.known.position) === known.position;
 }
 
-async function lastGeneration(log: EventLog): Promise<GenerationStarted | undefined> {
+/** The generation that the log is in; undefined for the first. */
+export async function lastGeneration(log: EventLog): Promise<GenerationStarted | undefined> {
   for await (const recorded of log.readStream(generationStream, undefined, { direction: 'backwards' })) {
     const { event } = judged(recorded);
     if (event?.$typeName === 'memoir.events.v1.GenerationStarted') return event;

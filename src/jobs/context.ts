@@ -7,6 +7,7 @@ import type { Repositories } from '../git/port.js';
 import type { JobStreams } from './job-streams.js';
 import type { OwnWrites } from './own-writes.js';
 import type { Images } from './ports/images.js';
+import type { DamagedJobs } from './reading/damaged-jobs.js';
 
 /** What the use cases work with. */
 export type JobsContext = {
@@ -17,6 +18,7 @@ export type JobsContext = {
   /** Reads of the read model that may take long. */
   readonly lists: JobLists;
   readonly streams: JobStreams;
+  readonly damaged: DamagedJobs;
   /** What this process wrote of each computation, and of each submit_id. */
   readonly written: OwnWrites;
   readonly repositories: Repositories;

@@ -11,7 +11,7 @@ import type { Caller } from './caller.js';
 import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
-import { evolveRecorded, jobDamaged } from './reading/evolve-recorded.js';
+import { evolveRecorded, isJobDamaged, jobDamaged } from './reading/evolve-recorded.js';
 import { type JobFacts, permitted, readable, uuidFor } from './reading/permit.js';
 
 /** How often a command is decided again after other servers changed the job meanwhile. */
@@ -60,7 +60,7 @@ type Known = { readonly record: JobRecord; readonly bytes: number };
 
 /**
  * Reads and writes the streams of jobs. `written` is told of every write, under the job's computation digest. `facts` tell who may
- * know of a job before it is read. Where nobody else writes the store, a job that is remembered is not read again.
+ * know of a job before it is read; `onDamaged` is told of each that is found damaged. Where nobody else writes the store, a job that is remembered is not read again.
  */
 export function openJobStreams(
   store: EventStore,
@@ -68,6 +68,7 @@ export function openJobStreams(
   serverVersion: string,
   written: OwnWrites,
   facts: JobFacts,
+  onDamaged: (uuid: string) => void = () => undefined,
 ): JobStreams {
   const known = new LRUCache<string, Known>({
     maxSize: rememberedBytes,
@@ -78,15 +79,31 @@ export function openJobStreams(
   const serially = keyedLock();
 
   async function load(uuid: string): Promise<JobRecord | undefined> {
+    try {
+      return await loadWhole(uuid);
+    } catch (error) {
+      if (isJobDamaged(error)) onDamaged(uuid);
+      throw error;
+    }
+  }
+
+  async function loadWhole(uuid: string): Promise<JobRecord | undefined> {
     const before = known.get(uuid);
     if (before && store.exclusive) return before.record;
     let record = before?.record;
     let bytes = before?.bytes ?? 0;
     try {
-      for await (const recorded of store.readStream(jobStream(uuid), record ? record.streamRevision + 1 : 0)) {
+      // From the last one that is known: if that is gone, somebody deleted or truncated the stream meanwhile.
+      let there = before === undefined;
+      for await (const recorded of store.readStream(jobStream(uuid), before?.record.streamRevision ?? 0)) {
+        if (recorded.revision === before?.record.streamRevision) {
+          there = true;
+          continue;
+        }
         record = evolveRecorded(record, recorded);
         bytes += recorded.data.length;
       }
+      if (!there) throw jobDamaged(uuid);
     } catch (error) {
       known.delete(uuid);
       throw error instanceof StreamDeleted ? jobDamaged(uuid, error) : error;

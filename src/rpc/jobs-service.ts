@@ -83,6 +83,7 @@ export function jobsService(
       // What the read model does not have yet is in the stream: who wrote reads what was written.
       const job = row ? jobFromRow(row) : (await streams.read(caller, wanted)).job;
       if (!mayRead(caller.access, job)) throw jobNotFound(wanted);
+      if (row) job.damaged = await context.damaged.look(job.uuid);
       return create(GetJobResponseSchema, { job });
     },
 

@@ -94,7 +94,11 @@ function list(
     const query = { from, ...moment, filters, readers, order, after, limit, bytes: pageBytes, fields, countTotal };
     const { rows, next, total } = await context.lists.list(query, caller.principal, signal);
     return {
-      jobs: rows.map((row) => selection.apply(jobFromRow(row))),
+      jobs: rows.map((row) => {
+        const job = selection.apply(jobFromRow(row));
+        job.damaged = context.damaged.has(job.uuid);
+        return job;
+      }),
       nextPageToken: next
         ? markedToken(readModel.generation(), listTokenOf(listed, position === undefined ? next : [...next, position]))
         : '',

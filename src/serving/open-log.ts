@@ -1,38 +1,18 @@
 import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Logger } from 'pino';
-import type { PastFiles } from '../../projections/history/as-of.js';
-import { type KeptFile, keptPlaces, knownRuns, setAside } from '../../projections/running/kept-files.js';
+import { keptPlaces, knownRuns, setAside } from '../../projections/running/kept-files.js';
 import type { ServerConfig } from '../config.js';
 import { quote } from '../domain/errors.js';
-import type { Edge } from '../edge.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
-import { compareWithKept, contradicted } from '../eventstore/kept-places.js';
+import { choices, compareWithKept, contradicted } from '../eventstore/kept-places.js';
 import { absenceOfLog, openStore, storeKind, storeName, storeUrlOf } from '../eventstore/open-store.js';
 import { type EventLog, LogRefused, start } from '../eventstore/port.js';
 import type { WalFindings } from '../eventstore/sqlite/wal-inspection.js';
 import { copyDurably } from '../files/durable-file.js';
 import { beginGeneration, isAccepted } from '../history/begin-generation.js';
 import { makeDirectory } from '../make-directory.js';
-
-/** What an operator lets the server go on with, though it is not what was known. */
-export type Accepted = {
-  /** A log that lost its end, or is missing. */
-  readonly shorterLog?: boolean;
-  /** A log in which other events stand where known ones were. */
-  readonly otherLog?: boolean;
-};
-
-type Opening = {
-  readonly config: ServerConfig;
-  readonly files: PastFiles;
-  readonly edge: Edge;
-  readonly accepted: Accepted;
-  readonly logger: Logger;
-};
-
-const choices =
-  'Put the log back as it was, from a copy that is not older; or, to go on with what there is and lose the rest, start once with ';
+import { openSharedLog } from './open-shared-log.js';
+import { asideDirectory, keptFiles, type Opening } from './opening.js';
 
 /**
  * Opens the log of a server, if it is what the files say that are kept beside it; nothing is changed otherwise. With `accepted` a
@@ -44,13 +24,10 @@ export async function openServersLog(opening: Opening): Promise<GuardedStore> {
   const url = storeUrlOf(config);
   const onTrouble = (message: string) => logger.warn(message);
   const formats = { allowed: config.log_format };
-  if (storeKind(url) !== 'sqlite') return openStore(url, edge, onTrouble, formats);
+  if (storeKind(url) !== 'sqlite') return openSharedLog(opening);
 
   const name = storeName(url);
-  const kept: readonly KeptFile[] = [
-    { path: files.readModel, what: `the read model ${quote(files.readModel)}` },
-    { path: files.history, what: `the history ${quote(files.history)}` },
-  ];
+  const kept = keptFiles(files);
   const places = keptPlaces(kept);
   const aside = asideDirectory(config.data_dir, edge);
   let lost: string | undefined;
@@ -113,18 +90,6 @@ function evidenceOf(config: ServerConfig, log: string): string | undefined {
   ];
   const there = beside.find((path) => existsSync(path));
   return there && quote(there);
-}
-
-/** The directory that things are moved into, named when the first is. */
-function asideDirectory(dataDirectory: string, edge: Edge): () => string {
-  let path: string | undefined;
-  return () => {
-    path ??= join(
-      dataDirectory,
-      `aside-${new Date(edge.now()).toISOString().replaceAll(':', '-')}-${edge.uuid().slice(0, 8)}`,
-    );
-    return path;
-  };
 }
 
 /** Keeps a WAL before SQLite changes it, and takes one away that is of another file. */

@@ -81,6 +81,25 @@ async function caughtUpInTime(readModel: ReadModel): Promise<void> {
   }
 }
 
+/** Most events that are named in the server's log since its start. */
+const mostNamed = 100;
+
+/** Names what is passed over in the server's log, each event once, as long as there are not too many. */
+export function namePassedOver(readModel: Pick<Follower, 'onPassedOver'>, logger: Logger): void {
+  let named = 0;
+  readModel.onPassedOver((count, first) => {
+    for (const event of first.slice(0, mostNamed - named)) {
+      named++;
+      logger.warn(
+        { ...event, passedOver: count },
+        'an event that no Memoir wrote, or that is malformed, is passed over',
+      );
+    }
+    if (named < mostNamed || first.length === 0) return;
+    logger.warn({ passedOver: count }, 'more events are passed over; memoir audit foreign names all of them');
+  });
+}
+
 /** What follows the log, and the log. */
 export type Followed = {
   readonly store: Pick<GuardedStore, 'end' | 'refused'>;

@@ -91,6 +91,28 @@ test('a decision that was changed is reported, with what comes out and the first
   t.regex(difference?.derived ?? '', /ruled out by excluded$/);
 });
 
+test('a decision of which the JSON was spoilt does not escape, however much of its event was', async (t) => {
+  const reused = events.findIndex(({ type }) => type === 'JobReused');
+  const within = (name: 'decision' | 'basis', spoilt: object) => (data: string) => {
+    const event = JSON.parse(data) as Record<string, object>;
+    return JSON.stringify({ ...event, [name]: { ...event[name], ...spoilt } });
+  };
+  const spoils: readonly ((data: string) => string)[] = [
+    (data) => data.slice(1),
+    within('decision', { candidateCount: 'many' }),
+    within('basis', { position: [] }),
+  ];
+  for (const [n, spoil] of spoils.entries()) {
+    const spoilt = events.map((event, i) => (i === reused ? { ...event, data: spoil(event.data) } : event));
+    t.not(spoilt[reused]?.data, events[reused]?.data);
+    const path = forged(live, join(directory, `spoilt-${n}.sqlite`), spoilt);
+    const { report, findings } = await audited(path, places);
+    t.like(report, { differing: 1, same: decisions - 1 });
+    t.like(findings[0], { position: reused + 1, kind: 'differs', uuid: events[reused]?.stream.slice('reuse-'.length) });
+    t.regex(findings[0]?.why ?? '', /^its decision cannot be read: /);
+  }
+});
+
 test('an output of a candidate that was changed is reported by the decisions that were taken from it', async (t) => {
   const differing = events.findIndex(({ type, data }) => type === 'JobCompleted' && data.includes('sha256:b"'));
   const same = events.map((event, i) =>

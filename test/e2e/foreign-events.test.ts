@@ -8,8 +8,10 @@ import { openLog, openLogToExport } from '../../src/eventstore/open-store.js';
 import { exportOf } from '../../src/eventstore/transfer/write-export.js';
 import { type Double, startDouble } from '../support/kurrentdb-double/double.js';
 import { makeProject } from '../support/project.js';
+import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer, type TestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 
 // What others do to the streams of Memoir in a store that is not Memoir's alone.
 
@@ -69,8 +71,20 @@ test('what no Memoir wrote, or is malformed, changes no job, but its revision co
   for await (const { event } of ada.history.readHistory({ uuid })) types.push(event?.eventType ?? '');
   t.deepEqual(types, ['JobRequested', 'JobTeleported', 'JobStarted', 'JobCompleted', 'JobReused']);
 
+  // Each that the read model comes upon is named once, in the order of the log.
+  const named = () =>
+    server.warnings.filter(({ msg }) => /no Memoir wrote, or that is malformed, is passed over/.test(msg));
+  const lines = await until('all are named', () => (named().length >= 6 ? named() : undefined));
+  t.deepEqual(
+    lines.map(({ stream, revision }) => `${stream} ${revision}`),
+    [...[1, 2, 3, 4].map((revision) => `${stream} ${revision}`), 'job- 0', 'image-x 0'],
+  );
+  t.is(lines.at(-1)?.passedOver, 6);
+  t.true(lines.every(({ id, why }) => typeof id === 'string' && typeof why === 'string'));
+
   await server.restart();
   t.true((await find(server.as('ada'))).reused);
+  t.is(named().length, 6, 'what was named before is not named again');
   const findings = await foreignIn(double);
   t.deepEqual(
     findings.map(({ kind, type }) => [kind, type]),
@@ -92,7 +106,19 @@ test('a job whose stream was deleted is damaged: kept out of reuse, its number n
     const ada = server.as('ada');
     const uuid = uuidOf(await request(ada, { scriptParameters: { how } }));
     await complete(ada, uuid);
+    t.false((await ada.jobs.getJob({ uuid })).job?.damaged);
     double.log[how](`job-${uuid}`);
+    // What was read of it before stays, and every answer says what it is worth.
+    const { job } = await ada.jobs.getJob({ uuid });
+    t.like(job, { damaged: true, state: JobState.COMPLETE, output: 'sha256:out' }, how);
+    const { jobs } = await ada.jobs.listJobs({ select: { paths: ['state'] } });
+    t.deepEqual(
+      jobs.filter(({ damaged }) => damaged).map((one) => one.uuid),
+      [uuid, ...gone],
+      how,
+    );
+    const watching = await failure(t, () => ada.jobs.watchJob({ uuid })[Symbol.asyncIterator]().next());
+    t.is(watching.reason, 'JOB_DAMAGED', how);
     await server.restart();
     const again = await find(server.as('ada'), { scriptParameters: { how } });
     t.false(again.reused, how);
@@ -111,6 +137,23 @@ test('a job whose stream was deleted is damaged: kept out of reuse, its number n
     `foreign $streamDeleted job-${gone[0]}`,
     `damaged JobRequested job-${gone[1]}`,
   ]);
+});
+
+test('whoever watches a job is told when its stream is deleted', async (t) => {
+  const { double, server } = await onDouble(t);
+  const ada = server.as('ada');
+  const uuid = uuidOf(await request(ada));
+  const watch = ada.jobs.watchJob({ uuid })[Symbol.asyncIterator]();
+  await watch.next();
+  double.log.tombstone(`job-${uuid}`);
+  t.is((await failure(t, () => watch.next())).reason, 'JOB_DAMAGED');
+  const listed = await until('the list says it', async () =>
+    (await ada.jobs.listJobs({})).jobs.find((job) => job.damaged),
+  );
+  t.is(listed.uuid, uuid);
+  // The log says so itself, to a server that did not see it.
+  await server.restart();
+  t.true((await server.as('ada').jobs.listJobs({})).jobs[0]?.damaged);
 });
 
 test('a job that was never seen whole is damaged, and the run that a new server makes has another number', async (t) => {

@@ -32,27 +32,30 @@ test.after.always(async () => {
   project.repository.dispose();
 });
 
-test('a request that the store never takes is refused for good, naming the limit and what is too large', async (t) => {
-  const ada = usual.server.as('ada');
-  const scriptParameters = { text: '\u0001'.repeat(500 * 1024) };
-  for (const more of [{}, { submitId: 'large' }, { findOrCreate: true }]) {
-    const records = usual.double.log.records.filter(({ stream }) => !stream.startsWith('$')).length;
-    const error = await failure(t, () => request(ada, { scriptParameters, ...more }));
-    t.like(error, { code: 3, reason: 'EVENT_TOO_LARGE', fields: ['script_parameters'] });
-    t.is(error.metadata.limit, '1048576');
-    t.regex(error.message, /JobRequested .* most of them in script_parameters, .*at most 1048576 at once/);
-    t.is(usual.double.log.records.filter(({ stream }) => !stream.startsWith('$')).length, records);
-  }
-  // As large as it may be it is taken, and its submit_id is free.
-  const plain = { text: 'x'.repeat(1_040_000) };
-  t.is((await request(ada, { scriptParameters: plain, submitId: 'large' })).job?.runNumber, 1);
-});
+test.serial(
+  'a request that the store never takes is refused for good, naming the limit and what is too large',
+  async (t) => {
+    const ada = usual.server.as('ada');
+    const scriptParameters = { text: '\u0001'.repeat(500 * 1024) };
+    for (const more of [{}, { submitId: 'large' }, { findOrCreate: true }]) {
+      const records = usual.double.log.records.filter(({ stream }) => !stream.startsWith('$')).length;
+      const error = await failure(t, () => request(ada, { scriptParameters, ...more }));
+      t.like(error, { code: 3, reason: 'EVENT_TOO_LARGE', fields: ['script_parameters'] });
+      t.is(error.metadata.limit, '1048576');
+      t.regex(error.message, /JobRequested .* most of them in script_parameters, .*at most 1048576 at once/);
+      t.is(usual.double.log.records.filter(({ stream }) => !stream.startsWith('$')).length, records);
+    }
+    // As large as it may be it is taken, and its submit_id is free.
+    const plain = { text: 'x'.repeat(1_040_000) };
+    t.is((await request(ada, { scriptParameters: plain, submitId: 'large' })).job?.runNumber, 1);
+  },
+);
 
 for (const [name, at, size] of [
   ['1.5 MB of NULs', usual, 1_500_000],
   ['more than a small store takes', small, 50_000],
 ] as const) {
-  test(`a live log of ${name} is cut into what the store takes`, async (t) => {
+  test.serial(`a live log of ${name} is cut into what the store takes`, async (t) => {
     const ada = at.server.as('ada');
     const uuid = uuidOf(await request(ada));
     await ada.worker.claimJob({ uuid });
@@ -64,22 +67,25 @@ for (const [name, at, size] of [
   });
 }
 
-test('a report that the store never takes fails the job with that reason, and the worker does not repeat it', async (t) => {
-  const ada = small.server.as('ada');
-  const large = '\u0001'.repeat(4_096);
-  const signal = new AbortController().signal;
-  const claimToken = new Uint8Array(16).fill(7);
-  for (const how of ['complete', 'fail'] as const) {
-    const uuid = uuidOf(await request(ada));
-    await ada.worker.claimJob({ uuid, claimToken });
-    const held = { uuid, claimToken, log: 'sha256:log', tasksSummary: undefined };
-    const report =
-      how === 'complete'
-        ? reportCompletion(ada.worker, { ...held, output: large }, signal)
-        : reportFailure(ada.worker, { ...held, reason: 'SCRIPT_FAILED', message: large }, signal);
-    await t.throwsAsync(report, { instanceOf: RunLost, message: /at most 24000 at once/ }, how);
-    const { job } = await ada.jobs.getJob({ uuid });
-    t.like(job, { state: JobState.FAILED, failureReason: 'EVENT_TOO_LARGE', log: 'sha256:log' }, how);
-    t.regex(job?.failureMessage ?? '', how === 'complete' ? /^its completion could not/ : /SCRIPT_FAILED "\\u0001/);
-  }
-});
+test.serial(
+  'a report that the store never takes fails the job with that reason, and the worker does not repeat it',
+  async (t) => {
+    const ada = small.server.as('ada');
+    const large = '\u0001'.repeat(4_096);
+    const signal = new AbortController().signal;
+    const claimToken = new Uint8Array(16).fill(7);
+    for (const how of ['complete', 'fail'] as const) {
+      const uuid = uuidOf(await request(ada));
+      await ada.worker.claimJob({ uuid, claimToken });
+      const held = { uuid, claimToken, log: 'sha256:log', tasksSummary: undefined };
+      const report =
+        how === 'complete'
+          ? reportCompletion(ada.worker, { ...held, output: large }, signal)
+          : reportFailure(ada.worker, { ...held, reason: 'SCRIPT_FAILED', message: large }, signal);
+      await t.throwsAsync(report, { instanceOf: RunLost, message: /at most 24000 at once/ }, how);
+      const { job } = await ada.jobs.getJob({ uuid });
+      t.like(job, { state: JobState.FAILED, failureReason: 'EVENT_TOO_LARGE', log: 'sha256:log' }, how);
+      t.regex(job?.failureMessage ?? '', how === 'complete' ? /^its completion could not/ : /SCRIPT_FAILED "\\u0001/);
+    }
+  },
+);

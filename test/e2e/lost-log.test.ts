@@ -21,7 +21,7 @@ import { startMemoir } from '../../demo/program.js';
 import { systemEdge } from '../../src/edge.js';
 import { LogRefused } from '../../src/eventstore/port.js';
 import { type RunningServer, startServer } from '../../src/main.js';
-import type { Accepted } from '../../src/serving/open-log.js';
+import type { Accepted } from '../../src/serving/opening.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { find, request } from '../support/runs.js';

@@ -24,6 +24,7 @@ import type { Caller } from '../../src/jobs/caller.js';
 import type { JobsContext } from '../../src/jobs/context.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
+import { damagedJobs } from '../../src/jobs/reading/damaged-jobs.js';
 import { testConfig } from './server.js';
 
 /** What a test says of a job; the rest does not matter to exclusions. */
@@ -88,6 +89,7 @@ export async function openExclusionsBench(
     edge: systemEdge,
     serverVersion: 'test',
     written,
+    damaged: damagedJobs(store, readModel),
     streams: openJobStreams(store, systemEdge, 'test', written, readModel),
     reuseIfOutputsDiffer: false,
     jobLogLimit: 1_000,

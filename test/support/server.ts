@@ -29,7 +29,15 @@ export type Clients = {
 };
 
 /** A line of the server's own log. */
-export type LogLine = { readonly level: number; readonly msg: string; readonly err?: { readonly message: string } };
+export type LogLine = {
+  readonly level: number;
+  readonly msg: string;
+  readonly err?: { readonly message: string };
+  readonly [more: string]: unknown;
+};
+
+/** Level of an error in the server's log; warnings are below. */
+const errorLevel = 50;
 
 /** A real server in this process, with a data directory of its own, listening on a free port. */
 export type TestServer = {
@@ -42,6 +50,8 @@ export type TestServer = {
   end(): Promise<number>;
   /** Lines of the server's log at level error and above. A test that expects some takes them out of the array. */
   readonly errors: LogLine[];
+  /** Lines at level warn. */
+  readonly warnings: LogLine[];
   /** Stops the server as SIGTERM does, and leaves the data. */
   stop(): Promise<void>;
   /** Starts it again on the same data, after `stop` or instead of it. */
@@ -87,7 +97,12 @@ export function testConfig({ repositories = {}, settings = {} }: TestServerOptio
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const config = testConfig(options);
   const errors: LogLine[] = [];
-  const logger = pino({ level: 'error' }, { write: (line: string) => void errors.push(JSON.parse(line) as LogLine) });
+  const warnings: LogLine[] = [];
+  const write = (text: string) => {
+    const line = JSON.parse(text) as LogLine;
+    (line.level >= errorLevel ? errors : warnings).push(line);
+  };
+  const logger = pino({ level: 'warn' }, { write });
   const start = async () => {
     const server = await startServer(config, options.edge ?? systemEdge, logger);
     await server.ready();
@@ -120,6 +135,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       return end;
     },
     errors,
+    warnings,
     stop,
     async restart() {
       await stop();

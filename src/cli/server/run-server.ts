@@ -6,7 +6,7 @@ import { MemoirError } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
 import { LogRefused, StoreUnreachable } from '../../eventstore/port.js';
 import { type RunningServer, startServer } from '../../main.js';
-import type { Accepted } from '../../serving/open-log.js';
+import type { Accepted } from '../../serving/opening.js';
 import { note, printLine } from '../text/output.js';
 import { openLogger } from './logger.js';
 import { aborted, stopSignal } from './stop-signals.js';

@@ -75,6 +75,7 @@ export function jobSheet(job: Job, nowMs: number): string {
   return sheet([
     ['uuid', job.uuid],
     ['state', stateText(job.state)],
+    ['damaged', job.damaged ? 'yes: its stream was deleted or truncated in the event store' : ''],
     ['failure', job.failureReason && `${printable(job.failureReason)}: ${indented(job.failureMessage)}`],
     ['progress', progressText(job)],
     ['tasks', tasksText(job)],

@@ -63,7 +63,7 @@ function scalarKind(type: ScalarType): ScalarKind {
 }
 
 /** Fields that tell of an answer, and not of a job. */
-const ofAnswers = ['script_parameters_omitted'];
+const ofAnswers = ['script_parameters_omitted', 'damaged'];
 
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */
 export const jobFields: ReadonlyMap<string, JobField> = new Map(

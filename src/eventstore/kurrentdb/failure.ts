@@ -1,6 +1,13 @@
 import { ErrorType, type WrongExpectedVersionError } from '@kurrent/kurrentdb-client';
 import { MemoirError } from '../../domain/errors.js';
-import { StoreUnavailable, StoreUnreachable, StoreUnreadable, StreamDeleted, WrongExpectedRevision } from '../port.js';
+import {
+  LogRefused,
+  StoreUnavailable,
+  StoreUnreachable,
+  StoreUnreadable,
+  StreamDeleted,
+  WrongExpectedRevision,
+} from '../port.js';
 
 /**
  * What an error of the client means: the stream is elsewhere, there is no such stream, the request can never succeed as it is, the
@@ -66,7 +73,7 @@ export function isFinal(error: unknown): boolean {
   return finals.some((kind) => error instanceof kind);
 }
 
-const finals = [StoreUnavailable, StoreUnreadable, WrongExpectedRevision, TypeError, MemoirError];
+const finals = [StoreUnavailable, StoreUnreadable, WrongExpectedRevision, TypeError, MemoirError, LogRefused];
 
 /** An answer that did not come in time. */
 export class NoAnswer extends Error {

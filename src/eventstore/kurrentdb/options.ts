@@ -12,6 +12,8 @@ export type KurrentTimings = {
   readonly longestLook: number;
   /** How long trouble like one that was told is only counted. */
   readonly repeatAfter: number;
+  /** How long a log may seem to be another before it is refused: a node that was cut off and leads no more knows it by then. */
+  readonly doubtFor: number;
   /** First and longest pause between two attempts. */
   readonly firstPause: number;
   readonly longestPause: number;
@@ -24,6 +26,7 @@ export const defaultTimings: KurrentTimings = {
   stallAfter: 15_000,
   longestLook: 800,
   repeatAfter: 60_000,
+  doubtFor: 2_000,
   firstPause: 50,
   longestPause: 5_000,
 };

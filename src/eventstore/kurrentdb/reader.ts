@@ -36,6 +36,8 @@ export type Reader = {
   pageAfter(after: Position, size: number): Promise<Page>;
   eventAt(position: Position): Promise<RecordedEvent | undefined>;
   end(): Promise<Position>;
+  /** As `eventAt` and `end`, without another attempt after a failure. Throw as the client does. */
+  readonly once: Pick<Reader, 'eventAt' | 'end'>;
 };
 
 /** Filter for the streams of Memoir, which the server applies. */
@@ -171,10 +173,12 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
     return undefined;
   }
 
-  async function end(): Promise<Position> {
-    const last = await patience.persist('read the end of the log', () => readAllPage(undefined, true, 1));
-    return last[0]?.position ?? start;
+  async function tryEnd(): Promise<Position> {
+    const [last] = await readAllPage(undefined, true, 1);
+    return last?.position ?? start;
   }
+
+  const end = () => patience.persist('read the end of the log', tryEnd);
 
   return {
     readStream: (stream, from, options = {}) =>
@@ -187,6 +191,10 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
       return patience.persist('read the log', () => eventOrNone(position));
     },
     end,
+    once: {
+      end: tryEnd,
+      eventAt: async (position) => (position > (await tryEnd()) ? undefined : eventOrNone(position)),
+    },
   };
 }
 

@@ -2,10 +2,11 @@ import { setMaxListeners } from 'node:events';
 import { quote } from '../../domain/errors.js';
 import { streamPrefixes } from '../../domain/streams.js';
 import { checkAppend } from '../check-append.js';
-import { type EventLog, type EventStore, StoreUnavailable } from '../port.js';
+import { type EventLog, type EventStore, type NewEvent, StoreUnavailable, StoreUnreachable, start } from '../port.js';
 import { appenderOf } from './appender.js';
 import { connect } from './connection.js';
 import type { KurrentOptions } from './options.js';
+import { ownPlace, refusalOf } from './own-place.js';
 import { patienceWith } from './patience.js';
 import { reachabilityOf } from './reachability.js';
 import { readerOf } from './reader.js';
@@ -21,9 +22,21 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
   const { log, reader, patience, closed } = openParts(url, options, true);
   const connection = connect(url);
   const appender = appenderOf(connection, url.address, patience, reader);
+  const place = ownPlace(reader, 'this server');
+  let suspected = false;
+
+  /** Nothing is written to a log that is another than the one that was known. @throws StoreUnreachable */
+  async function checkLog(): Promise<void> {
+    const found = await place.contradiction();
+    if (found) throw new StoreUnreachable(refusalOf(url.address, found).message);
+    suspected = false;
+  }
+
   try {
     await patience.greet();
-    await log.end();
+    const end = await log.end();
+    const last = end === start ? undefined : await log.eventAt(end);
+    if (last) place.note(last);
   } catch (error) {
     await log.close();
     throw error;
@@ -32,6 +45,9 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
     ...log,
     exclusive: false,
     checkSize: appender.checkSize,
+    suspect() {
+      suspected = true;
+    },
     async append(stream, expected, events) {
       checkAppend(stream, expected, events);
       if (!streamPrefixes.some((prefix) => stream.startsWith(prefix))) {
@@ -39,7 +55,14 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
           `stream ${quote(stream)} is of a kind that no read of the log would give; see streamPrefixes`,
         );
       }
-      return appender.append(stream, expected, events);
+      if (suspected) await checkLog();
+      const appended = await appender.append(stream, expected, events).catch((error: unknown) => {
+        if (error instanceof StoreUnreachable) suspected = true;
+        throw error;
+      });
+      const { id } = events.at(-1) as NewEvent;
+      place.note({ stream, id, position: appended.position });
+      return appended;
     },
     async close() {
       if (closed.aborted) return;

@@ -2,6 +2,7 @@ import { type KurrentDBClient, START } from '@kurrent/kurrentdb-client';
 import { type Batch, type Position, type RecordedEvent, type SubscribeOptions, start } from '../port.js';
 import { type Connection, connect } from './connection.js';
 import { breaksClient, isFinal, NoAnswer } from './failure.js';
+import { type OwnPlace, ownPlace, refusalOf } from './own-place.js';
 import type { Patience } from './patience.js';
 import { firstPageSize, memoirFilter, nextPageSize, type Page, type Reader } from './reader.js';
 import { checkpointFrom, recordedFrom } from './recorded.js';
@@ -19,6 +20,9 @@ class Stalled extends Error {
     super(`the subscription stays at position ${position} although the log goes on to ${end}; it is begun again`);
   }
 }
+
+/** The log seems to be another than the one that was followed. */
+class Doubted extends Error {}
 
 /** How far a subscriber is. */
 type Progress = {
@@ -44,16 +48,46 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
     const stop = options.signal ? AbortSignal.any([options.signal, closed]) : closed;
     const progress: Progress = { position: after, checkpoint: after, told: false };
     const connection = connect(url);
+    const place = ownPlace(reader.once, 'this server');
+    let begun = after === start;
     let failed = 0;
+    let broken = false;
+    let doubtedAt: number | undefined;
+
+    /** Whether it is the same log that answers. @throws Doubted, or LogRefused once that has lasted */
+    async function check(): Promise<void> {
+      const found = await place.contradiction();
+      if (!found) {
+        doubtedAt = undefined;
+        return;
+      }
+      const refusal = refusalOf(url.address, found);
+      doubtedAt ??= performance.now();
+      if (performance.now() - doubtedAt >= timings.doubtFor) throw refusal;
+      options.onDoubt?.(refusal.message);
+      throw new Doubted(refusal.message);
+    }
+
     try {
       while (!stop.aborted) {
         try {
-          yield* catchUp(progress, size, stop);
-          yield* follow(connection, progress, size, stop, () => {
-            failed = 0;
-          });
+          if (!begun) {
+            const first = await beforeStop(reader.once.eventAt(after), stop);
+            if (first) place.note(first);
+            begun = true;
+          }
+          if (broken) await beforeStop(check(), stop);
+          broken = true;
+          yield* noting(place, catchUp(progress, size, stop));
+          yield* noting(
+            place,
+            follow(connection, progress, size, stop, () => {
+              failed = 0;
+            }),
+          );
         } catch (error) {
           if (stop.aborted) return;
+          options.onBroken?.();
           if (isFinal(error) && !(error instanceof Error && error.name === 'StoreUnavailable')) throw error;
           patience.trouble('follow the log', error);
           progress.told = false;
@@ -108,7 +142,9 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
         const heard = await live.wait();
         if (heard || stop.aborted) continue;
         const end = await beforeStop(reader.end(), stop);
-        if (end !== undefined && end > progress.position && live.silent()) throw new Stalled(progress.position, end);
+        if (end === undefined) continue;
+        if (end > progress.position && live.silent()) throw new Stalled(progress.position, end);
+        if (end < progress.position) throw new Doubted(`the log ends at position ${end}, before ${progress.position}`);
       }
     } catch (error) {
       if (breaksClient(error)) connection.renew(client);
@@ -200,6 +236,14 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
   }
 
   return subscribeAll;
+}
+
+/** The batches, each noted when it was taken. */
+async function* noting(place: OwnPlace, batches: AsyncIterable<Batch>): AsyncGenerator<Batch> {
+  for await (const batch of batches) {
+    yield batch;
+    for (const event of batch.events) place.note(event);
+  }
 }
 
 function advance(progress: Progress, events: readonly RecordedEvent[], live: boolean): Batch {

@@ -2,6 +2,7 @@ import { MemoirError, quote } from '../../domain/errors.js';
 import { growingTree } from '../../domain/log-tree/growing-tree.js';
 import { leafHash } from '../../domain/log-tree/leaf.js';
 import { decodeEvent, eventTypes } from '../codec.js';
+import { whyForeign } from '../foreign.js';
 import type { LogImporter } from '../importer.js';
 import { type EventLog, type RecordedEvent, StoreUnreadable, start } from '../port.js';
 import type { ExportFile } from './open-export.js';
@@ -74,8 +75,13 @@ async function verify(
   return { ...end.summary, there: (await there?.end(file.name)) ?? 0 };
 }
 
-/** An event of a known type that cannot be decoded would stop every read model. */
+/** What every reader would pass over is no part of a log that is moved; nor is a decision that nobody can read. */
 function refuseUnreadable(where: string, event: RecordedEvent): void {
+  const why = whyForeign(event);
+  if (why !== undefined) {
+    const message = `${where}: ${nameOf(event)} is none of Memoir's, or is malformed: ${why}`;
+    throw new MemoirError('INVALID_ARGUMENT', 'BAD_EXPORT', message, { field: 'file' });
+  }
   if (!known.has(event.type)) return;
   try {
     decodeEvent(event);

@@ -1,10 +1,11 @@
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { isFinished } from '../../domain/job.js';
 import { jobStream } from '../../domain/streams.js';
+import { StreamDeleted } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { waker } from '../waker.js';
-import { evolveRecorded } from './evolve-recorded.js';
+import { evolveRecorded, jobDamaged } from './evolve-recorded.js';
 import { readable } from './permit.js';
 
 /** A job after one change. */
@@ -16,7 +17,8 @@ export type Change = {
 
 /**
  * The job as it is now and after every change, none left out, until it has finished or the signal aborts.
- * @throws MemoirError NOT_FOUND if there is no such job or the caller may not read it, or no longer
+ * @throws MemoirError NOT_FOUND if there is no such job or the caller may not read it, or no longer; DATA_LOSS JOB_DAMAGED if its stream
+ * was deleted or truncated
  */
 export async function* watchJob(
   context: JobsContext,
@@ -40,6 +42,8 @@ export async function* watchJob(
         yield { job: readable(caller, uuid, record).job, eventType: recorded.type };
       }
     }
+  } catch (error) {
+    throw error instanceof StreamDeleted ? jobDamaged(uuid, error) : error;
   } finally {
     unsubscribe();
   }

@@ -20,7 +20,7 @@ function refusal(t: ExecutionContext, call: () => unknown): MemoirError {
 test('every field of a job can be filtered by', (t) => {
   for (const { name } of JobSchema.fields) {
     // It tells of the answer that a job is in.
-    if (name === 'script_parameters_omitted') continue;
+    if (name === 'script_parameters_omitted' || name === 'damaged') continue;
     t.notThrows(() => parse([name, 'exists', true]), name);
     t.notThrows(() => parse([name, '=', null]), name);
   }

@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import Database from 'better-sqlite3';
 import { writeHistory } from '../../../bench/history.js';
 import { MemoirError } from '../../../src/domain/errors.js';
-import type { RecordedEvent } from '../../../src/eventstore/port.js';
+import type { NewEvent, RecordedEvent } from '../../../src/eventstore/port.js';
 import { openSqliteImporter } from '../../../src/eventstore/sqlite/importer.js';
 import { openSqliteExport, openSqliteStore } from '../../../src/eventstore/sqlite/store.js';
 import { newEvent } from '../../contract/events.js';
@@ -152,6 +152,25 @@ test('of a file with a mistake in its last event nothing is recorded', async (t)
   ];
   for (const [changed, message] of cases) {
     await refused(t, into(Buffer.from(changed), path('b.sqlite')), 'BAD_EXPORT', message);
+    t.deepEqual(rawRows(path('b.sqlite')), { format: 1, rows: [] });
+  }
+});
+
+test('what every reader would pass over, and a decision that cannot be read, are refused, naming the line', async (t) => {
+  const path = scratch(t);
+  const cases: [stream: string, event: NewEvent, RegExp][] = [
+    ['joblog-a', newEvent({ text: [] }), /event 0 of stream "joblog-a" .* is malformed: .*is no JobLogAppended/],
+    ['job-a', newEvent({ text: 'good' }), /a stream where no JobLogAppended can be/],
+    ['joblog-a', { ...newEvent(), metadata: '{"principal":17}' }, /its metadata are not those of an event of Memoir/],
+    ['reuse-a', newEvent({ uuid: 'a', decision: { candidates: 7 } }, 'JobReused'), /is no JobReused/],
+  ];
+  for (const [i, [stream, event, message]] of cases.entries()) {
+    const store = await openSqliteStore(path(`${i}.sqlite`), Date.now);
+    await store.append('joblog-b', 'any', [newEvent({ text: 'good' })]);
+    await store.append(stream, 'any', [event]);
+    await store.close();
+    const file = await fileOfSqlite(path(`${i}.sqlite`));
+    await refused(t, into(file, path('b.sqlite')), 'BAD_EXPORT', new RegExp(`^line 3 of .*${message.source}`));
     t.deepEqual(rawRows(path('b.sqlite')), { format: 1, rows: [] });
   }
 });

@@ -264,6 +264,17 @@ export function memoryLog({ noiseEvery }: LogOptions) {
       const rest = records.filter((record) => !gone(record));
       records.splice(0, records.length, ...rest);
     },
+    /** Loses everything from the record with this number on, as a node does that is restored from a backup. */
+    restore(count: number): void {
+      const [lost] = records.splice(count);
+      if (lost) next = lost.position;
+      for (const map of [streams, recent, firstReadable]) map.clear();
+      tombstones.clear();
+      for (const record of records) {
+        streams.set(record.stream, [...(streams.get(record.stream) ?? []), record]);
+        recent.set(`${record.stream}/${record.id}`, record.revision);
+      }
+    },
     noise() {
       noise();
       grown();

@@ -1,0 +1,44 @@
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { PastFiles } from '../../projections/history/as-of.js';
+import type { KeptFile } from '../../projections/running/kept-files.js';
+import type { ServerConfig } from '../config.js';
+import { quote } from '../domain/errors.js';
+import type { Edge } from '../edge.js';
+
+/** What an operator lets the server go on with, though it is not what was known. */
+export type Accepted = {
+  /** A log that lost its end, or is missing. */
+  readonly shorterLog?: boolean;
+  /** A log in which other events stand where known ones were. */
+  readonly otherLog?: boolean;
+};
+
+/** What the log of a server is opened with. */
+export type Opening = {
+  readonly config: ServerConfig;
+  readonly files: PastFiles;
+  readonly edge: Edge;
+  readonly accepted: Accepted;
+  readonly logger: Logger;
+};
+
+/** The files that are kept beside a log, and what messages call them. */
+export function keptFiles({ readModel, history }: PastFiles): readonly KeptFile[] {
+  return [
+    { path: readModel, what: `the read model ${quote(readModel)}` },
+    { path: history, what: `the history ${quote(history)}` },
+  ];
+}
+
+/** The directory that things are moved into, named when the first is. */
+export function asideDirectory(dataDirectory: string, edge: Edge): () => string {
+  let path: string | undefined;
+  return () => {
+    path ??= join(
+      dataDirectory,
+      `aside-${new Date(edge.now()).toISOString().replaceAll(':', '-')}-${edge.uuid().slice(0, 8)}`,
+    );
+    return path;
+  };
+}
