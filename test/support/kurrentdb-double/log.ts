@@ -268,11 +268,13 @@ export function memoryLog({ noiseEvery }: LogOptions) {
     restore(count: number): void {
       const [lost] = records.splice(count);
       if (lost) next = lost.position;
-      for (const map of [streams, recent, firstReadable]) map.clear();
+      for (const map of [streams, lasts, remembered, retentions]) map.clear();
       tombstones.clear();
       for (const record of records) {
-        streams.set(record.stream, [...(streams.get(record.stream) ?? []), record]);
-        recent.set(`${record.stream}/${record.id}`, record.revision);
+        const { stream, id, revision } = record;
+        streams.set(stream, [...(streams.get(stream) ?? []), record]);
+        lasts.set(stream, revision);
+        remembered.set(`${stream}/${id}`, revision);
       }
     },
     noise() {
