@@ -13,8 +13,9 @@ import type { ExclusionEvent } from '../domain/events.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
 import { exclusionStream, imageExclusionStream, outputExclusionStream } from '../domain/streams.js';
 import { decodeEvent } from '../eventstore/codec.js';
-import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import type { Position } from '../eventstore/port.js';
 import type { Caller } from '../jobs/caller.js';
+import { decidedAgain } from '../jobs/contention.js';
 import type { JobsContext } from '../jobs/context.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
@@ -23,9 +24,6 @@ import { type Hits, hitsOf } from './hits.js';
 import { checkExcludes, checkReinstates, knowsExclusion } from './permit.js';
 import type { ExclusionRules } from './rules.js';
 import { checkTarget } from './target.js';
-
-/** How often an order is decided again after others wrote to the same stream meanwhile. */
-const maxAttempts = 20;
 
 /** Jobs that are counted between two looks at the read model. */
 const countPage = 500;
@@ -119,26 +117,19 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
    * servers decide by the same state.
    */
   async function append<T>(caller: Caller, stream: string, decide: () => ExclusionEvent | { found: T }) {
-    return serially(stream, async () => {
-      for (let i = 0; i < maxAttempts; i++) {
-        let last: { readonly revision: number; readonly position: Position } | undefined;
-        for await (const event of store.readStream(stream, undefined, { direction: 'backwards', limit: 1 }))
-          last = event;
-        if (last) await written.catchUp(last.position);
-        await rules.current();
-        const wanted = decide();
-        if ('found' in wanted) return { found: wanted.found, position: await store.end() };
-        try {
-          const encoded = eventOfCall(context, caller, wanted);
-          const { position } = await store.append(stream, last?.revision ?? 'no_stream', [encoded]);
-          rules.recorded(position);
-          return { position };
-        } catch (error) {
-          if (!(error instanceof WrongExpectedRevision)) throw error;
-        }
-      }
-      throw new MemoirError('ABORTED', 'CONTENTION', 'others order exclusions all the time; try again');
-    });
+    const attempt = async () => {
+      let last: { readonly revision: number; readonly position: Position } | undefined;
+      for await (const event of store.readStream(stream, undefined, { direction: 'backwards', limit: 1 })) last = event;
+      if (last) await written.catchUp(last.position);
+      await rules.current();
+      const wanted = decide();
+      if ('found' in wanted) return { found: wanted.found, position: await store.end() };
+      const encoded = eventOfCall(context, caller, wanted);
+      const { position } = await store.append(stream, last?.revision ?? 'no_stream', [encoded]);
+      rules.recorded(position);
+      return { position };
+    };
+    return serially(stream, () => decidedAgain('others order exclusions', attempt));
   }
 
   /** The exclusion that stands and of which an order like this one is a retry. */

@@ -10,14 +10,12 @@ import {
 } from '../domain/image.js';
 import { imageStream } from '../domain/streams.js';
 import { judged } from '../eventstore/foreign.js';
-import { type Position, WrongExpectedRevision } from '../eventstore/port.js';
+import type { Position } from '../eventstore/port.js';
 import type { Caller } from '../jobs/caller.js';
+import { decidedAgain } from '../jobs/contention.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { type ImagesContext, imagesKey } from './context.js';
-
-/** How often a command is decided again after other servers changed the repository meanwhile. */
-const maxAttempts = 20;
 
 /** How many images are remembered. */
 const remembered = 100_000;
@@ -74,19 +72,9 @@ export function imageStreams({ store, written, edge, serverVersion }: ImagesCont
     return { repository: after, position, changed: true };
   }
 
-  async function attempts(caller: Caller, name: string, command: ImageCommand): Promise<Executed> {
-    for (let i = 0; i < maxAttempts; i++) {
-      try {
-        return await attempt(caller, name, command);
-      } catch (error) {
-        if (!(error instanceof WrongExpectedRevision)) throw error;
-      }
-    }
-    throw new MemoirError(
-      'ABORTED',
-      'CONTENTION',
-      `the images of ${quote(name)} are being changed by others all the time; try again`,
-    );
+  function attempts(caller: Caller, name: string, command: ImageCommand): Promise<Executed> {
+    const what = `the images of ${quote(name)} are being changed by others`;
+    return decidedAgain(what, () => attempt(caller, name, command));
   }
 
   return (caller, name, command) => serially(name, () => attempts(caller, name, command));

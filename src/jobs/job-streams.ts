@@ -6,16 +6,14 @@ import type { JobEvent } from '../domain/events.js';
 import { decide, evolve, type JobRecord } from '../domain/job.js';
 import { jobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
-import { type EventStore, type Position, StreamDeleted, WrongExpectedRevision } from '../eventstore/port.js';
+import { type EventStore, type Position, StreamDeleted } from '../eventstore/port.js';
 import type { Caller } from './caller.js';
+import { decidedAgain } from './contention.js';
 import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
 import { evolveRecorded, isJobDamaged, jobDamaged } from './reading/evolve-recorded.js';
 import { type JobFacts, permitted, readable, uuidFor } from './reading/permit.js';
-
-/** How often a command is decided again after other servers changed the job meanwhile. */
-const maxAttempts = 20;
 
 /** How many bytes of jobs are remembered, counted as their events are stored. */
 const rememberedBytes = 64 * 1024 * 1024;
@@ -157,15 +155,8 @@ export function openJobStreams(
     return append(caller, uuid, record, events);
   }
 
-  async function attempts(caller: Caller, uuid: string, command: Command): Promise<Executed> {
-    for (let i = 0; i < maxAttempts; i++) {
-      try {
-        return await attempt(caller, uuid, command);
-      } catch (error) {
-        if (!(error instanceof WrongExpectedRevision)) throw error;
-      }
-    }
-    throw new MemoirError('ABORTED', 'CONTENTION', `job ${uuid} is being changed by others all the time; try again`);
+  function attempts(caller: Caller, uuid: string, command: Command): Promise<Executed> {
+    return decidedAgain(`job ${uuid} is being changed by others`, () => attempt(caller, uuid, command));
   }
 
   return {

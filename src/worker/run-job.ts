@@ -146,18 +146,13 @@ async function runWithLogs(
 
 /** Copies what a script prints while `work` goes on, and what is left of it after that. */
 async function withLog<T>(log: RunLog, limit: number, end: AbortController, work: () => Promise<T>): Promise<T> {
-  const finished = new AbortController();
   const exceeded = () =>
     end.abort(new RunFailure('LOG_TOO_LARGE', `the script wrote more than ${limit} bytes of output`));
-  const copying = log.copy(finished.signal, limit, exceeded).catch((error: NodeJS.ErrnoException) => {
-    end.abort(new PlaceFault(workPlace, `what the script prints cannot be kept (${error.code})`, error));
-  });
-  try {
-    return await work();
-  } finally {
-    finished.abort();
-    await copying;
-  }
+  const copy = (finished: AbortSignal) =>
+    log.copy(finished, limit, exceeded).catch((error: NodeJS.ErrnoException) => {
+      end.abort(new PlaceFault(workPlace, `what the script prints cannot be kept (${error.code})`, error));
+    });
+  return beside(copy, work);
 }
 
 /** Sends the live log while `work` goes on, and what is left of it after that. Without it the run goes on all the same. */
@@ -168,15 +163,22 @@ async function withLiveLog<T>(
   signal: AbortSignal,
   work: () => Promise<T>,
 ): Promise<T> {
+  const send = (finished: AbortSignal) =>
+    sendLiveLog(worker, held, path, finished, signal).catch((error: unknown) => {
+      if (!signal.aborted) logger.warn({ err: error }, 'the live log ends here');
+    });
+  return beside(send, work);
+}
+
+/** Has `other`, which does not fail, go on while `work` does, and waits for it to end what it is at when that has ended. */
+async function beside<T>(other: (finished: AbortSignal) => Promise<void>, work: () => Promise<T>): Promise<T> {
   const finished = new AbortController();
-  const sending = sendLiveLog(worker, held, path, finished.signal, signal).catch((error: unknown) => {
-    if (!signal.aborted) logger.warn({ err: error }, 'the live log ends here');
-  });
+  const going = other(finished.signal);
   try {
     return await work();
   } finally {
     finished.abort();
-    await sending;
+    await going;
   }
 }
 

@@ -8,21 +8,16 @@ import {
 } from '../../../gen/memoir/images/v1/images_service_pb.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, withJson } from '../options.js';
-import { fittedTable, outputWidth, wideHelp } from '../text/fitted-table.js';
-import { note, printLine, printMessage } from '../text/output.js';
+import { fittedTable, wideHelp } from '../text/fitted-table.js';
+import { printLine, printMessage } from '../text/output.js';
+import { type ListOptions, printList } from '../text/print-list.js';
 import { printable } from '../text/printable.js';
 import { sheet } from '../text/table.js';
 import { age, instant } from '../text/time-text.js';
 
 type ImageOptions = RemoteOptions & { readonly json?: boolean };
 
-type ListOptions = ImageOptions & {
-  readonly repository?: string;
-  readonly forgotten?: boolean;
-  readonly limit: number;
-  readonly all?: boolean;
-  readonly wide?: boolean;
-};
+type ImagesOptions = ImageOptions & ListOptions & { readonly repository?: string; readonly forgotten?: boolean };
 
 /** `memoir images`. */
 export function imagesCommand(): Command {
@@ -33,34 +28,20 @@ export function imagesCommand(): Command {
     .option('--limit <number>', 'most images to print', integer(1, 1_000_000_000), 100)
     .option('--all', 'print all images')
     .option('--wide', wideHelp);
-  return remote(withJson(command)).action(async (options: ListOptions) => {
-    const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
-    const rows: ListedImage[] = [];
-    let count = 0;
-    let pageToken = '';
-    await withClients(options, async (clients) => {
-      do {
-        const request = {
-          repository: options.repository ?? '',
-          includeForgotten: options.forgotten ?? false,
-          pageSize: Math.min(limit - count, 1_000),
-          pageToken,
-        };
-        const page = await clients.images.listImages(request, clients.unary);
-        for (const image of page.images) {
-          if (options.json) await printMessage(ListedImageSchema, image);
-          else rows.push(image);
-        }
-        count += page.images.length;
-        pageToken = page.nextPageToken;
-      } while (pageToken !== '' && count < limit);
-    });
-    if (!options.json && rows.length > 0) {
-      await printLine(imageTable(rows, Date.now(), options.wide ? Number.POSITIVE_INFINITY : outputWidth()));
-    }
-    if (!options.json && rows.length === 0) note('no images');
-    if (pageToken !== '') note(`there are more than these ${count}; see --limit and --all`);
-  });
+  return remote(withJson(command)).action((options: ImagesOptions) =>
+    withClients(options, (clients) =>
+      printList(options, {
+        schema: ListedImageSchema,
+        async page(asked) {
+          const { repository = '', forgotten: includeForgotten = false } = options;
+          const page = await clients.images.listImages({ repository, includeForgotten, ...asked }, clients.unary);
+          return { rows: page.images, nextPageToken: page.nextPageToken };
+        },
+        table: (rows, width) => imageTable(rows, Date.now(), width),
+        none: 'no images',
+      }),
+    ),
+  );
 }
 
 /** `memoir image` and its verbs. */

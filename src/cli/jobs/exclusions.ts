@@ -13,8 +13,9 @@ import { invalid } from '../../domain/errors.js';
 import { targetText } from '../../domain/exclusions.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, withJson } from '../options.js';
-import { fittedTable, outputWidth, wideHelp } from '../text/fitted-table.js';
+import { fittedTable, wideHelp } from '../text/fitted-table.js';
 import { note, printLine, printMessage } from '../text/output.js';
+import { type ListOptions, printList } from '../text/print-list.js';
 import { printable } from '../text/printable.js';
 import { instant } from '../text/time-text.js';
 import { uuidHelp, wholeUuid } from './uuid-prefix.js';
@@ -34,14 +35,7 @@ type ExcludeOptions = RemoteOptions & {
   readonly dryRun?: boolean;
   readonly maxHits: number;
 };
-type ListOptions = RemoteOptions & {
-  readonly json?: boolean;
-  readonly repository?: string;
-  readonly reinstated?: boolean;
-  readonly limit: number;
-  readonly all?: boolean;
-  readonly wide?: boolean;
-};
+type ExclusionsOptions = RemoteOptions & ListOptions & { readonly repository?: string; readonly reinstated?: boolean };
 
 /** `memoir exclude`. */
 export function excludeCommand(): Command {
@@ -129,34 +123,20 @@ export function exclusionsCommand(): Command {
     .option('--limit <number>', 'most exclusions to print', integer(1, 1_000_000_000), 100)
     .option('--all', 'print all')
     .option('--wide', wideHelp);
-  return remote(withJson(command)).action((options: ListOptions) =>
-    withClients(options, async (clients) => {
-      const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
-      const rows: ListedExclusion[] = [];
-      let count = 0;
-      let pageToken = '';
-      do {
-        const page = await clients.exclusions.listExclusions(
-          {
-            repository: options.repository ?? '',
-            includeReinstated: options.reinstated ?? false,
-            pageSize: Math.min(limit - count, 1_000),
-            pageToken,
-          },
-          clients.unary,
-        );
-        for (const listed of page.exclusions) {
-          if (options.json) await printMessage(ListedExclusionSchema, listed);
-          else rows.push(listed);
-        }
-        count += page.exclusions.length;
-        pageToken = page.nextPageToken;
-      } while (pageToken !== '' && count < limit);
-      const width = options.wide ? Number.POSITIVE_INFINITY : outputWidth();
-      if (rows.length > 0) await printLine(exclusionTable(rows, width));
-      if (count === 0) note('no exclusions');
-      if (pageToken !== '') note(`there are more than these ${count}; see --limit and --all`);
-    }),
+  return remote(withJson(command)).action((options: ExclusionsOptions) =>
+    withClients(options, (clients) =>
+      printList(options, {
+        schema: ListedExclusionSchema,
+        async page(asked) {
+          const { repository = '', reinstated: includeReinstated = false } = options;
+          const request = { repository, includeReinstated, ...asked };
+          const page = await clients.exclusions.listExclusions(request, clients.unary);
+          return { rows: page.exclusions, nextPageToken: page.nextPageToken };
+        },
+        table: exclusionTable,
+        none: 'no exclusions',
+      }),
+    ),
   );
 }
 

@@ -6,9 +6,10 @@ import { type GetQueueRequestSchema, WatchJobResponseSchema } from '../../../gen
 import { type AsOfOptions, withAsOf } from '../as-of.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, repeated, withJson } from '../options.js';
-import { outputWidth, wideHelp } from '../text/fitted-table.js';
+import { wideHelp } from '../text/fitted-table.js';
 import { jobSheet, jobTable, selectedTable } from '../text/job-view.js';
 import { note, printLine, printMessage } from '../text/output.js';
+import { type ListOptions, printList } from '../text/print-list.js';
 import { printable } from '../text/printable.js';
 import { styled } from '../text/style.js';
 import { filtersOf } from './filter-option.js';
@@ -16,15 +17,12 @@ import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 import { changes, noteFailure, resultCode, statusText } from './wait.js';
 
 type ReadOptions = RemoteOptions & { readonly json?: boolean };
-type PageOptions = ReadOptions & {
-  readonly limit: number;
-  readonly all?: boolean;
-  readonly filter?: readonly string[];
-  readonly select?: string;
-  readonly count?: boolean;
-  readonly wide?: boolean;
-};
-type ListOptions = PageOptions & { readonly orderBy?: string };
+type PageOptions = ReadOptions &
+  ListOptions & {
+    readonly filter?: readonly string[];
+    readonly select?: string;
+    readonly count?: boolean;
+  };
 type Page = { readonly jobs: readonly Job[]; readonly nextPageToken: string; readonly totalSize?: bigint | undefined };
 type PageRequest = Pick<MessageInitShape<typeof GetQueueRequestSchema>, 'pageSize' | 'pageToken' | 'filters'> & {
   readonly select?: FieldMask;
@@ -51,7 +49,7 @@ export function listCommand(): Command {
   const command = new Command('list')
     .description('print jobs, the newest first')
     .option('--order-by <keys>', 'another order, such as "priority desc, created_at"');
-  return paged(withAsOf(command)).action((options: ListOptions & AsOfOptions) =>
+  return paged(withAsOf(command)).action((options: PageOptions & AsOfOptions & { readonly orderBy?: string }) =>
     withClients(options, (clients) => {
       const { orderBy = '', asOf } = options;
       const asked = { orderBy, ...(asOf && { asOf }) };
@@ -108,34 +106,21 @@ function paged(command: Command): Command {
     .option('--wide', wideHelp);
 }
 
-/** Prints as many pages as it takes: as JSON at once, as a table when all are there, since its columns need all. */
-async function printPages(
-  options: PageOptions,
-  next: (page: PageRequest) => Promise<Page>,
-  nothing: string,
-): Promise<void> {
+/** Prints as many pages of jobs as it takes. */
+function printPages(options: PageOptions, next: (page: PageRequest) => Promise<Page>, nothing: string): Promise<void> {
   const filters = filtersOf(options.filter);
   const paths = options.select?.split(',').map((path) => path.trim());
   const asked = { filters, ...(paths && { select: create(FieldMaskSchema, { paths }) }) };
-  const limit = options.all ? Number.POSITIVE_INFINITY : options.limit;
-  const rows: Job[] = [];
-  let count = 0;
-  let pageToken = '';
-  do {
-    const countTotal = options.count === true && pageToken === '';
-    const page = await next({ ...asked, countTotal, pageSize: Math.min(limit - count, 1_000), pageToken });
-    if (page.totalSize !== undefined) note(`${page.totalSize} in all`);
-    for (const job of page.jobs) {
-      if (options.json) await printMessage(JobSchema, job, paths === undefined);
-      else rows.push(job);
-    }
-    count += page.jobs.length;
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '' && count < limit);
-  const width = options.wide ? Number.POSITIVE_INFINITY : outputWidth();
-  if (!options.json && rows.length > 0) {
-    await printLine(paths ? selectedTable(rows, paths, width) : jobTable(rows, Date.now(), width));
-  }
-  if (!options.json && rows.length === 0) note(nothing);
-  if (pageToken !== '') note(`there are more than these ${count}; see --limit and --all`);
+  return printList(options, {
+    schema: JobSchema,
+    whole: paths === undefined,
+    async page(which) {
+      const countTotal = options.count === true && which.pageToken === '';
+      const page = await next({ ...asked, countTotal, ...which });
+      if (page.totalSize !== undefined) note(`${page.totalSize} in all`);
+      return { rows: page.jobs, nextPageToken: page.nextPageToken };
+    },
+    table: (rows, width) => (paths ? selectedTable(rows, paths, width) : jobTable(rows, Date.now(), width)),
+    none: nothing,
+  });
 }

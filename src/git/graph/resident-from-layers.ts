@@ -1,8 +1,15 @@
 import type { HashAlgorithm } from '../hash.js';
 import { BadCommitGraph, type GraphLayer, inEdges, noParent } from './graph-layers.js';
-import { fanoutOf, type ResidentGraph, sharedBytes, sharedInt32, sharedUint32 } from './resident-graph.js';
+import {
+  fanoutOf,
+  type Places,
+  placesById,
+  type ResidentGraph,
+  sharedBytes,
+  sharedInt32,
+  sharedUint32,
+} from './resident-graph.js';
 import { sortByDate } from './sort-by-date.js';
-import { sortIds } from './sort-ids.js';
 
 /**
  * The resident form of a commit-graph as it is, straight from the bytes of its files. Undefined if they have no corrected
@@ -30,7 +37,9 @@ export function residentFromLayers(layers: readonly GraphLayer[], hash: HashAlgo
   const moreParents = sharedInt32(more.length);
   moreParents.set(more);
   const places =
-    layers.length === 1 ? placesOfOne(layers, width, order, numberOf) : mergePlaces(layers, width, numberOf);
+    layers.length === 1
+      ? placesOfOne(layers, width, order, numberOf)
+      : placesById(idsOf(layers, width, count), width, numberOf);
   return {
     count,
     idBytes: width,
@@ -42,30 +51,11 @@ export function residentFromLayers(layers: readonly GraphLayer[], hash: HashAlgo
   };
 }
 
-type Places = Pick<ResidentGraph, 'ids' | 'numberAt' | 'placeOf'>;
-
 /** One file has its ids in order already, so that its rows are the places. */
 function placesOfOne(layers: readonly GraphLayer[], width: number, order: Uint32Array, numberOf: Uint32Array): Places {
   const placeOf = sharedUint32(order.length);
   placeOf.set(order);
   return { ids: idsOf(layers, width, order.length), numberAt: numberOf, placeOf };
-}
-
-function mergePlaces(layers: readonly GraphLayer[], width: number, numberOf: Uint32Array): Places {
-  const count = numberOf.length;
-  const unsorted = idsOf(layers, width, count);
-  const sorted = sortIds(unsorted, count, width);
-  const ids = sharedBytes(count * width);
-  const numberAt = sharedUint32(count);
-  const placeOf = sharedUint32(count);
-  for (let place = 0; place < count; place++) {
-    const from = sorted[place] ?? 0;
-    unsorted.copy(ids, place * width, from * width, (from + 1) * width);
-    const number = numberOf[from] ?? 0;
-    numberAt[place] = number;
-    placeOf[number] = place;
-  }
-  return { ids, numberAt, placeOf };
 }
 
 function idsOf(layers: readonly GraphLayer[], width: number, count: number): Buffer {

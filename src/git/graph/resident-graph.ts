@@ -35,18 +35,7 @@ export function makeResident(table: CommitTable, order: Uint32Array): ResidentGr
   const numberOf = new Uint32Array(count);
   for (let number = 0; number < count; number++) numberOf[order[number] ?? 0] = number;
 
-  const sorted = sortIds(table.ids, count, width);
-  const ids = sharedBytes(count * width);
-  const numberAt = sharedUint32(count);
-  const placeOf = sharedUint32(count);
-  for (let place = 0; place < count; place++) {
-    const row = sorted[place] ?? 0;
-    const number = numberOf[row] ?? 0;
-    table.ids.copy(ids, place * width, row * width, (row + 1) * width);
-    numberAt[place] = number;
-    placeOf[number] = place;
-  }
-
+  const places = placesById(table.ids, width, numberOf);
   const firstParent = sharedInt32(count);
   const secondParent = sharedInt32(count);
   const more: number[] = [];
@@ -66,8 +55,28 @@ export function makeResident(table: CommitTable, order: Uint32Array): ResidentGr
   }
   const moreParents = sharedInt32(more.length);
   moreParents.set(more);
-  const fanout = fanoutOf(ids, width);
-  return { count, idBytes: width, ids, fanout, numberAt, placeOf, firstParent, secondParent, moreParents };
+  const fanout = fanoutOf(places.ids, width);
+  return { count, idBytes: width, ...places, fanout, firstParent, secondParent, moreParents };
+}
+
+/** Where the ids of a history are, and of which commits they are. */
+export type Places = Pick<ResidentGraph, 'ids' | 'numberAt' | 'placeOf'>;
+
+/** Puts ids in order: those of rows in whatever order, whose commits have the numbers `numberOf`. */
+export function placesById(unsorted: Buffer, width: number, numberOf: Uint32Array): Places {
+  const count = numberOf.length;
+  const sorted = sortIds(unsorted, count, width);
+  const ids = sharedBytes(count * width);
+  const numberAt = sharedUint32(count);
+  const placeOf = sharedUint32(count);
+  for (let place = 0; place < count; place++) {
+    const row = sorted[place] ?? 0;
+    const number = numberOf[row] ?? 0;
+    unsorted.copy(ids, place * width, row * width, (row + 1) * width);
+    numberAt[place] = number;
+    placeOf[number] = place;
+  }
+  return { ids, numberAt, placeOf };
 }
 
 /** The fan-out table of ids in ascending order. */

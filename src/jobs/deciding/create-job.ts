@@ -15,6 +15,7 @@ import type { JobRecord } from '../../domain/job.js';
 import { jobStream, reuseStream } from '../../domain/streams.js';
 import { type Position, StreamDeleted, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
+import { contended, maxAttempts } from '../contention.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
@@ -24,9 +25,6 @@ import { createdAsAsked, createdNoMatch, retried, reused } from './decision-mess
 import type { FindReusable, Found } from './find-reusable.js';
 import { type Intention, openSubmissions, usedBefore } from './submissions.js';
 import { resolveRequest, type Wanted } from './wanted.js';
-
-/** How often a decision is taken again after another server made the run that this one wanted to make. */
-const maxAttempts = 20;
 
 /** What became of a request. */
 export type Answer = {
@@ -137,7 +135,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       const first = asked.digest === '' ? undefined : await retry(asked);
       if (first) return first;
     }
-    throw new MemoirError('ABORTED', 'CONTENTION', 'others request the same computation all the time; try again');
+    throw contended('others request the same computation');
   }
 
   async function createRun(

@@ -9,6 +9,7 @@ import { jobLogStream, jobStream } from '../../domain/streams.js';
 import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type RecordedEvent, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
+import { contended, maxAttempts } from '../contention.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import { type KeyedLock, keyedLock } from '../keyed-lock.js';
@@ -23,9 +24,6 @@ export const maxEventBytes = 128 * 1024;
 
 /** To how few bytes a piece is cut where a store does not take it. */
 const leastEventBytes = 1024;
-
-/** How often an append is tried again when another call appended to the same log first. */
-const maxAttempts = 20;
 
 /** How long a live log is. */
 export type LogSize = {
@@ -140,7 +138,7 @@ async function appendOne(
     }
     end = await endOfLog(context, uuid);
   }
-  throw new MemoirError('ABORTED', 'CONTENTION', `others append to the log of job ${uuid} all the time; try again`);
+  throw contended(`others append to the log of job ${uuid}`);
 }
 
 /**
