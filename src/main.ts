@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { pastFiles } from '../projections/history/as-of.js';
@@ -9,7 +8,7 @@ import type { ServerConfig } from './config.js';
 import { unrestricted } from './domain/access.js';
 import { quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
-import { storeName, storeUrlOf } from './eventstore/open-store.js';
+import { storeKind, storeName, storeUrlOf } from './eventstore/open-store.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
 import { openCheckpointKey } from './history/checkpoint-key.js';
 import { openCheckpoints } from './history/checkpoints.js';
@@ -28,6 +27,7 @@ import { openPolicyFile } from './policy/policy-file.js';
 import { namedPrincipal, openCalls, principalFromMetadata } from './rpc/call.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
+import { keepCheckpoint } from './serving/kept-checkpoint.js';
 import { listenAddress } from './serving/listen-address.js';
 import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
@@ -77,7 +77,9 @@ export async function startServer(
     const files = pastFiles(config.data_dir);
 
     // The log.
-    const opened = recordingStore(await openServersLog({ config, files, edge, accepted, logger }));
+    const keptCheckpoint = join(config.data_dir, 'log.checkpoint');
+    const log = await openServersLog({ config, files, keptCheckpoint, edge, accepted, logger });
+    const opened = recordingStore(log.store);
     const { store, settled, lastOf } = await settlingStore(opened.store);
     open(store, () => store.close());
 
@@ -137,6 +139,10 @@ export async function startServer(
 
     // What proves.
     const checkpoints = openCheckpoints(context, signer);
+    if (storeKind(storeUrl) === 'sqlite') {
+      const keeping = { store, history, signer, path: keptCheckpoint, before: log.checkpoint, logger };
+      open(keepCheckpoint(keeping), (kept) => kept.stop());
+    }
     open(recordCheckpoints(context, checkpoints, config.checkpoint_interval * 1_000, logger), (recording) =>
       recording.stop(),
     );
@@ -173,7 +179,7 @@ export async function startServer(
 
     function startKeeping() {
       // At once, so that a worker may be started beside a server that has kept nothing yet.
-      mkdirSync(keptDirectory(gitDirectory), { recursive: true });
+      makeDirectory(keptDirectory(gitDirectory));
       return open(keepCommits({ readModel, repositories, edge }, logger), (kept) => kept.stop());
     }
   } catch (error) {

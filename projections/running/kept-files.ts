@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { firstGeneration } from '../../src/domain/generation.js';
 import type { KeptLeaves, KeptPlace } from '../../src/eventstore/kept-places.js';
 import type { Position } from '../../src/eventstore/port.js';
+import { makeDirectory } from '../../src/make-directory.js';
 
 /** A file of projections, and what messages call it. */
 export type KeptFile = { readonly path: string; readonly what: string };
@@ -82,7 +83,7 @@ export function keptLeaves(path: string): KeptLeaves | undefined {
 
 /** Moves files of projections, whole, into a directory that is made for them. */
 export function setAside(files: readonly KeptFile[], directory: string): void {
-  mkdirSync(directory, { recursive: true });
+  makeDirectory(directory);
   for (const { path } of files) {
     for (const suffix of ['-shm', '-wal', '-sums', '']) {
       if (existsSync(path + suffix)) renameSync(path + suffix, join(directory, basename(path) + suffix));

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { quote } from '../domain/errors.js';
 import { leafHash } from '../domain/log-tree/leaf.js';
+import { generationStream } from '../domain/streams.js';
 import { type EventLog, LogRefused, type Position, type RecordedEvent, start } from './port.js';
 
 /** How far the log was, as something says that is kept beside it. */
@@ -38,7 +39,8 @@ export type Contradiction = {
 
 /**
  * Compares a log of any store with the places that are kept beside it: at each, the event that is named must stand there still. With
- * `leaves`, live logs may have expired.
+ * `leaves`, live logs may have expired. What servers recorded at the end when they went on with the log as it was is no event of
+ * another log.
  * @returns undefined if it does
  */
 export async function compareWithKept(
@@ -47,21 +49,26 @@ export async function compareWithKept(
   leaves?: KeptLeaves,
 ): Promise<Contradiction | undefined> {
   const end = await log.end();
-  let known: KeptPlace | undefined;
-  let other = false;
+  const lost: KeptPlace[] = [];
   for (const place of places) {
     if (place.position === start) continue;
-    if (place.position <= end && (await stands(log, place, leaves))) continue;
-    other ||= place.position <= end;
-    if (!known || place.position > known.position) known = place;
+    if (place.position > end || !(await stands(log, place, leaves))) lost.push(place);
   }
-  if (!known) return undefined;
-  let found: Contradiction['found'];
-  for await (const { position, id } of log.readAll(undefined, { direction: 'backwards', limit: 1 })) {
-    found = { position, eventId: id };
-  }
+  const [first, ...others] = lost;
+  if (!first) return undefined;
+  const known = others.reduce((farthest, place) => (place.position > farthest.position ? place : farthest), first);
+  const found = await lastOfItsOwn(log);
+  const other = lost.some(({ position }) => found !== undefined && position <= found.position);
   const same = leaves && (await lastCommon(log, leaves, end));
   return { kind: other ? 'other' : 'shorter', known, found, ...(same !== undefined && { same }) };
+}
+
+/** The last event of a log before what begins a generation, which may be half done. */
+export async function lastOfItsOwn(log: EventLog): Promise<Contradiction['found']> {
+  for await (const { stream, position, id } of log.readAll(undefined, { direction: 'backwards' })) {
+    if (stream !== generationStream) return { position, eventId: id };
+  }
+  return undefined;
 }
 
 /** How long after the first look another one is taken, in milliseconds: a node that was cut off and leads no more knows it by then. */

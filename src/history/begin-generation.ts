@@ -27,7 +27,8 @@ export type Cause = Pick<Contradiction, 'kind'> & Partial<Contradiction>;
 export type LostRuns = { readonly computationDigest: string; readonly lastRun: number };
 
 /**
- * Records that servers go on with a log that is not what was known of it, and the runs that are not to be given again.
+ * Records that servers go on with a log that is not what was known of it, in a generation with this id, and the runs that are not to be
+ * given again.
  * @returns the number of the generation that begins
  * @throws WrongExpectedRevision if another server does so at the same moment; otherwise as `append`
  */
@@ -36,6 +37,7 @@ export async function beginGeneration(
   edge: Edge,
   { kind, known, found }: Cause,
   runs: readonly LostRuns[],
+  id = edge.uuid(),
 ): Promise<number> {
   const before = await lastGeneration(store);
   const generation = (before?.generation ?? firstGeneration.number) + 1;
@@ -43,7 +45,7 @@ export async function beginGeneration(
   await append(
     create(GenerationStartedSchema, {
       generation,
-      id: edge.uuid(),
+      id,
       reason: kind === 'other' ? GenerationStarted_Reason.OTHER_LOG : GenerationStarted_Reason.SHORTER_LOG,
       ...(known && { known: { position: BigInt(known.position), eventId: known.eventId } }),
       ...(found && { found: { position: BigInt(found.position), eventId: found.eventId } }),
@@ -80,6 +82,11 @@ export async function recordLostRuns(
 export async function isAccepted(log: EventLog, { known }: Contradiction): Promise<boolean> {
   const last = await lastGeneration(log);
   return last?.known?.eventId === known.eventId && Number(last.known.position) === known.position;
+}
+
+/** Whether the generation that the log is in is the one with this id. */
+export async function hasBegun(log: EventLog, id: string): Promise<boolean> {
+  return (await lastGeneration(log))?.id === id;
 }
 
 /** The generation that the log is in; undefined for the first. */

@@ -19,8 +19,8 @@ import { createDurably } from '../files/durable-file.js';
 export type CheckpointSigner = {
   /** What they are verified with; its name is the log's. */
   readonly key: VerifierKey;
-  /** The signed checkpoint of a tree. */
-  sign(head: TreeHead): string;
+  /** The signed checkpoint of a tree, with lines of extensions behind it. */
+  sign(head: TreeHead, extensions?: readonly string[]): string;
 };
 
 /** Where the key is. */
@@ -52,8 +52,8 @@ export function openCheckpointKey({
   return {
     key,
     made,
-    sign(head) {
-      const text = checkpointText({ ...head, origin: key.name });
+    sign(head, extensions) {
+      const text = checkpointText({ ...head, origin: key.name }, extensions);
       return formatNote(text, key, sign(null, Buffer.from(text), privateKey));
     },
   };

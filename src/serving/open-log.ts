@@ -1,39 +1,64 @@
-import { existsSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
 import { keptPlaces, knownRuns, setAside } from '../../projections/running/kept-files.js';
 import type { ServerConfig } from '../config.js';
 import { quote } from '../domain/errors.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
-import { choices, compareWithKept, contradicted } from '../eventstore/kept-places.js';
+import { type Contradiction, choices, compareWithKept, contradicted, lastOfItsOwn } from '../eventstore/kept-places.js';
 import { absenceOfLog, openStore, storeKind, storeName, storeUrlOf } from '../eventstore/open-store.js';
 import { type EventLog, LogRefused, start } from '../eventstore/port.js';
 import type { WalFindings } from '../eventstore/sqlite/wal-inspection.js';
-import { copyDurably } from '../files/durable-file.js';
-import { beginGeneration, isAccepted } from '../history/begin-generation.js';
-import { makeDirectory } from '../make-directory.js';
+import { beginGeneration, hasBegun, isAccepted } from '../history/begin-generation.js';
+import { type KeptTree, openKeptTree } from '../history/verify/kept-tree.js';
+import {
+  type Acceptance,
+  beginAcceptance,
+  begunWords,
+  endAcceptance,
+  keepWal,
+  unfinishedAcceptance,
+} from './acceptance.js';
+import { type KeptCheckpoint, readKeptCheckpoint } from './kept-checkpoint.js';
 import { openSharedLog } from './open-shared-log.js';
-import { asideDirectory, keptFiles, type Opening } from './opening.js';
+import { keptFiles, type Opening } from './opening.js';
+
+/** A log that was opened. */
+export type OpenedLog = {
+  readonly store: GuardedStore;
+  /** The last checkpoint that was kept of it; undefined if none was. */
+  readonly checkpoint: KeptCheckpoint | undefined;
+};
 
 /**
  * Opens the log of a server, if it is what the files say that are kept beside it; nothing is changed otherwise. With `accepted` a
  * generation of the log begins, and what was kept of the one before is moved into a directory of its own.
  * @throws LogRefused SHORTER_LOG, LOG_MISSING or OTHER_LOG, saying what is missing and what the choices are; and as `openStore`
  */
-export async function openServersLog(opening: Opening): Promise<GuardedStore> {
-  const { config, files, edge, accepted, logger } = opening;
+export async function openServersLog(opening: Opening): Promise<OpenedLog> {
+  const { config, files, keptCheckpoint, edge, accepted, logger } = opening;
   const url = storeUrlOf(config);
   const onTrouble = (message: string) => logger.warn(message);
   const formats = { allowed: config.log_format };
-  if (storeKind(url) !== 'sqlite') return openSharedLog(opening);
+  if (storeKind(url) !== 'sqlite') {
+    return { store: await openSharedLog(opening), checkpoint: undefined };
+  }
 
   const name = storeName(url);
-  const kept = keptFiles(files);
-  const places = keptPlaces(kept);
-  const aside = asideDirectory(config.data_dir, edge);
-  let lost: string | undefined;
+  const projections = keptFiles(files);
+  const kept = { path: keptCheckpoint, what: `the checkpoint ${quote(keptCheckpoint)}` };
+  const checkpoint = readOrWarn(keptCheckpoint, logger);
+  const places = [...keptPlaces(projections), ...(checkpoint ? [{ ...kept, ...checkpoint }] : [])];
+  const unfinished = unfinishedAcceptance(config.data_dir);
+  let acceptance = unfinished;
+  const accepting = () => {
+    acceptance ??= beginAcceptance(config.data_dir, edge);
+    return acceptance;
+  };
+  let lost = unfinished && `the event log ${quote(name)} is not what it was: ${begunWords(unfinished)}`;
 
   const absent = absenceOfLog(url);
-  const evidence = places[0]?.what ?? evidenceOf(config, name);
+  const evidence = places[0]?.what ?? evidenceOf(config, name, unfinished);
   if (absent !== undefined && evidence !== undefined) {
     lost = `the event log ${quote(name)} ${absent}, and ${evidence} shows that there was one`;
     if (!accepted.shorterLog) {
@@ -43,62 +68,91 @@ export async function openServersLog(opening: Opening): Promise<GuardedStore> {
   function onLoss(path: string, { losses, foreign }: WalFindings): void {
     lost = `the event log ${quote(path)} lost writes that were acknowledged: ${losses.join('; ')}`;
     if (!accepted.shorterLog) throw new LogRefused('SHORTER_LOG', `${lost}. ${choices}--accept-shorter-log`);
-    keepWal(path, aside(), foreign);
+    keepWal(accepting(), path, foreign);
+  }
+
+  /** What the log has against what is kept. Only with `otherLog` by the tree too, which may be damaged: it is told when it was checked. */
+  async function contradiction(log: EventLog): Promise<Contradiction | undefined> {
+    const found = await compareWithKept(log, places);
+    if (found || !checkpoint || !accepted.otherLog || !treeContradicts(files.history, checkpoint)) return found;
+    return { kind: 'other', known: { ...kept, ...checkpoint }, found: await lastOfItsOwn(log) };
+  }
+
+  /** What was accepted once is accepted, though the server may have died before the files were moved. */
+  async function begun(log: EventLog, found: Contradiction | undefined): Promise<boolean> {
+    if (unfinished && (await hasBegun(log, unfinished.generation))) return true;
+    return found !== undefined && (await isAccepted(log, found));
   }
 
   /** What is refused is refused before the log can be written. */
   async function check(log: EventLog): Promise<void> {
-    const found = await compareWithKept(log, places);
-    // What was accepted once is accepted, though the server may have died before the files were moved.
-    if (!found || (await isAccepted(log, found))) return;
-    if (!(found.kind === 'other' ? accepted.otherLog : accepted.shorterLog)) {
+    const found = await contradiction(log);
+    if (await begun(log, found)) return;
+    if (found && !(found.kind === 'other' ? accepted.otherLog : accepted.shorterLog)) {
       throw contradicted(name, found, `${choices}--accept-${found.kind}-log`);
+    }
+    if (unfinished && !accepted.shorterLog && !accepted.otherLog) {
+      throw new LogRefused('SHORTER_LOG', `${lost}. ${choices}--accept-shorter-log`);
     }
   }
 
   const store = await openStore(url, edge, onTrouble, { ...formats, onLoss, check });
   try {
-    const found = await compareWithKept(store, places);
-    const begun = found !== undefined && (await isAccepted(store, found));
-    if ((found || lost !== undefined) && !begun) {
+    const found = await contradiction(store);
+    if ((found || lost !== undefined) && !(await begun(store, found))) {
       const cause = found ?? { kind: 'shorter' };
       const runs = found
         ? knownRuns(files.readModel, found.kind === 'other' ? start : (found.found?.position ?? start))
         : [];
-      const generation = await beginGeneration(store, edge, cause, runs);
+      const generation = await beginGeneration(store, edge, cause, runs, accepting().generation);
       logger.warn(
         { generation, lost, ...cause },
         'went on with a log that is not what was known of it, as was asked for',
       );
     }
     if (found) {
-      setAside(kept, aside());
-      logger.warn({ directory: aside() }, 'the files that were kept of the log before were moved aside');
+      const { directory } = accepting();
+      setAside([...projections, kept], directory);
+      logger.warn({ directory }, 'the files that were kept of the log before were moved aside');
     }
-    return store;
+    if (acceptance) endAcceptance(acceptance);
+    return { store, checkpoint: found ? undefined : checkpoint };
   } catch (error) {
     await store.close();
     throw error;
   }
 }
 
+/** A file that is no checkpoint knows nothing, and is made anew. */
+function readOrWarn(path: string, logger: Logger): KeptCheckpoint | undefined {
+  try {
+    return readKeptCheckpoint(path);
+  } catch (error) {
+    logger.warn({ err: error }, 'the last checkpoint of the log is not known');
+    return undefined;
+  }
+}
+
+/** Whether the tree in a history has another root than a checkpoint says. */
+function treeContradicts(history: string, { size, root }: KeptCheckpoint): boolean {
+  let tree: KeptTree | undefined;
+  try {
+    tree = openKeptTree(history);
+    return tree !== undefined && tree.size >= size && Buffer.compare(tree.root(size), root) !== 0;
+  } catch {
+    return false;
+  } finally {
+    tree?.close();
+  }
+}
+
 /** What else shows that there was a log, where no projection does. */
-function evidenceOf(config: ServerConfig, log: string): string | undefined {
+function evidenceOf(config: ServerConfig, log: string, unfinished: Acceptance | undefined): string | undefined {
   const beside = [
     `${log}-wal`,
+    ...(unfinished ? [unfinished.directory] : []),
     ...(config.checkpoint_key === undefined ? [join(config.data_dir, 'checkpoint.key')] : []),
   ];
   const there = beside.find((path) => existsSync(path));
   return there && quote(there);
-}
-
-/** Keeps a WAL before SQLite changes it, and takes one away that is of another file. */
-function keepWal(path: string, directory: string, foreign: boolean): void {
-  makeDirectory(directory);
-  for (const suffix of ['-wal', '-shm']) {
-    const to = join(directory, basename(path) + suffix);
-    if (!existsSync(path + suffix)) continue;
-    copyDurably(path + suffix, to);
-    if (foreign) rmSync(path + suffix);
-  }
 }

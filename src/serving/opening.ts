@@ -18,6 +18,8 @@ export type Accepted = {
 export type Opening = {
   readonly config: ServerConfig;
   readonly files: PastFiles;
+  /** Path of the checkpoint that is kept beside the log. */
+  readonly keptCheckpoint: string;
   readonly edge: Edge;
   readonly accepted: Accepted;
   readonly logger: Logger;

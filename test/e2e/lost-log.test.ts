@@ -2,25 +2,37 @@ import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import Database from 'better-sqlite3';
 import { pino } from 'pino';
 import { startMemoir } from '../../demo/program.js';
-import { systemEdge } from '../../src/edge.js';
-import { LogRefused } from '../../src/eventstore/port.js';
+import { pastFiles } from '../../projections/history/as-of.js';
+import { generationStream } from '../../src/domain/streams.js';
+import { type Edge, systemEdge } from '../../src/edge.js';
+import { judged } from '../../src/eventstore/foreign.js';
+import type { GuardedStore } from '../../src/eventstore/format-guard.js';
+import { type EventLog, LogRefused, type RecordedEvent } from '../../src/eventstore/port.js';
+import { checksum } from '../../src/eventstore/sqlite/checksum.js';
 import { type RunningServer, startServer } from '../../src/main.js';
+import { unfinishedAcceptance } from '../../src/serving/acceptance.js';
+import { readKeptCheckpoint } from '../../src/serving/kept-checkpoint.js';
+import { openServersLog } from '../../src/serving/open-log.js';
 import type { Accepted } from '../../src/serving/opening.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
@@ -59,6 +71,7 @@ test.before(async () => {
   }
   const server = await startServerProcess(config);
   await requests(server.address, 10);
+  await until('the last checkpoint is kept', () => readKeptCheckpoint(join(left, lastCheckpoint))?.position === 33);
   await server.kill();
 });
 
@@ -102,7 +115,9 @@ function forget(directory: string, ...names: readonly string[]): void {
 }
 
 const middle = (log: string) => Math.floor(statSync(`${log}-wal`).size / 2);
-const keptFiles = ['read-model.sqlite', 'history.sqlite'];
+const lastCheckpoint = 'log.checkpoint';
+const projections = ['read-model.sqlite', 'history.sqlite'];
+const keptFiles = [...projections, lastCheckpoint];
 
 type Case = {
   readonly name: string;
@@ -136,6 +151,17 @@ const cases: readonly Case[] = [
     },
     reason: 'SHORTER_LOG',
     message: /lost its end: it ends at position \d+, and the (read model|history) .* knows it up to position 33 /,
+  },
+  {
+    name: 'the -wal was cut, and only the last checkpoint is left',
+    spoil(directory, log) {
+      truncateSync(`${log}-wal`, middle(log));
+      rmSync(`${log}-shm`);
+      forget(directory, ...projections);
+    },
+    reason: 'SHORTER_LOG',
+    message:
+      /lost its end: it ends at position \d+, and the checkpoint ".*log\.checkpoint" knows it up to position 33 /,
   },
   {
     name: 'the -wal is missing',
@@ -201,6 +227,15 @@ const cases: readonly Case[] = [
     },
     reason: 'SHORTER_LOG',
     message: /lost its end: it ends at position 3, and the/,
+  },
+  {
+    name: 'an older copy, and only the last checkpoint is left',
+    spoil(directory, log) {
+      forget(directory, 'events.sqlite', ...projections);
+      copyFileSync(join(scratch, 'older.sqlite'), log);
+    },
+    reason: 'SHORTER_LOG',
+    message: /lost its end: it ends at position 3, and the checkpoint/,
   },
   {
     name: 'an older copy beside the newer -wal',
@@ -297,6 +332,160 @@ test('a missing log that is accepted begins empty, in a generation of its own', 
   t.is((await request(ada)).job?.runNumber, 34);
   ada.close();
   await server.stop();
+});
+
+/** The last checkpoint is left, and nothing that would know more. */
+const foreignWal = (directory: string, log: string) => {
+  copyFileSync(join(scratch, 'older.sqlite'), log);
+  rmSync(`${log}-shm`);
+  forget(directory, ...projections);
+};
+
+test('a -wal of another file is moved aside whole when that is accepted', async (t) => {
+  const directory = spoilt(foreignWal);
+  const wal = readFileSync(join(left, 'events.sqlite-wal'));
+  const server = await start(directory, { shorterLog: true });
+  await server.ready();
+  const ada = clientsOf(server.address, 'ada');
+  t.is((await uuids(ada)).length, 3);
+  t.is((await request(ada)).job?.runNumber, 4);
+  ada.close();
+  await server.stop();
+  const [aside = ''] = readdirSync(directory).filter((name) => name.startsWith('aside-'));
+  const names = readdirSync(join(directory, aside)).filter((name) => !name.endsWith('-sums'));
+  t.deepEqual(names.sort(), ['events.sqlite-wal', lastCheckpoint]);
+  t.true(readFileSync(join(directory, aside, 'events.sqlite-wal')).equals(wal));
+});
+
+/** The log as a server opens it, and nothing else of the server. */
+async function openLog(directory: string, accepted: Accepted = {}, edge = systemEdge): Promise<GuardedStore> {
+  const opening = { config: { ...base, data_dir: directory }, files: pastFiles(directory), edge, accepted };
+  const keptCheckpoint = join(directory, lastCheckpoint);
+  return (await openServersLog({ ...opening, keptCheckpoint, logger: silent })).store;
+}
+
+/** What servers recorded of generations, as types. */
+async function generationsOf(log: EventLog): Promise<string[]> {
+  const types: string[] = [];
+  for await (const { type } of log.readStream(generationStream)) types.push(type);
+  return types;
+}
+
+for (const [name, spoil] of [
+  [
+    'a -wal of another file, and nothing else is left',
+    (directory: string, log: string) => {
+      foreignWal(directory, log);
+      forget(directory, lastCheckpoint);
+    },
+  ],
+  ['a single event is lost', (_: string, log: string) => loseLastEvent(log)],
+] as const) {
+  test(`accepting that ends at any moment is finished by the next start: ${name}`, async (t) => {
+    let ends = 0;
+    for (let finished = false; !finished; ends++) {
+      const directory = spoilt(spoil);
+      const cut = await openLog(directory, { shorterLog: true }, edgeThatEndsAt(ends)).catch((error: Error) => {
+        t.regex(error.message, /the end$/);
+      });
+      finished = cut !== undefined;
+      await cut?.close();
+      // What was not recorded is asked for again; what was is not.
+      let store = await openLog(directory).catch((error: Error) => {
+        t.true(error instanceof LogRefused, error.message);
+        t.regex(error.message, /--accept-shorter-log/);
+      });
+      store ??= await openLog(directory, { shorterLog: true });
+      const recorded = await generationsOf(store);
+      t.deepEqual(
+        recorded.filter((type) => type === 'GenerationStarted'),
+        ['GenerationStarted'],
+        `cut at ${ends}`,
+      );
+      await store.close();
+      t.is(unfinishedAcceptance(directory), undefined);
+      t.deepEqual(
+        keptFiles.filter((file) => existsSync(join(directory, file))),
+        [],
+      );
+      rmSync(directory, { recursive: true });
+    }
+    t.true(ends > 3, `${ends}`);
+  });
+}
+
+/** Takes the last event from a log. */
+function loseLastEvent(log: string): void {
+  const db = new Database(log);
+  db.prepare('DELETE FROM event WHERE position = 33').run();
+  db.close();
+}
+
+/** The time and identifiers of this machine, until one is asked for too often. */
+function edgeThatEndsAt(call: number): Edge {
+  let calls = 0;
+  const ending = <T>(give: () => T) => {
+    if (calls++ === call) throw new Error('the end');
+    return give();
+  };
+  return { ...systemEdge, now: () => ending(systemEdge.now), uuid: () => ending(systemEdge.uuid) };
+}
+
+test('what was accepted is moved aside by the next start where the server died in the midst of it', async (t) => {
+  const directory = spoilt(foreignWal);
+  copyFileSync(join(left, 'history.sqlite'), join(directory, 'history.sqlite'));
+  await (await openLog(directory, { shorterLog: true })).close();
+  const [aside = ''] = readdirSync(directory).filter((name) => name.startsWith('aside-'));
+  const log = await openLog(directory);
+  let id = '';
+  for await (const recorded of log.readStream(generationStream)) {
+    const { event } = judged(recorded);
+    if (event?.$typeName === 'memoir.events.v1.GenerationStarted') ({ id } = event);
+  }
+  await log.close();
+  renameSync(join(directory, aside, 'history.sqlite'), join(directory, 'history.sqlite'));
+  writeFileSync(join(directory, aside, 'accepting'), `${id}\n`);
+  const again = await openLog(directory);
+  t.deepEqual(await generationsOf(again), ['GenerationStarted']);
+  await again.close();
+  t.deepEqual(
+    readdirSync(join(directory, aside)).filter((name) => /^(history.sqlite|accepting)$/.test(name)),
+    ['history.sqlite'],
+  );
+});
+
+test('a log that was altered before its last checkpoint is refused once that is known', async (t) => {
+  const directory = spoilt((one, log) => {
+    const db = new Database(log);
+    db.exec("UPDATE event SET data = replace(data, 'xxx', 'yyy') WHERE position = 5");
+    // As somebody does who knows of the checksums.
+    const row = db.prepare('SELECT *, recorded_at AS recordedAt FROM event WHERE position = 5').get() as RecordedEvent;
+    db.prepare('UPDATE event SET checksum = ? WHERE position = 5').run(checksum(row));
+    db.close();
+    // They are made anew from the log that was altered.
+    forget(one, ...projections);
+  });
+  const server = await start(directory);
+  const ada = clientsOf(server.address, 'ada');
+  const error = await until('the log is refused', async () => {
+    const answer = await ada.jobs.listJobs({}).then(
+      () => undefined,
+      (e: Error) => e,
+    );
+    return /another/.test(answer?.message ?? '') ? answer : undefined;
+  });
+  t.regex(error.message, /is another: its first 33 events, up to position 33, are not those .*log\.checkpoint/);
+  ada.close();
+  await server.stop();
+  t.is(readKeptCheckpoint(join(directory, lastCheckpoint))?.position, 33);
+
+  const accepted = await start(directory, { otherLog: true });
+  await accepted.ready();
+  const bob = clientsOf(accepted.address, 'bob');
+  t.is((await request(bob)).job?.runNumber, 34);
+  bob.close();
+  await accepted.stop();
+  await (await start(directory)).stop();
 });
 
 for (const [name, take] of [

@@ -11,9 +11,9 @@ export type Checkpoint = TreeHead & {
   readonly origin: string;
 };
 
-/** The checkpoint as the text that is signed. */
-export function checkpointText({ origin, size, root }: Checkpoint): string {
-  return `${origin}\n${size}\n${Buffer.from(root).toString('base64')}\n`;
+/** The checkpoint as the text that is signed, with lines of extensions behind it. */
+export function checkpointText({ origin, size, root }: Checkpoint, extensions: readonly string[] = []): string {
+  return [origin, size, Buffer.from(root).toString('base64'), ...extensions, ''].join('\n');
 }
 
 /**

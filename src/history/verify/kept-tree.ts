@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { logTreeQueries } from '../../../projections/history/log-tree.js';
 import { addLeaves, growingTree, hashLength } from '../../domain/log-tree/growing-tree.js';
+import { rootOf } from '../../domain/log-tree/proof.js';
 import { rootOfHashes, tileWidth } from '../../domain/log-tree/tiles.js';
 
 /** Leaves of a tree that was kept beside the log, with the positions that they had. */
@@ -15,6 +16,8 @@ export type KeptTree = {
   tile(number: number): KeptTile;
   /** Its roots at some sizes, ascending, from its leaves alone; undefined at those above its own. */
   roots(sizes: readonly number[]): (Buffer | undefined)[];
+  /** Its root at a size of its own or a smaller one, by what it keeps of subtrees: quick, and not proved by its leaves. */
+  root(size: number): Uint8Array;
   close(): void;
 };
 
@@ -53,6 +56,7 @@ export function openKeptTree(path: string): KeptTree | undefined {
           return tree.root();
         });
       },
+      root: (wanted) => rootOf(queries.nodes(), wanted),
       close: () => db.close(),
     };
   } catch (error) {
