@@ -1,6 +1,7 @@
 import { mkdir, open, symlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { MemoirError, quote } from '../domain/errors.js';
+import { makeDirectory } from '../make-directory.js';
 import { type AttributeFile, readAttributeFile } from './attributes/attribute-file.js';
 import { type Attributes, rootAttributes } from './attributes/attributes.js';
 import { convert } from './attributes/conversion.js';
@@ -52,7 +53,7 @@ export async function checkout(
   const done = { entries: 0, bytes: 0 };
 
   try {
-    await mkdir(directory, { recursive: true });
+    makeDirectory(directory);
     const failed = (what: string) => damaged(repository, `commit ${commit}: ${what}`);
     const { tree } = parseCommit(read(commit, 'commit'), hash.hex, failed);
     await walk(tree, Buffer.from(resolve(directory)), '', undefined, 1);

@@ -2,6 +2,7 @@ import { lstat, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:f
 import { join } from 'node:path';
 import { quote } from '../domain/errors.js';
 import { tryLock } from '../file-lock.js';
+import { makeDirectory } from '../make-directory.js';
 import { processStart } from './process-start.js';
 import { removeTree } from './remove-tree.js';
 
@@ -63,7 +64,7 @@ async function claimNumber(base: string, number: number, pid: number): Promise<W
   return {
     path,
     async restore() {
-      if ((await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined) await writeOwner(path, pid);
+      if (makeDirectory(path, { mode: 0o700 })) await writeOwner(path, pid);
     },
     async remove() {
       await removeTree(path);

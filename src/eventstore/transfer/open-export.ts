@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invalid, quote } from '../../domain/errors.js';
+import { makeDirectory } from '../../make-directory.js';
 
 /** An export that can be read more than once. */
 export type ExportFile = {
@@ -71,7 +71,7 @@ async function copied(
   const path = join(directory, `.memoir-import-${unique}`);
   let file: FileHandle | undefined;
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     file = await open(path, 'wx+', 0o600);
     await rm(path);
     for await (const chunk of from) await file.appendFile(chunk);

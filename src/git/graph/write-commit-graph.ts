@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceDurably } from '../../files/durable-file.js';
+import { makeDirectory } from '../../make-directory.js';
 import { type CommitTable, parentsOf } from './commit-table.js';
 import { sortIds } from './sort-ids.js';
 import type { Topology } from './topology.js';
@@ -88,7 +88,7 @@ function writeChunks(directory: string, hashName: 'sha1' | 'sha256', chunks: rea
     start += bytes.length;
   }
   const sum = createHash(hashName);
-  mkdirSync(directory, { recursive: true });
+  makeDirectory(directory);
   const parts = [header, ...chunks.map(([, bytes]) => bytes)];
   for (const part of parts) sum.update(part);
   replaceDurably(join(directory, 'commit-graph'), [...parts, sum.digest()], {

@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
+import { makeDirectory } from '../../make-directory.js';
 import type { CheckoutLimits } from '../checkout-limits.js';
 import { type Layout, readLayout } from '../layout.js';
 import { parseCommit } from '../objects/commit.js';
@@ -175,7 +175,7 @@ function readFrom(objects: ObjectStore, id: string): GitObject | undefined {
 /** Sets a ref. git removes the directories of refs that it packs, so that they may have to be made again. */
 function placeRef(path: string, ref: string, commit: string): void {
   const file = join(path, ref);
-  if (mkdirSync(dirname(file), { recursive: true }) !== undefined) {
+  if (makeDirectory(dirname(file))) {
     for (let at = dirname(dirname(file)); at.length >= path.length; at = dirname(at)) syncDirectory(at);
   }
   replaceDurably(file, `${commit}\n`);

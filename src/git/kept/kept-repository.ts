@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
+import { makeDirectory } from '../../make-directory.js';
 import { directoryName } from '../directory-name.js';
 import { fileKind } from '../file-kind.js';
 import type { HashAlgorithm } from '../hash.js';
@@ -45,7 +46,7 @@ export function findKept(root: string, repository: string, uuid: string, commit:
 export function prepareKept(path: string, hash: HashAlgorithm): void {
   if (!fileKind(join(path, 'HEAD'))) {
     for (const part of ['objects/info', 'objects/pack', 'refs/memoir/jobs']) {
-      mkdirSync(join(path, part), { recursive: true });
+      makeDirectory(join(path, part));
     }
     const format =
       hash.name === 'sha1'

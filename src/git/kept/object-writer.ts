@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createDeflate, deflateSync } from 'node:zlib';
 import { replaceDurably, syncDirectory, writtenAside } from '../../files/durable-file.js';
+import { makeDirectory } from '../../make-directory.js';
 import type { GitObject } from '../objects/object.js';
 import { temporaryPrefix } from './kept-repository.js';
 
@@ -31,7 +31,7 @@ export function openObjectWriter(directory: string): ObjectWriter {
       const folder = join(directory, id.slice(0, 2));
       const path = join(folder, id.slice(2));
       const how = { aside: join(directory, `${temporaryPrefix}${++written}`), mode: 0o444 };
-      mkdirSync(folder, { recursive: true });
+      makeDirectory(folder);
       if (data.length <= oneGo) {
         const whole = deflateSync(Buffer.concat([header, data]), { level });
         replaceDurably(path, [whole], { ...how, folder: 'later' });

@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { MemoirError, messageOf, quote } from '../../domain/errors.js';
+import { makeDirectory } from '../../make-directory.js';
 import { startThread, type Thread, ThreadEnded } from '../../threads/thread.js';
 import { fileKind } from '../file-kind.js';
 import type { HistoryLog } from '../graph/history.js';
@@ -60,7 +60,7 @@ export function createMirror(
   async function fetchOnce(): Promise<void> {
     const begun = monotonic();
     try {
-      mkdirSync(directory, { recursive: true });
+      makeDirectory(directory);
     } catch (error) {
       throw notFetched(`its mirror cannot be written: ${errno(error)}`, error);
     }

@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceDurably } from '../../files/durable-file.js';
+import { makeDirectory } from '../../make-directory.js';
 import { fileKind } from '../file-kind.js';
 import { readLayout } from '../layout.js';
 import { openObjectStore } from '../objects/object-store.js';
@@ -42,8 +42,8 @@ function headLine(refs: readonly Ref[], head: string | undefined, headRef: strin
 
 function prepare(directory: string, objectDir: string): void {
   if (fileKind(join(directory, 'config')) === 'file') return;
-  mkdirSync(join(directory, 'refs'), { recursive: true });
-  mkdirSync(join(directory, 'objects/info'), { recursive: true });
+  makeDirectory(join(directory, 'refs'));
+  makeDirectory(join(directory, 'objects/info'));
   replaceDurably(join(directory, 'objects/info/alternates'), `${objectDir}\n`);
   replaceDurably(join(directory, 'config'), '[core]\n\trepositoryformatversion = 0\n\tbare = true\n');
 }

@@ -1,11 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { quote } from '../../domain/errors.js';
 import type { Edge } from '../../edge.js';
 import { directorySynced, writtenAside } from '../../files/durable-file.js';
+import { makeDirectory } from '../../make-directory.js';
 import { copySparse, TooLong } from './copy.js';
 import { addressOf, type ManifestFile, manifestBytes } from './manifest.js';
 import { type OutputLimits, openOutputFile, outputFiles, tooLarge } from './output-files.js';
@@ -58,8 +59,8 @@ export async function openContentStore(
   { edge, onDamage = () => {} }: ContentStoreSettings,
 ): Promise<ContentStore> {
   const temporary = join(directory, 'tmp');
-  await mkdir(temporary, { recursive: true });
-  await mkdir(join(directory, 'sha256'), { recursive: true });
+  makeDirectory(temporary);
+  makeDirectory(join(directory, 'sha256'));
   await directorySynced(directory);
   await removeLeftovers(temporary, edge.now() - leftoverAgeMs);
 
@@ -84,7 +85,7 @@ export async function openContentStore(
   async function placeOf(sha256: string): Promise<string> {
     const path = blobPath(directory, sha256);
     const parent = dirname(path);
-    if ((await mkdir(parent, { recursive: true })) !== undefined) await directorySynced(dirname(parent));
+    if (makeDirectory(parent)) await directorySynced(dirname(parent));
     return path;
   }
 
