@@ -3,16 +3,17 @@ import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from '../domain/empty-output.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
+import { type DiskLimits, watchDiskUse } from './disk-use.js';
 import type { Health } from './health.js';
 import { type Heart, startHeart } from './heart.js';
 import { type HeldLog, sendLiveLog } from './live-log.js';
+import type { Pipes } from './pipes.js';
 import type { Ended } from './process-group.js';
 import { reportCompletion, reportFailure } from './report.js';
 import { PlaceFault, RunFailure, RunLost, storePlace, workPlace } from './run-failure.js';
 import type { RunLog } from './run-log.js';
-import { type PreparedRun, type Ran, runScript, type ScriptSettings } from './run-script.js';
+import { type PreparedRun, type Ran, type RunPlaces, runScript, type ScriptSettings } from './run-script.js';
 import type { ContentStore } from './store/content-store.js';
-import type { OutputLimits } from './store/output-files.js';
 import { strayFiles } from './stray-files.js';
 import type { WorkerClient } from './worker-client.js';
 
@@ -23,9 +24,11 @@ export type RunContext = ScriptSettings & {
   readonly health: Health;
   /** Directory in which every run has one of its own. */
   readonly workDirectory: string;
+  /** What scripts print goes through them. */
+  readonly pipes: Pipes;
   /** Most bytes of a run's log; a script that prints more is killed. */
   readonly logLimit: number;
-  readonly outputLimits: OutputLimits;
+  readonly limits: DiskLimits;
   readonly edge: Edge;
   readonly logger: Logger;
 };
@@ -136,7 +139,8 @@ async function runWithLogs(
   end: AbortController,
 ): Promise<{ readonly ran: Ran; readonly stray: string }> {
   return withLiveLog(context, { uuid: job.uuid, claimToken }, places.log, end.signal, async () => {
-    const ran = await withLog(log, context.logLimit, end, () => runScript(job, places, log.fd, context, end.signal));
+    const run = () => runScript(job, places, log.fd, context, end.signal);
+    const ran = await withLog(log, context.logLimit, end, () => withinDisk(places, context.limits, end, run));
     if (end.signal.reason instanceof RunLost) throw end.signal.reason;
     const stray = ran.code === 0 ? await strayFiles(places, ran.entries) : '';
     if (stray !== '') await log.say(`memoir: ${stray}`);
@@ -153,6 +157,23 @@ async function withLog<T>(log: RunLog, limit: number, end: AbortController, work
       end.abort(new PlaceFault(workPlace, `what the script prints cannot be kept (${error.code})`, error));
     });
   return beside(copy, work);
+}
+
+/** Ends a run that takes more of the disk than it may while `work` goes on. */
+async function withinDisk<T>(
+  places: RunPlaces,
+  limits: DiskLimits,
+  end: AbortController,
+  work: () => Promise<T>,
+): Promise<T> {
+  const finished = new AbortController();
+  const watching = watchDiskUse(places, limits, finished.signal, (failure) => end.abort(failure));
+  try {
+    return await work();
+  } finally {
+    finished.abort();
+    await watching;
+  }
 }
 
 /** Sends the live log while `work` goes on, and what is left of it after that. Without it the run goes on all the same. */
@@ -183,12 +204,12 @@ async function beside<T>(other: (finished: AbortSignal) => Promise<void>, work: 
 }
 
 function storeOutput(
-  { store, outputLimits, workDirectory }: RunContext,
+  { store, limits, workDirectory }: RunContext,
   { places }: PreparedRun,
   signal: AbortSignal,
 ): Promise<string> {
   const run = { run: places.directory, worker: workDirectory };
-  return storing(() => store.putDirectory(places.output, { limits: outputLimits, run, signal }));
+  return storing(() => store.putDirectory(places.output, { limits: limits.output, run, signal }));
 }
 
 /** Stores something. @throws MemoirError if what is to be stored is at fault, PlaceFault if the store is */

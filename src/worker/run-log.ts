@@ -1,8 +1,7 @@
-import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import type { Pipes } from './pipes.js';
 import { writeAll } from './store/copy.js';
 
 /** What a run prints: a pipe that its script writes into, and the file that the worker copies it to. */
@@ -33,8 +32,8 @@ const longestPause = 50;
  * remove what it wrote.
  * @throws Error of the system
  */
-export async function openRunLog(path: string, pipe: string): Promise<RunLog> {
-  await promisify(execFile)('mkfifo', ['-m', '600', pipe]);
+export async function openRunLog(path: string, pipe: string, pipes: Pipes): Promise<RunLog> {
+  await pipes.put(pipe);
   const opened: FileHandle[] = [];
   try {
     // Reading waits for nothing; then opening to write finds a reader, and does not wait either.

@@ -6,6 +6,7 @@ import { MemoirError, quote } from '../domain/errors.js';
 import { checkout } from '../git/checkout.js';
 import { findScript } from './find-script.js';
 import { findTree, type TreePlaces } from './find-tree.js';
+import type { Pipes } from './pipes.js';
 import { type Ended, runInGroup } from './process-group.js';
 import { PlaceFault, RunFailure, repositoryPlace, workPlace } from './run-failure.js';
 import { openRunLog, type RunLog } from './run-log.js';
@@ -58,13 +59,13 @@ export type PreparedRun = {
  * Makes the places of a run in a directory of its own, so that what cannot be made is known before a job is claimed.
  * @throws Error of the system
  */
-export async function prepareRun(directory: string, aside: string): Promise<PreparedRun> {
+export async function prepareRun(directory: string, aside: string, pipes: Pipes): Promise<PreparedRun> {
   await emptyPlace(directory, aside);
   const places = placesIn(directory);
   await mkdir(directory, { mode: 0o700 });
   await mkdir(places.output);
   await mkdir(places.tmp);
-  const log = await openRunLog(places.log, places.pipe);
+  const log = await openRunLog(places.log, places.pipe, pipes);
   return {
     places,
     log,

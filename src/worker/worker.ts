@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import { makeClaimToken } from '../domain/claim-token.js';
+import { CallError } from '../rpc/call-error.js';
 import { unwellWorker } from './health.js';
 import { isTransient } from './retry.js';
 import { workPlace } from './run-failure.js';
@@ -82,22 +83,34 @@ type NextRun = ClaimedJob & { readonly run: PreparedRun };
 
 /** The next job, and a run prepared for it; undefined if there is none in time, or if it is enough. */
 async function nextRun(settings: WorkerSettings, directory: string, enough: AbortSignal): Promise<NextRun | undefined> {
-  const ready = await readyRun(settings, directory, enough);
-  if (!ready) return undefined;
-  const { run, repositories } = ready;
-  let claimed: Awaited<ReturnType<typeof claim>>;
-  try {
-    claimed = await claim(settings, repositories, enough);
-    if (claimed) return { ...claimed, run };
-  } finally {
-    if (!claimed) await run.remove().catch((error: unknown) => settings.health.fault(workPlace, error));
+  const { claims, once, edge, health } = settings;
+  const started = edge.monotonic();
+  for (;;) {
+    const ready = await readyRun(settings, directory, enough);
+    if (!ready) return undefined;
+    const { run, repositories } = ready;
+    let claimed: Awaited<ReturnType<typeof claim>>;
+    try {
+      claimed = await claim(settings, repositories, enough);
+      return claimed && { ...claimed, run };
+    } catch (error) {
+      // Of those that are well it may run no job, and may of those that are not: it waits for them.
+      if (!isNoWorker(error) || repositories.length === claims.length) throw error;
+    } finally {
+      if (!claimed) await run.remove().catch((error: unknown) => health.fault(workPlace, error));
+    }
+    if (once && edge.monotonic() - started > onceWaitMs) throw unwellWorker();
+    await health.wait(enough);
   }
-  return undefined;
+}
+
+function isNoWorker(error: unknown): boolean {
+  return error instanceof CallError && error.reason === 'NOT_A_WORKER';
 }
 
 /** Waits until the worker's places are well, and prepares a run. Undefined if it is enough. */
 async function readyRun(
-  { health, claims, once, edge, workDirectory }: WorkerSettings,
+  { health, claims, once, edge, workDirectory, pipes }: WorkerSettings,
   directory: string,
   enough: AbortSignal,
 ): Promise<{ readonly run: PreparedRun; readonly repositories: readonly string[] } | undefined> {
@@ -108,7 +121,7 @@ async function readyRun(
     // No names mean all repositories, so none may be left out then.
     if (well && (claims.length === 0 ? unwell.size === 0 : repositories.length > 0)) {
       try {
-        return { run: await prepareRun(directory, join(workDirectory, `left-${edge.uuid()}`)), repositories };
+        return { run: await prepareRun(directory, join(workDirectory, `left-${edge.uuid()}`), pipes), repositories };
       } catch (error) {
         health.fault(workPlace, error);
       }

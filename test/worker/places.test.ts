@@ -1,13 +1,23 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
+import type { CallError } from '../../src/rpc/call-error.js';
 import { type ConfiguredPlaces, checkedPlaces } from '../../src/worker/check-places.js';
+import { openHealth, type Place } from '../../src/worker/health.js';
+import { pipesIn } from '../../src/worker/pipes.js';
+import { repositoryPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
+import { openContentStore } from '../../src/worker/store/content-store.js';
 import { openWorkDirectory } from '../../src/worker/work-directory.js';
+import { work } from '../../src/worker/worker.js';
 import { makeRepository } from '../support/git-repository.js';
+import { request } from '../support/runs.js';
+import { startTestServer } from '../support/server.js';
 
 function scratch(t: ExecutionContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-places-'));
@@ -80,6 +90,84 @@ test('what a worker is told of and cannot use is refused by name, and nothing is
     for (const place of places) await place.probe();
   });
   await opened.remove();
+});
+
+test('a worker whose only permitted repository is not well waits for it', async (t) => {
+  const base = scratch(t);
+  const policy = join(base, 'policy.toml');
+  writeFileSync(
+    policy,
+    `
+[[grants]]
+to = ["ada"]
+roles = ["submitter"]
+repositories = ["demo"]
+
+[[grants]]
+to = ["limited"]
+roles = ["worker"]
+repositories = ["demo"]
+`,
+  );
+  const demo = makeRepository();
+  t.teardown(demo.dispose);
+  demo.commit({ 'run.sh': '#!/bin/sh\n' });
+  const repositories = { demo: demo.path, other: demo.path };
+  const server = await startTestServer({ repositories, settings: { policy, insecure: true } });
+  t.teardown(() => server.dispose());
+  const { job } = await request(server.as('ada'), { repository: 'demo', script: 'run.sh', scriptVersion: 'HEAD' });
+  const logger = pino({ level: 'silent' });
+  let probes = 0;
+  const place: Place = {
+    name: repositoryPlace('demo'),
+    repository: 'demo',
+    async probe() {
+      if (++probes === 1) throw new Error('its disk is away');
+    },
+  };
+  const workDirectory = join(base, 'work');
+  mkdirSync(workDirectory);
+  await work(
+    {
+      worker: server.as('limited').worker,
+      repositories: { demo: { path: demo.path }, other: { path: demo.path } },
+      kept: undefined,
+      claims: ['demo', 'other'],
+      environment: scriptEnvironment({}, {}),
+      store: await openContentStore(join(base, 'store'), { edge: systemEdge }),
+      health: openHealth([place], { edge: systemEdge, logger }),
+      workDirectory,
+      pipes: pipesIn(join(workDirectory, 'pipes')),
+      jobs: 1,
+      once: true,
+      leaseMs: 10_000,
+      name: 'limited-1',
+      drainMs: 1_000,
+      graceMs: 1_000,
+      logLimit: 1_000_000,
+      limits: { output: { bytes: 1_000, files: 10 }, work: 1_000_000 },
+      edge: systemEdge,
+      logger,
+    },
+    new AbortController().signal,
+  );
+  t.is(probes, 2);
+  t.is((await server.as('ada').jobs.getJob({ uuid: job?.uuid ?? '' })).job?.state, JobState.COMPLETE);
+  // Who may run none of them when all are well is told.
+  const error = await t.throwsAsync(server.as('ada').worker.claimJob({ repositories: ['demo', 'other'] }));
+  t.is((error as CallError).reason, 'NOT_A_WORKER');
+});
+
+test('pipes are made ahead, and again where somebody removed them', async (t) => {
+  const base = scratch(t);
+  const pipes = pipesIn(join(base, 'pipes'));
+  for (let i = 0; i < 40; i++) {
+    if (i === 20) rmSync(join(base, 'pipes'), { recursive: true });
+    await pipes.put(join(base, `${i}`));
+    t.true(statSync(join(base, `${i}`)).isFIFO());
+    t.is(statSync(join(base, `${i}`)).mode & 0o777, 0o600);
+  }
+  await t.throwsAsync(pipes.put(join(base, 'none', 'pipe')), { message: /ENOENT/ });
 });
 
 test('workers with one work directory have directories of their own, whose names come back', async (t) => {

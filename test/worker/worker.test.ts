@@ -259,6 +259,24 @@ test.serial('a script that would fill the disk with its output is killed', async
   t.is(manifest(memoir, job.log).files[0]?.size, 1024 ** 2, 'no more than the limit is ever written');
 });
 
+test.serial('a script that would fill the disk with files is ended while it runs', async (t) => {
+  const memoir = await startTestServer(t);
+  const fill = (where: string) =>
+    `#!/bin/sh\nwhile :; do head -c 300000 /dev/zero | tr '\\0' x >> ${where}; sleep 0.1; done\n`;
+  scripts(memoir, { output: fill('"$MEMOIR_OUTPUT/deep"'), tree: fill('file'), tmp: fill('"$TMPDIR/file"') });
+  const uuids = await Promise.all(['output', 'tree', 'tmp'].map((script) => memoir.submit(script)));
+  const limits = ['--max-output-bytes', '500000', '--max-work-bytes', '1000000'];
+  t.is(await memoir.worker('--once', '--grace', '0', '--jobs', '3', ...limits).ended(), 0);
+  const [output, ...others] = await Promise.all(uuids.map((uuid) => memoir.get(uuid)));
+  t.is(output?.failureReason, 'OUTPUT_TOO_LARGE');
+  t.regex(output?.failureMessage ?? '', /its files had \d+ of 500000 bytes when the script had not ended/);
+  for (const job of others) {
+    t.is(job.failureReason, 'WORK_TOO_LARGE');
+    t.regex(job.failureMessage, /took \d+ bytes of the disk, of 1000000 that/);
+  }
+  t.deepEqual(workDirectories(memoir), []);
+});
+
 test.serial('a worker that dies leaves its job to the lease, and its directory to the next worker', async (t) => {
   const memoir = await startTestServer(t);
   scripts(memoir, { slow: '#!/bin/sh\necho $$; exec sleep 600\n', quick: '#!/bin/sh\n' });

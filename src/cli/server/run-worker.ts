@@ -1,11 +1,12 @@
 import { hostname, userInfo } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
 import { invalid } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
 import { checkedPlaces } from '../../worker/check-places.js';
 import { openHealth } from '../../worker/health.js';
+import { pipesIn } from '../../worker/pipes.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
@@ -32,6 +33,7 @@ export type WorkerOptions = {
   readonly logLimit: number;
   readonly maxOutputBytes: number;
   readonly maxOutputFiles: number;
+  readonly maxWorkBytes: number;
   readonly minFree: number;
   readonly path?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -96,6 +98,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         store,
         health: openHealth(places, { edge: systemEdge, logger }),
         workDirectory: directory.path,
+        pipes: pipesIn(join(directory.path, 'pipes')),
         jobs: options.jobs,
         once: options.once ?? false,
         leaseMs: options.lease * 1_000,
@@ -103,7 +106,10 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         drainMs: options.drainTimeout * 1_000,
         graceMs: options.grace * 1_000,
         logLimit: options.logLimit * mebi,
-        outputLimits: { bytes: options.maxOutputBytes, files: options.maxOutputFiles },
+        limits: {
+          output: { bytes: options.maxOutputBytes, files: options.maxOutputFiles },
+          work: options.maxWorkBytes,
+        },
         edge: systemEdge,
         logger,
       },

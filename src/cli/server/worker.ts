@@ -32,6 +32,7 @@ export function workerCommand(): Command {
     )
     .option('--max-output-bytes <bytes>', 'most bytes of an output, in all its files', integer(0, 2 ** 50), 2 ** 40)
     .option('--max-output-files <number>', 'most files of an output', integer(0, 1_000_000), 1_000_000)
+    .option('--max-work-bytes <bytes>', 'most that a run may take of the disk', integer(0, 2 ** 50), 2 ** 40)
     .option('--min-free <MiB>', 'least free space to run jobs with', integer(0, 1_048_576), 64)
     .option('--path <directories>', `the scripts' PATH (default: ${defaultPath})`)
     .option('--env <name=value>', 'a variable that scripts get (repeatable)', named)
