@@ -46,15 +46,24 @@ export type RulesContext = {
 
 /** Makes the rules, which follow the read model. */
 export function exclusionRules({ readModel, written, repositories }: RulesContext): ExclusionRules {
-  const standing = standingExclusions();
   const ranges = commitRanges(repositories);
   const trace = tracer({ readModel, ranges });
-  const cascading = cascades({ readModel, ranges }, trace);
   const traced = new Map<string, Trace>();
+  let standing = standingExclusions();
+  let cascading = cascades({ readModel, ranges }, trace);
   let seen: Position = start;
   let stale = true;
   let refreshing: Promise<void> | undefined;
   readModel.onExclusion(() => {
+    stale = true;
+  });
+
+  // What was taken in of a file that was damaged may have been wrong.
+  readModel.onRemade(() => {
+    standing = standingExclusions();
+    cascading = cascades({ readModel, ranges }, trace);
+    traced.clear();
+    seen = start;
     stale = true;
   });
 
@@ -123,7 +132,7 @@ export function exclusionRules({ readModel, written, repositories }: RulesContex
     },
     recorded: (position) => written.note(ownKey, position),
     current: takenIn,
-    alike: standing.alike,
+    alike: (exclusion) => standing.alike(exclusion),
     // Unless one was told of that is not taken in yet, nothing was missed up to where the read model is.
     position: () => ({
       standing: stale || refreshing ? seen : Math.max(seen, readModel.position()),
