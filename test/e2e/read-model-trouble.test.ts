@@ -1,7 +1,19 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { equals } from '@bufbuild/protobuf';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import Database from 'better-sqlite3';
 import { JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { CallError } from '../../src/rpc/call-error.js';
@@ -140,4 +152,118 @@ test('files that are damaged or removed under a server are made anew, and never 
   await server.restart();
   for (const path of files) t.true(existsSync(`${path}.damaged`));
   t.is((await server.as('ada').jobs.listJobs({})).jobs.length, right.length + 1);
+});
+
+test('what decisions keep in memory of a read model that was wrong goes when it is made anew', async (t) => {
+  const server = await startTestServer({ repositories: { project: project.repository.path } });
+  t.teardown(() => server.dispose());
+  const ada = server.as('ada');
+  const uuid = uuidOf(await request(ada));
+  await complete(ada, uuid);
+  const output = (await ada.jobs.getJob({ uuid })).job?.output ?? '';
+  const { consistencyToken } = await ada.exclusions.excludeFromReuse({
+    target: { case: 'output', value: 'sha256:another' },
+    reason: 'x',
+  });
+  await ada.exclusions.listExclusions({ consistencyToken });
+  const path = join(server.config.data_dir, 'read-model.sqlite');
+  const other = new Database(path);
+  other.pragma('wal_autocheckpoint = 0');
+  other.prepare('UPDATE exclusion SET exclusion = replace(exclusion, ?, ?)').run('sha256:another', output);
+  other.close();
+  t.not(uuidOf(await find(ada)), uuid, 'as the file says it');
+  rmSync(path);
+  await until(`${path} is there again`, () => existsSync(path));
+  await until('health tells', () => serves(server));
+  const found = await until('an answer', () =>
+    find(ada).catch((error: CallError) => {
+      if (error.code !== 14) throw error;
+      return undefined;
+    }),
+  );
+  t.is(uuidOf(found), uuid, 'as the log says it');
+});
+
+/** A file system of 8 MiB, gone with the test; undefined where nobody may mount one. */
+function smallDisk(t: ExecutionContext): string | undefined {
+  const at = mkdtempSync(join(tmpdir(), 'memoir-disk-'));
+  t.teardown(() => rmSync(at, { recursive: true, force: true }));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', at], { stdio: 'pipe' });
+  } catch {
+    t.log('skipped: there is no right to mount a small disk');
+    t.pass();
+    return undefined;
+  }
+  t.teardown(() => execFileSync('umount', ['--lazy', at]));
+  return at;
+}
+
+/** Takes what is left of a disk. Gives back what makes room again. */
+function fill(disk: string): () => void {
+  const path = join(disk, 'filler');
+  const file = openSync(path, 'w');
+  try {
+    for (const size of [64 * 1024, 512]) {
+      try {
+        for (;;) writeSync(file, Buffer.alloc(size, 'x'));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      }
+    }
+  } finally {
+    closeSync(file);
+  }
+  return () => rmSync(path);
+}
+
+test('while the disk of the read model is full and that of the log is not, nothing is answered from what it has', async (t) => {
+  const disk = smallDisk(t);
+  if (disk === undefined) return;
+  const logs = mkdtempSync(join(tmpdir(), 'memoir-logs-'));
+  t.teardown(() => rmSync(logs, { recursive: true, force: true }));
+  const settings = { data_dir: join(disk, 'data'), store: `sqlite:${join(logs, 'events.sqlite')}` };
+  const server = await startTestServer({ repositories: { project: project.repository.path }, settings });
+  t.teardown(() => server.dispose());
+  const ada = server.as('ada');
+  const made = [uuidOf(await request(ada))];
+  const makeRoom = fill(disk);
+  await until('health tells', async () => {
+    const job = await request(ada, { description: 'x'.repeat(20_000) }).catch((error: CallError) => {
+      if (error.code !== 14) throw error;
+      return undefined;
+    });
+    if (job) made.push(uuidOf(job));
+    return !(await serves(server));
+  });
+  for (const call of [() => ada.jobs.listJobs({}), () => ada.jobs.getJob({ uuid: made.at(-1) ?? '' })]) {
+    const error = await failure(t, call);
+    t.deepEqual([error.code, error.reason], [14, 'READ_MODEL_UNAVAILABLE']);
+    t.regex(error.message, /full/);
+  }
+  makeRoom();
+  await until('health tells', () => serves(server));
+  const { jobs } = await ada.jobs.listJobs({ pageSize: 1_000 });
+  t.deepEqual(new Set(jobs.map(({ uuid }) => uuid)), new Set(made));
+  t.true(server.errors.some(({ msg }) => msg === 'the read model cannot be kept up to date'));
+  server.errors.length = 0;
+});
+
+test('a server that is started on a full disk says so, and what could not be written', async (t) => {
+  const disk = smallDisk(t);
+  if (disk === undefined) return;
+  const logs = mkdtempSync(join(tmpdir(), 'memoir-logs-'));
+  t.teardown(() => rmSync(logs, { recursive: true, force: true }));
+  const data = join(disk, 'data');
+  mkdirSync(data);
+  fill(disk);
+  for (const [settings, message] of [
+    [
+      { data_dir: data, store: `sqlite:${join(logs, 'events.sqlite')}` },
+      /^the checkpoint key cannot be made: ".*checkpoint\.key" cannot be written: ENOSPC: no space left on device/,
+    ],
+    [{ data_dir: data }, /events\.sqlite" cannot be (opened|written): .*(full|no space left)/],
+  ] as const) {
+    await t.throwsAsync(startTestServer({ settings }), { message });
+  }
 });
