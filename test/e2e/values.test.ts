@@ -1,3 +1,4 @@
+import { connect as connectHttp2 } from 'node:http2';
 import { join } from 'node:path';
 import { create, type DescMessage, fromBinary, type JsonObject, toBinary } from '@bufbuild/protobuf';
 import { DurationSchema } from '@bufbuild/protobuf/wkt';
@@ -20,8 +21,9 @@ import { metadataJson } from '../../src/eventstore/port.js';
 import { openSqliteStore } from '../../src/eventstore/sqlite/store.js';
 import type { CallError } from '../../src/rpc/call-error.js';
 import { collect } from '../contract/events.js';
+import { framed } from '../support/http2-call.js';
 import { makeProject } from '../support/project.js';
-import { field, rawCall } from '../support/raw-call.js';
+import { doubleField, field, rawCall } from '../support/raw-call.js';
 import { failure, refused } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
@@ -264,28 +266,70 @@ test.serial('a proof fits into what clients accept, whatever the event holds', a
   t.true(told.leafText.includes('"small":true'));
 });
 
-test.serial('a call that nobody waits for any more is not begun', async (t) => {
+test.serial('a call that nobody waits for any more is not begun, and those beside it are', async (t) => {
   const before = await server.end();
-  const calls = Array.from({ length: 60 }, (_, i) =>
+  const create = (i: number, timeoutMs?: number) =>
     ada.jobs
       .createJob(
         { repository: 'project', script: 'run.sh', scriptVersion: 'main', scriptParameters: { late: i } },
-        { timeoutMs: i % 12 },
+        timeoutMs === undefined ? {} : { timeoutMs },
       )
       .then(
         () => 'answered',
         (error: CallError) => status[error.code],
-      ),
-  );
+      );
+  // Two of three have a deadline that passes somewhere on the way.
+  const calls = Array.from({ length: 90 }, (_, i) => create(i, i % 3 === 0 ? undefined : i % 12));
   const ends = await Promise.all(calls);
   // Everything that was begun before has ended when a later call is answered.
   await request(ada, { scriptParameters: { after: true } });
   const recorded = (await server.end()) - before - 1;
   const answered = ends.filter((end) => end === 'answered').length;
+  t.deepEqual(
+    ends.filter((end, i) => i % 3 === 0 && end !== 'answered'),
+    [],
+    'who has time is answered',
+  );
   t.true(
     ends.every((end) => end === 'answered' || end === 'DEADLINE_EXCEEDED' || end === 'CANCELLED'),
     ends.join(),
   );
   t.log(`${recorded} recorded, ${answered} answered of ${ends.length}`);
-  t.true(recorded >= answered && recorded < ends.length);
+  t.true(
+    answered >= 30 && recorded >= answered && recorded < ends.length,
+    `${recorded} recorded, ${answered} answered`,
+  );
+});
+
+test.serial('of calls that wait in a busy server, those whose deadline passes are not begun', async (t) => {
+  const before = await server.end();
+  const session = connectHttp2(`http://${server.address()}`);
+  t.teardown(() => session.destroy());
+  const open = (timeout?: string) => {
+    const call = session.request({
+      ':method': 'POST',
+      ':path': createJob,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...(timeout && { 'grpc-timeout': timeout }),
+    });
+    const ended = new Promise<number>((resolve) => {
+      call.on('response', (headers) => headers['grpc-status'] !== undefined && resolve(Number(headers['grpc-status'])));
+      call.on('trailers', (headers) => resolve(Number(headers['grpc-status'])));
+    });
+    call.resume();
+    return { call, ended };
+  };
+  const late = Array.from({ length: 10 }, () => open('200m'));
+  const patient = Array.from({ length: 10 }, () => open());
+  // The server, in this same process, has the headers of all when it answers the second: the first may be sent before them.
+  for (let i = 0; i < 2; i++) await new Promise((resolve) => session.ping(resolve));
+  const until = performance.now() + 300;
+  while (performance.now() < until);
+  for (const [i, { call }] of [...late, ...patient].entries()) {
+    call.end(framed(onWire(parameters(member('busy', doubleField(2, i))))));
+  }
+  t.deepEqual(await Promise.all(patient.map(({ ended }) => ended)), Array(10).fill(0));
+  t.deepEqual(await Promise.all(late.map(({ ended }) => ended)), Array(10).fill(status.DEADLINE_EXCEEDED));
+  t.is((await server.end()) - before, 10);
 });

@@ -91,6 +91,28 @@ test.serial('a principal that is no one is refused, with its metadata as it was 
   }
 });
 
+test.serial('a principal with a space at an end is none: HTTP/2 leaves it out', async (t) => {
+  for (const principal of [' ada', 'ada ', ' ', '\tada', undefined]) {
+    const body = framed(Buffer.concat([field(1, 'project'), field(2, 'run.sh'), field(3, 'main')]));
+    const answer = await http2Call(server.address(), createJob, body, {
+      ...(principal !== undefined && { 'memoir-principal': principal }),
+    });
+    t.is(answer.code, 0);
+  }
+  const { jobs } = await server.as('root').jobs.listJobs({});
+  t.deepEqual([...new Set(jobs.map(({ owner }) => owner))], ['anonymous']);
+});
+
+test.serial('one entry of more than 64 KiB ends its connection, as nghttp2 has it, and no other', async (t) => {
+  const session = connectHttp2(`http://${server.address()}`, { maxSendHeaderBlockLength: 1_000_000 });
+  session.on('error', () => undefined);
+  const code = new Promise((resolve) => session.once('goaway', resolve));
+  const call = session.request({ ':method': 'POST', ':path': getSize, 'x-one': 'X'.repeat(80_000) });
+  call.on('error', () => undefined);
+  t.is(await code, constants.NGHTTP2_COMPRESSION_ERROR);
+  t.true((await ada.jobs.getQueueSize({})).size >= 0n);
+});
+
 test.serial('too much metadata ends one call with RESOURCE_EXHAUSTED, and no other of the connection', async (t) => {
   const uuid = uuidOf(await request(ada));
   const session = connectHttp2(`http://${server.address()}`, { maxSendHeaderBlockLength: 1_000_000 });
