@@ -11,6 +11,8 @@ export type AccessPath =
   | { readonly by: 'planner' }
   /** From the newest or the oldest on, until there are enough: what it would not do where it takes the filters for narrow. */
   | { readonly by: 'creation' }
+  /** By the beginning of uuids, which it would take for wide. */
+  | { readonly by: 'uuid' }
   /**
    * By each of these conditions for itself and then together, since an index serves each of them in the order of the list, but
    * not all at once. A job may be found by several.
@@ -26,6 +28,9 @@ const shared = ['repository', 'owner', 'script_version', 'docker_image_locator',
 /** Fewest digits of an abbreviated commit that hardly any other commit begins with. */
 const shortestAbbreviation = 7;
 
+/** Fewest digits of a shortened uuid that hardly any other begins with: they are random, and so are all that are compared. */
+const shortestUuid = 4;
+
 /** Most branches. */
 const mostBranches = 16;
 
@@ -39,7 +44,8 @@ export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQue
   // No index has the states of the past.
   const sharing = asOf === undefined ? shared : shared.filter((name) => name !== 'state');
   if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(sharing, 1)) return { by: 'planner' };
-  if (filters.some(isAbbreviation)) return { by: 'planner' };
+  if (asOf === undefined && filters.some((filter) => beginsWith(filter, 'uuid', shortestUuid))) return { by: 'uuid' };
+  if (filters.some((filter) => beginsWith(filter, 'script_version', shortestAbbreviation))) return { by: 'planner' };
   const several = among(sharing, mostBranches);
   if (several) return { by: 'branches', branches: several.values.map((value) => one(several.filter, value)) };
   if (readers && readers.repositories.length <= mostBranches - 2) {
@@ -55,10 +61,10 @@ export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQue
   return { by: 'creation' };
 }
 
-/** Whether a filter looks for an abbreviated commit. */
-function isAbbreviation({ target, test }: JobFilter): boolean {
-  const commit = target.of === 'field' && target.field === 'script_version';
-  return commit && test.is === 'like' && !test.pattern.fold && likePrefix(test.pattern).length >= shortestAbbreviation;
+/** Whether a filter looks for texts of a field that begin with so many characters or more. */
+function beginsWith({ target, test }: JobFilter, field: string, fewest: number): boolean {
+  if (target.of !== 'field' || target.field !== field || test.is !== 'like') return false;
+  return !test.pattern.fold && likePrefix(test.pattern).length >= fewest;
 }
 
 type Narrow = { readonly filter: JobFilter; readonly field: string; readonly values: readonly (string | number)[] };

@@ -54,7 +54,7 @@ export function candidatesByFilters(
 ): FilteredCandidates {
   const checkpoint = watched.statement(db, checkpointOf([jobs.name, reuseIndex.name]));
   const position = checkpoint.pluck().get() as Position;
-  const { where, tests } = compileFilters(filters);
+  const { where, tests } = compileFilters(filters, watched.goOn);
   const digest = sql(ofParameters, parametersDigest, parametersDigest);
   const those = [watched.each('candidate.position'), digest, readableBy(readers)];
   const from = 'candidate CROSS JOIN job ON job.position = candidate.position';

@@ -24,10 +24,10 @@ export type CompiledFilters = {
   readonly tests: readonly TextTest[];
 };
 
-/** Translates filters. Everything that came from a client is a parameter. */
-export function compileFilters(filters: readonly JobFilter[]): CompiledFilters {
+/** Translates filters. Everything that came from a client is a parameter. The tests call `goOn` in the midst of what takes long. */
+export function compileFilters(filters: readonly JobFilter[], goOn?: () => void): CompiledFilters {
   const tests: TextTest[] = [];
-  const call = (test: TextTest, column: string) => `${testFunction}(${tests.push(test) - 1}, ${column})`;
+  const call: Call = (made, column) => `${testFunction}(${tests.push(made(goOn)) - 1}, ${column})`;
   return {
     where: joined(
       'AND',
@@ -49,7 +49,7 @@ export function finalFilters(filters: readonly JobFilter[]): Sql[] {
   });
 }
 
-type Call = (test: TextTest, column: string) => string;
+type Call = (test: (goOn?: () => void) => TextTest, column: string) => string;
 
 function compile({ target, test }: JobFilter, call: Call): Sql {
   switch (target.of) {
@@ -104,9 +104,12 @@ function textCondition(column: string, test: Test, call: Call): Sql {
 /** The column of which beginnings are looked for that few jobs share. */
 const abbreviated = 'job.script_version';
 
+/** How much of a uuid its index holds. */
+const uuidDigits = 13;
+
 /** The columns whose index holds only the beginning of the text, as the expression that it holds. */
 const shortened: ReadonlyMap<string, (of: string) => string> = new Map([
-  ['job.uuid', (of: string) => `substr(${of}, 1, 13)`],
+  ['job.uuid', (of: string) => `substr(${of}, 1, ${uuidDigits})`],
   ['job.output', (of: string) => `substr(${of}, 1, 19)`],
   ['job.final_output', (of: string) => `substr(${of}, 1, 19)`],
 ]);
@@ -149,13 +152,24 @@ function likeCondition(column: string, test: Extract<Test, { is: 'like' }>, call
     conditions.push(sql(`${bounded} >= ?`, prefix));
     const end = successor(prefix);
     if (end !== undefined) conditions.push(sql(`${bounded} < ?`, end));
+    if (column === uuidColumn) conditions.push(...shortenedRange(prefix));
   }
   const literal = likeLiteral(pattern);
   if (literal !== '' && literal !== prefix) {
     conditions.push(sql(`instr(${pattern.fold ? `lower(${column})` : column}, ?) > 0`, literal));
   }
-  conditions.push(sql(call(valueTest(test), column)));
+  conditions.push(sql(call((goOn) => valueTest(test, goOn), column)));
   return joined('AND', conditions);
+}
+
+const uuidColumn = 'job.uuid';
+
+/** What follows from the beginning of a uuid for what the index of uuids holds. */
+function shortenedRange(prefix: string): Sql[] {
+  const held = `substr(${uuidColumn}, 1, ${uuidDigits})`;
+  const beginning = prefix.slice(0, uuidDigits);
+  const end = successor(beginning);
+  return [sql(`${held} >= ?`, beginning), ...(end === undefined ? [] : [sql(`${held} < ?`, end)])];
 }
 
 /** The first text after all that begin with `prefix`; undefined if there is none. */
@@ -213,10 +227,12 @@ function stateCondition(test: Test): Sql {
 /** Of what stands somewhere in the JSON of a column. A search in its text comes first: few rows are then read as JSON. */
 function pathCondition(target: Extract<Target, { of: 'path' }>, test: Test, call: Call): Sql {
   const column = `job.${target.field}`;
-  const passes = valueTest(test);
   const conditions = needles(target.path, test).map((needle) => sql(`instr(${column}, ?) > 0`, needle));
   conditions.unshift(asking(column));
-  const whole: TextTest = (text) => passes(valueAt(JSON.parse(text), target.path));
+  const whole = (goOn?: () => void): TextTest => {
+    const passes = valueTest(test, goOn);
+    return (text) => passes(valueAt(JSON.parse(text), target.path));
+  };
   conditions.push(sql(call(whole, column)));
   return joined('AND', conditions);
 }

@@ -19,7 +19,7 @@ type Key = { readonly column: string; readonly descending: boolean; readonly nul
  */
 export function listJobs(db: Database.Database, query: ListQuery, watched: Watched): ListPage {
   const past = query.asOf !== undefined;
-  const { where, tests } = compileFilters(query.filters);
+  const { where, tests } = compileFilters(query.filters, watched.goOn);
   const queue = query.from === 'queue';
   const keys = queue ? queueKeys : keysOf(query.order);
   const from = queue ? 'queued CROSS JOIN job ON job.position = queued.position' : 'job';
@@ -75,6 +75,7 @@ function pageOf({ from, byCreation, columns, keys, limit }: PageOf, conditions: 
   const wanted = [...columns, ...keyColumns];
   if (path.by === 'planner') return select(wanted, from, conditions);
   if (path.by === 'creation') return select(wanted, byCreation, conditions);
+  if (path.by === 'uuid') return select(wanted, `${from} INDEXED BY job_uuid`, conditions);
   // Positions first, so that no more whole rows are read than the page has.
   const parts = path.branches.map((branch) => select(keyColumns, from, [branch, ...conditions]));
   const union = parts.map(({ text }) => `SELECT * FROM (${text})`).join(' UNION ');

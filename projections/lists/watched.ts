@@ -6,6 +6,8 @@ import { type Sql, sql } from './sql.js';
 
 /** Runs statements that can be stopped: SQLite asks in the middle of them whether to go on. */
 export type Watched = {
+  /** Asks whether to go on, in the midst of a test. @throws Overdue if not */
+  goOn(): void;
   /** A condition that is always true and asks; `position` is a column that is read for every row that is looked at. */
   each(position: string): Sql;
   /** A statement, with the tests that `memoir_test` calls; it is to be run before the next one is asked for. */
@@ -32,6 +34,7 @@ export function watch(db: Database.Database, overdue: () => boolean): Watched {
     return current[n as number]?.(text as string) ? 1 : 0;
   });
   return {
+    goOn: () => void go(),
     // Rows are picked by a product of the position, since positions may have a period of their own.
     each: (position) => sql(`${position} % 65536 * 40503 >> 8 & 63 <> 0 OR ${goOnFunction}()`),
     statement(connection, text, tests = []) {

@@ -150,6 +150,9 @@ test('what a list shows is what its reader may read, by every way in which jobs 
       'output',
       jobs.map(({ output }) => output),
     ),
+    fc
+      .tuple(fc.constantFrom(...jobs.map(({ uuid }) => uuid)), fc.integer({ min: 1, max: 30 }))
+      .map(([uuid, digits]): Triple => ['uuid', 'like', `${uuid.slice(0, digits)}%`]),
     anyFilterOf(jobs),
   );
   const anyReaders = fc.record({
@@ -188,7 +191,34 @@ test('what a list shows is what its reader may read, by every way in which jobs 
     ),
     { numRuns: 400 },
   );
-  t.deepEqual([...ways].sort(), ['branches', 'creation', 'planner']);
+  t.deepEqual([...ways].sort(), ['branches', 'creation', 'planner', 'uuid']);
+});
+
+test('the beginning of a uuid is looked up in the index of uuids', async (t) => {
+  const { db, jobs } = await historyOf(t, 6);
+  const watched = watch(db, () => false);
+  const [{ uuid } = { uuid: '' }] = jobs;
+  for (const digits of [4, 12, 13, 20]) {
+    const { plain: filters } = parseFilters([filterFromTriple(['uuid', 'like', `${uuid.slice(0, digits)}%`])]);
+    const plans: string[] = [];
+    const explained = {
+      ...watched,
+      statement(...[of, text, tests]: Parameters<typeof watched.statement>) {
+        const statement = watched.statement(of, text, tests);
+        const values = Array(text.split('?').length - 1).fill('');
+        for (const { detail } of of.prepare(`EXPLAIN QUERY PLAN ${text}`).all(...values) as { detail: string }[]) {
+          plans.push(detail);
+        }
+        return statement;
+      },
+    };
+    const { rows } = listJobs(db, { ...query, filters, countTotal: false }, explained);
+    t.true(rows.some((row) => row.uuid === uuid));
+    t.true(
+      plans.some((plan) => /SEARCH job USING INDEX job_uuid \(<expr>>\? AND <expr><\?\)/.test(plan)),
+      plans.join('\n'),
+    );
+  }
 });
 
 function compare(a: unknown, b: unknown): number {
@@ -210,4 +240,32 @@ test('between the searches of two long texts a list can be stopped, though they 
   t.throws(() => listJobs(db, { ...query, filters }, watched), { instanceOf: Overdue });
   t.is(asked, 11);
   t.true(jobs.length > 0);
+});
+
+test('in the midst of the search of one long text for one long pattern a list can be stopped', async (t) => {
+  const { db } = await historyOf(t, 1);
+  const writing = new Database(db.name);
+  writing
+    .prepare('UPDATE job SET description = ? WHERE position = (SELECT max(position) FROM job)')
+    .run('x'.repeat(60_000));
+  writing.close();
+  const asked = (pattern: string, most = Number.POSITIVE_INFINITY) => {
+    const { plain: filters } = parseFilters([filterFromTriple(['description', 'like', pattern])]);
+    let times = 0;
+    const list = () =>
+      listJobs(
+        db,
+        { ...query, filters, countTotal: false },
+        watch(db, () => ++times > most),
+      );
+    if (most < Number.POSITIVE_INFINITY) t.throws(list, { instanceOf: Overdue });
+    else t.deepEqual(list().rows, []);
+    return times;
+  };
+  const long = `%${'x_'.repeat(500)}y%`;
+  // The same but for the time that the matcher takes.
+  const more = asked(long) - asked('%x_y%');
+  t.true(more >= 5, `${more}`);
+  // The newest job is the first that is looked at.
+  t.is(asked(long, 6), 7);
 });

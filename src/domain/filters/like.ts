@@ -50,9 +50,10 @@ function isOneCodePoint(text: string): boolean {
 /**
  * Makes the matcher of a pattern. A piece is looked for from where the one before it ended, which is enough since `%` takes any
  * text, and by the Shift-And algorithm (Baeza-Yates and Gonnet 1992): the time is that of one pass over the text, times one for
- * every 32 characters of the longest piece, whatever text and pattern are.
+ * every 32 characters of the longest piece, whatever text and pattern are. `goOn` is called about every millisecond of that; what it
+ * throws ends it.
  */
-export function likeMatcher({ pieces, fold }: LikePattern): (text: string) => boolean {
+export function likeMatcher({ pieces, fold }: LikePattern, goOn: () => void = () => {}): (text: string) => boolean {
   const first = pieces[0] ?? [];
   if (pieces.length === 1) {
     return (text) => {
@@ -61,7 +62,7 @@ export function likeMatcher({ pieces, fold }: LikePattern): (text: string) => bo
     };
   }
   const last = pieces[pieces.length - 1] ?? [];
-  const between = pieces.slice(1, -1).map(finder);
+  const between = pieces.slice(1, -1).map((piece) => finder(piece, goOn));
   return (text) => {
     const points = pointsOf(text, fold);
     const end = points.length - last.length;
@@ -90,8 +91,11 @@ function matchesAt(points: readonly number[], piece: Piece, at: number): boolean
   return piece.every((point, i) => point === undefined || point === points[at + i]);
 }
 
+/** Steps of a finder between two times that it asks whether to go on. */
+const stepsUnasked = 2 ** 18;
+
 /** Finds where the first occurrence of a piece between `from` and `end` ends; -1 if there is none. */
-function finder(piece: Piece): (points: readonly number[], from: number, end: number) => number {
+function finder(piece: Piece, goOn: () => void): (points: readonly number[], from: number, end: number) => number {
   const words = Math.ceil(piece.length / 32);
   const wild = new Int32Array(words);
   const masks = new Map<number, Int32Array>();
@@ -104,7 +108,13 @@ function finder(piece: Piece): (points: readonly number[], from: number, end: nu
   const accept = 1 << ((piece.length - 1) & 31);
   return (points, from, end) => {
     const state = new Int32Array(words);
+    let unasked = stepsUnasked;
     for (let at = from; at < end; at++) {
+      unasked -= words;
+      if (unasked < 0) {
+        goOn();
+        unasked = stepsUnasked;
+      }
       const mask = masks.get(points[at] as number) ?? wild;
       let carry = 1;
       for (let word = 0; word < words; word++) {
