@@ -1,7 +1,9 @@
 import type Database from 'better-sqlite3';
 import {
+  checkpointStream,
   exclusionStream,
   imageExclusionStream,
+  imageStream,
   jobLogStream,
   jobStream,
   outputExclusionStream,
@@ -26,8 +28,8 @@ export type SubjectKind = keyof typeof kinds;
  */
 export const logSubjects: Projection = {
   name: 'log-subjects',
-  version: 1,
-  tables: ['subject', 'subject_event', 'subject_job'],
+  version: 2,
+  tables: ['subject', 'subject_event', 'subject_job', 'event_place'],
   schema: `
     CREATE TABLE subject (
       id INTEGER PRIMARY KEY,
@@ -44,6 +46,11 @@ export const logSubjects: Projection = {
       job INTEGER PRIMARY KEY,
       repository INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE event_place (
+      position INTEGER PRIMARY KEY,
+      repository INTEGER NOT NULL,
+      job INTEGER
+    ) STRICT;
   `,
   prepareBatch(db, positionOf) {
     const idOf = subjectIds(db);
@@ -51,29 +58,47 @@ export const logSubjects: Projection = {
     const insertJob = db.prepare('INSERT INTO subject_job (job, repository) VALUES (?, ?)');
     const selectJob = db.prepare('SELECT repository FROM subject_job WHERE job = ?').pluck();
 
-    function repositoryOf({ stream, type, data, position, revision }: RecordedEvent): number | undefined {
+    const insertPlace = db.prepare('INSERT INTO event_place (position, repository, job) VALUES (?, ?, ?)');
+
+    /** The repository of an event, and its job, where it has them. */
+    function placeOf({ stream, type, data, position, revision }: RecordedEvent): Partial<PlaceRow> {
       const uuid = uuidOfAnyJobStream(stream);
       if (uuid === undefined) {
         const repository = repositoryOfExclusions(stream);
-        return repository === undefined ? undefined : idOf('repository', repository);
+        return repository === undefined ? {} : { repository: idOf('repository', repository) };
       }
-      if (type !== 'JobRequested' || revision !== 0 || stream !== jobStream(uuid))
-        return selectJob.get(positionOf(jobStream(uuid))) as number | undefined;
-      const repository = idOf('repository', member(data, 'repository'));
-      insertJob.run(position, repository);
-      return repository;
+      if (type === 'JobRequested' && revision === 0 && stream === jobStream(uuid)) {
+        const repository = idOf('repository', member(data, 'repository'));
+        insertJob.run(position, repository);
+        return { repository, job: position };
+      }
+      const job = positionOf(jobStream(uuid));
+      const repository = selectJob.get(job) as number | undefined;
+      return { job, ...(repository !== undefined && { repository }) };
     }
 
     return (events) => {
       for (const event of events) {
+        const { repository, job = null } = placeOf(event);
+        if (repository !== undefined || !isForAll(event))
+          insertPlace.run(event.position, repository ?? noRepository, job);
         if (event.stream.startsWith(jobLogStream(''))) continue;
         insert.run(idOf('principal', member(event.metadata, 'principal')), event.position);
-        const repository = repositoryOf(event);
         if (repository !== undefined) insert.run(repository, event.position);
       }
     };
   },
 };
+
+/** In the place of the repository of what belongs to none. */
+const noRepository = 0;
+
+type PlaceRow = { readonly repository: number; readonly job: number | null };
+
+/** Whether everybody may read an event that belongs to no repository. */
+export function isForAll({ stream, type }: Pick<RecordedEvent, 'stream' | 'type'>): boolean {
+  return stream.startsWith(imageStream('')) || stream === checkpointStream || type === 'GenerationStarted';
+}
 
 function subjectIds(db: Database.Database): (kind: SubjectKind, name: string) => number {
   const select = db.prepare('SELECT id FROM subject WHERE kind = ? AND name = ?').pluck();
@@ -109,6 +134,14 @@ function member(json: string, name: string): string {
 /** By what to find events; at least one of them. */
 export type Subjects = { readonly principal?: string | undefined; readonly repository?: string | undefined };
 
+/** What the readers of an event are told by. */
+export type EventPlace = {
+  /** Empty for what belongs to none, which those may read who may read all. */
+  readonly repository: string;
+  /** Position of the job's JobRequested; null if it is of none. */
+  readonly job: Position | null;
+};
+
 /** Reads of the subjects. */
 export function logSubjectQueries(db: Database.Database) {
   const idOf = db.prepare('SELECT id FROM subject WHERE kind = ? AND name = ?').pluck();
@@ -120,7 +153,12 @@ export function logSubjectQueries(db: Database.Database) {
         AND EXISTS (SELECT 1 FROM subject_event AS other WHERE other.subject = ? AND other.position = one.position)
         AND ${section}`)
     .pluck();
+  const placeAt = db.prepare(`
+    SELECT coalesce(subject.name, '') AS repository, event_place.job
+    FROM event_place LEFT JOIN subject ON subject.id = event_place.repository WHERE event_place.position = ?`);
   return {
+    /** By what the readers of the event at a position are told; undefined of what everybody may read, and where there is none. */
+    placeAt: (position: Position) => placeAt.get(position) as EventPlace | undefined,
     /** Positions of up to `limit` events of all the subjects, after `after` and up to `last`, in the order of the log. */
     positions({ principal, repository }: Subjects, after: Position, last: Position, limit: number): Position[] {
       const names: [SubjectKind, string | undefined][] = [

@@ -88,6 +88,7 @@ export function logTreeQueries(db: Database.Database) {
   const hashesOf = db.prepare('SELECT hashes FROM log_tile WHERE level = ? AND tile = ?').pluck();
   const positionsOf = db.prepare('SELECT positions FROM log_leaf WHERE tile = ?').pluck();
   const tileOf = db.prepare('SELECT tile FROM log_leaf WHERE first <= ? ORDER BY first DESC LIMIT 1').pluck();
+  const from = db.prepare('SELECT tile FROM log_leaf WHERE tile >= ? ORDER BY tile LIMIT 1').pluck();
   const none = Buffer.alloc(0);
   const tile = (level: number, number: number) => (hashesOf.get(level, number) as Buffer | undefined) ?? none;
 
@@ -110,6 +111,16 @@ export function logTreeQueries(db: Database.Database) {
     positions,
     /** The complete subtrees, for roots and proofs of as many leaves as there are or fewer. Tiles are read once. */
     nodes: () => nodesOfTiles(tile),
+    /** Positions of the next events after a position, in the order of the log: some hundreds; none at the end. */
+    positionsAfter(after: Position): Position[] {
+      for (let at = (tileOf.get(after) as number | undefined) ?? 0; ; at++) {
+        const number = from.get(at) as number | undefined;
+        if (number === undefined) return [];
+        const later = positions(number).filter((position) => position > after);
+        if (later.length > 0) return later;
+        at = number;
+      }
+    },
     /** Number of the leaf that the event at a position is; undefined if there is none. */
     indexOf(position: Position): number | undefined {
       const number = tileOf.get(position) as number | undefined;

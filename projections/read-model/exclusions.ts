@@ -88,6 +88,7 @@ export function exclusionQueries(db: Database.Database) {
   const ofJob = db.prepare(
     "SELECT position, changed FROM exclusion WHERE repository = ? AND exclusion ->> '$.jobUuid' = ? ORDER BY position",
   );
+  const atPosition = db.prepare('SELECT * FROM exclusion WHERE position = @position OR changed = @position');
   const changes = db.prepare('SELECT * FROM exclusion WHERE changed > ? ORDER BY changed LIMIT ?');
   const lists = new Map<string, Database.Statement>();
   function listing(conditions: readonly string[]): Database.Statement {
@@ -100,6 +101,11 @@ export function exclusionQueries(db: Database.Database) {
     /** The exclusion with an id. */
     get(id: string): ExclusionRow | undefined {
       const row = byId.get(id) as Row | undefined;
+      return row && fromRow(row);
+    },
+    /** The exclusion of which an event at a position is: that of its order, or of its last change. */
+    at(position: Position): ExclusionRow | undefined {
+      const row = atPosition.get({ position }) as Row | undefined;
       return row && fromRow(row);
     },
     /** Positions of the events of the exclusions that name a job of a repository, in the order of the log. */

@@ -1,10 +1,9 @@
+import { isForAll } from '../../projections/history/log-subjects.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type Access, permission } from '../domain/access.js';
 import {
-  checkpointStream,
   exclusionStream,
   imageExclusionStream,
-  imageStream,
   outputExclusionStream,
   repositoryOfExclusionStream,
   uuidOfAnyJobStream,
@@ -47,8 +46,7 @@ export function factsOf(readModel: Pick<ReadModel, 'jobs' | 'exclusions'>, recor
   const uuid = uuidOfAnyJobStream(stream);
   if (uuid !== undefined) return factsOfJob(readModel, uuid);
   if (stream.startsWith(exclusionStream(''))) return factsOfExclusion(readModel, stream, exclusionId(type, data));
-  const open = stream.startsWith(imageStream('')) || stream === checkpointStream || type === 'GenerationStarted';
-  return { readableBy: open ? everybody : whoReadsAll };
+  return { readableBy: isForAll({ stream, type }) ? everybody : whoReadsAll };
 }
 
 function factsOfJob({ jobs }: Pick<ReadModel, 'jobs'>, uuid: string): EventFacts {

@@ -9,6 +9,7 @@ import { type Position, principalOf, type RecordedEvent, start } from '../events
 import type { JobsContext } from '../jobs/context.js';
 import { jobNotFound } from '../jobs/reading/permit.js';
 import { type EventFacts, factsOf } from './event-facts.js';
+import { mayRead } from './may-read.js';
 import { mergeEvents, type Source } from './merge-events.js';
 import { positionBefore } from './position-before.js';
 import { upToDate } from './up-to-date.js';
@@ -86,23 +87,46 @@ async function* candidates(
     yield* mergeEvents(sourcesOf(context, await ownJobsOf(context, access, repository, last)));
   } else if (repository !== undefined || principal !== undefined) {
     await upToDate(history, last, signal);
-    yield* eventsOf(context, { repository, principal }, { after, last });
-  } else yield* store.readAll(after);
+    const found = subjectPages(history, { repository, principal }, { after, last });
+    yield* eventsOf(context, found, repository === undefined ? mayRead(context, access) : undefined);
+  } else if (access.readsAll) yield* store.readAll(after);
+  else {
+    await upToDate(history, last, signal);
+    yield* eventsOf(context, logPages(history, { after, last }), mayRead(context, access));
+  }
 }
 
-/** The events about some subjects. */
-async function* eventsOf(
-  { store, history }: Context,
-  subjects: Subjects,
+/** Where the events about some subjects are, in pieces. */
+function* subjectPages(
+  { subjects }: Context['history'],
+  about: Subjects,
   { after, last }: Section,
-): AsyncGenerator<RecordedEvent> {
-  let from = after;
-  for (;;) {
-    const positions = history.subjects.positions(subjects, from, last, pageSize);
-    yield* eventsAt(store, positions);
+): Generator<readonly Position[]> {
+  for (let from = after; ; ) {
+    const positions = subjects.positions(about, from, last, pageSize);
+    yield positions;
     from = positions.at(-1) ?? from;
     if (positions.length < pageSize) return;
   }
+}
+
+/** Where all events are, in pieces. */
+function* logPages({ tree }: Context['history'], { after, last }: Section): Generator<readonly Position[]> {
+  for (let from = after; from < last; ) {
+    const positions = tree.positionsAfter(from);
+    if (positions.length === 0) return;
+    yield positions;
+    from = positions.at(-1) ?? from;
+  }
+}
+
+/** The events at some positions, those that may be read alone where others are among them. */
+async function* eventsOf(
+  { store }: Pick<Context, 'store'>,
+  pages: Iterable<readonly Position[]>,
+  readable: (position: Position) => boolean = () => true,
+): AsyncGenerator<RecordedEvent> {
+  for (const positions of pages) yield* eventsAt(store, positions.filter(readable));
 }
 
 /**
@@ -117,7 +141,7 @@ async function ownJobsOf(
 ): Promise<JobOfHistory[]> {
   const jobs = new Map<string, JobOfHistory>();
   const own = { repository, principal: access.principal };
-  for await (const { stream } of eventsOf(context, own, { after: start, last })) {
+  for await (const { stream } of eventsOf(context, subjectPages(context.history, own, { after: start, last }))) {
     const uuid = uuidOfAnyJobStream(stream);
     const job = uuid === undefined || jobs.has(uuid) ? undefined : jobIfReadable(context, access, uuid);
     if (job) jobs.set(job.uuid, job);

@@ -14,6 +14,7 @@ import { principalOf, type RecordedEvent } from '../eventstore/port.js';
 import type { CheckpointSigner } from '../history/checkpoint-key.js';
 import type { Checkpoints } from '../history/checkpoints.js';
 import { eventFacts } from '../history/event-facts.js';
+import { mayRead } from '../history/may-read.js';
 import { upToDate } from '../history/up-to-date.js';
 import type { Caller } from '../jobs/caller.js';
 import type { JobsContext } from '../jobs/context.js';
@@ -39,7 +40,7 @@ export function auditService(
 ): Implementation<typeof AuditService> {
   /** The event, if the caller may read it. */
   async function readableEvent(request: GetInclusionProofRequest, call: CallContext): Promise<RecordedEvent> {
-    const recorded = await requested(request, call.caller);
+    const recorded = await requested(request, call);
     if (recorded) {
       await seeToken(tokenOf(readModel, recorded.position), store, readModel, call);
       if (eventFacts(readModel, recorded).readableBy(call.caller.access)) return recorded;
@@ -49,11 +50,16 @@ export function auditService(
 
   async function requested(
     { event }: GetInclusionProofRequest,
-    { access }: Caller,
+    { caller: { access }, signal }: CallContext,
   ): Promise<RecordedEvent | undefined> {
     if (event.case === 'position') {
       const position = Number(event.value);
-      if (position < 1 || !Number.isSafeInteger(position)) return undefined;
+      if (position < 1 || !Number.isSafeInteger(position) || position > (await store.end())) return undefined;
+      await upToDate(readModel, position, signal);
+      await upToDate(history, position, signal);
+      // What may not be read is not read, and neither is what is not there.
+      if (history.tree.indexOf(position) === undefined || !mayRead({ readModel, history }, access)(position))
+        return undefined;
       const found = await store.eventAt(position);
       return found && isOurs(found.stream) ? found : undefined;
     }

@@ -2,7 +2,8 @@ import test from 'ava';
 import { accessOf, type Policy } from '../../src/domain/access.js';
 import { MemoirError } from '../../src/domain/errors.js';
 import { jobStream } from '../../src/domain/streams.js';
-import type { EventStore } from '../../src/eventstore/port.js';
+import { type EventStore, principalOf, type RecordedEvent } from '../../src/eventstore/port.js';
+import { eventFacts } from '../../src/history/event-facts.js';
 import { readHistory } from '../../src/history/read-history.js';
 import { watchJob } from '../../src/jobs/reading/watch-job.js';
 import { cancelJob } from '../../src/jobs/running/cancel-job.js';
@@ -127,4 +128,50 @@ test.serial('a cascade does not read a hidden component, and a history nothing o
   );
   t.false(reads.join().includes(hidden.uuid));
   t.is(reads.filter((read) => read.startsWith('at ')).length, 2, 'its own two events alone');
+});
+
+test.serial('histories of a principal and of a time, and proofs by position, read no hidden event', async (t) => {
+  const hidden = await bench.request({ ...sketch, parameters: { of: 'time' } });
+  await bench.complete(hidden, 'sha256:time');
+  const own = await bench.request({ ...sketch, repository: 'elsewhere', parameters: { of: 'time' } });
+  const theirs = await bench.request({ ...sketch, parameters: { of: 'time' }, owner: 'eve' });
+  await bench.settle();
+  const end = await context.store.end();
+  await context.history.waitFor(end);
+  const signal = new AbortController().signal;
+  const events = await collect(context.store.readAll());
+  const visible = (more: (recorded: RecordedEvent) => boolean) =>
+    events.filter((recorded) => eventFacts(context.readModel, recorded).readableBy(eve.access) && more(recorded));
+  const streamOf = ({ stream }: RecordedEvent) => stream;
+
+  for (const [query, expected] of [
+    [{ principal: 'ada' }, visible((recorded) => principalOf(recorded) === 'ada')],
+    [{ since: 0 }, visible(() => true)],
+  ] as const) {
+    reads.length = 0;
+    const history = await collect(readHistory(context, () => eve.access, { ...query, after: 0 }, signal));
+    t.deepEqual(
+      reads.filter((read) => !/^(log-generation|checkpoint)/.test(read)).sort(),
+      expected.map(({ position }) => `at ${position}`).sort(),
+    );
+    t.deepEqual(history.map(streamOf), expected.map(streamOf));
+    t.true(history.map(streamOf).includes(jobStream(own.uuid)));
+    t.false(history.map(streamOf).includes(jobStream(hidden.uuid)));
+  }
+
+  const audit = auditService(context, {} as never);
+  const proof = (position: number) =>
+    audit.getInclusionProof({ event: { case: 'position', value: BigInt(position) }, treeSize: 0n } as never, {
+      caller: eve,
+      access: () => eve.access,
+      signal,
+    });
+  const positionOf = ({ uuid }: { readonly uuid: string }) => context.readModel.lineage.position(uuid) ?? 0;
+  for (const position of [positionOf(hidden), end + 100]) {
+    reads.length = 0;
+    const error = await t.throwsAsync(proof(position), { instanceOf: MemoirError });
+    t.is(error?.code, 'NOT_FOUND');
+    t.deepEqual(reads, []);
+  }
+  for (const one of [own, theirs]) t.is((await proof(positionOf(one))).position, BigInt(positionOf(one)));
 });

@@ -36,7 +36,7 @@ test('events are found by principal and repository, wherever batches ended', asy
         const rows = await catchUp(scratch.store, path, { projections: historyProjections, batchSize });
         t.deepEqual(rows, await catchUp(scratch.store, scratch.path('b.sqlite'), { projections: historyProjections }));
         const db = new Database(path, { readonly: true });
-        const { positions } = logSubjectQueries(db);
+        const { positions, placeAt } = logSubjectQueries(db);
         const repositoryOf = (stream: string) => {
           const uuid = uuidOfAnyJobStream(stream);
           return uuid === undefined ? /^exclusion-(?!@)(.*)$/.exec(stream)?.[1] : told.get(uuid)?.record.job.repository;
@@ -60,6 +60,14 @@ test('events are found by principal and repository, wherever batches ended', asy
             );
           }
         }
+        for (const { position, stream } of events) {
+          const place = placeAt(position);
+          const uuid = uuidOfAnyJobStream(stream);
+          const job = uuid === undefined ? undefined : told.get(uuid);
+          if (stream.startsWith('image-') && !stream.startsWith('exclusion-')) t.is(place, undefined, stream);
+          else t.deepEqual(place, { repository: repositoryOf(stream) ?? '', job: job?.position ?? null }, stream);
+        }
+        t.is(placeAt(10_000), undefined);
         db.close();
       } finally {
         await scratch.close();

@@ -50,6 +50,13 @@ test('every event is a leaf, in order, and each of its trees has the root of the
       [0, 1, 5].flatMap((tile) => tree.positions(tile)),
       [...events.slice(0, 512), ...events.slice(1_280)].map(({ position }) => position),
     );
+    for (const after of [0, 1, 255, 256, 257, 1_000, 1_299, 1_300, 2_000]) {
+      const end = Math.min(1_300, (Math.floor(after / 256) + 1) * 256);
+      t.deepEqual(
+        tree.positionsAfter(after),
+        events.slice(after, end).map(({ position }) => position),
+      );
+    }
     t.is(tree.indexOf(0), undefined);
     t.is(tree.indexOf(1_301), undefined);
     t.is(tree.tile(0, 6).length, 0);
