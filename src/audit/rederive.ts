@@ -125,6 +125,7 @@ export function rederiver(context: RederiveContext): Rederive {
           basis,
           event.scriptVersion,
           digests.parameters,
+          principal,
         )
       : undefined;
     const accepted = await acceptedAgain(repositories, recorded, work.repository, filtering);

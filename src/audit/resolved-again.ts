@@ -20,6 +20,7 @@ export async function resolvedAgain(
   basis: DecisionBasis,
   scriptVersion: string,
   parametersDigest: string,
+  principal: string,
 ): Promise<ResolvedFilters> {
   const checked = parseFilters(basis.filters);
   const meant = new Map(basis.commits.map((one) => [one.filter, one]));
@@ -45,6 +46,7 @@ export async function resolvedAgain(
       },
     },
   };
-  const caller = { principal: '', access: unrestricted(''), requestId: 'audit' };
-  return resolveSets(context, caller, named, { end: scriptVersion, parametersDigest, recorded: true });
+  const caller = { principal, access: unrestricted(principal), requestId: 'audit' };
+  const { ownComponents } = basis;
+  return resolveSets(context, caller, named, { end: scriptVersion, parametersDigest, recorded: true, ownComponents });
 }

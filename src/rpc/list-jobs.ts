@@ -7,7 +7,6 @@ import type { KeyValue } from '../../projections/lists/list-query.js';
 import { jobFromRow } from '../../projections/read-model/jobs.js';
 import { invalid } from '../domain/errors.js';
 import type { ScalarKind } from '../domain/filters/field.js';
-import type { CheckedFilters, JobFilter } from '../domain/filters/filter.js';
 import { type JobOrder, newestFirst, parseOrder } from '../domain/filters/job-order.js';
 import { parseFilters } from '../domain/filters/parse-filters.js';
 import { markedToken, unmarkedToken } from '../domain/generation.js';
@@ -86,7 +85,7 @@ function list(
       asOf && (await (pinned === undefined ? positionOf(context, asOf, signal) : pinnedPosition(pinned, signal)));
     const images = position === undefined ? context.images : context.images.among(context.history.at(position).images);
     const resolved = await resolveSets({ ...context, images }, caller, checked);
-    const filters = [...(await resolved.now()), ...ownComponents(caller, checked)];
+    const filters = await resolved.now();
     const { fields } = selection;
     const { countTotal } = request;
     const readers = await readersOf(context.lists, caller, filters);
@@ -112,17 +111,3 @@ function list(
     throw invalid('page_token', 'BAD_TOKEN', 'page_token was not given by this list');
   }
 }
-
-/**
- * What filters on components need beside them, where not all jobs may be read: the uuids in them are told to the owner of a job alone,
- * and a filter would tell them too.
- */
-function ownComponents({ access, principal }: Caller, { plain }: CheckedFilters): readonly JobFilter[] {
-  const first = plain.find(({ target }) => target.of !== 'any' && target.field === 'components');
-  if (access.readsAll || !first) return [];
-  const { property, kind } = ownerField;
-  const target = { of: 'field', field: 'owner', property, kind } as const;
-  return [{ index: first.index, text: first.text, target, test: { is: 'one of', values: [principal], negate: false } }];
-}
-
-const ownerField = { property: 'owner', kind: 'text' } as const;

@@ -121,6 +121,10 @@ export async function decideAll(server: TestServer, project: Project): Promise<n
   await request(ada, { repository: 'elsewhere', scriptParameters: { n: 5 } });
   await decided(eve, { scriptParameters: { n: 5 }, filters: anywhere });
   await decided(ada, { scriptParameters: { n: 5 }, filters: anywhere });
+  await request(ada, { scriptParameters: { n: 7 }, components: { part: old } });
+  const composed = [...ofRun, filter('components.part', '=', old)];
+  await decided(eve, { scriptParameters: { n: 7 }, filters: composed });
+  await decided(ada, { scriptParameters: { n: 7 }, filters: composed });
 
   // Exclusions, with cascade and lifted.
   type Target = NonNullable<Parameters<typeof ada.exclusions.excludeFromReuse>[0]['target']>;

@@ -240,4 +240,22 @@ test.serial('a filter on components does not tell what an answer leaves out', as
     filters: [filterFromTriple(['components.part', '!=', source])],
   });
   t.deepEqual(new Set(others.map(({ owner }) => owner)), new Set(['ann']));
+
+  // Nor does a decision, by what it chooses or by why it does not.
+  const [, , , , whole = ''] = jobs;
+  const decided = async (who: Clients, beginning: string) => {
+    const filters = [
+      ['repository', '=', 'open'],
+      ['script', '=', 'run.sh'],
+      ['components.part', 'like', `${beginning}%`],
+    ].map((triple) => filterFromTriple(triple as never));
+    const scriptParameters = { of: 'whole' };
+    const asked = { repository: 'open', script: 'run.sh', scriptVersion: 'main', findOrCreate: true };
+    const { decision } = await who.jobs.explainReuse({ request: { ...asked, scriptParameters, filters } });
+    return text(decision).replaceAll(beginning, 'it');
+  };
+  t.true((await decided(root, source.slice(0, 8))).includes(whole));
+  const right = await decided(ann, source.slice(0, 8));
+  t.is(right, await decided(ann, 'fffffffe'));
+  t.true(right.includes('components are told to the owner of a job alone'), right);
 });

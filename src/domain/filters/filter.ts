@@ -49,6 +49,8 @@ export type JobFilter = {
   readonly text: string;
   readonly target: Target;
   readonly test: Test;
+  /** What is said of a job that does not match, in the place of the value that is compared. */
+  readonly why?: string;
 };
 
 /** What is named by refspecs or images, and stands for a set that changes as commits and images arrive. */

@@ -10,8 +10,11 @@ import { likeMatcher } from './like.js';
 /** Whether a value passes a test. Undefined is an absent value; objects and lists are values of script_parameters. */
 export type ValueTest = (value: unknown) => boolean;
 
-/** Makes a test of values. What filters mean is told here; the queries of the read model agree with it. */
-export function valueTest(test: Test): ValueTest {
+/**
+ * Makes a test of values. What filters mean is told here; the queries of the read model agree with it. `goOn` is called in the midst of what
+ * takes long; what it throws ends it.
+ */
+export function valueTest(test: Test, goOn?: () => void): ValueTest {
   switch (test.is) {
     case 'present':
       return (value) => (value !== undefined) === test.present;
@@ -20,7 +23,7 @@ export function valueTest(test: Test): ValueTest {
       return (value) => values.has(value ?? null) !== test.negate;
     }
     case 'like': {
-      const matches = likeMatcher(test.pattern);
+      const matches = likeMatcher(test.pattern, goOn);
       return (value) => typeof value === 'string' && matches(value);
     }
     case 'holding': {
@@ -100,8 +103,9 @@ export function filterFailure(filters: readonly JobFilter[]): (job: Job) => stri
   };
 }
 
-function explain({ index, text, target }: JobFilter, job: Job): string {
+function explain({ index, text, target, why }: JobFilter, job: Job): string {
   const place = `filters[${index}]: ${text}`;
+  if (why !== undefined) return `${place}: ${why}`;
   if (target.of === 'any') return `${place}: none of its text fields does`;
   const value = targetValue(target, job);
   return `${place}: ${value === undefined ? 'it has none' : `its value is ${printed(target, value)}`}`;

@@ -48,6 +48,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
   if (!filters) return message;
   message.filters = request.filters;
+  message.ownComponents = filters.ownComponents;
   message.imagePrefixes = request.filters.some(({ operator }) => operator.endsWith('in docker'));
   message.commits = create(DecisionBasisSchema, {
     commits: filters.commits.map(({ filter, commits: named, end = '' }) => ({ filter, commits: [...named], end })),

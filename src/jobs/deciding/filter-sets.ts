@@ -26,6 +26,8 @@ export type SetsOptions = {
   readonly parametersDigest?: string;
   /** Whether the filters are those of a decision that was recorded, and are not judged again. */
   readonly recorded?: boolean;
+  /** Of a decision that was recorded: whether its filters on components were told of the principal's own jobs alone. */
+  readonly ownComponents?: boolean;
 };
 
 /** Filters whose commits and images were resolved. */
@@ -36,6 +38,8 @@ export type ResolvedFilters = {
    * those that jobs have, which are fewer than the range has.
    */
   now(): Promise<readonly JobFilter[]>;
+  /** Whether filters on components are told of the caller's own jobs alone, since it may not read all of them. */
+  readonly ownComponents: boolean;
   /** The commits that filters stand for, by the place of the filter. */
   readonly commits: readonly CommitsOfFilter[];
   /** Position of the log whose jobs the last `now` named commits of, the least if there were several; undefined if it named none. */
@@ -72,12 +76,15 @@ export async function resolveSets(
     }
     sets.push({ set, values });
   }
+  const own = ownComponents(caller, checked, options);
   return {
     resolutions,
     commits,
+    ownComponents: own.length > 0,
     commitsOf: () => commitsOf,
     async now() {
-      const filters = [...checked.plain];
+      // These first, since what a filter on components says of a job would tell what it compares.
+      const filters = [...own, ...checked.plain];
       commitsOf = undefined;
       for (const { set, values } of sets) {
         const those = await values();
@@ -87,6 +94,23 @@ export async function resolveSets(
       return filters.sort((a, b) => a.index - b.index);
     },
   };
+}
+
+/**
+ * What filters on components need beside them, where not all jobs may be read: the uuids in them are told to the owner of a job alone,
+ * and a filter would tell them too.
+ */
+function ownComponents(
+  { access, principal }: Caller,
+  { plain }: CheckedFilters,
+  { recorded = false, ownComponents: owned = false }: SetsOptions,
+): readonly JobFilter[] {
+  const first = plain.find(({ target }) => target.of !== 'any' && target.field === 'components');
+  if (!first || (recorded ? !owned : access.readsAll)) return [];
+  const { index, text } = first;
+  const target = { of: 'field', field: 'owner', property: 'owner', kind: 'text' } as const;
+  const why = 'components are told to the owner of a job alone';
+  return [{ index, text, target, test: { is: 'one of', values: [principal], negate: false }, why }];
 }
 
 /** The values of a set, and what each of its names resolved to, for people. */
