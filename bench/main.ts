@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const all = [
   'calls',
+  'resets',
   'subscribers',
   'index-size',
   'candidates',
