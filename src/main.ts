@@ -140,7 +140,7 @@ export async function startServer(
     // What proves.
     const checkpoints = openCheckpoints(context, signer);
     if (storeKind(storeUrl) === 'sqlite') {
-      const keeping = { store, history, signer, path: keptCheckpoint, before: log.checkpoint, logger };
+      const keeping = { store, history, signer, path: keptCheckpoint, before: log.checkpoint, edge, logger };
       open(keepCheckpoint(keeping), (kept) => kept.stop());
     }
     open(recordCheckpoints(context, checkpoints, config.checkpoint_interval * 1_000, logger), (recording) =>
