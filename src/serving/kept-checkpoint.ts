@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { HistoryModel } from '../../projections/history/history-model.js';
 import { MemoirError, quote } from '../domain/errors.js';
@@ -11,7 +12,7 @@ import { tileWidth } from '../domain/log-tree/tiles.js';
 import type { Edge } from '../edge.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
 import { LogRefused, type Position, start } from '../eventstore/port.js';
-import { replacedDurably } from '../files/durable-file.js';
+import { writtenAside } from '../files/durable-file.js';
 import type { CheckpointSigner } from '../history/checkpoint-key.js';
 import { upToDate } from '../history/up-to-date.js';
 
@@ -121,8 +122,18 @@ export function keepCheckpoint({ store, history, signer, path, before, edge, log
     if (position === kept.position && confirmed.size === kept.size) return;
     const event = await store.eventAt(position);
     if (!event || store.refused()) return;
-    await replacedDurably(path, signer.sign(confirmed, [`${lastEvent} ${position} ${event.id}`]));
+    await put(signer.sign(confirmed, [`${lastEvent} ${position} ${event.id}`]));
     kept = { position, size: confirmed.size };
+  }
+
+  async function put(note: string): Promise<void> {
+    const aside = `${path}.lock`;
+    // A server that died may have left one.
+    await rm(aside, { force: true });
+    await writtenAside({ aside, mode: 0o644 }, async ({ file, replace }) => {
+      await file.writeFile(note);
+      await replace(path);
+    });
   }
 
   async function renewOrSay(): Promise<void> {
