@@ -20,6 +20,8 @@ import { writeHistory } from '../../bench/history.js';
 import { plainEnvironment, startMemoir } from '../../demo/program.js';
 import { openSqliteStore } from '../../src/eventstore/sqlite/store.js';
 import { rawRows } from '../eventstore/transfer/scratch.js';
+import { runMemoir, runProcess } from '../support/command.js';
+import { same } from '../support/same.js';
 import { until } from '../support/until.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'memoir-transfer-cli-'));
@@ -38,10 +40,8 @@ function t0({ code, err }: Awaited<ReturnType<typeof run>>): void {
   if (code !== 0) throw new Error(err);
 }
 
-async function run(args: readonly string[], input?: string, env = {}) {
-  const program = startMemoir(args, { env, ...(input !== undefined && { input }) });
-  return { code: await program.ended(), out: program.output(), err: program.errors() };
-}
+const run = (args: readonly string[], input?: string, env = {}) =>
+  runMemoir(args, { env, ...(input !== undefined && { input }) });
 
 const originals = () => rawRows(at('data', 'events.sqlite'));
 
@@ -63,9 +63,9 @@ test('a file is written whole, for its owner alone, and says what it is', async 
 
 test('settings are those of the server: environment and file too', async (t) => {
   writeFileSync(at('memoir.toml'), 'data_dir = "data"\n');
-  const byFile = await run(['export', '--config', at('memoir.toml')]);
-  const byEnvironment = await run(['export', '-'], undefined, {
-    MEMOIR_STORE: `sqlite:${at('data', 'events.sqlite')}`,
+  const byFile = await runProcess(['export', '--config', at('memoir.toml')]);
+  const byEnvironment = await runProcess(['export', '-'], {
+    env: { MEMOIR_STORE: `sqlite:${at('data', 'events.sqlite')}` },
   });
   for (const { code, out, err } of [byFile, byEnvironment]) {
     t.is(code, 0, err);
@@ -105,7 +105,7 @@ test('no file is replaced but an export, and that only by --force', async (t) =>
   }
   t.is((await again(here('there.jsonl'), '--force')).code, 0);
   t.is(readFileSync(here('diary.txt'), 'utf8'), 'Dear diary');
-  t.deepEqual(originals(), before);
+  same(t, originals(), before);
   t.deepEqual(
     readdirSync(here()).filter((name) => name.includes('partial')),
     [],
@@ -141,7 +141,7 @@ test('an import reads files and pipes, compressed or not, and tells what it did'
     const said = await run(['import', '--data-dir', at(name), file, '--json'], input);
     t.is(said.code, 0, said.err);
     t.like(JSON.parse(said.out), { events: count, there: 0, recorded: count, dry_run: false, last_position: count });
-    t.deepEqual(rawRows(at(name, 'events.sqlite')), originals());
+    same(t, rawRows(at(name, 'events.sqlite')), originals());
     t.deepEqual(
       readdirSync(at(name)).filter((one) => !one.startsWith('events.sqlite')),
       [],
@@ -211,7 +211,7 @@ test('an import that is killed at any moment is ended by the same command', asyn
     const again = await run(['import', '--data-dir', data, at('log.jsonl'), '--json']);
     t.is(again.code, 0, again.err);
     t.is(JSON.parse(again.out).there, rows.length);
-    t.deepEqual(rawRows(path), originals());
+    same(t, rawRows(path), originals());
   }
 });
 
@@ -230,7 +230,7 @@ test('a full disk ends an import and an export clearly, and both are made good',
   t.true(there > 0 && there < count);
   const again = await run(['import', '--data-dir', at('full'), at('log.jsonl'), '--json']);
   t.is(JSON.parse(again.out).there, there);
-  t.deepEqual(rawRows(at('full', 'events.sqlite')), originals());
+  same(t, rawRows(at('full', 'events.sqlite')), originals());
   mkdirSync(at('small'));
   const exported = limited('export', '--data-dir', at('data'), at('small', 'log.jsonl'));
   t.is(exported.status, 2, exported.stderr);

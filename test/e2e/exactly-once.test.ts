@@ -1,22 +1,23 @@
 import test from 'ava';
 import { makeProject } from '../support/project.js';
+import { rounds } from '../support/rounds.js';
 import { complete, find, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());
 
-/** MEMOIR_ROUNDS=100 for the whole of it. */
-const rounds = Number(process.env.MEMOIR_ROUNDS ?? 3);
+/** Of 100 in the whole of it. */
+const times = rounds(3);
 const atOnce = 200;
 
-test(`${atOnce} concurrent find_or_creates of the same work make one job, ${rounds} rounds`, async (t) => {
+test(`${atOnce} concurrent find_or_creates of the same work make one job, ${times} rounds`, async (t) => {
   t.timeout(600_000);
   const server = await startTestServer({ repositories: { project: project.repository.path } });
   t.teardown(() => server.dispose());
   const ada = server.as('ada');
   const names = ['main', 'refs/heads/main', project.second, project.second.slice(0, 9)];
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < times; round++) {
     const answers = await Promise.all(
       Array.from({ length: atOnce }, (_, i) =>
         find(ada, {
@@ -30,7 +31,7 @@ test(`${atOnce} concurrent find_or_creates of the same work make one job, ${roun
     t.is(answers[0]?.job?.runNumber, 1);
   }
   const { size } = await ada.jobs.getQueueSize({ consistencyToken: String(await server.end()) });
-  t.is(size, BigInt(rounds));
+  t.is(size, BigInt(times));
 });
 
 test('and when the job changes under them, each answer is a job that may be reused', async (t) => {

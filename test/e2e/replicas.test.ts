@@ -10,6 +10,7 @@ import { audited } from '../audit/scene.js';
 import { type DoubleProcess, startDoubleProcess } from '../support/kurrentdb-double/process.js';
 import { makeProject } from '../support/project.js';
 import { ownRange, realServer } from '../support/real-kurrentdb.js';
+import { rounds } from '../support/rounds.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { type Clients, clientsOf, testConfig } from '../support/server.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
@@ -18,7 +19,7 @@ import { type ServerProcess, startServerProcess } from '../support/server-proces
 // or the server that MEMOIR_TEST_KURRENTDB names.
 
 /** MEMOIR_ROUNDS=100 and MEMOIR_REPLICA_JOBS=2000 for the whole of it. */
-const rounds = Number(process.env.MEMOIR_ROUNDS ?? 4);
+const times = rounds(4);
 const jobs = Number(process.env.MEMOIR_REPLICA_JOBS ?? 240);
 const replicas = 3;
 const atOnce = 200;
@@ -57,12 +58,12 @@ async function startReplicas(t: ExecutionContext): Promise<Cluster> {
   };
 }
 
-test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job, ${rounds} rounds`, async (t) => {
+test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job, ${times} rounds`, async (t) => {
   const { servers, url } = await startReplicas(t);
   const own = crypto.randomUUID();
   const ada = servers.map(({ address }) => clientsOf(address, 'ada'));
   const made: string[] = [];
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < times; round++) {
     const answers = await Promise.all(
       Array.from({ length: atOnce }, (_, i) =>
         find(ada[i % replicas] as Clients, { scriptParameters: i % 2 ? { own, round } : { round, own } }),
@@ -78,12 +79,12 @@ test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job
       t.is(job?.runNumber, 1);
     }
   }
-  t.is(new Set(made).size, rounds);
+  t.is(new Set(made).size, times);
   for (const clients of ada) clients.close();
   // Whatever each server had read of the others when it decided, its decisions come out of the log again.
   const { report, findings } = await audited(await openLog(url, systemEdge), { project: project.repository.path });
   t.deepEqual(findings, []);
-  t.true(report.same >= rounds * atOnce);
+  t.true(report.same >= times * atOnce);
 });
 
 test.serial('the same submit_id at several servers at once is one job', async (t) => {

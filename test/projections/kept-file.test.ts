@@ -17,11 +17,12 @@ import { type KeptFile, openKeptFile } from '../../projections/running/kept-file
 import { DamagedFile } from '../../projections/running/page-sums.js';
 import { runProjections } from '../../projections/running/runner.js';
 import { readWal } from '../../projections/running/wal-file.js';
+import { rounds } from '../support/rounds.js';
 import { anyHistory, happen, type Told } from './history.js';
 import { openScratch, type Scratch } from './scratch.js';
 
 /** How many bits are flipped in each kind of file, each for itself. */
-const flips = Number(process.env.MEMOIR_ROUNDS ?? 12);
+const flips = rounds(12);
 
 const suffixes = ['', '-wal', '-sums'];
 

@@ -14,13 +14,16 @@ let turn: Promise<unknown> = Promise.resolve();
  * and an exit code of its own; in a process of its own where it reads standard input, or goes on until a signal ends it.
  */
 export async function runMemoir(args: readonly string[], surroundings: Surroundings = {}): Promise<Said> {
-  if (surroundings.input !== undefined || goesOn.has(args[0] ?? '')) {
-    const program = startMemoir(args, surroundings);
-    return { code: await program.ended(), out: program.output(), err: program.errors() };
-  }
+  if (surroundings.input !== undefined || goesOn.has(args[0] ?? '')) return runProcess(args, surroundings);
   const said = turn.then(() => here(args, surroundings.env ?? {}));
   turn = said.catch(() => undefined);
   return said;
+}
+
+/** Runs a command to its end in a process of its own: one that streams to standard output, or is to be seen as users see it. */
+export async function runProcess(args: readonly string[], surroundings: Surroundings = {}): Promise<Said> {
+  const program = startMemoir(args, surroundings);
+  return { code: await program.ended(), out: program.output(), err: program.errors() };
 }
 
 async function here(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Said> {

@@ -4,10 +4,8 @@ import { type AttributeFile, readAttributeFile } from '../../../src/git/attribut
 import { type Attributes, rootAttributes } from '../../../src/git/attributes/attributes.js';
 import { wildmatch } from '../../../src/git/attributes/wildmatch.js';
 import { makeRepository } from '../../support/git-repository.js';
+import { rounds } from '../../support/rounds.js';
 import { checkAttr, commitRaw, quoted } from './oracle.js';
-
-/** MEMOIR_ROUNDS=100 for the whole of it. */
-const rounds = (few: number) => Number(process.env.MEMOIR_ROUNDS ?? few);
 
 const repository = makeRepository();
 test.after.always(() => repository.dispose());

@@ -6,10 +6,8 @@ import fc from 'fast-check';
 import { MemoirError } from '../../../src/domain/errors.js';
 import { type CheckoutOptions, checkout } from '../../../src/git/checkout.js';
 import { makeRepository } from '../../support/git-repository.js';
+import { rounds } from '../../support/rounds.js';
 import { commitRaw, filtered } from './oracle.js';
-
-/** MEMOIR_ROUNDS=100 for the whole of it. */
-const rounds = (few: number) => Number(process.env.MEMOIR_ROUNDS ?? few);
 
 const repository = makeRepository();
 const scratch = mkdtempSync(join(tmpdir(), 'memoir-attributes-'));
