@@ -37,8 +37,8 @@ import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
 import { serverVersion } from './version.js';
 
-/** How long everything may take to close once no call is under way, in milliseconds. */
-const longestClosing = 5_000;
+/** How long everything may take to close once no call is under way, in milliseconds: a store elsewhere may not answer any more. */
+const longestClosing = { sqlite: 60_000, kurrentdb: 5_000 } as const;
 
 /** A server that runs. */
 export type RunningServer = {
@@ -67,12 +67,12 @@ export async function startServer(
       `policy ${quote(config.policy)} needs the setting insecure (--insecure): callers are not authenticated yet, they name themselves, and whoever reaches the server can be anybody`,
     );
   }
-  const { open, closeAll } = closers(longestClosing, (parts) =>
+  const storeUrl = storeUrlOf(config);
+  const { open, closeAll } = closers(longestClosing[storeKind(storeUrl)], (parts) =>
     logger.error({ parts }, 'parts of the server did not close in time: the event store does not answer'),
   );
   try {
     makeDirectory(config.data_dir);
-    const storeUrl = storeUrlOf(config);
     const gitDirectory = join(config.data_dir, 'git');
     const files = pastFiles(config.data_dir);
 
