@@ -70,6 +70,19 @@ test('an import that points outward is refused, naming file, import and rule', (
   }
 });
 
+test('threads and renamed files are for the files that everybody has them from', (t) => {
+  const worker = "import { type Transferable, Worker } from 'node:worker_threads';\n";
+  const renaming = "import {\n  mkdir,\n  rename,\n} from 'node:fs/promises';\n";
+  t.deepEqual(check({ 'src/jobs/create.ts': worker }), [
+    'src/jobs/create.ts imports node:worker_threads: threads are started and served by src/threads',
+  ]);
+  for (const text of [renaming, "import { renameSync } from 'node:fs';\n"]) {
+    t.regex(check({ 'src/jobs/create.ts': text }).join(), /imports node:fs.*: what is written aside gets its name by/);
+  }
+  t.deepEqual(check({ 'src/files/durable-file.ts': renaming, 'src/threads/thread.ts': worker }), []);
+  t.deepEqual(check({ 'test/a.test.ts': worker, 'src/jobs/create.ts': "import { readlink } from 'node:fs';\n" }), []);
+});
+
 test('a file of no layer, and a long one, are refused', (t) => {
   t.regex(check({ 'src/stray.ts': '' })[0] ?? '', /^src\/stray\.ts: it belongs to no layer/);
   t.deepEqual(check({ 'src/domain/errors.ts': '\n'.repeat(401) }), [

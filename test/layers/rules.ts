@@ -85,6 +85,40 @@ const layers: readonly Layer[] = [
 /** Layers that nothing imports which may import everything: they are where programs begin. */
 const outermost = ['cli', 'serve', 'log commands', 'verify', 'outside'];
 
+/** What some files alone import, and the others have through them. */
+const reserved: readonly {
+  readonly from: RegExp;
+  readonly names: RegExp;
+  readonly files: readonly string[];
+  readonly rule: string;
+}[] = [
+  {
+    from: /^node:worker_threads$/,
+    names: /./,
+    files: [
+      'src/threads/thread.ts',
+      'src/threads/serve-thread.ts',
+      'src/eventstore/sqlite/writer.ts',
+      'src/eventstore/sqlite/writer-thread.ts',
+    ],
+    rule: 'threads are started and served by src/threads',
+  },
+  {
+    from: /^node:fs(\/promises)?$/,
+    names: /\b(rename|link)(Sync)?\b/,
+    // Those behind the first move what is there, and write nothing.
+    files: [
+      'src/files/durable-file.ts',
+      'src/worker/pipes.ts',
+      'src/worker/work-directory.ts',
+      'src/worker/remove-tree.ts',
+      'projections/running/kept-file.ts',
+      'projections/running/kept-files.ts',
+    ],
+    rule: 'what is written aside gets its name by src/files/durable-file.ts',
+  },
+];
+
 /** Most lines of a file, tests and generated ones excepted. */
 const maxLines = 400;
 
@@ -128,8 +162,18 @@ export function checkSources(sources: ReadonlyMap<string, string>): Problem[] {
       if (specifier.startsWith('.')) imported.push(sourceOf(file, specifier));
     }
     graph.set(file, imported);
+    if (layer.name !== 'outside') problems.push(...reservedTo(file, text));
   }
   return [...problems, ...fullFolders(sources.keys()), ...circles(graph)];
+}
+
+/** What a file imports that is for others. */
+function* reservedTo(file: string, text: string): Generator<Problem> {
+  for (const [, names = '', specifier = ''] of text.matchAll(/^import\s+([^;'"]+?)\s+from\s+'([^']+)'/gm)) {
+    for (const { from, names: taken, files, rule } of reserved) {
+      if (from.test(specifier) && taken.test(names) && !files.includes(file)) yield { file, specifier, rule };
+    }
+  }
 }
 
 /** Folders that want rooms. */
