@@ -70,6 +70,22 @@ test('wrong expected version after a lost answer is success if the events are th
   );
 });
 
+test('an append that timed out without a majority and shows later is recorded once, and no conflict before', async (t) => {
+  const { double, store, troubles } = await openOnDouble(t);
+  const [first, second] = [numbered(2), numbered(1, 2)];
+  // It shows once the adapter has met what it cannot read.
+  const met = (revision: number) =>
+    until('the trouble', () => troubles.some((message) => message.includes(`is at ${revision} there, which cannot`)));
+  double.faults.inject('append', { kind: 'unseen', shown: met(1) });
+  t.is((await store.append('job-a', 'no_stream', first)).revision, 1);
+  double.faults.inject('append', { kind: 'unseen', shown: met(2) });
+  t.is((await store.append('job-a', 1, second)).revision, 2);
+  t.deepEqual(
+    await ids(store, 'job-a'),
+    [...first, ...second].map(({ id }) => id),
+  );
+});
+
 test('a stream that another filled after a lost request is a conflict', async (t) => {
   const { double, store } = await openOnDouble(t);
   double.faults.inject('append', { kind: 'drop' });

@@ -1,4 +1,4 @@
-import { type ClientReadableStream, credentials } from '@grpc/grpc-js';
+import { type ClientReadableStream, credentials, Metadata } from '@grpc/grpc-js';
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
@@ -21,14 +21,16 @@ export function talkTo(t: ExecutionContext, double: Double): Client {
 }
 
 /** Subscribes to the streams of jobs until the subscription has caught up so often: revisions of events, and checkpoints. */
-export async function subscribe(client: Client, from: From, times = 1) {
+export async function subscribe(client: Client, from: From, times = 1, heard?: string[]) {
   const options = allOptions(from);
   options.setSubscription(new streamsPb.ReadReq.Options.SubscriptionOptions());
   const checkpoints: [commit: bigint, prepare: bigint][] = [];
   const events: bigint[] = [];
   let caughtUp = 0;
-  const call = callOf(client, options);
+  // Who wants to hear what is said needs the leader too.
+  const call = callOf(client, options, heard && { 'requires-leader': 'true' });
   for await (const answer of call) {
+    if (answer.hasConfirmation()) heard?.push('confirmation');
     const checkpoint = answer.getCheckpoint();
     if (checkpoint) checkpoints.push([BigInt(checkpoint.getCommitPosition()), BigInt(checkpoint.getPreparePosition())]);
     const event = answer.getEvent()?.getEvent();
@@ -43,14 +45,27 @@ export async function subscribe(client: Client, from: From, times = 1) {
 /** Revisions of the events of jobs that a read of the whole log gives. */
 export async function readAll(
   client: Client,
-  { from, count, backwards = false }: { readonly from: From; readonly count: number; readonly backwards?: boolean },
+  {
+    from,
+    count,
+    backwards = false,
+    filtered = true,
+    authorization,
+  }: {
+    readonly from: From;
+    readonly count: number;
+    readonly backwards?: boolean;
+    readonly filtered?: boolean;
+    readonly authorization?: string | undefined;
+  },
 ): Promise<bigint[]> {
   const options = allOptions(from);
   options.setCount(String(count));
   const { BACKWARDS, FORWARDS } = streamsPb.ReadReq.Options.ReadDirection;
   options.setReadDirection(backwards ? BACKWARDS : FORWARDS);
   const revisions: bigint[] = [];
-  for await (const answer of callOf(client, options)) {
+  if (!filtered) options.clearFilter();
+  for await (const answer of callOf(client, options, authorization === undefined ? {} : { authorization })) {
     const event = answer.getEvent()?.getEvent();
     if (event) revisions.push(BigInt(event.getStreamRevision()));
   }
@@ -60,10 +75,16 @@ export async function readAll(
 type Answers = AsyncIterable<InstanceType<typeof streamsPb.ReadResp>> &
   ClientReadableStream<InstanceType<typeof streamsPb.ReadResp>>;
 
-function callOf(client: Client, options: InstanceType<typeof streamsPb.ReadReq.Options>): Answers {
+function callOf(
+  client: Client,
+  options: InstanceType<typeof streamsPb.ReadReq.Options>,
+  headers: Readonly<Record<string, string>> = {},
+): Answers {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   const request = new streamsPb.ReadReq();
   request.setOptions(options);
-  return client.read(request) as unknown as Answers;
+  return client.read(request, metadata) as unknown as Answers;
 }
 
 function allOptions(from: From) {

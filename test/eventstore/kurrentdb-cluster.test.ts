@@ -55,6 +55,20 @@ test('a leader that dies is replaced by the next', async (t) => {
   t.is((await collect(store.readStream('job-a'))).length, 6);
 });
 
+test('a leader that ends in good order, slowly, is replaced by the next', async (t) => {
+  const { double, store } = await openOnDouble(t, { nodes: 3, query: impatient, timings: { answerTimeout: 1_000 } });
+  const following = follower(store);
+  await store.append('job-a', 'no_stream', [newEvent(1)]);
+  await following.until(1);
+  const ending = double.nodes[0]?.terminate();
+  double.elect(1);
+  t.is((await store.append('job-a', 0, [newEvent(2)])).revision, 1);
+  ending?.hang();
+  ending?.reset();
+  await following.until(2);
+  await following.end();
+});
+
 test('a cluster that is away for a while costs nothing but time', async (t) => {
   const { double, store } = await openOnDouble(t, { nodes: 3, query: impatient });
   const following = follower(store);

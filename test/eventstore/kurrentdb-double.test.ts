@@ -1,9 +1,10 @@
-import { status } from '@grpc/grpc-js';
+import { type ServiceError, status } from '@grpc/grpc-js';
 import test from 'ava';
 import { biggest } from '../support/kurrentdb-double/checkpoints.js';
-import { startDouble } from '../support/kurrentdb-double/double.js';
+import { type DoubleOptions, startDouble } from '../support/kurrentdb-double/double.js';
 import { until } from '../support/until.js';
 import { readAll, subscribe, talkTo } from './kurrentdb-calls.js';
+import { batch } from './kurrentdb-stream-calls.js';
 
 // The double against what a real node was seen to answer on the wire.
 
@@ -144,10 +145,92 @@ test('a subscriber that falls behind catches up again', async (t) => {
   t.is((await following).events.length, 1_200);
 });
 
+test('a subscription that needs the leader is confirmed by a follower, then refused', async (t) => {
+  const { double, client } = await talking(t, { nodes: 2 });
+  double.elect(1);
+  const heard: string[] = [];
+  const error = await t.throwsAsync(subscribe(client, 'start', 1, heard));
+  t.like(error, { code: status.NOT_FOUND, details: 'Leader info available' });
+  t.deepEqual(heard, ['confirmation']);
+});
+
+test('what is no read of the log is refused, or never answered', async (t) => {
+  const { client } = await talking(t);
+  const none = readAll(client, { from: 'start', count: 10, filtered: false });
+  const details = 'The combination of (All, Count, Forwards, None) is invalid.';
+  t.like(await t.throwsAsync(none), { code: status.INVALID_ARGUMENT, details });
+  const never = readAll(client, { from: 'start', count: 0 });
+  const open = new Promise((resolve) => setTimeout(resolve, 100, 'open'));
+  t.is(await Promise.race([never.catch(() => 'ended'), open]), 'open');
+});
+
+test('a connection takes 100 calls at once; the 101st waits without a word', async (t) => {
+  const { double, client } = await talking(t);
+  const calls = Array.from({ length: 100 }, () => subscribe(client, 'start', 2));
+  await until('100 subscriptions', () => double.caughtUp() === 100);
+  const one = subscribe(client, 'start');
+  const open = new Promise((resolve) => setTimeout(resolve, 100, 'open'));
+  t.is(await Promise.race([one, open]), 'open');
+  for (let i = 0; i < 1_200; i++) double.log.append('job-a', 'any', [job(i)]);
+  await calls[0];
+  t.is((await one).events.length, 1_200);
+});
+
+test('a node that ends refuses, then hangs, then resets what is open without a status', async (t) => {
+  const { double, client } = await talking(t);
+  const following = subscribe(client, 'start', 2);
+  following.catch(() => undefined);
+  const call = batch(client);
+  call.ended.catch(() => undefined);
+  await until('the subscription', () => double.caughtUp() === 1);
+  const ending = double.nodes[0]?.terminate();
+  const refused = await t.throwsAsync(readAll(client, { from: 'start', count: 1 }));
+  t.like(refused, { code: status.UNAVAILABLE, details: 'Server Is Not Ready' });
+  const answer = await call.append('job-a', 'any', [{ id: crypto.randomUUID() }]);
+  t.like(answer, { code: 0, message: 'Server Is Not Ready' });
+  ending?.hang();
+  const hanging = readAll(client, { from: 'start', count: 1 });
+  hanging.catch(() => undefined);
+  const open = new Promise((resolve) => setTimeout(resolve, 100, 'open'));
+  t.is(await Promise.race([hanging, open]), 'open');
+  ending?.reset();
+  const reset = /^Received RST_STREAM with code 0/;
+  t.regex(((await t.throwsAsync(following)) as ServiceError).details, reset);
+  t.is((await call.ended)?.code, status.INTERNAL);
+});
+
+test('who is told what of credentials', async (t) => {
+  const [user, reader] = [
+    { name: 'a', password: 'b' },
+    { name: 'r', password: 'r' },
+  ];
+  const { client } = await talking(t, { user, reader });
+  const header = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`;
+  for (const [authorization, code, details] of [
+    [undefined, status.PERMISSION_DENIED, 'Access Denied'],
+    ['Bearer x', status.PERMISSION_DENIED, 'Access Denied'],
+    [header('a:c'), status.UNAUTHENTICATED, 'Unauthenticated'],
+    [header('nobody:b'), status.UNAUTHENTICATED, 'Unauthenticated'],
+    ['Basic AAAA', status.UNKNOWN, 'Received HTTP status code 500'],
+  ] as const) {
+    const error = await t.throwsAsync(readAll(client, { from: 'start', count: 1, authorization }));
+    t.like(error, { code, details });
+  }
+  for (const right of ['a:b', 'r:r']) {
+    t.deepEqual(await readAll(client, { from: 'start', count: 1, authorization: header(right) }), []);
+  }
+  const call = batch(client, { authorization: header('r:r') });
+  t.teardown(() => call.cancel());
+  for (let i = 0; i < 2; i++) {
+    const answer = await call.append('job-a', 'any', [{ id: crypto.randomUUID() }]);
+    t.like(answer, { code: status.PERMISSION_DENIED, message: 'AccessDenied', type: 'AccessDenied' });
+  }
+});
+
 const bigints = (told: Told) => told.map(([commit, prepare]) => [BigInt(commit), BigInt(prepare)]);
 
-async function talking(t: Parameters<typeof talkTo>[0]) {
-  const double = await startDouble({ noiseEvery: 0 });
+async function talking(t: Parameters<typeof talkTo>[0], options: DoubleOptions = {}) {
+  const double = await startDouble({ noiseEvery: 0, ...options });
   t.teardown(() => double.stop());
   return { double, client: talkTo(t, double) };
 }

@@ -19,6 +19,14 @@ import { positionFrom } from './recorded.js';
 /** How far back a stream is searched for events that were appended with any revision and not answered. */
 const searchDepth = 4_096;
 
+/** The stream has events that cannot be read yet. */
+class Unseen extends Error {
+  constructor(actual: number) {
+    super(`the stream is at ${actual} there, which cannot be read yet`);
+    this.name = 'Unseen';
+  }
+}
+
 /** Appends to streams. */
 export type Appender = {
   append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
@@ -85,9 +93,12 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
         if (limit !== undefined) throw sizes.learn(stream, events, limit);
         const failure = failureOf(error);
         if (failure === 'wrong_revision') {
+          const actual = actualRevision(error);
           const done = uncertain ? await recordedThere(stream, expected, ids) : undefined;
           if (done) return done;
-          throw new WrongExpectedRevision(stream, expected, actualRevision(error));
+          // Without a majority a server counts what nobody can read yet, and it may be this very append.
+          if (uncertain && actual > (await lastSeen(stream))) throw new Unseen(actual);
+          throw new WrongExpectedRevision(stream, expected, actual);
         }
         if (client && failure === 'transient') {
           uncertain = true;
@@ -129,6 +140,14 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
     const last = there.at(-1);
     const same = there.length === ids.length && there.every(({ id }, i) => id === ids[i]);
     return same && last ? { revision: last.revision, position: last.position } : undefined;
+  }
+
+  /** Revision of the last event of the stream that can be read; -1 if there is none. */
+  async function lastSeen(stream: string): Promise<number> {
+    for await (const { revision } of reader.tryStream(stream, undefined, { direction: 'backwards', limit: 1 })) {
+      return revision;
+    }
+    return -1;
   }
 
   /** Where the events are, if they are among the latest of the stream. */

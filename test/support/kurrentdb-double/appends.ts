@@ -9,7 +9,6 @@ import {
   busyError,
   callError,
   deletedError,
-  deniedError,
   idFrom,
   notLeader,
   streamDeleted,
@@ -35,11 +34,11 @@ type Pending = { readonly options: BatchOptions; readonly events: Proposed[] };
 /** How many calls a follower has ended at their first message. It fails at every second. */
 let endedAtFollowers = 0;
 
-/** Answers appends of one client, each when it is done; with `denied` each is refused, and the call goes on. */
+/** Answers appends of one client, each when it is done; what `refusal` gives is told of each, and the call goes on. */
 export function serveBatchAppend(
   node: Node,
   call: ServerDuplexStream<BatchRequest, BatchResponse>,
-  denied: boolean,
+  refusal: () => BatchError | undefined,
 ): void {
   const pending = new Map<string, Pending>();
   const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
@@ -64,8 +63,9 @@ export function serveBatchAppend(
     }
     fresh = false;
     underWay++;
-    const answered = denied
-      ? Promise.resolve(void call.write(answerTo(request, append, deniedError())))
+    const refused = refusal();
+    const answered = refused
+      ? Promise.resolve(void call.write(answerTo(request, append, refused)))
       : answerBatch(node, call, request, append, () => {
           lost = true;
         });
@@ -117,6 +117,10 @@ async function answerBatch(
     response.setError(timeoutError());
   } else if (sizeOf(events) > node.maxAppendSize) {
     response.setError(tooLargeError(node.maxAppendSize));
+  } else if (fault?.kind === 'unseen') {
+    response.setError(timeoutError());
+    const { show } = node.log.appendUnseen(stream, expected, events);
+    void fault.shown.then(show);
   } else {
     const outcome = node.log.append(stream, expected, events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();

@@ -71,6 +71,8 @@ export function memoryLog({ noiseEvery }: LogOptions) {
   const listeners = new Set<() => void>();
   const retentions = new Map<string, Retention>();
   const tombstones = new Set<string>();
+  /** Revisions of streams that were written, but are not shown before they are on enough nodes. */
+  const unseen = new Map<string, number>();
   /** Where records were that are gone. */
   const scavenged: [from: number, to: number][] = [];
   let next = 164;
@@ -181,6 +183,8 @@ export function memoryLog({ noiseEvery }: LogOptions) {
     records,
     append(stream: string, expected: Expected, events: readonly Proposed[]): Outcome {
       if (tombstones.has(subjectOf(stream))) return { kind: 'deleted' };
+      const held = unseen.get(stream);
+      if (held !== undefined) return { kind: 'wrong', actual: held };
       if (events.length === 0) return nothing(stream, expected);
       const outcome = answered(stream, expected, events);
       if (outcome) return outcome;
@@ -191,6 +195,19 @@ export function memoryLog({ noiseEvery }: LogOptions) {
       if (recreated !== undefined) writeRetention(stream, recreated);
       grown();
       return { kind: 'done', revision: lastOf(stream), ...(last && { position: last.position }) };
+    },
+    /**
+     * Takes events of which no reader hears until `show` is called, as where there is no majority; the stream is where it will be then. It
+     * must be where it is expected now.
+     */
+    appendUnseen(stream: string, expected: Expected, events: readonly Proposed[]): { show(): void } {
+      unseen.set(stream, lastOf(stream) + events.length);
+      return {
+        show: () => {
+          unseen.delete(stream);
+          this.append(stream, expected, events);
+        },
+      };
     },
     /** What of a stream can be read. @throws Tombstoned */
     stream(name: string): readonly StoredRecord[] {

@@ -7,8 +7,8 @@ import { structuredId } from './protocol.js';
 /** A node as the others know it. */
 export type Member = Endpoint & { readonly leader: boolean; readonly alive: boolean };
 
-/** What a node says of the cluster. */
-export function clusterInfo(members: readonly Member[]) {
+/** What a node says of the cluster, of which the leader may be about to end. */
+export function clusterInfo(members: readonly Member[], ending = false) {
   const info = new gossipPb.ClusterInfo();
   members.forEach(({ host, port, leader, alive }, i) => {
     const member = new gossipPb.MemberInfo();
@@ -22,8 +22,8 @@ export function clusterInfo(members: readonly Member[]) {
     member.setIsAlive(alive);
     // In units of 100 ns since 1970-01-01T00:00Z.
     member.setTimeStamp(String(BigInt(Date.now()) * 10_000n));
-    const { LEADER, FOLLOWER } = gossipPb.MemberInfo.VNodeState;
-    member.setState(leader ? LEADER : FOLLOWER);
+    const { LEADER, FOLLOWER, SHUTTINGDOWN } = gossipPb.MemberInfo.VNodeState;
+    member.setState(!leader ? FOLLOWER : ending ? SHUTTINGDOWN : LEADER);
     info.addMembers(member);
   });
   return info;

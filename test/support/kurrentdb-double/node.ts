@@ -14,8 +14,9 @@ import { serveAppend, serveBatchAppend } from './appends.js';
 import { serveDelete, serveTombstone } from './deletes.js';
 import { clusterInfo, type Member, supportedMethods } from './node-answers.js';
 import type { Endpoint, Node } from './node-calls.js';
-import { accessDenied, callError, unauthenticated } from './protocol.js';
+import { accessDenied, busyError, callError, deniedError, tooBusy, unauthenticated } from './protocol.js';
 import { type ReadCall, serveRead } from './reads.js';
+import { type Ending, type Stopping, stopping } from './stopping.js';
 
 /** What a node is given. */
 export type NodeOptions = Omit<Node, 'dropConnections'> & {
@@ -36,6 +37,8 @@ export type RunningNode = Node & {
   swallow(swallowed: boolean): void;
   /** Reads nothing more of what clients send, so that their writes pile up, or goes on. */
   stall(stalled: boolean): void;
+  /** Begins to end as at SIGTERM: calls are refused. At the reset nobody can connect any more. */
+  terminate(): Ending;
   stop(): Promise<void>;
 };
 
@@ -47,6 +50,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     'grpc.max_concurrent_streams': 100,
   });
   const sockets = new Set<Socket>();
+  const end = stopping();
   const inbound = new Set<Socket>();
   let refused = false;
   let swallowed = false;
@@ -56,7 +60,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
       for (const socket of sockets) socket.resetAndDestroy();
     },
   };
-  serve(server, node, options);
+  serve(server, node, options, end);
   const inner = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', options.credentials, (error, port) => (error ? reject(error) : resolve(port)));
   });
@@ -106,6 +110,16 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
         else socket.resume();
       }
     },
+    terminate() {
+      const ending = end.begin();
+      return {
+        ...ending,
+        reset() {
+          refused = true;
+          ending.reset();
+        },
+      };
+    },
     async stop() {
       node.dropConnections();
       server.forceShutdown();
@@ -114,7 +128,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   };
 }
 
-function serve(server: Server, node: Node, options: NodeOptions): void {
+function serve(server: Server, node: Node, options: NodeOptions, end: Stopping): void {
   type Call = { metadata: { get(key: string): unknown[] }; emit(event: 'error', error: Error): boolean };
   /** Why a call is refused; one without credentials is, where they are needed, and wrong ones are everywhere. */
   function refusal(call: Call, needed: 'never' | 'to read' | 'to append'): ServiceError | undefined {
@@ -148,25 +162,33 @@ function serve(server: Server, node: Node, options: NodeOptions): void {
     tombstone: deleting(serveTombstone),
     read: ((call: ReadCall) => {
       const refused = refusal(call, 'to read');
-      if (refused) call.emit('error', refused);
+      end.track(call);
+      if (end.phase() === 'hanging') return;
+      if (end.phase() === 'refusing') call.emit('error', tooBusy());
+      else if (refused) call.emit('error', refused);
       else void serveRead(node, call);
     }) as UntypedHandleCall,
     append: ((call: Parameters<typeof serveAppend>[1], callback: Parameters<typeof serveAppend>[2]) => {
       const refused = refusal(call, 'to append');
-      if (refused) callback(refused);
+      if (end.phase() === 'hanging') return;
+      if (end.phase() === 'refusing') callback(tooBusy());
+      else if (refused) callback(refused);
       else serveAppend(node, call, callback);
     }) as UntypedHandleCall,
     batchAppend: ((call: Parameters<typeof serveBatchAppend>[1]) => {
       const refused = refusal(call, 'to append');
+      end.track(call);
+      if (end.phase() === 'hanging') return;
       if (refused?.code === status.UNAUTHENTICATED) call.emit('error', refused);
-      else serveBatchAppend(node, call, refused !== undefined);
+      else serveBatchAppend(node, call, () => (end.phase() !== 'serving' ? busyError() : refused && deniedError()));
     }) as UntypedHandleCall,
   });
   server.addService(gossipGrpc.GossipService, {
     read: ((call: Call, callback: (error: ServiceError | null, info?: unknown) => void) => {
       const refused = refusal(call, 'never');
+      if (end.phase() === 'hanging') return;
       if (refused) callback(refused);
-      else callback(null, clusterInfo(options.members()));
+      else callback(null, clusterInfo(options.members(), end.phase() === 'refusing'));
     }) as UntypedHandleCall,
   });
   server.addService(featuresGrpc.ServerFeaturesService, {
