@@ -2,7 +2,7 @@ import { MemoirError, quote } from '../../domain/errors.js';
 import { growingTree } from '../../domain/log-tree/growing-tree.js';
 import { leafHash } from '../../domain/log-tree/leaf.js';
 import { decodeEvent, eventTypes } from '../codec.js';
-import { whyForeign } from '../foreign.js';
+import { foreignEnvelope, whyForeign } from '../foreign.js';
 import type { LogImporter } from '../importer.js';
 import { type EventLog, type RecordedEvent, StoreUnreadable, start } from '../port.js';
 import type { ExportFile } from './open-export.js';
@@ -75,20 +75,23 @@ async function verify(
   return { ...end.summary, there: (await there?.end(file.name)) ?? 0 };
 }
 
-/** What every reader would pass over is no part of a log that is moved; nor is a decision that nobody can read. */
+/**
+ * An event of a known type that is malformed, also in what only explains it, or stands where it cannot. What others wrote, by its metadata,
+ * is kept: every reader passes it over, but its revision counts.
+ */
 function refuseUnreadable(where: string, event: RecordedEvent): void {
-  const why = whyForeign(event);
-  if (why !== undefined) {
-    const message = `${where}: ${nameOf(event)} is none of Memoir's, or is malformed: ${why}`;
-    throw new MemoirError('INVALID_ARGUMENT', 'BAD_EXPORT', message, { field: 'file' });
-  }
   if (!known.has(event.type)) return;
+  const refuse = (why: string) => {
+    throw new MemoirError('INVALID_ARGUMENT', 'BAD_EXPORT', `${where}: ${why}`, { field: 'file' });
+  };
   try {
     decodeEvent(event);
   } catch (error) {
     if (!(error instanceof StoreUnreadable)) throw error;
-    throw new MemoirError('INVALID_ARGUMENT', 'BAD_EXPORT', `${where}: ${error.message}`, { field: 'file' });
+    refuse(error.message);
   }
+  const why = foreignEnvelope(event) === undefined ? whyForeign(event) : undefined;
+  if (why !== undefined) refuse(`${nameOf(event)} is none of Memoir's: ${why}`);
 }
 
 function refuseUnstorable(where: string, event: RecordedEvent, importer: LogImporter | undefined): void {
