@@ -9,6 +9,7 @@ import { logFaults } from '../support/log-faults.js';
 import { makeProject } from '../support/project.js';
 import { eventsOf, liveRows, rebuiltRows } from '../support/read-model.js';
 import { uuidOf } from '../support/runs.js';
+import { same } from '../support/same.js';
 import { type Clients, clientsOf, loseReadModel, testConfig } from '../support/server.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
 
@@ -47,7 +48,7 @@ test(`after kill -9 under load every acknowledged write is there and the read mo
     t.deepEqual(missing(load, before), [], `round ${round}`);
     const token = String(before.at(-1)?.position ?? 0);
     await ada.jobs.getQueueSize({ consistencyToken: token });
-    t.deepEqual(liveRows(config), await rebuiltRows(config), `round ${round}`);
+    same(t, liveRows(config), await rebuiltRows(config), `round ${round}`);
     // Whoever got no answer asks again, and has its one job.
     const answers = await Promise.all(load.asked.map((asked) => answerOf(ada, asked)));
     const again = await Promise.all(load.asked.map((asked) => answerOf(ada, asked)));
@@ -81,7 +82,7 @@ test('SIGTERM under load ends the server in good order, with every acknowledged 
   t.deepEqual(logFaults(events), []);
   t.deepEqual(missing(load, events), []);
   server = await startServerProcess(config);
-  t.deepEqual(liveRows(config), await rebuiltRows(config));
+  same(t, liveRows(config), await rebuiltRows(config));
 });
 
 /** The job that is the answer, or was before it was deleted. */

@@ -22,6 +22,7 @@ import { field, rawCall } from '../support/raw-call.js';
 import { liveRows, rebuiltRows } from '../support/read-model.js';
 import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
+import { same } from '../support/same.js';
 import { startTestServer, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 
@@ -127,7 +128,7 @@ test('files that are damaged or removed under a server are made anew, and never 
       t.true(equals(JobSchema, alone.job as typeof job, job));
     }
     t.is((await answer(() => ada.jobs.listJobs({ asOf }))).jobs.length, right.length);
-    t.deepEqual(liveRows(server.config), await rebuiltRows(server.config));
+    same(t, liveRows(server.config), await rebuiltRows(server.config));
   };
 
   for (const path of files) spoil(path, 1_500);

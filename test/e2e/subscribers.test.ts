@@ -18,6 +18,7 @@ import { startLoad } from '../support/load.js';
 import { makeProject } from '../support/project.js';
 import { eventsOf } from '../support/read-model.js';
 import { request } from '../support/runs.js';
+import { same } from '../support/same.js';
 import { clientsOf, startTestServer, testConfig } from '../support/server.js';
 import { startServerProcess } from '../support/server-process.js';
 import { past, type Subscriber, subscriber } from '../support/subscriber.js';
@@ -43,7 +44,7 @@ test.serial('200 live subscribers get every event of a busy log in order', async
   const expected = (await eventsOf(server.config)).map(({ position }) => position);
   for (const reader of readers) {
     await reader.until(() => reader.positions().length >= expected.length);
-    t.deepEqual(reader.positions(), expected);
+    same(t, reader.positions(), expected);
     await reader.end();
   }
   t.deepEqual(load.wrong, []);
@@ -131,7 +132,7 @@ test.serial(`readers that are stuck cost no memory and nobody else's time, with 
   const readAll = async () => {
     const positions = (await past(clients, fromBeginning)).map(({ position }) => Number(position));
     t.true(positions.length >= pastEvents);
-    t.deepEqual(positions, upTo(positions.length));
+    same(t, positions, upTo(positions.length));
   };
 
   await readAll();
@@ -152,7 +153,7 @@ test.serial(`readers that are stuck cost no memory and nobody else's time, with 
 
   // One of them reads on from where it was, through the past, to what was recorded meanwhile.
   const { consistencyToken } = await request(clients);
-  t.deepEqual(await stuck[0]?.readUpTo(Number(consistencyToken)), upTo(Number(consistencyToken)));
+  same(t, await stuck[0]?.readUpTo(Number(consistencyToken)), upTo(Number(consistencyToken)));
   for (const reader of stuck) reader.end();
 });
 
@@ -212,7 +213,7 @@ test.serial('on KurrentDB subscriptions go on through what happens to the store'
   for (const [i, reader] of readers.entries()) {
     await reader.until(() => reader.positions().at(-1) === end);
     const got = reader.positions();
-    t.deepEqual(got, expected.slice(expected.length - got.length), `reader ${i}`);
+    same(t, got, expected.slice(expected.length - got.length), `reader ${i}`);
     if (i === 0 || i % 2 === 1) t.is(got.length, expected.length, `reader ${i} has the whole log`);
     await reader.end();
   }
@@ -225,4 +226,6 @@ test.serial('on KurrentDB subscriptions go on through what happens to the store'
   );
   const between = past(ada, { start: { case: 'position', value: BigInt(middle + 1) } });
   t.is(((await t.throwsAsync(between)) as CallError).reason, 'NO_SUCH_POSITION');
+  // Where the machine is busy the store may be away for long enough to be told of.
+  for (const { msg } of server.errors.splice(0)) t.regex(msg, /cannot be kept up to date$/);
 });

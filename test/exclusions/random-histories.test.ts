@@ -8,6 +8,7 @@ import { type ExclusionsBench, type JobSketch, openExclusionsBench } from '../su
 import { type GeneratedCommit, histories, writeHistory } from '../support/git-history.js';
 import { makeRepository } from '../support/git-repository.js';
 import { rounds } from '../support/rounds.js';
+import { same } from '../support/same.js';
 
 // Random histories of jobs and exclusions, against a reference that filters all jobs in memory, as plainly as the rule is stated.
 
@@ -318,7 +319,7 @@ test('what exclusions hit is what a reference in memory says, after any history'
           else throw new Error(`as of ${position}, job ${known.job.uuid} is ruled out by ${by} instead of ${right}`);
         }
         const live = await catchUp(bench.context.store, bench.path('read-model.sqlite'));
-        t.deepEqual(live, await catchUp(bench.context.store, bench.path('rebuilt.sqlite'), { batchSize: 7 }));
+        same(t, live, await catchUp(bench.context.store, bench.path('rebuilt.sqlite'), { batchSize: 7 }));
       } finally {
         await bench.close();
       }

@@ -5,6 +5,7 @@ import { historyProjections } from '../../projections/all.js';
 import { logSubjectQueries } from '../../projections/history/log-subjects.js';
 import { uuidOfAnyJobStream } from '../../src/domain/streams.js';
 import { collect } from '../contract/events.js';
+import { same } from '../support/same.js';
 import { anyHistory, happen, type Told } from './history.js';
 import { catchUp, openScratch } from './scratch.js';
 
@@ -34,7 +35,7 @@ test('events are found by principal and repository, wherever batches ended', asy
         const path = scratch.path('history.sqlite');
         await catchUp(scratch.store, path, { projections: historyProjections, batches: 1, batchSize });
         const rows = await catchUp(scratch.store, path, { projections: historyProjections, batchSize });
-        t.deepEqual(rows, await catchUp(scratch.store, scratch.path('b.sqlite'), { projections: historyProjections }));
+        same(t, rows, await catchUp(scratch.store, scratch.path('b.sqlite'), { projections: historyProjections }));
         const db = new Database(path, { readonly: true });
         const { positions, placeAt } = logSubjectQueries(db);
         const repositoryOf = (stream: string) => {

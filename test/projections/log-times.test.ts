@@ -6,6 +6,7 @@ import { historyProjections } from '../../projections/all.js';
 import { logTimeQueries } from '../../projections/history/log-times.js';
 import { steadyTimes } from '../../src/domain/log-time.js';
 import { collect } from '../contract/events.js';
+import { same } from '../support/same.js';
 import { catchUp, openScratch } from './scratch.js';
 
 /** Records events at these times, and asks for the position before any of some times, as known at `now`. */
@@ -25,7 +26,7 @@ async function asks(t: ExecutionContext, recorded: readonly number[], asked: rea
     const path = scratch.path('history.sqlite');
     await catchUp(scratch.store, path, { projections: historyProjections, batches: 3, batchSize: 37 });
     const rows = await catchUp(scratch.store, path, { projections: historyProjections, batchSize: 100 });
-    t.deepEqual(rows, await catchUp(scratch.store, scratch.path('again.sqlite'), { projections: historyProjections }));
+    same(t, rows, await catchUp(scratch.store, scratch.path('again.sqlite'), { projections: historyProjections }));
     const db = new Database(path, { readonly: true });
     const times = logTimeQueries(db);
     t.is(times.events(), events.length);

@@ -10,6 +10,7 @@ import { leafHash } from '../../src/domain/log-tree/leaf.js';
 import { rootOf } from '../../src/domain/log-tree/proof.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import { collect } from '../contract/events.js';
+import { same } from '../support/same.js';
 import { catchUp, openScratch, type Scratch } from './scratch.js';
 
 const only = { projections: historyProjections };
@@ -34,7 +35,7 @@ test('every event is a leaf, in order, and each of its trees has the root of the
     const path = scratch.path('history.sqlite');
     const rows = await catchUp(scratch.store, path, { ...only, batchSize: 1 });
     for (const batchSize of [7, 256, 1_000]) {
-      t.deepEqual(await catchUp(scratch.store, scratch.path(`by-${batchSize}.sqlite`), { ...only, batchSize }), rows);
+      same(t, await catchUp(scratch.store, scratch.path(`by-${batchSize}.sqlite`), { ...only, batchSize }), rows);
     }
     const db = new Database(path, { readonly: true });
     const tree = logTreeQueries(db);
@@ -78,7 +79,7 @@ test('it goes on where a process was killed in the middle, and after a batch tha
     await catchUp(scratch.store, path, { ...only, batches: 3, batchSize: 111 });
     for (const suffix of ['', '-wal', '-shm']) copyFileSync(path + suffix, killed + suffix);
     open.close();
-    t.deepEqual(await catchUp(scratch.store, killed, { ...only, batchSize: 64 }), rows);
+    same(t, await catchUp(scratch.store, killed, { ...only, batchSize: 64 }), rows);
 
     const db = openReadModelFile(scratch.path('failed.sqlite'), [logTree]);
     const take = logTree.prepareBatch?.(db, () => null);

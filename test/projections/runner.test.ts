@@ -13,6 +13,7 @@ import type { Handlers, Projection } from '../../projections/running/projection.
 import { runProjections } from '../../projections/running/runner.js';
 import { jobStream } from '../../src/domain/streams.js';
 import { requestOf } from '../domain/commands.js';
+import { same } from '../support/same.js';
 import { anyHistory, append, happen, type Told } from './history.js';
 import { catchUp, openScratch, type Scratch } from './scratch.js';
 
@@ -89,7 +90,7 @@ test('the read model agrees with the domain, however it came about', async (t) =
           for (const run of runs) await catchUp(store, path, run);
         }
         const piecemeal = await catchUp(store, path, { batchSize: 7 });
-        t.deepEqual(piecemeal, await catchUp(store, scratch.path('rebuilt.sqlite')));
+        same(t, piecemeal, await catchUp(store, scratch.path('rebuilt.sqlite')));
         const db = openReadModelFile(path, allProjections);
         agrees(t, db, told);
         db.close();
@@ -159,7 +160,7 @@ test('a raised version rebuilds that projection alone', async (t) => {
     noting(name, version, (position) => seen.push(`${name}${position}`));
   const before = await catchUp(scratch.store, path, { projections: [watched('one', 1), watched('two', 1)] });
   seen.length = 0;
-  t.deepEqual(await catchUp(scratch.store, path, { projections: [watched('one', 1), watched('two', 2)] }), before);
+  same(t, await catchUp(scratch.store, path, { projections: [watched('one', 1), watched('two', 2)] }), before);
   t.deepEqual(
     seen,
     Array.from({ length: 20 }, (_, i) => `two${i + 1}`),
@@ -181,8 +182,8 @@ test('each of the projections can be rebuilt alone', async (t) => {
     const projections = allProjections.map((one) => (one === raised ? { ...one, version: one.version + 1 } : one));
     // With an end in the middle, after which the jobs that go on are those that began before it.
     await catchUp(scratch.store, path, { projections, batchSize: 5, batches: 3 });
-    t.deepEqual(await catchUp(scratch.store, path, { projections, batchSize: 5 }), before, raised.name);
-    t.deepEqual(await catchUp(scratch.store, path), before, raised.name);
+    same(t, await catchUp(scratch.store, path, { projections, batchSize: 5 }), before, raised.name);
+    same(t, await catchUp(scratch.store, path), before, raised.name);
   }
   await scratch.close();
 });
@@ -194,7 +195,7 @@ test('a read model of another log is rebuilt', async (t) => {
   // The other log is shorter, then as long, then longer than what the checkpoint says; the event there is never the same.
   for (let more = 0; more < 3; more++) {
     const fresh = await catchUp(other.store, other.path(`fresh-${more}.sqlite`));
-    t.deepEqual(await catchUp(other.store, path), fresh);
+    same(t, await catchUp(other.store, path), fresh);
     await catchUp(one.store, path);
     for (let n = 0; n < 4; n++) {
       const requested = requestOf({ scriptParameters: { more, n } });
@@ -224,14 +225,14 @@ test('a damaged read model is made anew', async (t) => {
   ];
   for (const [name, spoil] of damages) {
     spoil();
-    t.deepEqual(await catchUp(scratch.store, path), sound, name);
+    same(t, await catchUp(scratch.store, path), sound, name);
   }
   await scratch.close();
 });
 
 test('a read model may be in memory alone', async (t) => {
   const scratch = await withJobs(5);
-  t.deepEqual(await catchUp(scratch.store, ':memory:'), await catchUp(scratch.store, scratch.path('rm.sqlite')));
+  same(t, await catchUp(scratch.store, ':memory:'), await catchUp(scratch.store, scratch.path('rm.sqlite')));
   await scratch.close();
 });
 
