@@ -19,8 +19,8 @@ import { type ServerProcess, startServerProcess } from '../support/server-proces
 // or the server that MEMOIR_TEST_KURRENTDB names.
 
 /** MEMOIR_ROUNDS=100 and MEMOIR_REPLICA_JOBS=2000 for the whole of it. */
-const times = rounds(4);
-const jobs = Number(process.env.MEMOIR_REPLICA_JOBS ?? 240);
+const times = rounds(2);
+const jobs = Number(process.env.MEMOIR_REPLICA_JOBS ?? 120);
 const replicas = 3;
 const atOnce = 200;
 const workersEach = 8;
