@@ -18,6 +18,8 @@ export type Health = {
    * Probes the places that are due. Gives whether jobs can be run at all, and the repositories that cannot be used now.
    */
   check(): Promise<{ readonly well: boolean; readonly unwell: ReadonlySet<string> }>;
+  /** Something suggests that a place may have broken just now: all are due to be probed. */
+  doubt(): void;
   /** A job failed by the fault of a place: nothing is claimed that needs it, until some time has passed and it passes a probe. */
   fault(name: string, error: unknown): void;
   /** A job of a repository was run to its end: all that it needs is well. */
@@ -34,8 +36,11 @@ const probePause = { first: 1_000, longest: 60_000 };
  */
 const faultPause = { first: 10_000, longest: 300_000 };
 
-/** How long a repository that was found well is not looked at again, in milliseconds. */
-const trustedMs = 10_000;
+/**
+ * How long a repository, or another place, that was found well is not looked at again, in milliseconds: short jobs that follow each other
+ * would wait longer for that than for all else. Whatever breaks meanwhile spoils one job, which tells.
+ */
+const trustedMs = { repository: 10_000, other: 1_000 };
 
 type State = { readonly place: Place; well: boolean; pause: number; due: number };
 
@@ -67,7 +72,7 @@ export function openHealth(
       unwell(state, error, probePause);
       return;
     }
-    if (state.place.repository !== undefined) state.due = now + trustedMs;
+    state.due = now + (state.place.repository === undefined ? trustedMs.other : trustedMs.repository);
     if (state.well) return;
     state.well = true;
     logger.info({ place: state.place.name }, `the ${state.place.name} is well again: jobs are claimed`);
@@ -81,6 +86,9 @@ export function openHealth(
         well: unwellStates.every(({ place }) => place.repository !== undefined),
         unwell: new Set(unwellStates.flatMap(({ place }) => place.repository ?? [])),
       };
+    },
+    doubt() {
+      for (const state of states) if (state.well) state.due = 0;
     },
     fault(name, error) {
       const state = states.find(({ place }) => place.name === name);

@@ -115,6 +115,7 @@ async function readyRun(
   enough: AbortSignal,
 ): Promise<{ readonly run: PreparedRun; readonly repositories: readonly string[] } | undefined> {
   const started = edge.monotonic();
+  let doubted = false;
   while (!enough.aborted) {
     const { well, unwell } = await health.check();
     const repositories = claims.filter((name) => !unwell.has(name));
@@ -123,7 +124,11 @@ async function readyRun(
       try {
         return { run: await prepareRun(directory, join(workDirectory, `left-${edge.uuid()}`), pipes), repositories };
       } catch (error) {
-        health.fault(workPlace, error);
+        // A probe may mend it, as where somebody removed the directory.
+        if (doubted) health.fault(workPlace, error);
+        else health.doubt();
+        doubted = !doubted;
+        if (doubted) continue;
       }
     }
     if (once && edge.monotonic() - started > onceWaitMs) throw unwellWorker();
