@@ -6,14 +6,12 @@ import { createAncestry } from './ancestry.js';
 import { createCommitTrees } from './commit-trees.js';
 import { fileKind } from './file-kind.js';
 import type { GraphBudget } from './graph/graph-budget.js';
-import { createHistory, type HistoryLog } from './graph/history.js';
-import type { Slicer } from './graph/slicer.js';
+import { createHistory, type HistoryOptions } from './graph/history.js';
 import { type Layout, readLayout } from './layout.js';
 import type { CommitRange, NamedRefspec, RangeQuery, ScriptFound } from './port.js';
 import { unavailable } from './problem.js';
 import { createRanges, type RangeEnds } from './ranges.js';
 import type { Peeled } from './reader/object-reader.js';
-import type { Reader } from './reader/reader.js';
 import { readShallow } from './reader/shallow.js';
 import { openRefs } from './refs.js';
 import { type RefspecSource, resolveRefspec } from './refspec/resolve.js';
@@ -36,18 +34,9 @@ export type Repository = {
 };
 
 /** What a repository takes from what is around it. */
-export type RepositoryOptions = {
-  readonly reader: Reader;
-  readonly slicer: Slicer;
+export type RepositoryOptions = Omit<HistoryOptions, 'layout' | 'onLoaded'> & {
   /** Wall-clock time in milliseconds. */
   readonly now: () => number;
-  /** Object directory where a commit-graph of Memoir's own is kept, if it may be. */
-  readonly keptIn: string | undefined;
-  readonly log: HistoryLog;
-  /** How long a range waits for the history to be loaded, in milliseconds. */
-  readonly patience: number;
-  /** Time in milliseconds of a clock that does not jump. */
-  readonly monotonic: () => number;
   /** Lets go of the history when it is due. */
   readonly budget: GraphBudget;
 };

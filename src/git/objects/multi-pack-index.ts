@@ -1,7 +1,7 @@
 import type { HashAlgorithm } from '../hash.js';
 import { readChunkTable } from './chunks.js';
 import { type IdTable, openIdTable } from './id-table.js';
-import { openPagedFile, type PageCache } from './paged-file.js';
+import { type PageCache, readPagedFile } from './paged-file.js';
 
 /** One index over many packs. */
 export type MultiPackIndex = {
@@ -25,8 +25,7 @@ export function openMultiPackIndex(
   cache: PageCache,
   fail: (what: string) => Error,
 ): MultiPackIndex {
-  const file = openPagedFile(path, cache);
-  try {
+  return readPagedFile(path, cache, (file) => {
     const header = file.read(0, 12);
     if (header.length < 12 || header.toString('latin1', 0, 4) !== 'MIDX') throw fail('it is not a multi-pack index');
     if (header[4] !== 1) throw fail(`it has version ${header[4]}`);
@@ -55,8 +54,5 @@ export function openMultiPackIndex(
       },
       close: () => file.close(),
     };
-  } catch (error) {
-    file.close();
-    throw error;
-  }
+  });
 }

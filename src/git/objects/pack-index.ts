@@ -1,6 +1,6 @@
 import type { HashAlgorithm } from '../hash.js';
 import { type IdTable, openIdTable } from './id-table.js';
-import { openPagedFile, type PageCache, type PagedFile } from './paged-file.js';
+import { type PageCache, type PagedFile, readPagedFile } from './paged-file.js';
 
 /** The index of one pack: where in the pack each object begins. */
 export type PackIndex = {
@@ -25,17 +25,13 @@ export function openPackIndex(
   cache: PageCache,
   fail: (what: string) => Error,
 ): PackIndex {
-  const file = openPagedFile(path, cache);
-  try {
+  return readPagedFile(path, cache, (file) => {
     const header = file.read(0, headerBytes);
     if (header.length < headerBytes) throw fail('it is truncated');
     if (header.readUInt32BE(0) !== signature) return readFirstVersion(file, hash, fail);
     if (header.readUInt32BE(4) !== 2) throw fail(`it has version ${header.readUInt32BE(4)}`);
     return readSecondVersion(file, hash, fail);
-  } catch (error) {
-    file.close();
-    throw error;
-  }
+  });
 }
 
 /** A fan-out table, then offset and id of each object, and nothing that says what it is: its size has to. */

@@ -1,7 +1,7 @@
 import { inflateSync } from 'node:zlib';
 import { applyDelta } from './delta.js';
 import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './object.js';
-import { openPagedFile, type PageCache } from './paged-file.js';
+import { type PageCache, readPagedFile } from './paged-file.js';
 
 /** One pack file, read at positions. */
 export type Pack = {
@@ -52,14 +52,15 @@ export function openPack(
   fail: (what: string, cause?: unknown) => Error,
   largest = largestObject,
 ): Pack {
-  const file = openPagedFile(path, cache);
+  const file = readPagedFile(path, cache, (opened) => {
+    const header = opened.read(0, headerBytes);
+    const version = header.length < headerBytes ? 0 : header.readUInt32BE(4);
+    if (header.toString('latin1', 0, 4) !== 'PACK' || (version !== 2 && version !== 3)) {
+      throw fail('it is not a pack of version 2 or 3');
+    }
+    return opened;
+  });
   const end = file.size - hashBytes;
-  const header = file.read(0, headerBytes);
-  const version = header.length < headerBytes ? 0 : header.readUInt32BE(4);
-  if (header.toString('latin1', 0, 4) !== 'PACK' || (version !== 2 && version !== 3)) {
-    file.close();
-    throw fail('it is not a pack of version 2 or 3');
-  }
 
   function entryAt(offset: number): Entry {
     if (offset < headerBytes || offset >= end) throw fail(`no object can begin at ${offset} of ${file.size} bytes`);

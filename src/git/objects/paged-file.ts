@@ -33,6 +33,17 @@ const largestOfPages = 16 * pageSize;
 
 let opened = 0;
 
+/** What `read` makes of a file, which stays open for it; if it throws, the file is closed. @throws as `openPagedFile`, and what `read` throws */
+export function readPagedFile<T>(path: string, cache: PageCache, read: (file: PagedFile) => T): T {
+  const file = openPagedFile(path, cache);
+  try {
+    return read(file);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
 /** Opens a file for reading. Throws what the system says if that is not possible. */
 export function openPagedFile(path: string, cache: PageCache): PagedFile {
   const file = openSync(path, 'r');
