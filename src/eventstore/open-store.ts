@@ -80,16 +80,24 @@ export function absenceOfLog(url: string): string | undefined {
   return place.kind === 'sqlite' ? absenceOf(place.path) : undefined;
 }
 
-/** Opens the log of a store for reading only: the embedded one only in the process that has it open as a store. */
-export async function openLog(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventLog> {
-  return guardLog(await openAnyLog(url, edge, onTrouble));
+/**
+ * Opens the log of a store for reading only: the embedded one only in the process that has it open as a store. With `hasty` a store that is
+ * away is not waited for at its first read.
+ */
+export async function openLog(url: string, edge: Edge, onTrouble?: OnTrouble, hasty = false): Promise<EventLog> {
+  return guardLog(await openAnyLog(url, edge, onTrouble, hasty));
 }
 
-async function openAnyLog(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventLog> {
+async function openAnyLog(
+  url: string,
+  edge: Edge,
+  onTrouble: OnTrouble | undefined,
+  hasty: boolean,
+): Promise<EventLog> {
   const place = placeOf(url);
   if (place.kind === 'sqlite') return openSqliteLog(place.path);
   const { openKurrentLog } = await kurrentStores();
-  return openKurrentLog(place.url, { edge, ...(onTrouble && { onTrouble }) });
+  return openKurrentLog(place.url, { edge, hasty, ...(onTrouble && { onTrouble }) });
 }
 
 /** The kind of store that a URL names. @throws Error as `openStore` does */
@@ -103,7 +111,7 @@ export function storeKind(url: string): StoreKind {
  */
 export async function openLogToExport(url: string, edge: Edge, onTrouble?: OnTrouble): Promise<EventLog> {
   const place = placeOf(url);
-  return place.kind === 'sqlite' ? openSqliteExport(place.path) : openAnyLog(url, edge, onTrouble);
+  return place.kind === 'sqlite' ? openSqliteExport(place.path) : openAnyLog(url, edge, onTrouble, true);
 }
 
 /** Opens a store, as `openStore` does, to take a log that was recorded elsewhere. */

@@ -150,6 +150,9 @@ export class StoreUnavailable extends Error {
 /** The store cannot be reached, or does not answer: another time it may. */
 export class StoreUnreachable extends StoreUnavailable {}
 
+/** The store refuses to be used as it is to be used: only other settings, or another certificate, can help. */
+export class StoreRefused extends StoreUnavailable {}
+
 /** The stream was deleted for good in the store by somebody else; nothing of it can be read, and nothing appended. */
 export class StreamDeleted extends StoreUnavailable {}
 
@@ -186,6 +189,7 @@ export const storeErrors = [
   WrongExpectedRevision,
   StoreUnavailable,
   StoreUnreachable,
+  StoreRefused,
   StreamDeleted,
   StoreUnreadable,
   LogRefused,

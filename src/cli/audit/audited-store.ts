@@ -6,8 +6,8 @@ import type { ServerConfig } from '../../config.js';
 import { MemoirError } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
 import { openLog, storeUrlOf } from '../../eventstore/open-store.js';
-import { type EventLog, LogRefused } from '../../eventstore/port.js';
-import { refusedLog } from '../log/log-store.js';
+import type { EventLog } from '../../eventstore/port.js';
+import { meant } from '../log/log-store.js';
 import { sourcesOf } from '../log/store-options.js';
 import { note } from '../text/output.js';
 import type { AuditOptions } from './audit-options.js';
@@ -28,10 +28,9 @@ export async function withAuditedStore<T>(
   const directory = await mkdtemp(join(options.tempDir ?? tmpdir(), 'memoir-audit-'));
   let log: EventLog | undefined;
   try {
-    log = await opened(config);
-    return await work({ config, log, directory });
-  } catch (error) {
-    throw error instanceof LogRefused ? refusedLog(error) : error;
+    const read = await opened(config);
+    log = read;
+    return await meant(() => work({ config, log: read, directory }));
   } finally {
     await log?.close();
     await rm(directory, { recursive: true, force: true });
@@ -40,7 +39,7 @@ export async function withAuditedStore<T>(
 
 async function opened(config: ServerConfig): Promise<EventLog> {
   try {
-    return await openLog(storeUrlOf(config), systemEdge, note);
+    return await openLog(storeUrlOf(config), systemEdge, note, true);
   } catch (error) {
     const message = `the store cannot be read: ${(error as Error).message}`;
     throw new MemoirError('UNAVAILABLE', 'STORE_UNAVAILABLE', message, { cause: error });

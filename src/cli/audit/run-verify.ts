@@ -123,7 +123,7 @@ function exportSource(path: string): LogSource {
 }
 
 async function logSource(url: string, { threads, structure }: VerifyOptions): Promise<LogSource> {
-  if (!isSqlite(url)) return storeSource(await openLog(url, systemEdge, note));
+  if (!isSqlite(url)) return storeSource(await openLog(url, systemEdge, note, true));
   const path = storeName(url);
   if (!existsSync(path)) throw invalid('store', 'CANNOT_READ', `there is no event log ${quote(path)}`);
   try {

@@ -1,7 +1,7 @@
 import { storeSettings } from '../../config/settings.js';
 import { invalid, MemoirError } from '../../domain/errors.js';
 import { storeName, storeUrlOf } from '../../eventstore/open-store.js';
-import { LogRefused, StoreUnavailable, StoreUnreadable } from '../../eventstore/port.js';
+import { LogRefused, StoreRefused, StoreUnavailable, StoreUnreadable } from '../../eventstore/port.js';
 import { type StoreOptions, sourcesOf } from './store-options.js';
 
 /** The log that a command works on. */
@@ -38,6 +38,9 @@ export async function meant<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (error instanceof StoreRefused) {
+      throw new MemoirError('INVALID_ARGUMENT', 'STORE_REFUSED', error.message, { cause: error });
+    }
     if (error instanceof StoreUnavailable) {
       throw new MemoirError('UNAVAILABLE', 'STORE_UNAVAILABLE', error.message, { cause: error });
     }

@@ -35,6 +35,8 @@ export const defaultTimings: KurrentTimings = {
 export type KurrentOptions = {
   readonly edge: Pick<Edge, 'monotonic' | 'uuid'>;
   readonly timings?: Partial<KurrentTimings>;
+  /** Whether a store that is away before its first use is waited for no longer than to find out why. */
+  readonly hasty?: boolean;
   /** Told in words about failures that are tried again, without credentials. */
   readonly onTrouble?: (message: string) => void;
 };

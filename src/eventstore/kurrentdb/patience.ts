@@ -22,6 +22,8 @@ export type Patience = {
   pause(failed: number, signal?: AbortSignal): Promise<void>;
   /** Tells whoever listens about a failure that is tried again. */
   trouble(what: string, error: unknown): void;
+  /** Takes note that this went well, so that the next failure of it is told again. */
+  well(what: string): void;
 };
 
 /** Patience with the nodes at `address`, until `closed`. */
@@ -41,7 +43,8 @@ export function patienceWith(
   async function look(): Promise<void> {
     obstacle = await reachability.obstacle();
     used ||= obstacle === undefined;
-    if (obstacle?.kind === 'refused') throw reachability.errorOf(obstacle);
+    if (obstacle?.kind === 'refused' || (obstacle?.kind === 'away' && options.hasty))
+      throw reachability.errorOf(obstacle);
   }
 
   // Exponential back-off with equal jitter (M. Brooker, "Exponential Backoff and Jitter").
@@ -58,7 +61,8 @@ export function patienceWith(
   return {
     timings,
     pause,
-    trouble,
+    trouble: trouble.tell,
+    well: trouble.well,
     async greet() {
       await look();
       if (obstacle?.kind === 'away') throw reachability.errorOf(obstacle);
@@ -71,13 +75,16 @@ export function patienceWith(
         try {
           const outcome = await attempt();
           used = true;
+          trouble.well(what);
           return outcome;
         } catch (error) {
+          // A node that was too slow to say why may say it now.
+          if (!used && !isFinal(error) && !closed.aborted) await look();
           const final = isFinal(error) || failureOf(error) === 'refused';
           if (final || closed.aborted || edge.monotonic() >= until) {
             throw !final && !used && obstacle ? reachability.errorOf(obstacle) : unavailable(address, what, error);
           }
-          trouble(what, error);
+          trouble.tell(what, error);
           await pause(failed);
         }
       }

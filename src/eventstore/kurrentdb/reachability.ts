@@ -1,5 +1,5 @@
 import { type ServiceError, status } from '@grpc/grpc-js';
-import { StoreUnavailable, StoreUnreachable } from '../port.js';
+import { StoreRefused, type StoreUnavailable, StoreUnreachable } from '../port.js';
 import { callsOf } from './node-call.js';
 import { type Obstacle, obstacleAt } from './obstacle.js';
 import { defaultTimings, type KurrentOptions } from './options.js';
@@ -50,7 +50,7 @@ export function reachabilityOf(url: KurrentUrl, { edge, timings }: KurrentOption
       return looking;
     },
     errorOf({ kind, why }) {
-      const Kind = kind === 'refused' ? StoreUnavailable : StoreUnreachable;
+      const Kind = kind === 'refused' ? StoreRefused : StoreUnreachable;
       return new Kind(`KurrentDB at ${url.address} cannot be used: ${why}`);
     },
   };

@@ -79,10 +79,12 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
           if (broken) await beforeStop(check(), stop);
           broken = true;
           yield* noting(place, catchUp(progress, size, stop));
+          patience.well('follow the log');
           yield* noting(
             place,
             follow(connection, progress, size, stop, () => {
               failed = 0;
+              patience.well('follow the log');
             }),
           );
         } catch (error) {
