@@ -10,6 +10,7 @@ import {
   StoreUnavailable,
   WrongExpectedRevision,
 } from '../../src/eventstore/port.js';
+import { same } from '../support/same.js';
 import { collect, newEvent, numbered } from './events.js';
 
 /** A place for one log. Other tests' events may stand in it before those of a test, never among them. */
@@ -259,10 +260,10 @@ function reads(scene: Register): void {
 
   scene('a stream without events gives none', async (t, { store, stream }) => {
     for (const options of [{}, { direction: 'backwards' }, { limit: 1 }] as ReadOptions[]) {
-      t.deepEqual(await collect(store.readStream(stream(), undefined, options)), []);
-      t.deepEqual(await collect(store.readStream(stream(), 3, options)), []);
+      same(t, await collect(store.readStream(stream(), undefined, options)), []);
+      same(t, await collect(store.readStream(stream(), 3, options)), []);
     }
-    t.deepEqual(await collect(store.readAll(await store.end())), []);
+    same(t, await collect(store.readAll(await store.end())), []);
   });
 
   scene('a reader that stops early leaves the store usable', async (t, { store, stream }) => {
@@ -339,9 +340,9 @@ function subscriptions(scene: Register): void {
       live.push(...(await following.next()).value.events);
     }
     await following.return?.();
-    t.deepEqual(await collect(store.readAll(before)), live);
-    t.deepEqual((await collect(store.readAll(undefined, { direction: 'backwards', limit: 3 }))).reverse(), live);
-    t.deepEqual(await collect(store.readStream(stream())), live);
+    same(t, await collect(store.readAll(before)), live);
+    same(t, (await collect(store.readAll(undefined, { direction: 'backwards', limit: 3 }))).reverse(), live);
+    same(t, await collect(store.readStream(stream())), live);
     t.deepEqual(await Promise.all(live.map(({ position }) => store.eventAt(position))), live);
     for await (const { events } of store.subscribeAll(before, { signal: stop.signal })) {
       t.deepEqual(events, live);
@@ -380,7 +381,7 @@ function subscriptions(scene: Register): void {
       (await following).reduce((a, b) => a + b, 0),
       3,
     );
-    t.deepEqual(await collect(store.subscribeAll(before, { signal: stop.signal })), []);
+    same(t, await collect(store.subscribeAll(before, { signal: stop.signal })), []);
   });
 
   scene('a signal ends a subscription that catches up', async (t, { store, stream, before }) => {
@@ -440,6 +441,6 @@ function closing(scene: Register): void {
     await t.throwsAsync(rest(), { instanceOf: StoreUnavailable });
     await t.throwsAsync(collect(store.readAll()), { instanceOf: StoreUnavailable });
     await t.throwsAsync(store.end(), { instanceOf: StoreUnavailable });
-    t.deepEqual(await collect(store.subscribeAll()), []);
+    same(t, await collect(store.subscribeAll()), []);
   });
 }

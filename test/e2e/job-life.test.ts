@@ -5,6 +5,7 @@ import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
+import { same } from '../support/same.js';
 import { startTestServer } from '../support/server.js';
 
 const project = makeProject();
@@ -36,7 +37,7 @@ test('a watcher sees the job as it is and every change, none left out, in order'
   await find(ada, { scriptParameters: { watch: 1 } });
   const { job: last } = await bob.worker.completeJob({ uuid, output: 'o', log: 'l' });
   const expected = ['JobStarted', ...Array(30).fill('JobProgressed'), 'JobUpdated', 'JobCompleted'];
-  t.deepEqual(types(await collect(early)), expected);
+  same(t, types(await collect(early)), expected);
   for (const changes of await Promise.all(watchers)) {
     // Those that came later began later; what they saw has no gap.
     t.deepEqual(types(changes), ['', ...expected.slice(expected.length - changes.length + 1)]);

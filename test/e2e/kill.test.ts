@@ -56,7 +56,7 @@ test(`after kill -9 under load every acknowledged write is there and the read mo
     for (const [i, { submitId }] of load.asked.entries()) {
       if (created.has(submitId)) t.is(again[i], answers[i], `round ${round}: ${submitId}`);
     }
-    t.deepEqual(logFaults(await eventsOf(config)), [], `round ${round}`);
+    same(t, logFaults(await eventsOf(config)), [], `round ${round}`);
     ada.close();
     await server.kill();
   }

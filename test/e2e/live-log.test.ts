@@ -6,6 +6,7 @@ import { makeProject } from '../support/project.js';
 import { field } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
 import { request, uuidOf } from '../support/runs.js';
+import { same } from '../support/same.js';
 import { type Clients, startTestServer } from '../support/server.js';
 
 const project = makeProject();
@@ -92,7 +93,7 @@ test('with a limit of nothing, nothing is kept and nothing fails', async (t) => 
   const { ada, bob } = await start(t, 0);
   const uuid = await running(ada, bob);
   t.deepEqual(pick(await append(bob, uuid, 'x', 'y')), { size: 0n, truncated: true });
-  t.deepEqual(shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, '', true]]);
+  same(t, shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, '', true]]);
 });
 
 test('a tail follows from before the first byte until the job has finished, whichever way', async (t) => {
@@ -121,10 +122,10 @@ test('a tail follows from before the first byte until the job has finished, whic
 test('a job without a log has an empty one', async (t) => {
   const { ada, bob } = await start(t);
   const uuid = uuidOf(await request(ada));
-  t.deepEqual(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true })), []);
+  same(t, await collect(ada.jobs.tailJobLog({ uuid, noFollow: true })), []);
   await bob.worker.claimJob({ uuid });
   await bob.worker.completeJob({ uuid });
-  t.deepEqual(await collect(ada.jobs.tailJobLog({ uuid })), []);
+  same(t, await collect(ada.jobs.tailJobLog({ uuid })), []);
 });
 
 test('concurrent appends lose and mix nothing', async (t) => {
@@ -181,7 +182,7 @@ test('an append that is refused in the middle of a stream keeps what came before
     ]),
   );
   t.is(error.reason, 'BAD_UUID');
-  t.deepEqual(shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, 'kept', false]]);
+  same(t, shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, 'kept', false]]);
 });
 
 test('a worker that breaks an upload off leaves what came before, and no error in the server', async (t) => {
@@ -243,7 +244,7 @@ test('an offset behind the end, inside a character or beyond any log is refused,
     t.is(error.reason, reason, error.message);
     if (reason === 'LOG_GAP') t.deepEqual(error.metadata, { size: '3' });
   }
-  t.deepEqual(shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, 'abc', false]]);
+  same(t, shape(await collect(ada.jobs.tailJobLog({ uuid, noFollow: true }))), [[0, 'abc', false]]);
   // Without an offset in the messages that follow, each continues the one before.
   t.is((await bob.worker.appendJobLog([{ uuid, text: 'bc', offset: 1n }, { text: 'de' }])).size, 5n);
 });

@@ -16,6 +16,7 @@ import { StoreUnavailable, StoreUnreachable } from '../../src/eventstore/port.js
 import { collect } from '../contract/events.js';
 import { makeAuthority } from '../support/certificates.js';
 import { type DoubleOptions, startDouble } from '../support/kurrentdb-double/double.js';
+import { same } from '../support/same.js';
 import { until } from '../support/until.js';
 
 // Who cannot use the store is told why, and soon.
@@ -84,7 +85,7 @@ test.serial('no credentials are told, and who may read but not append; the latte
   t.is(why, "the user looker may not append to Memoir's streams");
   t.false(away);
   const log = openKurrentLog(parseKurrentUrl(looking), { edge: systemEdge, timings });
-  t.deepEqual(await collect(log.readAll()), []);
+  same(t, await collect(log.readAll()), []);
   await log.close();
 });
 

@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { EventStore, RecordedEvent } from '../../src/eventstore/port.js';
 import { collect, newEvent, numbered } from '../contract/events.js';
+import { same } from '../support/same.js';
 import { until } from '../support/until.js';
 import { follower, openOnDouble } from './kurrentdb-double.js';
 
@@ -149,7 +150,7 @@ test('subscriptions end with the store', async (t) => {
   double.dropConnections();
   await store.close();
   await Promise.all([reached.end(), unreached.end()]);
-  t.deepEqual(await collect(store.subscribeAll()), []);
+  same(t, await collect(store.subscribeAll()), []);
 });
 
 for (const others of [0, 5, 40, 100]) {

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { MemoirError } from '../../../src/domain/errors.js';
 import type { RecordedEvent } from '../../../src/eventstore/port.js';
 import { readExport } from '../../../src/eventstore/transfer/read-export.js';
+import { same } from '../../support/same.js';
 import { eventsOfFile, fileOfSqlite, historyOf, pieces, scratch } from './scratch.js';
 
 let bytes: Buffer;
@@ -14,7 +15,7 @@ test.before(async (t) => {
   events = await historyOf(path('a.sqlite'), 150);
   bytes = await fileOfSqlite(path('a.sqlite'));
   lines = bytes.toString().trimEnd().split('\n');
-  t.deepEqual(await eventsOfFile(bytes), events);
+  same(t, await eventsOfFile(bytes), events);
 });
 
 const ends: (() => void)[] = [];
@@ -53,7 +54,7 @@ test('a file that ends too early anywhere is refused', async (t) => {
   for (const length of [1, 2, 10, 11, gzip.length >> 1, gzip.length - 9, gzip.length - 8, gzip.length - 1]) {
     await refused(t, gzip.subarray(0, length), /./, `${length} bytes of gzip`);
   }
-  t.deepEqual(await eventsOfFile(gzip), events);
+  same(t, await eventsOfFile(gzip), events);
 });
 
 test('a file in which any byte is altered is refused', async (t) => {
@@ -75,7 +76,7 @@ test('compressed, a file in which a byte is altered is refused or is the same lo
     const copy = Buffer.from(gzip);
     copy[place] = (gzip[place] as number) ^ (1 << Math.floor(Math.random() * 8));
     try {
-      t.deepEqual(await eventsOfFile(copy), events, `byte ${place}`);
+      same(t, await eventsOfFile(copy), events, `byte ${place}`);
     } catch (error) {
       t.is((error as MemoirError).reason, 'BAD_EXPORT', `byte ${place}: ${error}`);
       refusals++;

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { RecordedEvent } from '../../../src/eventstore/port.js';
 import { openSqliteImporter } from '../../../src/eventstore/sqlite/importer.js';
 import { eventLine, lineFrom } from '../../../src/eventstore/transfer/format.js';
+import { same } from '../../support/same.js';
 import { eventsIn, eventsOfFile, fileOfSqlite, scratch } from './scratch.js';
 
 /** Texts that a store can hold and that are not what JSON.stringify makes of what they mean, or are at its edges. */
@@ -96,8 +97,8 @@ test('a log of any events comes back from its file, in whatever pieces that is r
         await importer.record(events);
         await importer.finish();
         await importer.close();
-        t.deepEqual(await eventsIn(file), events);
-        t.deepEqual(await eventsOfFile(await fileOfSqlite(file), size), events);
+        same(t, await eventsIn(file), events);
+        same(t, await eventsOfFile(await fileOfSqlite(file), size), events);
       },
     ),
     { numRuns: 25 },

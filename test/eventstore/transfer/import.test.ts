@@ -9,6 +9,7 @@ import type { NewEvent, RecordedEvent } from '../../../src/eventstore/port.js';
 import { openSqliteImporter } from '../../../src/eventstore/sqlite/importer.js';
 import { openSqliteExport, openSqliteStore } from '../../../src/eventstore/sqlite/store.js';
 import { newEvent } from '../../contract/events.js';
+import { same } from '../../support/same.js';
 import { eventsIn, eventsOfFile, fileOf, fileOfSqlite, historyOf, importFile, rawRows, scratch } from './scratch.js';
 
 const into = (bytes: Uint8Array, path: string) => importFile(bytes, openSqliteImporter(path), dirname(path));
@@ -36,7 +37,7 @@ test('a log goes to a file and into another store row by row as it was', async (
   const events = await historyOf(path('a.sqlite'), 2_500);
   const imported = await into(await fileOfSqlite(path('a.sqlite')), path('b.sqlite'));
   t.deepEqual([imported.there, imported.recorded, imported.trailer.lastPosition], [0, 2_500, 2_500]);
-  t.deepEqual(rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
+  same(t, rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
   t.is(statSync(path('b.sqlite')).size > 1_000_000, true, 'the one file is not the whole log');
   const store = await openSqliteStore(path('b.sqlite'), Date.now);
   const [{ stream, revision }] = events.slice(-1) as [RecordedEvent];
@@ -48,9 +49,9 @@ test('an empty log goes the same way', async (t) => {
   const path = scratch(t);
   await record(path('a.sqlite'), []);
   const bytes = await fileOfSqlite(path('a.sqlite'));
-  t.deepEqual(await eventsOfFile(bytes), []);
+  same(t, await eventsOfFile(bytes), []);
   t.is((await into(bytes, path('b.sqlite'))).trailer.events, 0);
-  t.deepEqual(rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
+  same(t, rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
 });
 
 test('positions that are left out stay left out, and the log goes on after them', async (t) => {
@@ -59,8 +60,8 @@ test('positions that are left out stay left out, and the log goes on after them'
   await record(path('a.sqlite'), events);
   const bytes = await fileOfSqlite(path('a.sqlite'));
   await into(bytes, path('b.sqlite'));
-  t.deepEqual(await eventsIn(path('b.sqlite')), events);
-  t.deepEqual(rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
+  same(t, await eventsIn(path('b.sqlite')), events);
+  same(t, rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
   t.is(rawRows(path('b.sqlite')).format, 2);
   t.is(rawRows(path('dense.sqlite')).format, 1);
   const last = events.at(-1)?.position ?? 0;
@@ -71,7 +72,7 @@ test('positions that are left out stay left out, and the log goes on after them'
     t.is(await store.eventAt(last - 1), undefined);
     await store.close();
   }
-  t.deepEqual((await eventsOfFile(await fileOfSqlite(path('b.sqlite')))).slice(0, 1_500), events);
+  same(t, (await eventsOfFile(await fileOfSqlite(path('b.sqlite')))).slice(0, 1_500), events);
 });
 
 test('in a log with positions left out a lost row is missed, wherever it stood', async (t) => {
@@ -119,7 +120,7 @@ test('a store of another log is refused, naming the first event, and left as it 
     await record(store, there);
     const before = rawRows(store);
     await refused(t, into(bytes, store), 'LOG_DIFFERS', message);
-    t.deepEqual(rawRows(store), before, name);
+    same(t, rawRows(store), before, name);
     await (await openSqliteStore(store, Date.now)).close();
   }
 });
@@ -133,7 +134,7 @@ test('a store that holds the beginning is given the rest, and the whole again no
     await record(store, events.slice(0, there));
     const imported = await into(bytes, store);
     t.deepEqual([imported.there, imported.recorded], [there, 2_345 - there]);
-    t.deepEqual(rawRows(store), rawRows(path('a.sqlite')));
+    same(t, rawRows(store), rawRows(path('a.sqlite')));
   }
 });
 
@@ -152,7 +153,7 @@ test('of a file with a mistake in its last event nothing is recorded', async (t)
   ];
   for (const [changed, message] of cases) {
     await refused(t, into(Buffer.from(changed), path('b.sqlite')), 'BAD_EXPORT', message);
-    t.deepEqual(rawRows(path('b.sqlite')), { format: 1, rows: [] });
+    same(t, rawRows(path('b.sqlite')), { format: 1, rows: [] });
   }
 });
 
@@ -170,7 +171,7 @@ test('a malformed event, one where it cannot be, and a decision that cannot be r
     await store.close();
     const file = await fileOfSqlite(path(`${i}.sqlite`));
     await refused(t, into(file, path('b.sqlite')), 'BAD_EXPORT', new RegExp(`^line 3 of .*${message.source}`));
-    t.deepEqual(rawRows(path('b.sqlite')), { format: 1, rows: [] });
+    same(t, rawRows(path('b.sqlite')), { format: 1, rows: [] });
   }
 });
 
@@ -185,7 +186,7 @@ test('while an import has not ended servers and exports are refused, and it is m
   await t.throwsAsync(openSqliteStore(path('b.sqlite'), Date.now), { name: 'StoreUnreadable', message });
   t.throws(() => openSqliteExport(path('b.sqlite')), { name: 'StoreUnreadable', message });
   await into(await fileOfSqlite(path('a.sqlite')), path('b.sqlite'));
-  t.deepEqual(rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
+  same(t, rawRows(path('b.sqlite')), rawRows(path('a.sqlite')));
 });
 
 test('a log that no import would take is not exported', async (t) => {
@@ -241,7 +242,7 @@ test('what is exported while a server writes is the log up to where it ended', a
     t.true(events.length >= before && events.length <= (await store.end()), `${events.length} events`);
     const imported = await into(bytes, path(`${round}.sqlite`));
     t.is(imported.recorded, events.length);
-    t.deepEqual(rawRows(path(`${round}.sqlite`)).rows, rawRows(path('a.sqlite')).rows.slice(0, events.length));
+    same(t, rawRows(path(`${round}.sqlite`)).rows, rawRows(path('a.sqlite')).rows.slice(0, events.length));
   }
   stop.abort();
   t.true((await writing) > 100);

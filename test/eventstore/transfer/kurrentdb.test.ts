@@ -13,6 +13,7 @@ import { metadataJson, type RecordedEvent } from '../../../src/eventstore/port.j
 import { openSqliteImporter } from '../../../src/eventstore/sqlite/importer.js';
 import { openSqliteStore } from '../../../src/eventstore/sqlite/store.js';
 import { collect, newEvent } from '../../contract/events.js';
+import { same } from '../../support/same.js';
 import { openOnDouble, quick } from '../kurrentdb-double.js';
 import { eventsIn, eventsOfFile, fileOf, fileOfSqlite, historyOf, importFile, scratch } from './scratch.js';
 
@@ -30,7 +31,7 @@ test('a log goes into KurrentDB and back, with the same root, and is read there 
   t.deepEqual([imported.there, imported.recorded], [0, 2_500]);
 
   const there = await collect(store.readAll());
-  t.deepEqual(withoutPositions(there), withoutPositions(events));
+  same(t, withoutPositions(there), withoutPositions(events));
   const stream = events[5]?.stream ?? '';
   t.deepEqual(
     withoutPositions(await collect(store.readStream(stream))),
@@ -48,10 +49,10 @@ test('a log goes into KurrentDB and back, with the same root, and is read there 
   t.deepEqual(origin, { position: 8, recordedAt: events[7]?.recordedAt });
 
   const back = await fileOf(store, 'kurrentdb');
-  t.deepEqual(await eventsOfFile(back), there);
+  same(t, await eventsOfFile(back), there);
   const again = await importFile(back, openSqliteImporter(path('b.sqlite')), path('.'));
   t.is(again.trailer.root, imported.trailer.root);
-  t.deepEqual(await eventsIn(path('b.sqlite')), there);
+  same(t, await eventsIn(path('b.sqlite')), there);
 
   const next = await store.append(stream, 'any', [newEvent({ text: 'after' })]);
   const local = await openSqliteStore(path('b.sqlite'), Date.now);
@@ -73,7 +74,7 @@ test('events of one stream that follow each other are appended together, and big
   await local.close();
   const { double, store } = await openOnDouble(t);
   await importFile(await fileOfSqlite(path('a.sqlite')), await importerFor(double.url), path('.'));
-  t.deepEqual(withoutPositions(await collect(store.readAll())), withoutPositions(await eventsIn(path('a.sqlite'))));
+  same(t, withoutPositions(await collect(store.readAll())), withoutPositions(await eventsIn(path('a.sqlite'))));
 });
 
 test('from one cluster to another the times are those of the first', async (t) => {
@@ -84,8 +85,8 @@ test('from one cluster to another the times are those of the first', async (t) =
   await first.store.append('joblog-own', 'any', [newEvent({ text: 'recorded there' })]);
   await importFile(await fileOf(first.store, 'kurrentdb'), await importerFor(second.double.url), path('.'));
   const there = await collect(second.store.readAll());
-  t.deepEqual(withoutPositions(there), withoutPositions(await collect(first.store.readAll())));
-  t.deepEqual(withoutPositions(there.slice(0, 300)), withoutPositions(events));
+  same(t, withoutPositions(there), withoutPositions(await collect(first.store.readAll())));
+  same(t, withoutPositions(there.slice(0, 300)), withoutPositions(events));
 });
 
 test('an import that was interrupted goes on, and one that is done does nothing', async (t) => {
@@ -99,7 +100,7 @@ test('an import that was interrupted goes on, and one that is done does nothing'
   for (const recorded of [567, 0]) {
     const imported = await importFile(bytes, await importerFor(double.url), path('.'));
     t.deepEqual([imported.there, imported.recorded], [900 - recorded, recorded]);
-    t.deepEqual(withoutPositions(await collect(store.readAll())), withoutPositions(events));
+    same(t, withoutPositions(await collect(store.readAll())), withoutPositions(events));
   }
   await store.append('joblog-own', 'any', [newEvent({ text: 'more' })]);
   await t.throwsAsync(importFile(bytes, await importerFor(double.url), path('.')), {
@@ -125,10 +126,10 @@ test('an import that is killed leaves a beginning of the log, and goes on', asyn
     await program.stop('SIGKILL');
     const left = withoutPositions(await collect(store.readAll()));
     t.true(left.length > 0 && left.length < 1_500);
-    t.deepEqual(left, withoutPositions(events.slice(0, left.length)));
+    same(t, left, withoutPositions(events.slice(0, left.length)));
   }
   await importFile(bytes, await importerFor(double.url), path('.'));
-  t.deepEqual(withoutPositions(await collect(store.readAll())), withoutPositions(events));
+  same(t, withoutPositions(await collect(store.readAll())), withoutPositions(events));
 });
 
 test('whatever breaks meanwhile, every event is recorded once and in order', async (t) => {
@@ -144,7 +145,7 @@ test('whatever breaks meanwhile, every event is recorded once and in order', asy
   double.faults.inject('append', ...pass(70), { kind: 'drop' }, ...pass(100), { kind: 'drop' });
   await importFile(bytes, importer, path('.'));
   t.is(double.faults.left(), 0);
-  t.deepEqual(withoutPositions(await collect(store.readAll())), withoutPositions(events));
+  same(t, withoutPositions(await collect(store.readAll())), withoutPositions(events));
 });
 
 test('a new leader in the middle is found, and nothing is out of order', async (t) => {
@@ -160,7 +161,7 @@ test('a new leader in the middle is found, and nothing is out of order', async (
   await importing;
   unlisten();
   t.true(elections >= 2);
-  t.deepEqual(withoutPositions(await collect(store.readAll())), withoutPositions(events));
+  same(t, withoutPositions(await collect(store.readAll())), withoutPositions(events));
 });
 
 test('a server that records appends in another order than they were sent is noticed', async (t) => {
