@@ -191,10 +191,8 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
       return patience.persist('read the log', () => eventOrNone(position));
     },
     end,
-    once: {
-      end: tryEnd,
-      eventAt: async (position) => (position > (await tryEnd()) ? undefined : eventOrNone(position)),
-    },
+    // Beyond its end the log has nothing to read.
+    once: { end: tryEnd, eventAt: eventOrNone },
   };
 }
 
