@@ -11,6 +11,7 @@ export const quick: Partial<KurrentTimings> = {
   answerTimeout: 4_000,
   patience: 60_000,
   stallAfter: 300,
+  longestLook: 4_000,
   repeatAfter: 0,
   firstPause: 5,
   longestPause: 100,

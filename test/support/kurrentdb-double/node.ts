@@ -117,6 +117,8 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
         reset() {
           refused = true;
           ending.reset();
+          // Then it is gone.
+          setTimeout(node.dropConnections, 100).unref();
         },
       };
     },
