@@ -127,7 +127,7 @@ test('credentials that are refused, or a certificate that is unknown, are a clea
   await t.throwsAsync(open(`${everywhere}&tlsCAFile=${encodeURIComponent(caFile)}`), {
     message: /it refuses the credentials/,
   });
-  t.true(performance.now() - begun < 5_000);
+  t.true(performance.now() - begun < 15_000, 'well below the patience of a server');
   await t.throwsAsync(open('kurrentdb://127.0.0.1:1?tls=false'), { instanceOf: StoreUnreachable });
   const unknown = await t.throwsAsync(open(double.url), { instanceOf: StoreUnavailable });
   t.regex(unknown.message, /^KurrentDB at 127\.0\.0\.1:\d+ cannot /);
@@ -146,7 +146,7 @@ for (const nodes of [1, 3]) {
       const who = `${encodeURIComponent(user.name)}:${encodeURIComponent(user.password)}`;
       const discovered = `kurrentdb+discover://${who}@127.0.0.1:${first?.endpoint.port}?tls=true`;
       const url = `${discover ? discovered : double.url}&tlsCAFile=${encodeURIComponent(caFile)}`;
-      const store = await openKurrentStore(parseKurrentUrl(url), { edge: systemEdge, timings: { patience: 5_000 } });
+      const store = await openKurrentStore(parseKurrentUrl(url), { edge: systemEdge, timings: quick });
       t.teardown(() => store.close());
       const following = follower(store);
       await store.append('joblog-a', 'any', [newEvent(1)]);
