@@ -109,7 +109,7 @@ test('credentials that are refused, or a certificate that is unknown, are a clea
   const open = (url: string) =>
     openKurrentStore(parseKurrentUrl(url), {
       edge: systemEdge,
-      timings: { ...quick, patience: 1_000 },
+      timings: { ...quick, patience: 10_000 },
       onTrouble: (message) => troubles.push(message),
     });
   const denied = await t.throwsAsync(open(`${wrong}&tlsCAFile=${encodeURIComponent(caFile)}`), {
