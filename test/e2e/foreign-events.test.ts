@@ -12,6 +12,7 @@ import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
+import '../support/native-client.js';
 
 // What others do to the streams of Memoir in a store that is not Memoir's alone.
 

@@ -8,6 +8,7 @@ import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import '../support/native-client.js';
 
 // What is larger than a KurrentDB takes in one append.
 

@@ -11,6 +11,7 @@ import { request, uuidOf } from '../support/runs.js';
 import { type Clients, clientsOf, startTestServer, testConfig } from '../support/server.js';
 import { startServerProcess } from '../support/server-process.js';
 import { until } from '../support/until.js';
+import '../support/native-client.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());

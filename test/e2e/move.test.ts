@@ -12,6 +12,7 @@ import { eventsOf, liveRows, rebuiltRows } from '../support/read-model.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
 import { type Clients, startTestServer, type TestServer } from '../support/server.js';
+import '../support/native-client.js';
 
 // A log that real servers wrote goes from store to store by the commands that an operator uses.
 

@@ -15,6 +15,7 @@ import { failure } from '../support/refused.js';
 import { find } from '../support/runs.js';
 import { clientsOf, type LogLine, startTestServer, testConfig } from '../support/server.js';
 import { until } from '../support/until.js';
+import '../support/native-client.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());

@@ -14,6 +14,7 @@ import { rounds } from '../support/rounds.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { type Clients, clientsOf, testConfig } from '../support/server.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
+import '../support/native-client.js';
 
 // Three servers in processes of their own, each with its own read model, on one store: the double, in a process of its own too,
 // or the server that MEMOIR_TEST_KURRENTDB names.

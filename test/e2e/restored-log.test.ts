@@ -15,6 +15,7 @@ import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { type Clients, clientsOf, type LogLine, testConfig } from '../support/server.js';
 import { until } from '../support/until.js';
+import '../support/native-client.js';
 
 // A KurrentDB that goes back in time: it was restored from a backup, replaced by an empty one, or went on from a backup.
 

@@ -13,6 +13,7 @@ import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
 import { clientsOf, loseReadModel, startTestServer } from '../support/server.js';
+import '../support/native-client.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());

@@ -22,6 +22,7 @@ import { same } from '../support/same.js';
 import { clientsOf, startTestServer, testConfig } from '../support/server.js';
 import { startServerProcess } from '../support/server-process.js';
 import { past, type Subscriber, subscriber } from '../support/subscriber.js';
+import '../support/native-client.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());

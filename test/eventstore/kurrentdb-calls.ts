@@ -5,6 +5,7 @@ import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v
 import type { ExecutionContext } from 'ava';
 import type { Start } from '../support/kurrentdb-double/checkpoints.js';
 import type { Double } from '../support/kurrentdb-double/double.js';
+import '../support/native-client.js';
 
 /** A client of the published protocol. */
 export type Client = InstanceType<typeof streamsGrpc.StreamsClient>;

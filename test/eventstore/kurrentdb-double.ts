@@ -5,6 +5,7 @@ import { openKurrentStore } from '../../src/eventstore/kurrentdb/store.js';
 import { parseKurrentUrl } from '../../src/eventstore/kurrentdb/url.js';
 import type { Batch, EventStore, RecordedEvent } from '../../src/eventstore/port.js';
 import { type Double, type DoubleOptions, startDouble } from '../support/kurrentdb-double/double.js';
+import '../support/native-client.js';
 
 /** Timings of a test: nothing takes long, but a busy machine is not taken for a silent server. */
 export const quick: Partial<KurrentTimings> = {

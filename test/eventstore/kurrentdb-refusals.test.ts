@@ -18,6 +18,7 @@ import { makeAuthority } from '../support/certificates.js';
 import { type DoubleOptions, startDouble } from '../support/kurrentdb-double/double.js';
 import { same } from '../support/same.js';
 import { until } from '../support/until.js';
+import '../support/native-client.js';
 
 // Who cannot use the store is told why, and soon.
 

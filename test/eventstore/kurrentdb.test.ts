@@ -4,6 +4,7 @@ import { parseKurrentUrl } from '../../src/eventstore/kurrentdb/url.js';
 import { testEventStore } from '../contract/event-store.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
 import { ownRange, realServer } from '../support/real-kurrentdb.js';
+import '../support/native-client.js';
 
 // By the real client over a real socket: against the double, or against a server when MEMOIR_TEST_KURRENTDB has its URL.
 

@@ -10,7 +10,7 @@ const config = serverConfig.parse(JSON.parse(process.argv[2] ?? ''));
 const server = await startServer(config, systemEdge, pino({ level: 'error' }, pino.destination(2)));
 process.once('SIGTERM', async () => {
   await server.stop();
-  console.log('stopped');
+  process.stdout.write('stopped\n', () => process.exit());
 });
 await server.ready();
 console.log(server.address);

@@ -9,11 +9,13 @@ import { judge } from '../../support/linearizability/judge.js';
 import { recordHistories } from '../../support/linearizability/record.js';
 import { makeProject } from '../../support/project.js';
 import { eventsOf } from '../../support/read-model.js';
+import { rounds } from '../../support/rounds.js';
 import { startTestServer, type TestServer } from '../../support/server.js';
+import '../../support/native-client.js';
 
-// Histories of concurrent callers, checked for linearizability and against the log. MEMOIR_ROUNDS=50 for more of them.
+// Histories of concurrent callers, checked for linearizability and against the log. MEMOIR_ROUNDS=100 for the whole of it.
 
-const rounds = Number(process.env.MEMOIR_ROUNDS ?? 1);
+const times = rounds(1, 50);
 const traffic = { computations: 5, callers: 4, calls: 6 };
 
 const project = makeProject();
@@ -34,7 +36,7 @@ async function start(t: ExecutionContext, store?: string): Promise<TestServer> {
 
 test('histories on SQLite are linearizable', async (t) => {
   const server = await start(t);
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < times; round++) {
     const own = randomUUID();
     const histories = await recordHistories(() => server.as('ada'), { own, ...traffic });
     judge(t, histories, await eventsOf(server.config), own);
@@ -46,7 +48,7 @@ test('histories of two servers are linearizable while answers of their store are
   t.teardown(() => double.stop());
   const servers = [await start(t, double.url), await start(t, double.url)];
   const fault: Fault = { kind: 'lose_answer' };
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < times; round++) {
     const own = randomUUID();
     for (let i = 0; i < 4; i++) {
       double.faults.inject(
