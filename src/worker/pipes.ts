@@ -40,18 +40,26 @@ export function pipesIn(directory: string): Pipes {
     return making;
   }
 
+  /** As `more`; what was being made already may have lost its directory meanwhile, and says nothing of the next. */
+  async function some(): Promise<void> {
+    const joined = making !== undefined;
+    await more().catch((error: unknown) => {
+      if (!joined) throw error;
+    });
+  }
+
   return {
     async put(path) {
-      for (let removed = false; ; removed = true) {
-        while (ready.length === 0) await more();
+      for (let attempt = 1; ; attempt++) {
+        while (ready.length === 0) await some();
         const pipe = ready.shift() as string;
         // Whoever needs one next does not wait for it, and is told what goes wrong.
         if (ready.length < atOnce / 2) more().catch(() => {});
         try {
           return await rename(pipe, path);
         } catch (error) {
-          // Somebody may have removed the directory with all that was in it.
-          if (removed || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+          // Somebody may have removed the directory with all that was in it, and what was being made just then.
+          if (attempt === 3 || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
           ready = [];
         }
       }

@@ -20,8 +20,8 @@ import '../support/native-client.js';
 // or the server that MEMOIR_TEST_KURRENTDB names.
 
 /** MEMOIR_ROUNDS=100 and MEMOIR_REPLICA_JOBS=2000 for the whole of it. */
-const times = rounds(2);
-const jobs = Number(process.env.MEMOIR_REPLICA_JOBS ?? 120);
+const times = rounds(1);
+const jobs = Number(process.env.MEMOIR_REPLICA_JOBS ?? 60);
 const replicas = 3;
 const atOnce = 200;
 const workersEach = 8;

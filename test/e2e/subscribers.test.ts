@@ -29,7 +29,7 @@ test.after.always(() => project.repository.dispose());
 const repositories = { project: project.repository.path };
 
 /** MEMOIR_SUBSCRIBED_EVENTS=300000 for the whole of it. */
-const pastEvents = Number(process.env.MEMOIR_SUBSCRIBED_EVENTS ?? 10_000);
+const pastEvents = Number(process.env.MEMOIR_SUBSCRIBED_EVENTS ?? 6_000);
 
 const fromBeginning = { start: { case: 'beginning', value: {} } } as const;
 const everything = { ...fromBeginning, eventTypes: [...eventTypes] };
