@@ -7,15 +7,16 @@ import { isTooDeep } from '../../domain/json.js';
 
 /** The job as all clients can read it. */
 export function readableJob(job: Job): Job {
-  const { scriptParameters, ...rest } = job;
-  return scriptParameters && isTooDeep(scriptParameters) ? { ...rest, scriptParametersOmitted: true } : job;
+  if (!job.scriptParameters || !isTooDeep(job.scriptParameters)) return job;
+  const { scriptParameters: _, ...rest } = job;
+  return { ...rest, scriptParametersOmitted: true };
 }
 
 /** The event as all clients can read it. */
 export function readableEvent(recorded: RecordedEvent): RecordedEvent {
   const { event } = recorded;
   if (event.case !== 'jobRequested') return recorded;
-  const { scriptParameters, ...rest } = event.value;
-  if (!scriptParameters || !isTooDeep(scriptParameters)) return recorded;
+  if (!event.value.scriptParameters || !isTooDeep(event.value.scriptParameters)) return recorded;
+  const { scriptParameters: _, ...rest } = event.value;
   return { ...recorded, event: { case: event.case, value: rest }, scriptParametersOmitted: true };
 }
