@@ -1,6 +1,7 @@
 import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
 import { type Job, JobSchema, JobState, type RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { protoName } from '../../domain/proto-name.js';
 import { type FittedColumn, fittedTable } from './fitted-table.js';
 import { printable, printableLines } from './printable.js';
 import { stateText } from './style.js';
@@ -132,7 +133,7 @@ export function tasksText(job: Pick<Job, 'tasksSummary'>): string {
 export function constraintsText(constraints: RuntimeConstraints): string {
   return Object.entries(constraints)
     .filter(([name, value]) => !name.startsWith('$') && value !== '' && value !== undefined)
-    .map(([name, value]) => `${name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}=${printable(String(value))}`)
+    .map(([name, value]) => `${protoName(name)}=${printable(String(value))}`)
     .join(' ');
 }
 

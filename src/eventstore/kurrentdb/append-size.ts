@@ -1,4 +1,5 @@
 import { MemoirError, quote } from '../../domain/errors.js';
+import { protoName } from '../../domain/proto-name.js';
 import { explaining } from '../foreign.js';
 import type { NewEvent } from '../port.js';
 
@@ -59,5 +60,5 @@ function largestMember({ data }: NewEvent): string {
   const members = Object.entries(JSON.parse(data) as Record<string, unknown>);
   const sizes = members.map(([name, value]) => [name, JSON.stringify(value).length] as const);
   const [name] = sizes.reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return protoName(name);
 }
