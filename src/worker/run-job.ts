@@ -166,14 +166,8 @@ async function withinDisk<T>(
   end: AbortController,
   work: () => Promise<T>,
 ): Promise<T> {
-  const finished = new AbortController();
-  const watching = watchDiskUse(places, limits, finished.signal, (failure) => end.abort(failure));
-  try {
-    return await work();
-  } finally {
-    finished.abort();
-    await watching;
-  }
+  const watch = (finished: AbortSignal) => watchDiskUse(places, limits, finished, (failure) => end.abort(failure));
+  return beside(watch, work);
 }
 
 /** Sends the live log while `work` goes on, and what is left of it after that. Without it the run goes on all the same. */
