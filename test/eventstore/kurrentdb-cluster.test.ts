@@ -7,7 +7,6 @@ import { collect, newEvent } from '../contract/events.js';
 import { makeAuthority } from '../support/certificates.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
 import { follower, openOnDouble, quick } from './kurrentdb-double.js';
-import '../support/native-client.js';
 
 const authority = makeAuthority();
 const { caFile } = authority;

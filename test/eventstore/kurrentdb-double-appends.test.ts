@@ -4,7 +4,6 @@ import test, { type ExecutionContext } from 'ava';
 import { type DoubleOptions, startDouble } from '../support/kurrentdb-double/double.js';
 import { talkTo } from './kurrentdb-calls.js';
 import { type Answer, batch, deleteStream, readStream, type Sent } from './kurrentdb-stream-calls.js';
-import '../support/native-client.js';
 
 // How the double answers appends, against what a real node was seen to answer on the wire.
 

@@ -6,7 +6,6 @@ import test, { type ExecutionContext } from 'ava';
 import { startDouble } from '../support/kurrentdb-double/double.js';
 import { readAll, subscribe, talkTo } from './kurrentdb-calls.js';
 import { deleteStream, readStream } from './kurrentdb-stream-calls.js';
-import '../support/native-client.js';
 
 // How the double answers reads of streams and what is done to them, against what a real node was seen to answer on the wire.
 

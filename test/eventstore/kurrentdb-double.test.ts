@@ -5,7 +5,6 @@ import { type DoubleOptions, startDouble } from '../support/kurrentdb-double/dou
 import { until } from '../support/until.js';
 import { readAll, subscribe, talkTo } from './kurrentdb-calls.js';
 import { batch } from './kurrentdb-stream-calls.js';
-import '../support/native-client.js';
 
 // The double against what a real node was seen to answer on the wire.
 
