@@ -2,9 +2,12 @@ import { existsSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { firstGeneration } from '../../src/domain/generation.js';
+import { hashLength } from '../../src/domain/log-tree/growing-tree.js';
+import { tileWidth } from '../../src/domain/log-tree/tiles.js';
 import type { KeptLeaves, KeptPlace } from '../../src/eventstore/kept-places.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { makeDirectory } from '../../src/make-directory.js';
+import { logTreeQueries } from '../history/log-tree.js';
 
 /** A file of projections, and what messages call it. */
 export type KeptFile = { readonly path: string; readonly what: string };
@@ -42,42 +45,36 @@ export function keptGeneration(path: string): number {
   return number ?? firstGeneration.number;
 }
 
-const hashLength = 32;
-const positionLength = 8;
-const tileWidth = 256;
-
 /** The leaves of the tree in the history in a file; undefined if it has none. */
 export function keptLeaves(path: string): KeptLeaves | undefined {
-  const inFile = <T>(sql: string, ...values: number[]) => read(path, (db) => db.prepare(sql).all(...values) as T[])[0];
-  type Tile = { readonly tile: number; readonly positions: Buffer; readonly hashes: Buffer };
-  const tileWhere = (what: string, value: number) =>
-    inFile<Tile>(
-      `SELECT leaf.tile, positions, hashes FROM log_leaf AS leaf JOIN log_tile ON log_tile.tile = leaf.tile AND level = 0
-       WHERE ${what} ORDER BY leaf.tile DESC LIMIT 1`,
-      value,
-    );
-  const last = tileWhere('leaf.tile >= ?', 0);
-  if (!last) return undefined;
-  const positionIn = ({ positions }: Tile, i: number) => Number(positions.readBigUInt64BE(i * positionLength));
+  const inTree = <T>(work: (tree: ReturnType<typeof logTreeQueries>) => T) =>
+    read(path, (db) => [work(logTreeQueries(db))])[0];
+  const size = inTree((tree) => tree.size()) ?? 0;
+  if (size === 0) return undefined;
   return {
-    size: last.tile * tileWidth + last.hashes.length / hashLength,
+    size,
     positionOf(index) {
-      const tile = tileWhere('leaf.tile = ?', Math.floor(index / tileWidth));
-      if (!tile) throw new RangeError(`the history ${path} has no leaf ${index}`);
-      return positionIn(tile, index % tileWidth);
+      const position = inTree((tree) => tree.positions(Math.floor(index / tileWidth))[index % tileWidth]);
+      if (position === undefined) throw new RangeError(`the history ${path} has no leaf ${index}`);
+      return position;
     },
-    hashAt(position) {
-      const tile = tileWhere('first <= ?', position);
-      for (let i = 0; tile && i < tile.hashes.length / hashLength; i++) {
-        if (positionIn(tile, i) === position) return tile.hashes.subarray(i * hashLength, (i + 1) * hashLength);
-      }
-      return undefined;
-    },
+    hashAt: (position) =>
+      inTree((tree) => {
+        const index = tree.indexOf(position);
+        if (index === undefined) return undefined;
+        const at = (index % tileWidth) * hashLength;
+        const hash = tree.tile(0, Math.floor(index / tileWidth)).subarray(at, at + hashLength);
+        return hash.length === hashLength ? hash : undefined;
+      }),
     lastLasting: (upTo) =>
-      inFile<{ position: Position | null }>(
-        'SELECT max(position) AS position FROM subject_event WHERE position <= ?',
-        upTo,
-      )?.position ?? undefined,
+      read(
+        path,
+        (db) =>
+          db
+            .prepare('SELECT max(position) FROM subject_event WHERE position <= ?')
+            .pluck()
+            .all(upTo) as (Position | null)[],
+      )[0] ?? undefined,
   };
 }
 
