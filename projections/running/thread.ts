@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
-import { choices, compareTwice, contradicted } from '../../src/eventstore/kept-places.js';
+import { compareTwice, contradicted } from '../../src/eventstore/kept-places.js';
 import { openLog, storeKind, storeName } from '../../src/eventstore/open-store.js';
 import { type EventLog, LogRefused, type Position } from '../../src/eventstore/port.js';
 import type { Call } from '../../src/threads/methods.js';
@@ -112,7 +112,7 @@ function open({ storeUrl, path, keeps }: Kept) {
     // Live logs may have expired where others keep them.
     const leaves = storeKind(storeUrl) === 'sqlite' ? undefined : keptLeaves(pastFiles(dirname(path)).history);
     const found = await compareTwice(log, [{ what, position, eventId }], leaves);
-    if (found) throw contradicted(storeName(storeUrl), found, `${choices}--accept-${found.kind}-log`);
+    if (found) throw contradicted(storeName(storeUrl), found);
   }
 
   function onPassedOver(events: readonly PassedOver[]): void {

@@ -132,20 +132,21 @@ async function lastCommon(log: EventLog, leaves: KeptLeaves, end: Position): Pro
   return same;
 }
 
-/** The refusal of a log that is not what was known of it. `name` is the log's, `choices` what an operator can do. */
-export function contradicted(name: string, { kind, known, found, same }: Contradiction, choices: string): LogRefused {
+/** The refusal of a log that is not what was known of it, with what an operator can do. `name` is the log's. */
+export function contradicted(name: string, { kind, known, found, same }: Contradiction): LogRefused {
+  const choice = `${choices}--accept-${kind}-log`;
   const has = found ? `ends at position ${found.position}` : 'has no event';
   const knows = `${known.what} knows it up to position ${known.position} (event ${known.eventId})`;
   if (kind === 'shorter') {
     return new LogRefused(
       'SHORTER_LOG',
-      `the event log ${quote(name)} lost its end: it ${has}, and ${knows}. ${choices}`,
+      `the event log ${quote(name)} lost its end: it ${has}, and ${knows}. ${choice}`,
     );
   }
   const where = same === undefined ? '' : `; they are the same up to position ${same}, and differ from there on`;
   return new LogRefused(
     'OTHER_LOG',
-    `the event log ${quote(name)} is another: it ${has}, and ${knows}${where}. ${choices}`,
+    `the event log ${quote(name)} is another: it ${has}, and ${knows}${where}. ${choice}`,
   );
 }
 

@@ -4,6 +4,7 @@ import { quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import { copyDurably, createDurably, syncDirectory } from '../files/durable-file.js';
 import { makeDirectory } from '../make-directory.js';
+import { asideDirectory } from './opening.js';
 
 /** Going on with a log that is not what was known of it. Until it has ended, a file in its directory says that it was begun. */
 export type Acceptance = {
@@ -26,9 +27,8 @@ export function unfinishedAcceptance(dataDirectory: string): Acceptance | undefi
 
 /** Begins an acceptance, with a directory that is made for it. @throws Error naming the path if it cannot be written */
 export function beginAcceptance(dataDirectory: string, edge: Edge): Acceptance {
-  const time = new Date(edge.now()).toISOString().replaceAll(':', '-');
   const generation = edge.uuid();
-  const directory = join(dataDirectory, `aside-${time}-${generation.slice(0, 8)}`);
+  const directory = asideDirectory(dataDirectory, edge, generation);
   makeDirectory(directory);
   const path = join(directory, marker);
   createDurably(path, `${generation}\n`, { aside: `${path}.lock`, mode: 0o644 });

@@ -89,7 +89,7 @@ export async function openServersLog(opening: Opening): Promise<OpenedLog> {
     const found = await contradiction(log);
     if (await begun(log, found)) return;
     if (found && !(found.kind === 'other' ? accepted.otherLog : accepted.shorterLog)) {
-      throw contradicted(name, found, `${choices}--accept-${found.kind}-log`);
+      throw contradicted(name, found);
     }
     if (unfinished && !accepted.shorterLog && !accepted.otherLog) {
       throw new LogRefused('SHORTER_LOG', `${lost}. ${choices}--accept-shorter-log`);

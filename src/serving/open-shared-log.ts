@@ -1,6 +1,6 @@
 import { keptGeneration, keptLeaves, keptPlaces, knownRuns, setAside } from '../../projections/running/kept-files.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
-import { type Contradiction, choices, compareTwice, contradicted, type KeptLeaves } from '../eventstore/kept-places.js';
+import { type Contradiction, compareTwice, contradicted, type KeptLeaves } from '../eventstore/kept-places.js';
 import { openStore, storeName, storeUrlOf } from '../eventstore/open-store.js';
 import { start, WrongExpectedRevision } from '../eventstore/port.js';
 import { beginGeneration, type LostRuns, lastGeneration, recordLostRuns } from '../history/begin-generation.js';
@@ -32,7 +32,7 @@ export async function openSharedLog({ config, files, edge, accepted, logger }: O
       const begun = last !== undefined && last.generation > keptGeneration(files.readModel);
       // A generation that began because of what these files know too was begun for this log.
       const forThis = begun && last.known !== undefined && knows(leaves, places, Number(last.known.position));
-      if (!flag && !forThis) throw contradicted(storeName(url), found, `${choices}--accept-${found.kind}-log`);
+      if (!flag && !forThis) throw contradicted(storeName(url), found);
       try {
         if (begun) await recordLostRuns(store, edge, runs);
         else await beginGeneration(store, edge, found, runs);
@@ -47,7 +47,7 @@ export async function openSharedLog({ config, files, edge, accepted, logger }: O
     const found = await compareTwice(store, places, leaves);
     if (!found) return store;
     await accept(found);
-    const directory = asideDirectory(config.data_dir, edge)();
+    const directory = asideDirectory(config.data_dir, edge);
     setAside(kept, directory);
     logger.warn(
       { ...found, directory },

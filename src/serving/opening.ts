@@ -33,14 +33,7 @@ export function keptFiles({ readModel, history }: PastFiles): readonly KeptFile[
   ];
 }
 
-/** The directory that things are moved into, named when the first is. */
-export function asideDirectory(dataDirectory: string, edge: Edge): () => string {
-  let path: string | undefined;
-  return () => {
-    path ??= join(
-      dataDirectory,
-      `aside-${new Date(edge.now()).toISOString().replaceAll(':', '-')}-${edge.uuid().slice(0, 8)}`,
-    );
-    return path;
-  };
+/** Path of a new directory that things are moved into; `id` is a UUID of its own. */
+export function asideDirectory(dataDirectory: string, edge: Edge, id = edge.uuid()): string {
+  return join(dataDirectory, `aside-${new Date(edge.now()).toISOString().replaceAll(':', '-')}-${id.slice(0, 8)}`);
 }

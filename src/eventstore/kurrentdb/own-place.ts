@@ -1,5 +1,5 @@
 import { jobLogStream } from '../../domain/streams.js';
-import { type Contradiction, choices, contradicted, type KeptPlace } from '../kept-places.js';
+import type { Contradiction, KeptPlace } from '../kept-places.js';
 import { type Position, type RecordedEvent, start } from '../port.js';
 import type { Reader } from './reader.js';
 
@@ -43,11 +43,6 @@ export function ownPlace(reader: Pick<Reader, 'eventAt' | 'end'>, what: string):
       return undefined;
     },
   };
-}
-
-/** The refusal of a log that a running server cannot follow on. */
-export function refusalOf(address: string, found: Contradiction) {
-  return contradicted(address, found, `${choices}--accept-${found.kind}-log`);
 }
 
 const expires = ({ stream }: Mark) => stream.startsWith(jobLogStream(''));

@@ -2,11 +2,12 @@ import { setMaxListeners } from 'node:events';
 import { quote } from '../../domain/errors.js';
 import { streamPrefixes } from '../../domain/streams.js';
 import { checkAppend } from '../check-append.js';
+import { contradicted } from '../kept-places.js';
 import { type EventLog, type EventStore, type NewEvent, StoreUnavailable, StoreUnreachable, start } from '../port.js';
 import { appenderOf } from './appender.js';
 import { connect } from './connection.js';
 import type { KurrentOptions } from './options.js';
-import { ownPlace, refusalOf } from './own-place.js';
+import { ownPlace } from './own-place.js';
 import { patienceWith } from './patience.js';
 import { reachabilityOf } from './reachability.js';
 import { readerOf } from './reader.js';
@@ -28,7 +29,7 @@ export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions)
   /** Nothing is written to a log that is another than the one that was known. @throws StoreUnreachable */
   async function checkLog(): Promise<void> {
     const found = await place.contradiction();
-    if (found) throw new StoreUnreachable(refusalOf(url.address, found).message);
+    if (found) throw new StoreUnreachable(contradicted(url.address, found).message);
     suspected = false;
   }
 

@@ -1,8 +1,9 @@
 import { type KurrentDBClient, START } from '@kurrent/kurrentdb-client';
+import { contradicted } from '../kept-places.js';
 import { type Batch, type Position, type RecordedEvent, type SubscribeOptions, start } from '../port.js';
 import { type Connection, connect } from './connection.js';
 import { breaksClient, isFinal, NoAnswer } from './failure.js';
-import { type OwnPlace, ownPlace, refusalOf } from './own-place.js';
+import { type OwnPlace, ownPlace } from './own-place.js';
 import type { Patience } from './patience.js';
 import { firstPageSize, memoirFilter, nextPageSize, type Page, type Reader } from './reader.js';
 import { checkpointFrom, recordedFrom } from './recorded.js';
@@ -61,7 +62,7 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
         doubtedAt = undefined;
         return;
       }
-      const refusal = refusalOf(url.address, found);
+      const refusal = contradicted(url.address, found);
       doubtedAt ??= performance.now();
       if (performance.now() - doubtedAt >= timings.doubtFor) throw refusal;
       options.onDoubt?.(refusal.message);
