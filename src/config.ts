@@ -86,6 +86,11 @@ export const serverConfig = z.strictObject({
     .optional(),
   /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
   reuse_if_outputs_differ: z.boolean().default(false),
+  /**
+   * On a store that other servers write too: a complete job is answered with without a read of its stream while this server was at the end of
+   * the log within so many seconds; 0 always reads.
+   */
+  log_end_within: z.number().min(0).max(10).default(0.25),
   /** Whether the commits that jobs use are copied into the data directory, so that their repositories may lose them. */
   keep_commits: z.boolean().default(false),
   /** Most bytes of one job's live log. */

@@ -16,6 +16,7 @@ import { recordCheckpoints } from './history/record-checkpoints.js';
 import { openImageParts } from './images/open.js';
 import type { JobsContext } from './jobs/context.js';
 import { openJobStreams } from './jobs/job-streams.js';
+import { watchLogEnd } from './jobs/log-end.js';
 import { ownWrites } from './jobs/own-writes.js';
 import { damagedJobs } from './jobs/reading/damaged-jobs.js';
 import { recordingStore } from './jobs/recording-store.js';
@@ -116,6 +117,7 @@ export async function startServer(
     // What decides and runs.
     const written = ownWrites(readModel, settled, lastOf);
     const damaged = damagedJobs(store, readModel);
+    const logEnd = watchLogEnd(store, readModel, config.log_end_within * 1_000, edge);
     const images = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const keeping = config.keep_commits ? startKeeping() : undefined;
     const context: JobsContext = {
@@ -129,7 +131,11 @@ export async function startServer(
       serverVersion,
       written,
       damaged,
-      streams: openJobStreams(store, edge, serverVersion, written, readModel, damaged.note),
+      streams: openJobStreams(store, edge, serverVersion, written, readModel, damaged.note, {
+        logEnd,
+        readModel,
+        damaged,
+      }),
       reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
       jobLogLimit: config.job_log_limit,
       recordIntentions: store.allowedFormat >= 2,

@@ -281,6 +281,7 @@ export function jobQueries(db: Database.Database) {
     "SELECT * FROM job WHERE owner = ? AND submit_id = ? AND submit_id <> '' ORDER BY position LIMIT 1",
   );
   const facts = db.prepare(`SELECT owner, repository, script, claimed_by AS claimedBy FROM job WHERE ${whereUuid}`);
+  const revision = db.prepare(`SELECT revision FROM job WHERE ${whereUuid} AND deleted = 0`).pluck();
   const running = db.prepare(`SELECT uuid, lease_ms, lease_revision FROM job WHERE state = ${JobState.RUNNING}`);
   return {
     /** The row of a job. */
@@ -289,6 +290,8 @@ export function jobQueries(db: Database.Database) {
     bySubmitId: (owner: string, submitId: string) => bySubmitId.get(owner, submitId) as JobRow | undefined,
     /** Whose a job is, deleted or not. */
     facts: (uuid: string) => facts.get(uuid, uuid) as JobFactsRow | undefined,
+    /** Revision of a job. */
+    revision: (uuid: string) => revision.get(uuid, uuid) as number | undefined,
     /** The leases of all running jobs. */
     leases: () => running.all() as LeaseRow[],
   };

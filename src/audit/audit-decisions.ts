@@ -9,6 +9,7 @@ import { type DecisionsReport, differencesOf, type Finding } from './audit-repor
 import { buildPast } from './past-of-log.js';
 import { type RecordedDecision, recordedDecision, type UnreadableDecision } from './recorded-decision.js';
 import { NoSuchAnswer, type Rederive, rederiver, Underivable } from './rederive.js';
+import { unreadTooLong } from './unread-answer.js';
 
 /** How long to wait before a history that is being loaded is asked for again, in milliseconds. */
 const patience = 200;
@@ -44,7 +45,7 @@ export async function auditDecisions(audit: DecisionsAudit): Promise<DecisionsRe
       const decision = recordedDecision(recorded);
       if (!decision) continue;
       onProgress?.('deriving', recorded.position, end);
-      const finding = await judge(rederive, decision);
+      const finding = await judge(rederive, (one) => unreadTooLong(log, past, one), decision);
       if (!finding) {
         counts.same++;
         if ('decision' in decision && !decision.basis) counts.byLogBefore++;
@@ -63,6 +64,7 @@ export async function auditDecisions(audit: DecisionsAudit): Promise<DecisionsRe
 /** What is wrong with a decision; undefined if it comes out the same. */
 async function judge(
   rederive: Rederive,
+  contradiction: (decision: RecordedDecision) => Promise<string | undefined>,
   decision: RecordedDecision | UnreadableDecision,
 ): Promise<Finding | undefined> {
   if ('unreadable' in decision) {
@@ -86,7 +88,10 @@ async function judge(
     return { ...about, kind: 'underivable', why: error.message, differences: [] };
   }
   const differences = differencesOf(recorded, derived);
-  if (differences.length === 0) return undefined;
+  if (differences.length === 0) {
+    const why = await contradiction(decision);
+    return why === undefined ? undefined : { ...about, kind: 'differs', why, derived, differences };
+  }
   if (basis) return { ...about, kind: 'differs', why: 'another decision comes out', derived, differences };
   const why =
     'another decision comes out of the log before it, but the version that recorded it did not say what it saw';

@@ -70,6 +70,7 @@ export function rederiver(context: RederiveContext): Rederive {
     const looks = [...basis.fresh];
     return {
       current: () => undefined,
+      unread: () => undefined,
       async load(uuid) {
         const of = looks.filter((look) => look.uuid === uuid);
         const [look] = of;

@@ -22,6 +22,7 @@ const settings: Readonly<Record<string, Kind>> = {
   insecure: 'boolean',
   default_docker_image: 'text',
   reuse_if_outputs_differ: 'boolean',
+  log_end_within: 'number',
   keep_commits: 'boolean',
   job_log_limit: 'number',
   checkpoint_key: 'text',

@@ -41,7 +41,7 @@ export type DecidingContext = Pick<JobsContext, 'repositories' | 'images' | 'reu
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
   readonly readModel: Pick<ReadModel, 'candidates'>;
   readonly lists: Pick<JobLists, 'candidates' | 'values'>;
-  readonly streams: Pick<JobStreams, 'current' | 'load'>;
+  readonly streams: Pick<JobStreams, 'current' | 'unread' | 'load'>;
   readonly written: Pick<OwnWrites, 'pending' | 'seen' | 'catchUp' | 'onNote' | 'onRemade' | 'noted'>;
   readonly edge: Edge;
 };

@@ -11,12 +11,19 @@ import type { Caller } from './caller.js';
 import { decidedAgain } from './contention.js';
 import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
+import type { LogEnd } from './log-end.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
 import { evolveRecorded, isJobDamaged, jobDamaged } from './reading/evolve-recorded.js';
 import { type JobFacts, permitted, readable, uuidFor } from './reading/permit.js';
 
 /** How many bytes of jobs are remembered, counted as their events are stored. */
 const rememberedBytes = 64 * 1024 * 1024;
+
+/**
+ * How long a job may be answered with unread after its stream was last read from, in milliseconds: that somebody deleted or truncated it is
+ * nowhere in the log.
+ */
+const longestUnread = 10_000;
 
 /** What a command did. */
 export type Executed = {
@@ -32,6 +39,11 @@ export type Executed = {
 export type JobStreams = {
   /** The same as `load` gives, if that is known without reading; undefined otherwise. */
   current(uuid: string): JobRecord | undefined;
+  /**
+   * The job as it was when this server was at the end of the log lately, or later, if that is known without reading: everything of then is
+   * before or at `position`, to which the read model has come. Not where the store is this process's alone, nor for who wants it as it is now.
+   */
+  unread(uuid: string, position: Position): Unread | undefined;
   /** The job as it is now, deleted or not; undefined if there is none. */
   load(uuid: string): Promise<JobRecord | undefined>;
   /** As `load` for a caller: a job that the caller may not know of is not read, and looked up as one that does not exist. */
@@ -54,11 +66,27 @@ export type JobStreams = {
   request(caller: Caller, requested: JobRequested): Promise<Executed>;
 };
 
-type Known = { readonly record: JobRecord; readonly bytes: number };
+/** A job that was not read, and how long ago this server may have been at the end of the log, in milliseconds. */
+export type Unread = { readonly record: JobRecord; readonly within: number };
+
+/** What tells of jobs that are remembered without a read of their streams. */
+export type UnreadContext = {
+  readonly logEnd: LogEnd;
+  readonly readModel: { readonly jobs: { revision(uuid: string): number | undefined } };
+  readonly damaged: { has(uuid: string): boolean };
+};
+
+type Known = {
+  readonly record: JobRecord;
+  readonly bytes: number;
+  /** When its stream was last read from, by a clock of milliseconds: then it was whole. */
+  readonly whole: number;
+};
 
 /**
  * Reads and writes the streams of jobs. `written` is told of every write, under the job's computation digest. `facts` tell who may
- * know of a job before it is read; `onDamaged` is told of each that is found damaged. Where nobody else writes the store, a job that is remembered is not read again.
+ * know of a job before it is read; `onDamaged` is told of each that is found damaged. Where nobody else writes the store, a job that is
+ * remembered is not read again; elsewhere `lately` tells when it need not be.
  */
 export function openJobStreams(
   store: EventStore,
@@ -67,6 +95,7 @@ export function openJobStreams(
   written: OwnWrites,
   facts: JobFacts,
   onDamaged: (uuid: string) => void = () => undefined,
+  lately?: UnreadContext,
 ): JobStreams {
   const known = new LRUCache<string, Known>({
     maxSize: rememberedBytes,
@@ -90,6 +119,7 @@ export function openJobStreams(
     if (before && store.exclusive) return before.record;
     let record = before?.record;
     let bytes = before?.bytes ?? 0;
+    const begun = edge.monotonic();
     try {
       // From the last one that is known: if that is gone, somebody deleted or truncated the stream meanwhile.
       let there = before === undefined;
@@ -106,7 +136,7 @@ export function openJobStreams(
       known.delete(uuid);
       throw error instanceof StreamDeleted ? jobDamaged(uuid, error) : error;
     }
-    if (record) remember(record, bytes);
+    if (record) remember(record, bytes, begun);
     // What the read model came to is in the log: if its stream has no event, somebody deleted or truncated it.
     else if (facts.jobs.facts(uuid)) throw jobDamaged(uuid);
     return record;
@@ -114,9 +144,20 @@ export function openJobStreams(
 
   const loadFor = (caller: Caller, uuid: string) => load(uuidFor(caller.access, facts, uuid));
 
-  function remember(record: JobRecord, bytes: number): void {
-    const older = known.peek(record.job.uuid)?.record;
-    if (!older || older.streamRevision < record.streamRevision) known.set(record.job.uuid, { record, bytes });
+  function remember(record: JobRecord, bytes: number, whole: number): void {
+    const other = known.peek(record.job.uuid);
+    const newest = other && other.record.streamRevision >= record.streamRevision ? other : { record, bytes };
+    known.set(record.job.uuid, { ...newest, whole: Math.max(whole, other?.whole ?? whole) });
+  }
+
+  function unread(uuid: string, position: Position): Unread | undefined {
+    if (!lately?.logEnd.isBefore(position) || lately.damaged.has(uuid)) return undefined;
+    const one = known.get(uuid);
+    if (!one || edge.monotonic() - one.whole > longestUnread) return undefined;
+    // What the read model has is what the log told up to `position`, or more; what is remembered must be as new.
+    const revision = lately.readModel.jobs.revision(uuid);
+    if (revision === undefined || one.record.job.revision < revision) return undefined;
+    return { record: one.record, within: lately.logEnd.within };
   }
 
   async function append(
@@ -126,7 +167,10 @@ export function openJobStreams(
     events: readonly JobEvent[],
   ): Promise<Executed> {
     const encoded = events.map((event) => eventOfCall({ edge, serverVersion }, caller, event));
-    let bytes = known.peek(uuid)?.bytes ?? 0;
+    const before = known.peek(uuid);
+    // An append to a stream that was truncated is taken: only its first proves that it is whole.
+    const whole = record ? (before?.whole ?? Number.NEGATIVE_INFINITY) : edge.monotonic();
+    let bytes = before?.bytes ?? 0;
     for (const { data } of encoded) bytes += data.length;
     const expected = record ? record.streamRevision : 'no_stream';
     try {
@@ -134,7 +178,7 @@ export function openJobStreams(
       let after = record;
       for (const event of events) after = evolve(after, event, after ? after.streamRevision + 1 : 0);
       const now = after as JobRecord;
-      remember(now, bytes);
+      remember(now, bytes, whole);
       written.note(now.job.computationDigest, position);
       for (const event of events) {
         if (event.$typeName === 'memoir.events.v1.JobCompleted') written.note(outputKey(event.output), position);
@@ -160,6 +204,7 @@ export function openJobStreams(
   }
 
   return {
+    unread,
     load,
     loadFor,
     read: async (caller, uuid) => readable(caller, uuid, await loadFor(caller, uuid)),

@@ -179,6 +179,28 @@ test('an exclusion that was taken out of the log is reported by the decisions th
   t.true(report.differing >= 3, `${report.differing}`);
 });
 
+test('a reuse that was not read, of a job that had been deleted for longer than it says, is reported', async (t) => {
+  const deletion = events.findIndex(({ type }) => type === 'JobDeleted');
+  const uuid = events[deletion]?.stream.slice('job-'.length) ?? '';
+  const reuse = deletion - 1;
+  t.is(events[reuse]?.stream, `reuse-${uuid}`);
+  const deletedFor = async (milliseconds: number, unread: boolean) => {
+    const swapped = [...events];
+    const answered = new Date(String(dataOf(events[reuse] as RecordedEvent).reusedAt)).getTime();
+    swapped[reuse] = { ...(events[deletion] as RecordedEvent), recordedAt: answered - milliseconds };
+    swapped[deletion] = changed(events[reuse] as RecordedEvent, ({ basis }) => {
+      if (basis && unread) basis.logEndWithin = '0.250s';
+    });
+    return audited(forged(live, join(directory, `unread-${milliseconds}-${unread}.sqlite`), swapped), places);
+  };
+  t.is((await deletedFor(60_000, false)).report.differing, 0);
+  t.is((await deletedFor(10_000, true)).report.differing, 0);
+  const { report, findings } = await deletedFor(60_000, true);
+  t.is(report.differing, 1);
+  t.is(findings[0]?.position, deletion + 1);
+  t.regex(findings[0]?.why ?? '', /250 ms before, but it had been deleted for 60000 ms, at position/);
+});
+
 test('what cannot be taken again is counted apart: a repository that is gone, and decisions of older versions', async (t) => {
   const { report, findings } = await audited(live, { elsewhere: places.elsewhere });
   t.is(report.differing, 0);

@@ -36,6 +36,7 @@ test('a data directory is all that is needed', async (t) => {
     },
     repositories: {},
     reuse_if_outputs_differ: false,
+    log_end_within: 0.25,
     wait_for_store: false,
     rpc: {
       max_connections: 10_000,

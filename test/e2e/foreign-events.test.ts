@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto';
+import type { JsonObject } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { auditForeign, type ForeignFinding } from '../../src/audit/audit-foreign.js';
-import { systemEdge } from '../../src/edge.js';
+import type { ServerConfig } from '../../src/config.js';
+import { type Edge, systemEdge } from '../../src/edge.js';
 import { openLog, openLogToExport } from '../../src/eventstore/open-store.js';
 import { exportOf } from '../../src/eventstore/transfer/write-export.js';
+import { audited } from '../audit/scene.js';
 import { type Double, startDouble } from '../support/kurrentdb-double/double.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
@@ -27,11 +30,16 @@ function write(double: Double, stream: string, type: string, data: string, metad
   double.log.append(stream, 'any', [{ ...event, data: Buffer.from(data), metadata: Buffer.from(metadata) }]);
 }
 
-async function onDouble(t: ExecutionContext): Promise<{ double: Double; server: TestServer }> {
+async function onDouble(
+  t: ExecutionContext,
+  edge: Edge = systemEdge,
+  settings: Partial<ServerConfig> = {},
+): Promise<{ double: Double; server: TestServer }> {
   const double = await startDouble();
   const server = await startTestServer({
     repositories: { project: project.repository.path },
-    settings: { store: double.url },
+    settings: { store: double.url, ...settings },
+    edge,
   });
   t.teardown(async () => {
     server.errors.length = 0;
@@ -138,6 +146,43 @@ test('a job whose stream was deleted is damaged: kept out of reuse, its number n
     `foreign $streamDeleted job-${gone[0]}`,
     `damaged JobRequested job-${gone[1]}`,
   ]);
+});
+
+test('complete jobs are reused unread while the server is at the end of the log; within ten seconds their streams are looked at', async (t) => {
+  let later = 0;
+  const { double, server } = await onDouble(
+    t,
+    { ...systemEdge, monotonic: () => systemEdge.monotonic() + later },
+    { log_end_within: 10 },
+  );
+  const ada = server.as('ada');
+  const scriptParameters = { unread: true };
+  const uuid = uuidOf(await find(ada, { scriptParameters }));
+  await complete(ada, uuid);
+  const last = () =>
+    JSON.parse(Buffer.from(double.log.stream(`reuse-${uuid}`).at(-1)?.data ?? []).toString()) as JsonObject;
+  const reusedUnread = async () => {
+    await until('a reuse is recorded that read nothing', async () => {
+      t.true((await find(ada, { scriptParameters })).reused);
+      return (last().basis as JsonObject).logEndWithin;
+    });
+  };
+  await reusedUnread();
+  t.is((last().basis as JsonObject).logEndWithin, '10s');
+  // A change is seen wherever it was made: here by this server itself.
+  await ada.jobs.updateJob({ job: { uuid, description: 'changed' }, updateMask: { paths: ['description'] } });
+  const answer = await find(ada, { scriptParameters });
+  t.is(answer.job?.description, 'changed');
+  await reusedUnread();
+  double.log.softDelete(`job-${uuid}`);
+  later = 6_000;
+  t.true((await find(ada, { scriptParameters })).reused);
+  later = 10_001;
+  const again = await find(ada, { scriptParameters });
+  t.false(again.reused);
+  t.is(again.job?.runNumber, 2);
+  const { findings } = await audited(await openLog(double.url, systemEdge), { project: project.repository.path });
+  t.false(findings.some((finding) => finding.uuid === uuid));
 });
 
 test('whoever watches a job is told when its stream is deleted', async (t) => {

@@ -13,6 +13,7 @@ type ServeOptions = {
   readonly insecure?: boolean;
   readonly defaultDockerImage?: string;
   readonly reuseIfOutputsDiffer?: boolean;
+  readonly logEndWithin?: string;
   readonly keepCommits?: boolean;
   readonly jobLogLimit?: string;
   readonly checkpointKey?: string;
@@ -42,6 +43,10 @@ export function serveCommand(): Command {
     .option('--insecure', 'believe callers who they say they are, as a policy needs for now (MEMOIR_INSECURE)')
     .option('--default-docker-image <image>', 'docker image of jobs that name none (MEMOIR_DEFAULT_DOCKER_IMAGE)')
     .option('--reuse-if-outputs-differ', 'reuse the oldest although outputs differ (MEMOIR_REUSE_IF_OUTPUTS_DIFFER)')
+    .option(
+      '--log-end-within <seconds>',
+      'answer with complete jobs unread so long after the end of a shared log was seen (MEMOIR_LOG_END_WITHIN)',
+    )
     .option('--keep-commits', 'copy the commits that jobs use into the data directory (MEMOIR_KEEP_COMMITS)')
     .option('--job-log-limit <bytes>', "most bytes of a job's live log (MEMOIR_JOB_LOG_LIMIT)")
     .option(
@@ -78,6 +83,7 @@ export function serveCommand(): Command {
           insecure: options.insecure,
           default_docker_image: options.defaultDockerImage,
           reuse_if_outputs_differ: options.reuseIfOutputsDiffer,
+          log_end_within: options.logEndWithin,
           keep_commits: options.keepCommits,
           job_log_limit: options.jobLogLimit,
           checkpoint_key: options.checkpointKey,

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type DecisionBasis, DecisionBasisSchema } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import type { Position } from '../../eventstore/port.js';
 import type { RulesPosition } from '../ports/exclusions.js';
@@ -21,12 +21,14 @@ export type Basis = {
   readonly commits?: Position;
   /** With filters: the repositories whose jobs the caller may read, unless it may read all. */
   readonly known?: readonly string[];
+  /** Where the answer was not looked up in its own stream: how long before, at most, all of the log was known, in milliseconds. */
+  readonly logEndWithin?: number;
 };
 
 /** What is recorded of it, so that the decision can be taken again. */
 export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   const { caller, request, dockerImageLocator, arvadosSdkVersion, terms, filters } = wanted;
-  const { position, exclusions, fresh, plain, commits, known } = basis;
+  const { position, exclusions, fresh, plain, commits, known, logEndWithin } = basis;
   const message = create(DecisionBasisSchema, {
     position: BigInt(position),
     dockerImageLocator,
@@ -46,6 +48,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   if (fresh.length > 0) message.fresh = create(DecisionBasisSchema, { fresh: [...fresh] }).fresh;
   if (plain.length > 0) message.plainCommits = [...plain];
   if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
+  if (logEndWithin !== undefined) message.logEndWithin = durationFromMs(logEndWithin);
   if (!filters) return message;
   message.filters = request.filters;
   message.ownComponents = filters.ownComponents;

@@ -164,14 +164,18 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
       const basis = { position, exclusions: withoutRule ?? exclusions.position(), fresh: looked, plain, ...filtered };
       const { chosen } = decision;
       if (!chosen) return { decision, lastRun, basis };
-      const record = streams.current(chosen.uuid) ?? (await fresh(chosen.uuid));
+      // A finished job changes seldom: of one that runs or waits, what is so now is promised.
+      const unread = chosen.state === JobState.COMPLETE ? streams.unread(chosen.uuid, position) : undefined;
+      const record = streams.current(chosen.uuid) ?? unread?.record ?? (await fresh(chosen.uuid));
       if (!record) {
         candidates = candidates.filter((candidate) => candidate !== chosen);
         continue;
       }
       const facts = again(record, chosen);
       const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
-      if (same && facts.failedFilter === undefined) return { decision, record, lastRun, basis };
+      if (same && facts.failedFilter === undefined) {
+        return { decision, record, lastRun, basis: unread ? { ...basis, logEndWithin: unread.within } : basis };
+      }
       looked.push({ uuid: chosen.uuid, revision: record.job.revision });
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }

@@ -29,6 +29,7 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
     },
     streams: {
       current: () => undefined,
+      unread: () => undefined,
       async load(uuid) {
         const row = reads.jobs.get(uuid);
         return row && recordFromRow(row);
