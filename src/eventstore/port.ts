@@ -208,11 +208,13 @@ export function principalOf({ metadata }: Pick<RecordedEvent, 'metadata'>): stri
 
 /** The metadata as ProtoJSON of memoir.history.v1.EventMetadata, with its members in a fixed order. */
 export function metadataJson(metadata: EventMetadata): string {
+  const { principal, requestId, traceparent, serverVersion, logFormat = 1 } = metadata;
+  // Members that are undefined are left out.
   return JSON.stringify({
-    principal: metadata.principal,
-    requestId: metadata.requestId,
-    ...(metadata.traceparent ? { traceparent: metadata.traceparent } : {}),
-    serverVersion: metadata.serverVersion,
-    ...(metadata.logFormat !== undefined && metadata.logFormat > 1 ? { logFormat: metadata.logFormat } : {}),
+    principal,
+    requestId,
+    traceparent: traceparent || undefined,
+    serverVersion,
+    logFormat: logFormat > 1 ? logFormat : undefined,
   });
 }

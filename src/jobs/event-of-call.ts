@@ -15,5 +15,14 @@ export function eventOfCall(
   event: MemoirEvent,
 ): NewEvent {
   caller.begin?.();
-  return encodeEvent(edge.uuid(), event, metadataJson({ ...caller, serverVersion, logFormat: formatNeeded(event) }));
+  const { principal, requestId, traceparent } = caller;
+  const logFormat = formatNeeded(event);
+  const metadata = metadataJson({
+    principal,
+    requestId,
+    ...(traceparent && { traceparent }),
+    serverVersion,
+    logFormat,
+  });
+  return encodeEvent(edge.uuid(), event, metadata);
 }

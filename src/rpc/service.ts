@@ -164,7 +164,7 @@ function fitting(answer: Bytes): Bytes {
 function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
   try {
     const message = fromBinary(schema, bytes, { readUnknownFields: false, recursionLimit });
-    checkUnset(schema, bytes);
+    checkUnset(schema, bytes, message);
     return message;
   } catch (error) {
     if (error instanceof MemoirError) throw error;

@@ -36,7 +36,10 @@ export function cachedCandidates({
   return (computationDigest) => {
     const known = cache.get(computationDigest);
     // Nothing that was noted since was of this computation.
-    if (known) return { ...known, position: Math.max(known.position, written.noted()) };
+    if (known) {
+      const { candidates, lastRun, position } = known;
+      return { candidates, lastRun, position: Math.max(position, written.noted()) };
+    }
     const runs = read(computationDigest);
     // A write that the index does not have yet would be missed until the next one.
     if (!written.pending(computationDigest)) cache.set(computationDigest, runs);

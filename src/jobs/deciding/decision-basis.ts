@@ -29,18 +29,17 @@ export type Basis = {
 export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   const { caller, request, dockerImageLocator, arvadosSdkVersion, terms, filters } = wanted;
   const { position, exclusions, fresh, plain, commits, known, logEndWithin } = basis;
-  const message = create(DecisionBasisSchema, {
-    position: BigInt(position),
-    dockerImageLocator,
-    arvadosSdkVersion,
-    outputsMayDiffer: terms.reuseIfOutputsDiffer,
-    // Set 1 is not named, as it was not when there was no other.
-    rules: terms.rules === 1 ? 0 : (terms.rules ?? 0),
-    refuseLfsPointers: terms.leaveLfsPointers === false,
-    refuseSubmodules: terms.leaveSubmodules === false,
-    outputRequired: terms.outputRequired ?? false,
-    ownJobsOnly: !filters && !caller.access.knows(request.repository),
-  });
+  const message = create(DecisionBasisSchema);
+  message.position = BigInt(position);
+  message.dockerImageLocator = dockerImageLocator;
+  message.arvadosSdkVersion = arvadosSdkVersion;
+  message.outputsMayDiffer = terms.reuseIfOutputsDiffer;
+  // Set 1 is not named, as it was not when there was no other.
+  message.rules = terms.rules === 1 ? 0 : (terms.rules ?? 0);
+  message.refuseLfsPointers = terms.leaveLfsPointers === false;
+  message.refuseSubmodules = terms.leaveSubmodules === false;
+  message.outputRequired = terms.outputRequired ?? false;
+  message.ownJobsOnly = !filters && !caller.access.knows(request.repository);
   // Where no exclusion changed in between, both are of one moment.
   const together = exclusions.changed <= position && position <= exclusions.standing;
   if (!together) message.exclusionsPosition = BigInt(exclusions.standing);

@@ -66,11 +66,7 @@ export async function resolveRequest(
   const { locator: dockerImageLocator, name } = image === undefined ? noImage : await image;
   if (name !== undefined) note(resolutions, 'default_docker_image', name, dockerImageLocator);
   const { maxHeartbeatAge } = request;
-  const terms: ReuseTerms<CandidateFacts> = {
-    ...(commits.exact &&
-      !filtered &&
-      !maxHeartbeatAge && { key: keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion) }),
-    ...(filtered && { failedFilter: (candidate: CandidateFacts) => candidate.failedFilter }),
+  const terms: Mutable<ReuseTerms<CandidateFacts>> = {
     rules: usedRules,
     principal: caller.principal,
     acceptsCommit: commits.accepts,
@@ -80,25 +76,23 @@ export async function resolveRequest(
     leaveLfsPointers: request.leaveLfsPointers,
     leaveSubmodules: request.leaveSubmodules,
     reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
-    // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
-    ...(maxHeartbeatAge && { oldestHeartbeat: Math.max(0, edge.now() - durationMs(maxHeartbeatAge)) }),
-    ...(request.requireOutput && { outputRequired: true }),
   };
+  if (commits.exact && !filtered && !maxHeartbeatAge) {
+    terms.key = keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion);
+  }
+  if (filtered) terms.failedFilter = (candidate) => candidate.failedFilter;
+  // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
+  if (maxHeartbeatAge) terms.oldestHeartbeat = Math.max(0, edge.now() - durationMs(maxHeartbeatAge));
+  if (request.requireOutput) terms.outputRequired = true;
   if (commits.commit !== scriptVersion)
     resolutions.unshift({ field: 'script_version', given: scriptVersion, resolved: commits.commit });
   if (filtered) resolutions.push(...filtered.resolutions);
-  return {
-    ...(filtered && { filters: filtered }),
-    caller,
-    request,
-    commit: commits.commit,
-    dockerImageLocator,
-    arvadosSdkVersion,
-    digests,
-    terms,
-    resolutions,
-  };
+  const { commit } = commits;
+  const wanted = { caller, request, commit, dockerImageLocator, arvadosSdkVersion, digests, terms, resolutions };
+  return filtered ? { ...wanted, filters: filtered } : wanted;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Commit of the SDK that a job asks for. Who may not know of the SDK's repository is told that there is none. */
 async function acceptedSdk(

@@ -1,22 +1,41 @@
-import type { DescField, DescMessage } from '@bufbuild/protobuf';
+import type { DescField, DescMessage, JsonValue, Message } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { invalid, type MemoirError, quote } from '../../domain/errors.js';
 
 /** What a field may lead to: JSON in its binary form, or a message that may hold some. */
-type Lead = { readonly name: string; readonly to: 'Struct' | 'ListValue' | 'Value' | Leads };
+type Lead = { readonly name: string; readonly field: DescField; readonly to: 'Struct' | 'ListValue' | 'Value' | Leads };
 type Leads = ReadonlyMap<number, Lead>;
 
 const known = new Map<DescMessage, Leads>();
 
 /**
  * Looks for a google.protobuf.Value without a value, which struct.proto calls an error, and which is null once it is decoded: JSON
- * that its sender did not mean. `bytes` is a message of the schema that was decoded without an error.
+ * that its sender did not mean. `bytes` is a message of the schema that was decoded without an error, to `message`.
  * @throws MemoirError INVALID_ARGUMENT naming the place of such a Value; Error if the bytes are malformed where a decoder lets it pass
  */
-export function checkUnset(schema: DescMessage, bytes: Uint8Array): void {
+export function checkUnset(schema: DescMessage, bytes: Uint8Array, message: Message): void {
   const leads = leadsOf(schema);
-  const found = leads.size === 0 ? undefined : inMessage(leads, new BinaryReader(bytes), bytes.length, '');
+  if (leads.size === 0 || !holdsNull(leads, message)) return;
+  const found = inMessage(leads, new BinaryReader(bytes), bytes.length, '');
   if (found) throw found;
+}
+
+/** Whether a Value without a value may be in a message: in what was decoded to JSON it would be null now, which few requests hold. */
+function holdsNull(leads: Leads, message: Message): boolean {
+  for (const { field, to } of leads.values()) {
+    const value = (message as unknown as Readonly<Record<string, unknown>>)[field.localName];
+    if (value === undefined || (Array.isArray(value) && value.length === 0)) continue;
+    if (to !== 'Struct' || field.fieldKind !== 'message' || isNullIn(value as JsonValue)) return true;
+  }
+  return false;
+}
+
+function isNullIn(value: JsonValue): boolean {
+  if (value === null) return true;
+  if (typeof value !== 'object') return false;
+  if (Array.isArray(value)) return value.some(isNullIn);
+  for (const key in value) if (isNullIn(value[key] as JsonValue)) return true;
+  return false;
 }
 
 function leadsOf(schema: DescMessage): Leads {
@@ -29,7 +48,7 @@ function leadsOf(schema: DescMessage): Leads {
     if (!message) continue;
     const json = /^google\.protobuf\.(Struct|ListValue|Value)$/.exec(message.typeName)?.[1];
     const to = (json as 'Struct' | 'ListValue' | 'Value' | undefined) ?? leadsOf(message);
-    if (typeof to === 'string' || to.size > 0) leads.set(field.number, { name: field.name, to });
+    if (typeof to === 'string' || to.size > 0) leads.set(field.number, { name: field.name, field, to });
   }
   return leads;
 }
