@@ -69,29 +69,38 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
   const waiting = new Map<CallContext, AbortController>();
   let draining: MemoirError | undefined;
 
-  function context(call: ServerCall): CallContext {
-    const caller = callerOf(call, authenticate, authorise, edge);
-    let controller: AbortController | undefined;
-    const made: CallContext = {
-      caller,
-      access: () => authorise(caller.principal),
-      // Made only where it is used: most calls never wait.
-      get signal() {
-        if (!controller) {
-          controller = new AbortController();
-          if (draining) controller.abort(draining);
-          else if (call.cancelled) controller.abort();
-          else waiting.set(made, controller);
-          call.on('cancelled', () => controller?.abort());
-        }
-        return controller.signal;
-      },
-    };
-    return made;
+  function abortable(context: CallContext, call: ServerCall): AbortController {
+    const controller = new AbortController();
+    if (draining) controller.abort(draining);
+    else if (call.cancelled) controller.abort();
+    else waiting.set(context, controller);
+    call.on('cancelled', () => controller.abort());
+    return controller;
+  }
+
+  // A class, since an object with a getter of its own costs more to make than all the rest of it.
+  class Context implements CallContext {
+    readonly caller: Caller;
+    readonly access: () => Access;
+    readonly #call: ServerCall;
+    #controller: AbortController | undefined;
+
+    constructor(call: ServerCall) {
+      const caller = callerOf(call, authenticate, authorise, edge);
+      this.caller = caller;
+      this.access = () => authorise(caller.principal);
+      this.#call = call;
+    }
+
+    /** Made only where it is used: most calls never wait. */
+    get signal(): AbortSignal {
+      this.#controller ??= abortable(this, this.#call);
+      return this.#controller.signal;
+    }
   }
 
   return {
-    context,
+    context: (call) => new Context(call),
     ended: (made) => void waiting.delete(made),
     drain(reason = shutdownReason) {
       draining ??= reason;

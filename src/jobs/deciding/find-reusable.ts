@@ -171,8 +171,9 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
         candidates = candidates.filter((candidate) => candidate !== chosen);
         continue;
       }
-      const facts = again(record, chosen);
-      const same = facts.state === chosen.state && facts.deleted === chosen.deleted;
+      const same = record.job.state === chosen.state && record.deleted === chosen.deleted;
+      // With filters, what else is so of it now may matter.
+      const facts = same && !filters ? chosen : again(record, chosen);
       if (same && facts.failedFilter === undefined) {
         return { decision, record, lastRun, basis: unread ? { ...basis, logEndWithin: unread.within } : basis };
       }
