@@ -26,7 +26,7 @@ export async function auditForeign(
   onProgress: (position: Position, end: Position) => void = () => undefined,
 ): Promise<ForeignReport> {
   const end = await log.end();
-  const seen = new LRUCache<string, true>({ max: remembered });
+  const seen = new LRUCache<string, true>({ maxSize: remembered, sizeCalculation: () => 1 });
   let events = 0;
   let findings = 0;
   for await (const recorded of log.readAll()) {

@@ -77,7 +77,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   const refs = openRefs(layout, now);
   const trees = createCommitTrees(layout, reader);
   /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */
-  const commits = new LRUCache<string, string>({ max: rememberedCommits });
+  const commits = new LRUCache<string, string>({ maxSize: rememberedCommits, sizeCalculation: () => 1 });
 
   async function peel(id: string): Promise<Peeled | undefined> {
     const known = commits.get(id);

@@ -17,7 +17,7 @@ const remembered = 50_000;
 
 function open() {
   const pages = createPageCache(pageBytes);
-  const whole = new LRUCache<string, true>({ max: remembered });
+  const whole = new LRUCache<string, true>({ maxSize: remembered, sizeCalculation: () => 1 });
   let last: Promise<unknown> = Promise.resolve();
   return {
     /** Keeps a commit as `keepCommit` does, after those that were asked for before. */

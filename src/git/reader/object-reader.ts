@@ -37,7 +37,7 @@ const longestTagChain = 1_000;
 export function openObjectReader(layout: Layout, pages: PageCache): ObjectReader {
   const { name, hash, objectDir } = layout;
   const objects = openObjectStore({ repository: name, directory: objectDir, hash, pages });
-  const peeled = new LRUCache<string, Peeled>({ max: remembered });
+  const peeled = new LRUCache<string, Peeled>({ maxSize: remembered, sizeCalculation: () => 1 });
   const failFor = (id: string) => (what: string) => damaged(name, `object ${id}: ${what}`);
 
   function peel(id: string): Peeled | undefined {

@@ -5,7 +5,7 @@ import { treeEntries } from '../tree-entries.js';
 import type { ObjectReader } from './object-reader.js';
 
 /** Trees that are known to be plain with all that is in them, of all repositories: an id stands for the same content everywhere. */
-const plainTrees = new LRUCache<string, true>({ max: 65_536 });
+const plainTrees = new LRUCache<string, true>({ maxSize: 65_536, sizeCalculation: () => 1 });
 
 /**
  * Whether a commit is plain: its tree has no submodule, and no file `.gitattributes` in which the word "filter" stands, so that a checkout is

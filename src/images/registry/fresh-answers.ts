@@ -18,7 +18,7 @@ type Flight<T> = { readonly answer: Promise<T>; next?: Promise<T> };
  * @param now time in milliseconds that never goes back
  */
 export function freshAnswers<T>(ask: Ask<T>, ages: Ages, now: () => number): Ask<T> {
-  const outcomes = new LRUCache<string, Outcome<T>>({ max: kept });
+  const outcomes = new LRUCache<string, Outcome<T>>({ maxSize: kept, sizeCalculation: () => 1 });
   const flights = new Map<string, Flight<T>>();
 
   function recalled(key: string): Promise<T> | undefined {

@@ -34,7 +34,7 @@ function openRegistry(name: string, config: RegistryConfig, edge: Pick<Edge, 'mo
   const { hosts, username, password, needed } = config;
   const origin = new URL(config.url);
   const credentials = username !== undefined && password !== undefined ? { username, password } : undefined;
-  const checked = new LRUCache<string, true>({ max: kept });
+  const checked = new LRUCache<string, true>({ maxSize: kept, sizeCalculation: () => 1 });
 
   async function ask(repository: string, reference: string): Promise<RegistryImage | undefined> {
     const remote = remoteName(repository);

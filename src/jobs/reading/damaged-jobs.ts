@@ -25,7 +25,7 @@ export function damagedJobs(
   store: Pick<EventStore, 'exclusive' | 'readStream'>,
   readModel: Pick<ReadModel, 'tombstones'>,
 ): DamagedJobs {
-  const found = new LRUCache<string, true>({ max: remembered });
+  const found = new LRUCache<string, true>({ maxSize: remembered, sizeCalculation: () => 1 });
   const has = (uuid: string) => !store.exclusive && (found.has(uuid) || readModel.tombstones.has(uuid));
 
   async function beginsElsewhere(uuid: string): Promise<boolean> {
