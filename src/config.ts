@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { registryConfig, registryPrefix } from './config/registries.js';
 import { rpcConfig } from './config/rpc.js';
 import { imageSearch } from './domain/image-name.js';

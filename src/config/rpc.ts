@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What one server, one connection and one call may take. */
 export const rpcConfig = z.strictObject({

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { parse } from 'smol-toml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Access, accessOf, type Policy } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
 

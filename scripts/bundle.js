@@ -1,0 +1,110 @@
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { build } from 'esbuild';
+
+// The second step of the build, after the compiler: what a process or a thread of Memoir begins with loads a few files of
+// build/src/bundled instead of some hundred, which is most of the time that it takes to begin. Packages stay what they are. Whoever
+// imports another file of build/, as the tests do, has it as the compiler made it.
+
+const compiled = resolve('build');
+const bundled = join(compiled, 'src/bundled');
+
+/** What is looked up beside the file that says so. */
+const beside = /new URL\('(\.[^']+)', import\.meta\.url\)/g;
+
+/** What begins threads is in a file that the source names in this way. */
+function threads() {
+  const files = ['src', 'projections'].flatMap((part) =>
+    readdirSync(join(compiled, part), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.js'))
+      .map((name) => join(compiled, part, name)),
+  );
+  return files.flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(beside)]
+      .map(([, path]) => resolve(dirname(file), path))
+      .filter((path) => path.endsWith('.js')),
+  );
+}
+
+/** What processes begin with: the command, and the server that tests kill. */
+const processes = ['src/cli/main.js', 'test/support/server-child.js'].map((path) => join(compiled, path));
+
+/** The name of a beginning among the bundled files. */
+const nameOf = (file) => relative(compiled, file).replace(/\.js$/, '').replaceAll('/', '-');
+
+/** A file stands elsewhere once it is bundled, what it looks up beside it does not. */
+const besideItsSource = {
+  name: 'beside its source',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.js$/ }, ({ path }) => {
+      const source = readFileSync(path, 'utf8');
+      if (!source.includes('import.meta.url')) return undefined;
+      const contents = source.replace(beside, (_, name) => {
+        const found = relative(bundled, resolve(dirname(path), name));
+        return `new URL('${found}', import.meta.url)`;
+      });
+      return { contents, loader: 'js', resolveDir: dirname(path) };
+    });
+  },
+};
+
+/** Packages that are bundled too: of many files, and nothing but modules of ECMAScript. */
+const small = new Set([
+  '@bufbuild/protobuf',
+  'canonicalize',
+  'lru-cache',
+  're2js',
+  'smol-toml',
+  'tinyqueue',
+  'uuid',
+  'zod',
+]);
+const packages = {
+  name: 'packages',
+  setup({ onResolve }) {
+    onResolve({ filter: /^[^./]/ }, ({ path }) => {
+      const [name] = /^(@[^/]+\/)?[^/]+/.exec(path) ?? [];
+      return small.has(name) ? undefined : { path, external: true };
+    });
+  },
+};
+
+/** The licence that a package comes under, in full; it goes where the package goes. */
+function licenceIn(directory) {
+  const file = readdirSync(directory).find((name) => /^licen[cs]e/i.test(name));
+  if (file) return readFileSync(join(directory, file), 'utf8').trim();
+  return JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')).license;
+}
+
+rmSync(bundled, { recursive: true, force: true });
+const beginnings = [...new Set([...threads(), ...processes])].filter((file) => existsSync(file));
+const licences = new Map();
+for (const file of beginnings) {
+  const { metafile } = await build({
+    entryPoints: [{ in: file, out: nameOf(file) }],
+    outdir: bundled,
+    bundle: true,
+    // For what is loaded when it is wanted.
+    splitting: true,
+    chunkNames: `${nameOf(file)}-[hash]`,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    logLevel: 'warning',
+    metafile: true,
+    plugins: [besideItsSource, packages],
+  });
+  for (const input of Object.keys(metafile.inputs)) {
+    const [directory, name] = /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input) ?? [];
+    if (name && !licences.has(name)) licences.set(name, licenceIn(directory));
+  }
+}
+for (const file of beginnings) {
+  const [shebang] = /^#!.*\n/.exec(readFileSync(file, 'utf8')) ?? [''];
+  const path = relative(dirname(file), join(bundled, `${nameOf(file)}.js`));
+  writeFileSync(file, `${shebang}import '${path.startsWith('.') ? path : `./${path}`}';\n`);
+}
+writeFileSync(
+  join(bundled, 'LICENSES.txt'),
+  [...licences].map(([name, licence]) => `${name}\n\n${licence}\n`).join('\n----\n\n'),
+);
