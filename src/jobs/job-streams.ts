@@ -20,10 +20,11 @@ import { type JobFacts, permitted, readable, uuidFor } from './reading/permit.js
 const rememberedBytes = 64 * 1024 * 1024;
 
 /**
- * How long a job may be answered with unread after its stream was last read from, in milliseconds: that somebody deleted or truncated it is
- * nowhere in the log.
+ * Where jobs are answered with unread: how long after the last look at its stream there is another one, in milliseconds, and how long
+ * after any other look. That somebody deleted or truncated a stream is nowhere in the log.
  */
-const longestUnread = 10_000;
+const lookAgainAfter = 10_000;
+const betweenLooks = 20;
 
 /** What a command did. */
 export type Executed = {
@@ -79,8 +80,8 @@ export type UnreadContext = {
 type Known = {
   readonly record: JobRecord;
   readonly bytes: number;
-  /** When its stream was last read from, by a clock of milliseconds: then it was whole. */
-  readonly whole: number;
+  /** When its stream was last looked at, by a clock of milliseconds. */
+  readonly looked: number;
 };
 
 /**
@@ -101,6 +102,8 @@ export function openJobStreams(
     maxSize: rememberedBytes,
     sizeCalculation: ({ bytes }) => bytes + 1_000,
   });
+
+  let lastLook = Number.NEGATIVE_INFINITY;
 
   // So that local callers never collide, however many change one job at once.
   const serially = keyedLock();
@@ -144,16 +147,26 @@ export function openJobStreams(
 
   const loadFor = (caller: Caller, uuid: string) => load(uuidFor(caller.access, facts, uuid));
 
-  function remember(record: JobRecord, bytes: number, whole: number): void {
+  function remember(record: JobRecord, bytes: number, looked: number): void {
     const other = known.peek(record.job.uuid);
     const newest = other && other.record.streamRevision >= record.streamRevision ? other : { record, bytes };
-    known.set(record.job.uuid, { ...newest, whole: Math.max(whole, other?.whole ?? whole) });
+    known.set(record.job.uuid, { ...newest, looked: Math.max(looked, other?.looked ?? looked) });
+  }
+
+  /** Looks behind the answer whether the stream of a job is still there, so that it is read the next time, and found damaged, if not. */
+  function lookAgain(uuid: string, one: Known): void {
+    const now = edge.monotonic();
+    if (now - one.looked < lookAgainAfter || now - lastLook < betweenLooks) return;
+    lastLook = now;
+    known.set(uuid, { ...one, looked: now });
+    load(uuid).catch(() => undefined);
   }
 
   function unread(uuid: string, position: Position): Unread | undefined {
     if (!lately?.logEnd.isBefore(position) || lately.damaged.has(uuid)) return undefined;
     const one = known.get(uuid);
-    if (!one || edge.monotonic() - one.whole > longestUnread) return undefined;
+    if (!one) return undefined;
+    lookAgain(uuid, one);
     // What the read model has is what the log told up to `position`, or more; what is remembered must be as new.
     const revision = lately.readModel.jobs.revision(uuid);
     if (revision === undefined || one.record.job.revision < revision) return undefined;
@@ -169,7 +182,7 @@ export function openJobStreams(
     const encoded = events.map((event) => eventOfCall({ edge, serverVersion }, caller, event));
     const before = known.peek(uuid);
     // An append to a stream that was truncated is taken: only its first proves that it is whole.
-    const whole = record ? (before?.whole ?? Number.NEGATIVE_INFINITY) : edge.monotonic();
+    const looked = record ? (before?.looked ?? Number.NEGATIVE_INFINITY) : edge.monotonic();
     let bytes = before?.bytes ?? 0;
     for (const { data } of encoded) bytes += data.length;
     const expected = record ? record.streamRevision : 'no_stream';
@@ -178,7 +191,7 @@ export function openJobStreams(
       let after = record;
       for (const event of events) after = evolve(after, event, after ? after.streamRevision + 1 : 0);
       const now = after as JobRecord;
-      remember(now, bytes, whole);
+      remember(now, bytes, looked);
       written.note(now.job.computationDigest, position);
       for (const event of events) {
         if (event.$typeName === 'memoir.events.v1.JobCompleted') written.note(outputKey(event.output), position);

@@ -178,8 +178,10 @@ test('complete jobs are reused unread while the server is at the end of the log;
   later = 6_000;
   t.true((await find(ada, { scriptParameters })).reused);
   later = 10_001;
-  const again = await find(ada, { scriptParameters });
-  t.false(again.reused);
+  const again = await until('the deletion is noticed', async () => {
+    const answer = await find(ada, { scriptParameters });
+    return answer.reused ? undefined : answer;
+  });
   t.is(again.job?.runNumber, 2);
   const { findings } = await audited(await openLog(double.url, systemEdge), { project: project.repository.path });
   t.false(findings.some((finding) => finding.uuid === uuid));
