@@ -62,6 +62,8 @@ test('after trouble the subscriber hears that nothing more is there', async (t) 
   await fill(store, 0, 3);
   const following = follower(store);
   await following.until(3);
+  // What is not connected yet does not break.
+  await until('the subscription has caught up', () => double.caughtUp() > 0);
   const before = following.batches.length;
   double.dropConnections();
   while (following.batches.length === before) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -121,7 +121,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
     // A stream that was deleted goes on where it was: what was to be its first event is none, and every reader passes over it.
     if (expected === 'no_stream' && revision >= ids.length) throw new WrongExpectedRevision(stream, expected, revision);
     if (!uncertain && result.position) {
-      return { revision, position: positionFrom(address, result.position.commit, `stream ${quote(stream)}`) };
+      return { revision, position: positionFrom(address, result.position.commit, () => `stream ${quote(stream)}`) };
     }
     // The server knew the events already, and then it does not say where they are.
     for await (const event of reader.tryStream(stream, revision, { limit: 1 })) {

@@ -1,6 +1,7 @@
+import { Channel } from '@grpc/grpc-js';
 import { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { StoreUnavailable } from '../port.js';
-import { nameNoAddresses } from './server-name.js';
+import { channelCredentials } from './node-call.js';
 import type { KurrentUrl } from './url.js';
 
 /** A client that is replaced when it is broken. */
@@ -14,7 +15,7 @@ export type Connection = {
 
 /** A connection that is made when it is first used. `prepare` is given every client before its use. */
 export function connect(
-  { connectionString, address, tls }: KurrentUrl,
+  url: KurrentUrl,
   prepare: (client: KurrentDBClient) => KurrentDBClient = (client) => client,
 ): Connection {
   let current: KurrentDBClient | undefined;
@@ -22,9 +23,8 @@ export function connect(
 
   return {
     client() {
-      if (closed) throw new StoreUnavailable(`the event store at ${address} is closed`);
-      if (tls) nameNoAddresses();
-      current ??= prepare(open(connectionString, address));
+      if (closed) throw new StoreUnavailable(`the event store at ${url.address} is closed`);
+      current ??= prepare(open(url));
       return current;
     },
     renew(broken) {
@@ -41,20 +41,21 @@ export function connect(
   };
 }
 
-function open(connectionString: string, address: string): KurrentDBClient {
+function open(url: KurrentUrl): KurrentDBClient {
   try {
-    return sturdy(KurrentDBClient.connectionString(connectionString));
+    return withOwnChannels(sturdy(KurrentDBClient.connectionString(url.connectionString)), url);
   } catch (error) {
     // Without the cause: the client's own errors repeat the connection string.
     const why = error instanceof Error && error.name !== 'ParseError' && !('connectionString' in error);
     const message = why ? `: ${(error as Error).message}` : '';
-    throw new StoreUnavailable(`no connection to the event store at ${address} can be made${message}`);
+    throw new StoreUnavailable(`no connection to the event store at ${url.address} can be made${message}`);
   }
 }
 
 type Internals = {
   handleError?: (...failed: unknown[]) => Promise<void>;
-  getChannel?: () => Promise<{ close(): void; getTarget(): string }>;
+  createChannel(): Promise<Channel>;
+  resolveUri(): Promise<string>;
 };
 
 /**
@@ -65,6 +66,40 @@ function sturdy(client: KurrentDBClient): KurrentDBClient {
   const internals = client as unknown as Internals;
   const { handleError } = internals;
   if (handleError) internals.handleError = (...failed) => handleError(...failed).catch(() => undefined);
+  return client;
+}
+
+/** Channels of clients that were not closed. */
+const channels = new WeakMap<KurrentDBClient, Set<Channel>>();
+
+/** As the client has it: the biggest event that a server may hold, and somewhat more. */
+const maxReceived = 17 * 1024 * 1024;
+
+/** Milliseconds that a timer of Node.js can be set to; more is taken for 1. */
+const longestTimer = 2 ** 31 - 1;
+
+/**
+ * Lets a client have connections of its own. By itself all clients of a process share one to each node, so that a new client would go on with
+ * the very connection for whose silence the one before was given up, and all of them together with the 100 calls that one connection takes.
+ */
+function withOwnChannels(client: KurrentDBClient, url: KurrentUrl): KurrentDBClient {
+  const internals = client as unknown as Internals;
+  const credentials = channelCredentials(url);
+  const { interval, timeout } = url.keepAlive;
+  const open = new Set<Channel>();
+  channels.set(client, open);
+  internals.createChannel = async () => {
+    const channel = new Channel(await internals.resolveUri(), credentials, {
+      ...(interval >= 0 && { 'grpc.keepalive_time_ms': interval }),
+      'grpc.keepalive_timeout_ms': timeout < 0 ? longestTimer : timeout,
+      'grpc.max_receive_message_length': maxReceived,
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    for (const before of open) before.close();
+    open.clear();
+    open.add(channel);
+    return channel;
+  };
   return client;
 }
 
@@ -97,4 +132,5 @@ export function withOneStream(client: KurrentDBClient): KurrentDBClient {
 
 async function dispose(client: KurrentDBClient): Promise<void> {
   await client.dispose().catch(() => undefined);
+  for (const channel of channels.get(client) ?? []) channel.close();
 }

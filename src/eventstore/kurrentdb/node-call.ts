@@ -67,7 +67,8 @@ export function callsOf({ host, port }: Endpoint, url: KurrentUrl): NodeCalls {
   };
 }
 
-function channelCredentials({ tls }: KurrentUrl): ChannelCredentials {
+/** How calls to a node are encrypted, and the node known. */
+export function channelCredentials({ tls }: KurrentUrl): ChannelCredentials {
   if (!tls) return grpcCredentials.createInsecure();
   nameNoAddresses();
   const { ca = null, key = null, certificate = null, verify } = tls;

@@ -1,18 +1,10 @@
-import {
-  BACKWARDS,
-  END,
-  FORWARDS,
-  type KurrentDBClient,
-  type RecordedEvent as KurrentEvent,
-  START,
-  streamNameFilter,
-} from '@kurrent/kurrentdb-client';
+import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { quote } from '../../domain/errors.js';
-import { streamPrefixes } from '../../domain/streams.js';
 import { type Position, type ReadOptions, type RecordedEvent, start } from '../port.js';
 import type { Connection } from './connection.js';
 import { breaksClient, failureOf, isInvalidPosition } from './failure.js';
-import { inTime, type Patience } from './patience.js';
+import type { Patience } from './patience.js';
+import { logRequest, openRead, type ReadRequest, readToEnd, streamRequest } from './read-call.js';
 import { recordedFrom } from './recorded.js';
 import type { KurrentUrl } from './url.js';
 
@@ -22,6 +14,12 @@ const largestPage = 1_000;
 
 /** Characters of data that a page should have at most, so that big events do not fill the memory. */
 const pageCharacters = 8 * 1024 * 1024;
+
+/**
+ * Reads under way at once by one client. A connection takes 100 calls at a time; one more waits without a word, for as long as the others take,
+ * and would be taken for one that is not answered.
+ */
+const maxUnderWay = 64;
 
 /** Events that were read at once; `end` is true if nothing followed them. */
 export type Page = { readonly events: readonly RecordedEvent[]; readonly end: boolean };
@@ -40,39 +38,36 @@ export type Reader = {
   readonly once: Pick<Reader, 'eventAt' | 'end'>;
 };
 
-/** Filter for the streams of Memoir, which the server applies. */
-export const memoirFilter = (checkpointReached?: Parameters<typeof streamNameFilter>[0]['checkpointReached']) =>
-  streamNameFilter({
-    prefixes: [...streamPrefixes],
-    checkpointInterval: 1,
-    ...(checkpointReached && { checkpointReached }),
-  });
-
-type Resolved = { readonly event?: KurrentEvent };
-
 /** Reads by `connection`, always from the leader, so that no read is older than a write before it. */
 export function readerOf(connection: Connection, { address, credentials }: KurrentUrl, patience: Patience): Reader {
   // How often reads by a client have failed in succession.
   const failures = new WeakMap<KurrentDBClient, number>();
 
-  const asUser = credentials && { credentials };
+  const turns = turnsOf(maxUnderWay);
 
-  /** One attempt at one page. It is read to its end, because the client cannot end a read early. */
-  async function fetch(read: (client: KurrentDBClient) => AsyncIterable<Resolved>): Promise<RecordedEvent[]> {
+  /** One attempt at one page, which is read to its end. */
+  async function fetch(request: ReadRequest): Promise<RecordedEvent[]> {
+    const done = await turns.begin();
+    try {
+      return await fetchNow(request);
+    } finally {
+      done();
+    }
+  }
+
+  async function fetchNow(request: ReadRequest): Promise<RecordedEvent[]> {
     const client = connection.client();
     const events: RecordedEvent[] = [];
     try {
-      const found = read(client)[Symbol.asyncIterator]();
-      for (;;) {
-        const { value, done } = await inTime(found.next(), patience.timings.answerTimeout);
-        if (done) {
-          failures.delete(client);
-          return events;
-        }
-        if (value.event) events.push(recordedFrom(address, value.event));
-      }
+      const call = openRead(client, request, { credentials, requiresLeader: true });
+      await readToEnd(call, patience.timings.answerTimeout, (answer) => {
+        const event = answer.getEvent()?.getEvent();
+        if (event) events.push(recordedFrom(address, event));
+      });
+      failures.delete(client);
+      return events;
     } catch (error) {
-      if (failureOf(error) === 'no_stream') return events;
+      if (failureOf(error) === 'no_stream') return [];
       if (failureOf(error) === 'transient') mend(client, error);
       throw error;
     }
@@ -85,35 +80,9 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
     if (failed > 1 || breaksClient(error)) connection.renew(client);
   }
 
-  function readPage(stream: string, from: number | undefined, backwards: boolean, size: number) {
-    return fetch((client) =>
-      client.readStream(stream, {
-        direction: backwards ? BACKWARDS : FORWARDS,
-        fromRevision: from === undefined ? (backwards ? END : START) : BigInt(from),
-        maxCount: size,
-        ...asUser,
-        requiresLeader: true,
-      }),
-    );
-  }
-
-  /** Forwards the event at `from` is included, backwards it is not. */
-  function readAllPage(from: Position | undefined, backwards: boolean, size: number) {
-    return fetch((client) =>
-      client.readAll({
-        direction: backwards ? BACKWARDS : FORWARDS,
-        fromPosition: from === undefined ? (backwards ? END : START) : { commit: BigInt(from), prepare: BigInt(from) },
-        maxCount: size,
-        ...asUser,
-        filter: memoirFilter(),
-        requiresLeader: true,
-      }),
-    );
-  }
-
   async function pageAfter(after: Position, size: number): Promise<Page> {
     const wanted = after === start ? size : size + 1;
-    const events = await readAllPage(after === start ? undefined : after, false, wanted);
+    const events = await fetch(logRequest(after === start ? undefined : after, false, wanted));
     return { events: events.filter(({ position }) => position > after).slice(0, size), end: events.length < wanted };
   }
 
@@ -128,7 +97,7 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
     yield* pages(options.limit, (size) =>
       attempt(async () => {
         if (next !== undefined && next < 0) return { events: [], end: true };
-        const events = await readPage(stream, next, backwards, size);
+        const events = await fetch(streamRequest(stream, next, backwards, size));
         const last = events.at(-1);
         if (last) next = last.revision + (backwards ? -1 : 1);
         return { events, end: events.length < size };
@@ -150,7 +119,7 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
 
   async function pageBefore(before: Position | undefined, size: number): Promise<Page> {
     if (before === start) return { events: [], end: true };
-    const events = await readAllPage(before, true, size);
+    const events = await fetch(logRequest(before, true, size));
     const older = before === undefined ? events : events.filter(({ position }) => position < before);
     return { events: older, end: events.length < size };
   }
@@ -162,19 +131,19 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
   async function eventOrNone(position: Position): Promise<RecordedEvent | undefined> {
     for (let failed = 0; failed < 3; failed++) {
       try {
-        const [found] = await readAllPage(position, false, 1);
+        const [found] = await fetch(logRequest(position, false, 1));
         return found?.position === position ? found : undefined;
       } catch (error) {
         if (isInvalidPosition(error)) return undefined;
         if (failureOf(error) !== 'transient') throw error;
-        await readAllPage(undefined, true, 1);
+        await fetch(logRequest(undefined, true, 1));
       }
     }
     return undefined;
   }
 
   async function tryEnd(): Promise<Position> {
-    const [last] = await readAllPage(undefined, true, 1);
+    const [last] = await fetch(logRequest(undefined, true, 1));
     return last?.position ?? start;
   }
 
@@ -193,6 +162,24 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
     end,
     // Beyond its end the log has nothing to read.
     once: { end: tryEnd, eventAt: eventOrNone },
+  };
+}
+
+/** Lets so many at once go on, the others in turn. Each calls what it is given once it is done. */
+function turnsOf(most: number) {
+  const waiting: (() => void)[] = [];
+  let underWay = 0;
+  function done(): void {
+    const next = waiting.shift();
+    if (next) next();
+    else underWay--;
+  }
+  return {
+    async begin(): Promise<() => void> {
+      if (underWay < most) underWay++;
+      else await new Promise<void>((turn) => waiting.push(turn));
+      return done;
+    },
   };
 }
 

@@ -1,11 +1,12 @@
-import { type KurrentDBClient, START } from '@kurrent/kurrentdb-client';
+import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { contradicted } from '../kept-places.js';
 import { type Batch, type Position, type RecordedEvent, type SubscribeOptions, start } from '../port.js';
 import { type Connection, connect } from './connection.js';
 import { breaksClient, isFinal, NoAnswer } from './failure.js';
 import { type OwnPlace, ownPlace } from './own-place.js';
 import type { Patience } from './patience.js';
-import { firstPageSize, memoirFilter, nextPageSize, type Page, type Reader } from './reader.js';
+import { asCommandError, openRead, type ReadAnswer, type ReadCall, subscriptionRequest } from './read-call.js';
+import { firstPageSize, nextPageSize, type Page, type Reader } from './reader.js';
 import { checkpointFrom, recordedFrom } from './recorded.js';
 import type { KurrentUrl } from './url.js';
 
@@ -160,37 +161,53 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
   /** The server's subscription, and what it has sent. */
   function openLive(client: KurrentDBClient, progress: Progress, stop: AbortSignal, onConfirmed: () => void) {
     const from = Math.max(progress.position, progress.checkpoint);
-    const position = { commit: BigInt(from), prepare: BigInt(from) };
     let confirmed = false;
     let failure: unknown;
     let checkpoint: Position = from;
     let news = 0;
     let wake: () => void = () => undefined;
-    const hear = () => {
-      news++;
-      wake();
-    };
-    const filter = memoirFilter(async (_, { commit }) => {
-      checkpoint = Math.max(checkpoint, checkpointFrom(commit) ?? from);
-      hear();
-    });
-    const subscription = client.subscribeToAll(
-      { fromPosition: from === start ? START : position, filter },
-      { highWaterMark: buffered },
-    );
-    subscription.once('confirmation', () => {
-      confirmed = true;
-      onConfirmed();
-    });
-    subscription.on('readable', hear);
-    subscription.on('end', () => {
-      failure ??= new Error('the server ended the subscription');
-      wake();
-    });
-    subscription.on('error', (error) => {
+    let call: ReadCall | undefined;
+    let closed = false;
+    const waiting: RecordedEvent[] = [];
+
+    function fail(error: unknown): void {
       failure ??= error;
       wake();
-    });
+    }
+
+    function hear(answer: ReadAnswer): void {
+      news++;
+      if (answer.hasConfirmation()) {
+        confirmed = true;
+        onConfirmed();
+      }
+      const reached = answer.getCheckpoint();
+      if (reached) checkpoint = Math.max(checkpoint, checkpointFrom(reached.getCommitPosition()) ?? from);
+      const recorded = answer.getEvent()?.getEvent();
+      if (recorded) {
+        const event = recordedFrom(url.address, recorded);
+        if (event.position > progress.position) waiting.push(event);
+        if (waiting.length >= buffered) call?.pause();
+      }
+      wake();
+    }
+
+    openRead(client, subscriptionRequest(from), {}).then((opened) => {
+      call = opened;
+      opened.on('error', (error) => fail(asCommandError(error)));
+      if (closed) {
+        opened.cancel();
+        return;
+      }
+      opened.on('end', () => fail(new Error('the server ended the subscription')));
+      opened.on('data', (answer: ReadAnswer) => {
+        try {
+          hear(answer);
+        } catch (error) {
+          fail(error);
+        }
+      });
+    }, fail);
     const stopped = () => wake();
     stop.addEventListener('abort', stopped);
     let seen = 0;
@@ -198,19 +215,11 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
     return {
       take(size: number): { events: RecordedEvent[]; drained: boolean } {
         seen = news;
-        const events: RecordedEvent[] = [];
-        while (events.length < size) {
-          const resolved = subscription.read() as { event?: Parameters<typeof recordedFrom>[1] } | null;
-          if (!resolved) {
-            // Every event before the checkpoint has been taken, so that a new start may begin there.
-            if (events.length === 0) progress.checkpoint = Math.max(progress.checkpoint, checkpoint);
-            return { events, drained: true };
-          }
-          if (!resolved.event) continue;
-          const event = recordedFrom(url.address, resolved.event);
-          if (event.position > progress.position) events.push(event);
-        }
-        return { events, drained: subscription.readableLength === 0 };
+        const events = waiting.splice(0, size);
+        // Every event before the checkpoint has been taken, so that a new start may begin there.
+        if (events.length === 0) progress.checkpoint = Math.max(progress.checkpoint, checkpoint);
+        if (waiting.length < buffered && call?.isPaused()) call.resume();
+        return { events, drained: waiting.length === 0 };
       },
       /** Resolves to false if nothing was heard for so long that something may be wrong. */
       async wait(): Promise<boolean> {
@@ -232,8 +241,8 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
       silent: () => news === seen,
       close() {
         stop.removeEventListener('abort', stopped);
-        void subscription.unsubscribe().catch(() => undefined);
-        subscription.destroy();
+        closed = true;
+        call?.cancel();
       },
     };
   }

@@ -19,6 +19,8 @@ export type KurrentUrl = {
   readonly address: string;
   /** The nodes that are named, or the name of all of them. */
   readonly hosts: readonly Endpoint[];
+  /** After how many idle milliseconds a connection is asked whether it is there, and how long it may take to answer; below 0: never. */
+  readonly keepAlive: { readonly interval: number; readonly timeout: number };
   /** How calls are encrypted; not at all without it. Credentials are not sent then. */
   readonly tls?: KurrentTls;
 };
@@ -33,6 +35,9 @@ const schemes: ReadonlyMap<string, string> = new Map([
 
 /** Milliseconds between two attempts to find a node. */
 const usualDiscoveryInterval = '100';
+
+/** Milliseconds until a connection is asked whether it is there, and until it must have answered, as the client has it. */
+const usualKeepAlive = 10_000;
 
 /** Whether a text is meant to be a KurrentDB connection string. */
 export function isKurrentUrl(text: string): boolean {
@@ -73,6 +78,7 @@ export function parseKurrentUrl(text: string): KurrentUrl {
   const tls = tlsOf(new Map(given), fail);
   // The client waits so long even before its first attempt, by itself half a second.
   if (!names.includes('discoveryInterval')) given.push(['discoveryInterval', usualDiscoveryInterval]);
+  const parameter = (name: string) => given.find(([one]) => one === name)?.[1];
   const address = hosts.map(({ host, port }) => `${host}:${port}`).join(',');
   const rest = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
   return {
@@ -80,6 +86,10 @@ export function parseKurrentUrl(text: string): KurrentUrl {
     withoutUser: `${scheme}://${address}?${rest}`,
     address,
     hosts,
+    keepAlive: {
+      interval: Number(parameter('keepAliveInterval') ?? usualKeepAlive),
+      timeout: Number(parameter('keepAliveTimeout') ?? usualKeepAlive),
+    },
     ...(tls && { tls }),
     ...(credentials && { credentials }),
   };
