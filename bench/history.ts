@@ -29,24 +29,30 @@ const window = 2_000;
  */
 export async function writeHistory(path: string, events: number): Promise<number> {
   const store = await openSqliteStore(path, Date.now);
-  const append = appender(store, events);
+  const jobs = await appendHistory(store, events);
+  await store.close();
+  return jobs;
+}
+
+/** Appends such a log to a store. Jobs are numbered from `first` on, from which their uuids and those of the events follow. */
+export async function appendHistory(store: EventStore, events: number, first = 0): Promise<number> {
+  const append = appender(store, events, first.toString(16).padStart(8, '0'));
   const lives = Array.from({ length: abreast }, () => [] as Step[]);
   let jobs = 0;
   while (append.left() > 0) {
     for (const life of lives) {
-      if (life.length === 0) life.push(...lifeOf(jobs++));
+      if (life.length === 0) life.push(...lifeOf(first + jobs++));
       const step = life.shift();
       if (step) await append.add(step);
     }
   }
   await append.done();
-  await store.close();
   return jobs;
 }
 
 type Step = { readonly stream: string; readonly event: MemoirEvent; readonly principal: string };
 
-function appender(store: EventStore, events: number) {
+function appender(store: EventStore, events: number, prefix: string) {
   let count = 0;
   let pending: Promise<unknown>[] = [];
   const done = async () => {
@@ -58,7 +64,7 @@ function appender(store: EventStore, events: number) {
     done,
     async add({ stream, event, principal }: Step) {
       if (count === events) return;
-      const id = `00000000-0000-4000-8000-${String(count++).padStart(12, '0')}`;
+      const id = `${prefix}-0000-4000-8000-${String(count++).padStart(12, '0')}`;
       const metadata = metadataJson({ principal, requestId: id, serverVersion: '0.1.0' });
       pending.push(store.append(stream, 'any', [encodeEvent(id, event, metadata)]));
       if (pending.length >= window) await done();

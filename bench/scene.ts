@@ -16,6 +16,10 @@ export const createJobPath = '/memoir.jobs.v1.JobsService/CreateJob';
 /** A temporary directory with a real repository and stores that were seeded. */
 export type Scene = {
   readonly seed: Seed;
+  /** The directory itself, for what else is needed. */
+  readonly directory: string;
+  /** Settings of a server whose data are in the directory `name`. */
+  settings(name: string): { readonly data_dir: string } & Readonly<Record<string, unknown>>;
   /** Seeds the store of server `name` and starts it in a process of its own; it answers when this resolves. */
   serve(name: string, fill: (store: EventStore, seed: Seed) => Promise<void>): Promise<ChildServer & { log: string }>;
   dispose(): void;
@@ -34,20 +38,22 @@ export function makeScene(): Scene {
   git(...who, 'commit', '-qm', 'script');
   git('branch', 'later', git(...who, 'commit-tree', 'main^{tree}', '-p', 'main', '-m', 'later'));
   const seed: Seed = { repository: 'bench', script: 'run.sh', commit: git('rev-parse', 'HEAD'), owner: 'bench' };
+  const settings = (name: string) => ({
+    data_dir: join(directory, name),
+    listen: '127.0.0.1:0',
+    repositories: { bench: { path: repository } },
+    log_level: 'warn',
+  });
   return {
     seed,
+    directory,
+    settings,
     async serve(name, fill) {
-      const dataDir = join(directory, name);
-      const log = join(dataDir, 'events.sqlite');
+      const config = settings(name);
+      const log = join(config.data_dir, 'events.sqlite');
       const store = await openSqliteStore(log, () => 0);
       await fill(store, seed);
       await store.close();
-      const config = {
-        data_dir: dataDir,
-        listen: '127.0.0.1:0',
-        repositories: { bench: { path: repository } },
-        log_level: 'warn',
-      };
       return { ...(await startChild('memoir-server', JSON.stringify(config))), log };
     },
     dispose: () => rmSync(directory, { recursive: true, force: true }),
