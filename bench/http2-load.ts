@@ -6,7 +6,7 @@ export type Load = {
   readonly port: number;
   /** `/package.Service/Method` */
   readonly path: string;
-  /** Binary request of call `n`, from 0. The buffer may be used again for the next call. */
+  /** Binary request of call `n`, from 0, of less than 32,000 bytes. The buffer may be used again for the next call. */
   readonly body: (n: number) => Uint8Array;
   /** Calls under way at a time. */
   readonly concurrency: number;
@@ -25,6 +25,12 @@ export type Measured = {
 };
 
 const callsPerConnection = 64;
+
+/** Largest payload of a frame that every server takes (RFC 9113, section 4.2). */
+const largestFrame = 16_384;
+
+/** Largest request, prefix included: a server need not enlarge the window of a connection before half of its 64 KiB is used up. */
+const largestBody = 32_000;
 
 /**
  * Calls as fast as the server answers, over plain HTTP/2 frames on sockets of its own (RFC 9113), since a whole client would
@@ -74,7 +80,7 @@ function drive(load: Load, share: number, take: () => number | undefined, histog
     }
 
     function call(): void {
-      if (window < 16_384) {
+      if (window < largestBody) {
         stalled++;
         return;
       }
@@ -87,10 +93,12 @@ function drive(load: Load, share: number, take: () => number | undefined, histog
       window -= body.length + 5;
       const prefix = Buffer.alloc(5);
       prefix.writeUInt32BE(body.length, 1);
-      out.push(
-        frameOf(frame.headers, flag.endHeaders, stream, block),
-        frameOf(frame.data, flag.endStream, stream, Buffer.concat([prefix, body])),
-      );
+      out.push(frameOf(frame.headers, flag.endHeaders, stream, block));
+      const message = Buffer.concat([prefix, body]);
+      for (let at = 0; at < message.length; at += largestFrame) {
+        const ends = at + largestFrame >= message.length;
+        out.push(frameOf(frame.data, ends ? flag.endStream : 0, stream, message.subarray(at, at + largestFrame)));
+      }
     }
 
     function flush(): void {
@@ -112,7 +120,7 @@ function drive(load: Load, share: number, take: () => number | undefined, histog
       if (type === frame.headers && flags & flag.endStream) ended(stream, payload);
       if (type === frame.windowUpdate && stream === 0) {
         window += payload.readUInt32BE(0);
-        for (; stalled > 0 && window >= 16_384; stalled--) call();
+        for (; stalled > 0 && window >= largestBody; stalled--) call();
       }
       if (type === frame.settings && !(flags & flag.ack))
         out.push(frameOf(frame.settings, flag.ack, 0, Buffer.alloc(0)));

@@ -15,7 +15,7 @@ import { filterFromTriple } from '../src/domain/filters/from-triple.js';
 import { openRepositories } from '../src/git/repositories.js';
 import type { Caller } from '../src/jobs/caller.js';
 import type { JobsContext } from '../src/jobs/context.js';
-import { listOfJobs, listOfQueue } from '../src/rpc/list-jobs.js';
+import { listOfJobs, listOfQueue } from '../src/rpc/jobs/list-jobs.js';
 import { fillListedJobs, firstListed, listedJob } from './listed-jobs.js';
 import { makeSyntheticRepository, runGit } from './synthetic-repository.js';
 import { table } from './table.js';

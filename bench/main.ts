@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const all = [
   'calls',
+  'batches',
   'resets',
   'subscribers',
   'index-size',

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, type JsonObject, toBinary } from '@bufbuild/protobuf';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { CreateJobRequestSchema } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
 import type { EventStore } from '../src/eventstore/port.js';
 import { openSqliteStore } from '../src/eventstore/sqlite/store.js';
@@ -10,8 +11,9 @@ import { type ChildServer, startChild } from './child-server.js';
 import { type Load, type Measured, runLoad } from './http2-load.js';
 import { type Seed, seedParameters } from './seed.js';
 
-/** Path of the method that is measured. */
+/** Paths of the methods that are measured. */
 export const createJobPath = '/memoir.jobs.v1.JobsService/CreateJob';
+export const createJobsPath = '/memoir.jobs.v1.JobsService/CreateJobs';
 
 /** A temporary directory with a real repository and stores that were seeded. */
 export type Scene = {
@@ -85,6 +87,15 @@ function requestBytes(repository: string, script: string, scriptVersion: string,
     findOrCreate: true,
   });
   return Buffer.from(toBinary(CreateJobRequestSchema, message));
+}
+
+/** Bodies of CreateJobs with so many requests, one after the other, as `body` gives them. */
+export function batched(body: Body, size: number): Body {
+  return (n) => {
+    const writer = new BinaryWriter();
+    for (let i = 0; i < size; i++) writer.tag(1, WireType.LengthDelimited).bytes(body(n * size + i));
+    return writer.finish();
+  };
 }
 
 /** What to measure. */

@@ -9,6 +9,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir submit --repository demo --script run.sh --script-version v1.2 --parameters run.json --submit-id nightly-0412',
     'memoir submit --repository demo --script run.sh --minimum-script-version v1.0 -p n=3',
     'memoir submit --repository demo --script roll.sh --nondeterministic',
+    'memoir submit --from requests.jsonl --repository demo --script run.sh',
   ],
   explain: [
     'memoir explain --repository demo --script run.sh -p n=4',

@@ -125,6 +125,13 @@ export function goneReason(call: Pick<ServerCall, 'cancelled' | 'getDeadline'>):
   return call.cancelled ? new MemoirError('CANCELLED', 'CLIENT_GONE', 'the client gave the call up') : undefined;
 }
 
+/** The same of a call whose signal was aborted, which says no more than that unless the server shuts down. */
+export function goneByItself({ reason }: AbortSignal): MemoirError {
+  return reason instanceof MemoirError
+    ? reason
+    : new MemoirError('CANCELLED', 'CLIENT_GONE', 'nobody waits for it any more');
+}
+
 function callerOf(call: ServerCall, authenticate: Authenticate, authorise: Authorise, edge: Edge): Caller {
   const { metadata } = call;
   const principal = authenticate(metadata);

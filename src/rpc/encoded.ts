@@ -19,8 +19,7 @@ export function encode(schema: DescMessage, given: unknown): Buffer {
 }
 
 function binary(schema: DescMessage, message: MessageShape<DescMessage>): Buffer {
-  const field = jobField(schema);
-  const bytes = toBinary(schema, field ? withKeptJob(field, message) : message);
+  const bytes = toBinary(schema, embedding(schema)?.(message) ?? message);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -42,20 +41,42 @@ function withKeptJob(field: DescField, message: MessageShape<DescMessage>): Mess
   return { ...rest, $unknown: [...unknown, { no: field.number, wireType: WireType.LengthDelimited, data }] } as never;
 }
 
+/** Bytes of a job in its binary form, with its length before it; it is kept for when the job is answered. */
+export function encodedJobLength(job: Job): number {
+  return (kept.get(job) ?? encodeJob(job)).length;
+}
+
 function encodeJob(job: Job): Uint8Array {
   const data = new BinaryWriter().bytes(toBinary(JobSchema, job)).finish();
   if (data.length <= longestKept) kept.set(job, data);
   return data;
 }
 
-const jobFields = new WeakMap<DescMessage, { readonly field: DescField | undefined }>();
+/** Puts jobs that were encoded before into a message. */
+type Embed = (message: MessageShape<DescMessage>) => MessageShape<DescMessage>;
 
-/** The field of an answer that is one job. */
-function jobField(schema: DescMessage): DescField | undefined {
-  let known = jobFields.get(schema);
+const embeddings = new WeakMap<DescMessage, { readonly embed: Embed | undefined }>();
+
+/** How jobs are put into an answer: one of its own, or one in each of its results; undefined if it has none such. */
+function embedding(schema: DescMessage): Embed | undefined {
+  let known = embeddings.get(schema);
   if (!known) {
-    known = { field: schema.fields.find(({ fieldKind, message }) => fieldKind === 'message' && message === JobSchema) };
-    jobFields.set(schema, known);
+    known = { embed: embeddingOf(schema) };
+    embeddings.set(schema, known);
   }
-  return known.field;
+  return known.embed;
+}
+
+function embeddingOf(schema: DescMessage): Embed | undefined {
+  const field = schema.fields.find(({ fieldKind, message }) => fieldKind === 'message' && message === JobSchema);
+  if (field) return (message) => withKeptJob(field, message);
+  for (const { fieldKind, message: inner, localName } of schema.fields) {
+    const embed = fieldKind === 'list' && inner && inner !== schema ? embeddingOf(inner) : undefined;
+    if (!embed) continue;
+    return (message) => {
+      const held = message as MessageShape<DescMessage> & Record<string, MessageShape<DescMessage>[]>;
+      return { ...held, [localName]: held[localName]?.map(embed) } as never;
+    };
+  }
+  return undefined;
 }

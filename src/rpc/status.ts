@@ -90,7 +90,8 @@ function cutAll(values: Readonly<Record<string, string>>, length: number): Recor
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, cut(value, length)]));
 }
 
-function meantForCaller(error: unknown, requestId: string, logger: Logger): MemoirError {
+/** The error as its caller may know it. What was not meant for the caller is logged and becomes INTERNAL with the request id alone. */
+export function meantForCaller(error: unknown, requestId: string, logger: Logger): MemoirError {
   if (error instanceof MemoirError) {
     if (error.cause !== undefined) logger.warn({ err: error, requestId }, error.message);
     return error;

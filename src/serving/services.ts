@@ -23,7 +23,7 @@ import type { Calls } from '../rpc/call.js';
 import { exclusionsService } from '../rpc/exclusions-service.js';
 import { historyService } from '../rpc/history-service.js';
 import { imagesService } from '../rpc/images-service.js';
-import { jobsService } from '../rpc/jobs-service.js';
+import { jobsService } from '../rpc/jobs/jobs-service.js';
 import { redacting } from '../rpc/redacting.js';
 import { repositoriesService } from '../rpc/repositories-service.js';
 import { type Implementation, type Served, serveService } from '../rpc/service.js';
@@ -53,7 +53,7 @@ export function services(
   const explainThen = pastExplainer(context, exclusionsOfThePast(context.repositories));
   const logs = jobLogs(context);
 
-  serve(JobsService, jobsService(context, createJob, find, explainThen, logs));
+  serve(JobsService, jobsService(context, createJob, find, explainThen, logs, logger));
   serve(WorkerService, workerService(context, jobClaims(context), logs));
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));

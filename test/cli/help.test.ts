@@ -62,7 +62,10 @@ test('help marks what is required and shows the examples', (t) => {
     command.outputHelp();
     return said.replaceAll(/\s+/g, ' ');
   };
-  t.regex(help('submit'), /--repository <name> repository, as the server names it \(required\)/);
+  t.regex(
+    help('submit'),
+    /--repository <name> repository, as the server names it \(required, unless --from is given\)/,
+  );
   t.regex(help('submit'), /Examples: memoir submit --repository demo/);
   t.regex(help('worker'), /--store-dir <directory> .* \(required\)/);
   t.notRegex(help('list'), /\(required\)/);

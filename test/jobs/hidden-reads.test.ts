@@ -1,4 +1,5 @@
 import test from 'ava';
+import { pino } from 'pino';
 import { accessOf, type Policy } from '../../src/domain/access.js';
 import { MemoirError } from '../../src/domain/errors.js';
 import { jobStream } from '../../src/domain/streams.js';
@@ -10,7 +11,7 @@ import { cancelJob } from '../../src/jobs/running/cancel-job.js';
 import { jobClaims } from '../../src/jobs/running/claim-job.js';
 import { jobLogs } from '../../src/jobs/running/job-log.js';
 import { auditService } from '../../src/rpc/audit-service.js';
-import { jobsService } from '../../src/rpc/jobs-service.js';
+import { jobsService } from '../../src/rpc/jobs/jobs-service.js';
 import { collect } from '../contract/events.js';
 import { openExclusionsBench } from '../support/exclusions.js';
 import { makeProject } from '../support/project.js';
@@ -62,7 +63,7 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
   const signal = new AbortController().signal;
   const logs = jobLogs(context);
   const never = () => Promise.reject(new Error('not asked for here'));
-  const jobs = jobsService(context, never, never, never, logs);
+  const jobs = jobsService(context, never, never, never, logs, pino({ level: 'silent' }));
   const audit = auditService(context, {} as never);
   const call = { caller: eve, access: () => eve.access, signal };
   const hold = { leaseMs: 1_000, tokenDigest: 'd', tokenMade: true, workerName: '' };

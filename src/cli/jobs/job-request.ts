@@ -11,8 +11,8 @@ import { parseParameter, parseParameters } from './parameters.js';
 
 /** What a request for a job is made of on the command line. */
 export type JobRequestOptions = {
-  readonly repository: string;
-  readonly script: string;
+  readonly repository?: string;
+  readonly script?: string;
   readonly scriptVersion: string;
   readonly param?: readonly string[];
   readonly parameters?: string;
@@ -88,8 +88,8 @@ export function jobRequest(command: Command): Command {
 export async function requestOf(options: JobRequestOptions): Promise<MessageInitShape<typeof CreateJobRequestSchema>> {
   const runtimeConstraints = constraintsOf(options);
   return {
-    repository: options.repository,
-    script: options.script,
+    repository: options.repository ?? '',
+    script: options.script ?? '',
     scriptVersion: options.scriptVersion,
     scriptParameters: await parametersOf(options),
     minimumScriptVersion: options.minimumScriptVersion ?? '',

@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { Command } from 'commander';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobResponse, CreateJobResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { emptyOutput } from '../../domain/empty-output.js';
-import { invalid } from '../../domain/errors.js';
+import { invalid, quote } from '../../domain/errors.js';
 import { isLoopback } from '../../rpc/client.js';
 import { type Clients, withClients } from '../client.js';
 import { type RemoteOptions, remote, seconds, withJson } from '../options.js';
@@ -13,11 +14,16 @@ import { printable } from '../text/printable.js';
 import { stateText, styled } from '../text/style.js';
 import { type JobRequestOptions, jobRequest, requestOf } from './job-request.js';
 import { streamLog } from './log.js';
+import { requestLines } from './request-lines.js';
+import { submitFrom } from './submit-from.js';
 import { namingLargest } from './too-large.js';
 import { interruptible, noteFailure, resultCode, waitWithProgress } from './wait.js';
 
 /** How long a server of this machine is waited for, in seconds: longer than one takes to start. */
 const localPatience = 10;
+
+/** Longest name of a batch in bytes: with the number of a line behind it, it is a submit_id. */
+const longestBatch = 240;
 
 type SubmitOptions = RemoteOptions &
   JobRequestOptions & {
@@ -28,6 +34,8 @@ type SubmitOptions = RemoteOptions &
     readonly follow?: boolean;
     readonly verbose?: boolean;
     readonly json?: boolean;
+    readonly from?: string;
+    readonly batch?: string;
   };
 
 /** `memoir submit`. */
@@ -47,7 +55,22 @@ export function submitCommand(): Command {
     )
     .option('--wait', 'wait until the job has finished; the exit code tells how')
     .option('--follow', 'print the live log while waiting')
+    .option(
+      '--from <file>',
+      'submit many: the requests of a file of JSON lines, each a CreateJobRequest ("-" for standard input); the other options are for ' +
+        'what a line does not say',
+    )
+    .option(
+      '--batch <id>',
+      'name of the requests of --from: given again with the same file, it goes on where it was interrupted (default: a new one)',
+    )
     .option('--verbose', 'print what the decision was made from: names resolved, and every candidate');
+  // Where they are in the file, they need not be given.
+  for (const option of command.options) {
+    if (!['--repository', '--script'].includes(option.long ?? '')) continue;
+    option.makeOptionMandatory(false);
+    option.description += ' (required, unless --from is given)';
+  }
   return remote(withJson(command)).action(async (options: SubmitOptions) => {
     if (options.alwaysNew && options.findOrCreate) {
       throw invalid('find_or_create', 'BAD_OPTIONS', '--always-new and --find-or-create exclude each other');
@@ -55,12 +78,46 @@ export function submitCommand(): Command {
     if (options.follow && options.json) {
       throw invalid('', 'BAD_OPTIONS', '--follow and --json exclude each other; use `memoir log --json`');
     }
-    const request = await requestOf(options);
-    await withClients(options, async (clients) => {
-      await untilConnected(clients, options);
-      await submit(clients, options, request);
-    });
+    if (options.from === undefined) {
+      checkSingle(options);
+      const request = await requestOf(options);
+      return connected(options, (clients) => submit(clients, options, request));
+    }
+    checkMany(options);
+    const findOrCreate = options.alwaysNew ? false : options.findOrCreate ? true : undefined;
+    const defaults = { ...(await requestOf(options)), ...(findOrCreate !== undefined && { findOrCreate }) };
+    const lines = await requestLines(options.from, defaults);
+    const { batch = randomUUID(), json } = options;
+    return connected(options, (clients) => submitFrom(clients, lines, { batch, json }));
   });
+}
+
+function connected(options: SubmitOptions, work: (clients: Clients) => Promise<void>): Promise<void> {
+  return withClients(options, async (clients) => {
+    await untilConnected(clients, options);
+    await work(clients);
+  });
+}
+
+/** @throws MemoirError INVALID_ARGUMENT naming what one request needs, or may not have */
+function checkSingle({ repository, script, batch }: SubmitOptions): void {
+  if (repository === undefined)
+    throw invalid('repository', 'REQUIRED', '--repository is required, unless --from is given');
+  if (script === undefined) throw invalid('script', 'REQUIRED', '--script is required, unless --from is given');
+  if (batch !== undefined)
+    throw invalid('submit_id', 'BAD_OPTIONS', '--batch is for --from; of one request it is --submit-id');
+}
+
+/** @throws MemoirError INVALID_ARGUMENT naming what is for one request alone */
+function checkMany({ wait, follow, verbose, submitId, parameters, from, batch = '' }: SubmitOptions): void {
+  const given = { '--wait': wait, '--follow': follow, '--verbose': verbose, '--submit-id': submitId };
+  for (const [option, value] of Object.entries(given)) {
+    if (value) throw invalid('requests', 'BAD_OPTIONS', `${option} and --from exclude each other`);
+  }
+  if (from === '-' && parameters === '-') throw invalid('requests', 'BAD_OPTIONS', 'standard input is given twice');
+  if (Buffer.byteLength(batch) > longestBatch) {
+    throw invalid('submit_id', 'TOO_LONG', `--batch ${quote(batch, 60)}: at most ${longestBatch} bytes`);
+  }
 }
 
 async function submit(

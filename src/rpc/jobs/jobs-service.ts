@@ -1,8 +1,11 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { Logger } from 'pino';
 import {
   CancelJobResponseSchema,
+  type CreateJobRequest,
   CreateJobResponseSchema,
+  CreateJobsResponseSchema,
   DeleteJobResponseSchema,
   ExplainReuseResponseSchema,
   GetJobResponseSchema,
@@ -13,26 +16,29 @@ import {
   TailJobLogResponseSchema,
   UpdateJobResponseSchema,
   WatchJobResponseSchema,
-} from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { jobFromRow } from '../../projections/read-model/jobs.js';
-import { invalid, quote } from '../domain/errors.js';
-import { positionOf } from '../history/as-of.js';
-import type { Caller } from '../jobs/caller.js';
-import type { JobsContext } from '../jobs/context.js';
-import { checkCreateJob } from '../jobs/deciding/check-create-job.js';
-import type { CreateJob } from '../jobs/deciding/create-job.js';
-import { explainReuse } from '../jobs/deciding/explain-reuse.js';
-import type { ExplainReuseAsOf } from '../jobs/deciding/explain-reuse-as-of.js';
-import type { FindReusable } from '../jobs/deciding/find-reusable.js';
-import { checkUuid } from '../jobs/limits.js';
-import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../jobs/reading/permit.js';
-import { watchJob } from '../jobs/reading/watch-job.js';
-import { cancelJob } from '../jobs/running/cancel-job.js';
-import type { JobLogs } from '../jobs/running/job-log.js';
-import type { CallContext } from './call.js';
+} from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { jobFromRow } from '../../../projections/read-model/jobs.js';
+import { invalid, quote } from '../../domain/errors.js';
+import { start } from '../../eventstore/port.js';
+import { positionOf } from '../../history/as-of.js';
+import type { Caller } from '../../jobs/caller.js';
+import type { JobsContext } from '../../jobs/context.js';
+import { checkCreateJob } from '../../jobs/deciding/check-create-job.js';
+import type { Answer, CreateJob } from '../../jobs/deciding/create-job.js';
+import { explainReuse } from '../../jobs/deciding/explain-reuse.js';
+import type { ExplainReuseAsOf } from '../../jobs/deciding/explain-reuse-as-of.js';
+import type { FindReusable } from '../../jobs/deciding/find-reusable.js';
+import { checkUuid } from '../../jobs/limits.js';
+import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../../jobs/reading/permit.js';
+import { watchJob } from '../../jobs/reading/watch-job.js';
+import { cancelJob } from '../../jobs/running/cancel-job.js';
+import type { JobLogs } from '../../jobs/running/job-log.js';
+import type { CallContext } from '../call.js';
+import type { Implementation } from '../service.js';
+import { meantForCaller } from '../status.js';
+import { seeOwn, seeToken, tokenOf } from '../tokens.js';
+import { createJobs } from './create-jobs.js';
 import { listOfJobs, listOfQueue } from './list-jobs.js';
-import type { Implementation } from './service.js';
-import { seeOwn, seeToken, tokenOf } from './tokens.js';
 import { updateCommand } from './update-command.js';
 
 /** memoir.jobs.v1.JobsService. */
@@ -42,16 +48,28 @@ export function jobsService(
   find: FindReusable,
   explainThen: ExplainReuseAsOf,
   logs: JobLogs,
+  logger: Logger,
 ): Implementation<typeof JobsService> {
   const { store, readModel, history, streams, written, edge } = context;
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
+  async function answerOne(caller: Caller, request: CreateJobRequest): Promise<Answer> {
+    checkCreateJob(request);
+    checkSubmits(caller, request.repository);
+    return createJob(caller, request);
+  }
+
   return {
     async createJob(request, { caller }) {
-      checkCreateJob(request);
-      checkSubmits(caller, request.repository);
-      const { job, reused, decision, position } = await createJob(caller, request);
+      const { job, reused, decision, position } = await answerOne(caller, request);
       return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(readModel, position) });
+    },
+
+    async createJobs({ requests }, call) {
+      const meant = (error: unknown) => meantForCaller(error, call.caller.requestId, logger);
+      const { results, position } = await createJobs(requests, call, answerOne, meant);
+      const consistencyToken = position === start ? '' : tokenOf(readModel, position);
+      return create(CreateJobsResponseSchema, { results: [...results], consistencyToken });
     },
 
     async explainReuse({ request, maxCandidates, asOf }, { caller, signal }) {

@@ -1,7 +1,7 @@
 import type { FieldMask } from '@bufbuild/protobuf/wkt';
-import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { invalid, quote } from '../domain/errors.js';
-import { jobFields, propertyOf } from '../domain/filters/field.js';
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { invalid, quote } from '../../domain/errors.js';
+import { jobFields, propertyOf } from '../../domain/filters/field.js';
 
 /** Most paths of a selection. */
 const mostPaths = 200;

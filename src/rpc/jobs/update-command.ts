@@ -1,7 +1,7 @@
-import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
-import type { UpdateCommand } from '../domain/commands.js';
-import { invalid, quote } from '../domain/errors.js';
-import { checkComponents, checkLength, textLimits } from '../jobs/limits.js';
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { UpdateCommand } from '../../domain/commands.js';
+import { invalid, quote } from '../../domain/errors.js';
+import { checkComponents, checkLength, textLimits } from '../../jobs/limits.js';
 
 /**
  * The command that sets the fields of `job` that the mask names.

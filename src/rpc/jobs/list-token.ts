@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
-import type { KeyValue } from '../../projections/lists/list-query.js';
-import { invalid, quote } from '../domain/errors.js';
-import type { ScalarKind } from '../domain/filters/field.js';
+import type { KeyValue } from '../../../projections/lists/list-query.js';
+import { invalid, quote } from '../../domain/errors.js';
+import type { ScalarKind } from '../../domain/filters/field.js';
 
 /** Longest token that is read, in characters; the longest text of a job is far below. */
 const longest = 1_000_000;
