@@ -48,12 +48,20 @@ const besideItsSource = {
   },
 };
 
-/** Packages that are bundled too: of many files, and nothing but modules of ECMAScript. */
-const small = new Set([
+/**
+ * Packages that are bundled too: those of many files that need nothing of where they are. grpc-js stays one for all that use it, and
+ * what is native is found beside its own files.
+ */
+const ofManyFiles = new Set([
   '@bufbuild/protobuf',
+  '@kurrent/kurrentdb-client',
   'canonicalize',
+  'debug',
+  'google-protobuf',
   'lru-cache',
+  'ms',
   're2js',
+  'semver',
   'smol-toml',
   'tinyqueue',
   'uuid',
@@ -64,7 +72,7 @@ const packages = {
   setup({ onResolve }) {
     onResolve({ filter: /^[^./]/ }, ({ path }) => {
       const [name] = /^(@[^/]+\/)?[^/]+/.exec(path) ?? [];
-      return small.has(name) ? undefined : { path, external: true };
+      return ofManyFiles.has(name) ? undefined : { path, external: true };
     });
   },
 };
@@ -90,6 +98,10 @@ for (const file of beginnings) {
     platform: 'node',
     target: 'node20',
     format: 'esm',
+    // For packages that are not modules of ECMAScript.
+    banner: {
+      js: "import { createRequire as requireOf } from 'node:module';\nconst require = requireOf(import.meta.url);",
+    },
     logLevel: 'warning',
     metafile: true,
     plugins: [besideItsSource, packages],
