@@ -13,6 +13,7 @@ import type { ExclusionEvent } from '../domain/events.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
 import { exclusionStream, imageExclusionStream, outputExclusionStream } from '../domain/streams.js';
 import { decodeEvent } from '../eventstore/codec.js';
+import { lastOfStream } from '../eventstore/last-event.js';
 import type { Position } from '../eventstore/port.js';
 import type { Caller } from '../jobs/caller.js';
 import { decidedAgain } from '../jobs/contention.js';
@@ -118,8 +119,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
    */
   async function append<T>(caller: Caller, stream: string, decide: () => ExclusionEvent | { found: T }) {
     const attempt = async () => {
-      let last: { readonly revision: number; readonly position: Position } | undefined;
-      for await (const event of store.readStream(stream, undefined, { direction: 'backwards', limit: 1 })) last = event;
+      const last = await lastOfStream(store, stream);
       if (last) await written.catchUp(last.position);
       await rules.current();
       const wanted = decide();

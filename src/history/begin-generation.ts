@@ -12,6 +12,7 @@ import { generationStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import { judged } from '../eventstore/foreign.js';
 import type { Contradiction } from '../eventstore/kept-places.js';
+import { lastOfStream } from '../eventstore/last-event.js';
 import type { EventLog, EventStore } from '../eventstore/port.js';
 import { serverItself } from '../jobs/caller.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
@@ -64,10 +65,7 @@ export async function recordLostRuns(
   edge: Edge,
   runs: readonly LostRuns[],
 ): Promise<(event: GenerationStarted | RunNumbersTaken) => Promise<void>> {
-  let revision = -1;
-  for await (const last of store.readStream(generationStream, undefined, { direction: 'backwards', limit: 1 })) {
-    ({ revision } = last);
-  }
+  let revision = (await lastOfStream(store, generationStream))?.revision ?? -1;
   async function append(event: GenerationStarted | RunNumbersTaken): Promise<void> {
     const encoded = eventOfCall({ edge, serverVersion }, serverItself(edge), event);
     ({ revision } = await store.append(generationStream, revision < 0 ? 'no_stream' : revision, [encoded]));

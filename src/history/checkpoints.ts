@@ -10,6 +10,7 @@ import { parseNote } from '../domain/log-tree/signed-note.js';
 import { checkpointStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import { judged, lastFirst } from '../eventstore/foreign.js';
+import { lastOfStream } from '../eventstore/last-event.js';
 import { type EventStore, type RecordedEvent, WrongExpectedRevision } from '../eventstore/port.js';
 import { serverItself } from '../jobs/caller.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
@@ -49,12 +50,7 @@ export function openCheckpoints(context: CheckpointsContext, signer: CheckpointS
   const { store, history, edge } = context;
   let before: SignedHead | undefined;
 
-  async function last(): Promise<RecordedEvent | undefined> {
-    for await (const recorded of store.readStream(checkpointStream, undefined, { direction: 'backwards', limit: 1 })) {
-      return recorded;
-    }
-    return undefined;
-  }
+  const last = () => lastOfStream(store, checkpointStream);
 
   async function lastRecorded(): Promise<Recorded | undefined> {
     let revision: number | undefined;

@@ -4,6 +4,7 @@ import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { markedToken, unmarkedToken } from '../domain/generation.js';
 import type { Edge } from '../edge.js';
+import { lastOfLog } from '../eventstore/last-event.js';
 import { type EventLog, type Position, start } from '../eventstore/port.js';
 import { positionBefore } from './position-before.js';
 
@@ -42,9 +43,10 @@ export async function placeOf(
   switch (beginning.at) {
     case 'beginning':
       return atStart;
-    case 'now':
-      for await (const last of store.readAll(undefined, { direction: 'backwards', limit: 1 })) return placeBehind(last);
-      return atStart;
+    case 'now': {
+      const last = await lastOfLog(store);
+      return last ? placeBehind(last) : atStart;
+    }
     case 'position': {
       if (beginning.position === BigInt(start)) return atStart;
       const found = await eventAt(store, beginning.position);

@@ -1,5 +1,6 @@
 import type { AppendResult, KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { quote } from '../../domain/errors.js';
+import { lastOfStream } from '../last-event.js';
 import {
   type Appended,
   type ExpectedRevision,
@@ -144,10 +145,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
 
   /** Revision of the last event of the stream that can be read; -1 if there is none. */
   async function lastSeen(stream: string): Promise<number> {
-    for await (const { revision } of reader.tryStream(stream, undefined, { direction: 'backwards', limit: 1 })) {
-      return revision;
-    }
-    return -1;
+    return (await lastOfStream({ readStream: reader.tryStream }, stream))?.revision ?? -1;
   }
 
   /** Where the events are, if they are among the latest of the stream. */
