@@ -15,6 +15,7 @@ const all = [
   'replay',
   'verify',
   'transfer',
+  'signing',
   'list-jobs',
   'as-of',
   'git',

@@ -3,7 +3,7 @@ import { registryConfig, registryPrefix } from './config/registries.js';
 import { rpcConfig } from './config/rpc.js';
 import { imageSearch } from './domain/image-name.js';
 import { newestFormat } from './domain/log-format.js';
-import { isKeyName } from './domain/log-tree/verifier-key.js';
+import { isKeyName, parseVerifierKey } from './domain/log-tree/verifier-key.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
 export const repositoryName = z
@@ -52,6 +52,15 @@ export const remotesConfig = z.strictObject({
     .int()
     .min(1)
     .default(1024 * 1024 * 1024),
+});
+
+/** A public key as `memoir audit key` prints it. */
+const publicKey = z.string().superRefine((text, context) => {
+  try {
+    parseVerifierKey(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+  }
 });
 
 /** Everything that a server can be told. File, environment and flags all give values of this. */
@@ -105,6 +114,12 @@ export const serverConfig = z.strictObject({
     .string()
     .refine(isKeyName, 'give up to 255 characters without white space, "+" and control characters')
     .optional(),
+  /** Whether events are signed with that key, and what none of the log's keys has signed is passed over. */
+  sign: z.boolean().default(false),
+  /** Public keys of other servers of the log, beside its own, whose signatures are good. */
+  trusted_keys: z.array(publicKey).default([]),
+  /** Public keys that servers of the log signed with before, and do not any more. */
+  retired_keys: z.array(publicKey).default([]),
   /** How old the last checkpoint may become before the next one is recorded, in seconds; 0 records none. */
   checkpoint_interval: z.number().min(0).max(2_000_000).default(3_600),
   /** How long the server may work on one list of jobs, in seconds. */

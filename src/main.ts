@@ -10,7 +10,6 @@ import { quote } from './domain/errors.js';
 import type { Edge } from './edge.js';
 import { storeKind, storeName, storeUrlOf } from './eventstore/open-store.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
-import { openCheckpointKey } from './history/checkpoint-key.js';
 import { openCheckpoints } from './history/checkpoints.js';
 import { recordCheckpoints } from './history/record-checkpoints.js';
 import { openImageParts } from './images/open.js';
@@ -36,6 +35,7 @@ import { namePassedOver, watchFollowers, watchRefusal } from './serving/readines
 import { historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
 import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
+import { beginSigning, serversKey, watchSigning } from './serving/signing.js';
 import { serverVersion } from './version.js';
 
 /** How long everything may take to close once no call is under way, in milliseconds: a store elsewhere may not answer any more. */
@@ -79,17 +79,17 @@ export async function startServer(
 
     // The log.
     const keptCheckpoint = join(config.data_dir, 'log.checkpoint');
-    const log = await openServersLog({ config, files, keptCheckpoint, edge, accepted, logger });
+    const key = serversKey(config);
+    const { signing } = key;
+    const log = await openServersLog({ config, files, keptCheckpoint, edge, accepted, signing, logger });
     const opened = recordingStore(log.store);
     const { store, settled, lastOf } = await settlingStore(opened.store);
     open(store, () => store.close());
 
     // What is signed with.
-    const signer = openCheckpointKey({
-      path: config.checkpoint_key ?? join(config.data_dir, 'checkpoint.key'),
-      make: config.checkpoint_key === undefined,
-      origin: config.checkpoint_origin,
-    });
+    const signer = key.opened();
+    await beginSigning({ config, store, signing, edge, logger });
+    const trust = key.trust();
 
     // Git: refspecs, ranges, mirrors.
     const repositories = open(
@@ -104,8 +104,8 @@ export async function startServer(
     );
 
     // What is read: now, the past, lists.
-    const readModel = open(await openReadModel(storeUrl, files.readModel), (model) => model.close());
-    const history = open(await openHistoryModel(storeUrl, files), (model) => model.close());
+    const readModel = open(await openReadModel(storeUrl, files.readModel, trust), (model) => model.close());
+    const history = open(await openHistoryModel(storeUrl, files, trust), (model) => model.close());
     const lists = open(
       openJobLists(files, config.list_time_limit * 1_000, () => readModel.progress().live),
       (threads) => threads.close(),
@@ -161,6 +161,7 @@ export async function startServer(
     const server = await listen(host, port, served, { limits: rpcLimits(config), edge, logger });
     const unwatch = watchFollowers({ store, readModel, history }, server, logger);
     namePassedOver(readModel, logger);
+    watchSigning({ store, signing, logger }, readModel);
     readModel.onBroken(() => store.suspect?.());
     watchRefusal(store, [readModel, history], server, calls, logger);
 
@@ -168,8 +169,10 @@ export async function startServer(
       { address: server.address, store: storeName(storeUrl), repositories: repositories.names() },
       'listening',
     );
-    const { key, made } = signer;
-    logger.info({ key: key.text }, made ? 'made a key that checkpoints are signed with' : 'checkpoints are signed');
+    logger.info(
+      { key: signer.key.text },
+      signer.made ? 'made a key that checkpoints are signed with' : 'checkpoints are signed',
+    );
     return {
       address: server.address,
       ready: () => readModel.caughtUp(),

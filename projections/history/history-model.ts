@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { Position } from '../../src/eventstore/port.js';
+import type { Trust } from '../../src/eventstore/signing/signing-state.js';
 import { type Follower, startFollower } from '../running/follower.js';
 import { guarded, openReadConnection, readTrouble } from '../running/read-connection.js';
 import { openPastConnection, type PastConnection, type PastFiles, type PastReads, pastReads } from './as-of.js';
@@ -21,11 +22,11 @@ export type HistoryModel = Follower & {
 
 /**
  * Starts the thread that keeps the history of the store at `storeUrl`, and opens it for reading beside the read model, which must
- * be open when the past is read first.
+ * be open when the past is read first. With `trust` signatures of the log are verified.
  * @throws StoreUnavailable if another server has the file; MemoirError UNAVAILABLE if the file or the log cannot be opened
  */
-export async function openHistoryModel(storeUrl: string, files: PastFiles): Promise<HistoryModel> {
-  const follower = await startFollower({ storeUrl, path: files.history, keeps: 'history' }, 'the history');
+export async function openHistoryModel(storeUrl: string, files: PastFiles, trust?: Trust): Promise<HistoryModel> {
+  const follower = await startFollower({ storeUrl, path: files.history, keeps: 'history', trust }, 'the history');
   const trouble = readTrouble(follower.name, follower.damaged);
   // Of two files, so that it does not tell which is damaged; the checks of each do.
   const pastTrouble = readTrouble('the past', () => undefined);

@@ -97,7 +97,12 @@ type PlaceRow = { readonly repository: number; readonly job: number | null };
 
 /** Whether everybody may read an event that belongs to no repository. */
 export function isForAll({ stream, type }: Pick<RecordedEvent, 'stream' | 'type'>): boolean {
-  return stream.startsWith(imageStream('')) || stream === checkpointStream || type === 'GenerationStarted';
+  return (
+    stream.startsWith(imageStream('')) ||
+    stream === checkpointStream ||
+    type === 'GenerationStarted' ||
+    type === 'SigningKeysChanged'
+  );
 }
 
 function subjectIds(db: Database.Database): (kind: SubjectKind, name: string) => number {

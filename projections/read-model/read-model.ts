@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { Generation } from '../../src/domain/generation.js';
 import { generationStream } from '../../src/domain/streams.js';
+import type { Trust } from '../../src/eventstore/signing/signing-state.js';
 import { type Follower, startFollower } from '../running/follower.js';
 import { openReadConnection, readTrouble } from '../running/read-connection.js';
 import type { BatchApplied } from '../running/thread.js';
@@ -35,10 +36,11 @@ export type ReadModel = Follower & {
 };
 
 /**
- * Starts the thread that keeps the read model at `readModelPath` of the store at `storeUrl`, and opens it for reading.
+ * Starts the thread that keeps the read model at `readModelPath` of the store at `storeUrl`, and opens it for reading. With `trust`
+ * signatures of the log are verified.
  * @throws StoreUnavailable if another server has the read model; MemoirError UNAVAILABLE if the file or the log cannot be opened
  */
-export async function openReadModel(storeUrl: string, readModelPath: string): Promise<ReadModel> {
+export async function openReadModel(storeUrl: string, readModelPath: string, trust?: Trust): Promise<ReadModel> {
   const listeners = new Map<string, Set<() => void>>();
   const queueListeners = new Set<() => void>();
   const exclusionListeners: (() => void)[] = [];
@@ -52,7 +54,8 @@ export async function openReadModel(storeUrl: string, readModelPath: string): Pr
     for (const listener of told) listener();
   }
 
-  const follower = await startFollower({ storeUrl, path: readModelPath, keeps: 'read model' }, 'the read model', tell);
+  const kept = { storeUrl, path: readModelPath, keeps: 'read model', trust } as const;
+  const follower = await startFollower(kept, 'the read model', tell);
   const connection = openReadConnection(
     readModelPath,
     queriesOf,

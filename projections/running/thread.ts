@@ -7,6 +7,7 @@ import { systemEdge } from '../../src/edge.js';
 import { compareTwice, contradicted } from '../../src/eventstore/kept-places.js';
 import { openLog, storeKind, storeName } from '../../src/eventstore/open-store.js';
 import { type EventLog, LogRefused, type Position } from '../../src/eventstore/port.js';
+import type { Trust } from '../../src/eventstore/signing/signing-state.js';
 import type { Call } from '../../src/threads/methods.js';
 import { serveThread } from '../../src/threads/serve-thread.js';
 import { type ProjectionSet, projectionSets } from '../all.js';
@@ -39,6 +40,8 @@ export type Kept = {
   readonly path: string;
   /** Which projections. */
   readonly keeps: ProjectionSet;
+  /** Whose signatures are believed; without it none is verified. */
+  readonly trust?: Trust | undefined;
 };
 
 /** What one committed batch brought. */
@@ -71,7 +74,7 @@ export type FollowTold =
   /** The file is made anew from the log, and was opened: what was read from the old one must be read again. */
   | { readonly kind: 'remade'; readonly why: string };
 
-function open({ storeUrl, path, keeps }: Kept) {
+function open({ storeUrl, path, keeps, trust }: Kept) {
   const projections = projectionSets[keeps];
 
   /** No decision waits for the history, so that it may take its time. */
@@ -155,7 +158,8 @@ function open({ storeUrl, path, keeps }: Kept) {
       return file;
     }
 
-    const log = await openLog(storeUrl, systemEdge, (message) => tell({ kind: 'failed', message }));
+    const onTrouble = (message: string) => tell({ kind: 'failed', message });
+    const log = await openLog(storeUrl, systemEdge, onTrouble, false, trust);
     try {
       file = openKeptFile(path, projections, remade);
       tell({ kind: 'opened', end: await log.end() });

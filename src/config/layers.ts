@@ -28,6 +28,7 @@ const settings: Readonly<Record<string, Kind>> = {
   checkpoint_key: 'text',
   checkpoint_origin: 'text',
   checkpoint_interval: 'number',
+  sign: 'boolean',
   drain_timeout: 'number',
   wait_for_store: 'boolean',
   log_level: 'text',

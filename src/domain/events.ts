@@ -16,6 +16,7 @@ import type {
   JobUpdated,
   ReinstatedForReuse,
   RunNumbersTaken,
+  SigningKeysChanged,
   SubmissionIntended,
 } from '../../gen/memoir/events/v1/events_pb.js';
 
@@ -44,4 +45,5 @@ export type MemoirEvent =
   | ImageForgotten
   | CheckpointSigned
   | GenerationStarted
-  | RunNumbersTaken;
+  | RunNumbersTaken
+  | SigningKeysChanged;

@@ -4,7 +4,7 @@ import type { MemoirEvent } from './events.js';
  * Highest format of the log that this version reads and writes. It is raised together with an entry of `needs`. An event that needs
  * a format above 1 has the number in its metadata, so that a server that does not know it stops instead of passing over it.
  */
-export const newestFormat = 2;
+export const newestFormat = 3;
 
 /** That an event cannot be left out or misread without harm by a version of Memoir that does not know the format. */
 export type Need = {
@@ -25,6 +25,8 @@ export const needs: readonly Need[] = [
   { format: 2, event: 'RunNumbersTaken' },
   // Who passes it over answers a submit_id that was answered already with another job.
   { format: 2, event: 'SubmissionIntended' },
+  // Who passes it over believes what nobody has signed, and records what all others pass over.
+  { format: 3, event: 'SigningKeysChanged' },
 ];
 
 /** The lowest format whose readers understand the event. */

@@ -34,6 +34,9 @@ export const checkpointStream = 'checkpoint-log';
 /** Stream of the generations of the log. */
 export const generationStream = 'log-generation';
 
+/** Stream of the keys that the log is signed with. */
+export const signingStream = 'log-signing';
+
 /**
  * What the name of every stream of Memoir begins with. A store that others use too gives only these, so a new kind of stream must
  * be added here.

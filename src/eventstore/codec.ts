@@ -17,6 +17,7 @@ import {
   JobUpdatedSchema,
   ReinstatedForReuseSchema,
   RunNumbersTakenSchema,
+  SigningKeysChangedSchema,
   SubmissionIntendedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { quote } from '../domain/errors.js';
@@ -44,6 +45,7 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     CheckpointSignedSchema,
     GenerationStartedSchema,
     RunNumbersTakenSchema,
+    SigningKeysChangedSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

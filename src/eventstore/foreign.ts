@@ -14,7 +14,7 @@ export type Judged =
   | { readonly event: MemoirEvent; readonly why?: undefined }
   | { readonly event?: undefined; readonly why: string };
 
-type Judging = Pick<RecordedEvent, 'type' | 'data' | 'metadata' | 'stream' | 'revision'>;
+type Judging = Pick<RecordedEvent, 'type' | 'data' | 'metadata' | 'stream' | 'revision' | 'untrusted'>;
 
 /** What the names of the streams of a type begin with. */
 const places: readonly (readonly [prefix: string, types: readonly string[]])[] = [
@@ -37,7 +37,7 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
   ['exclusion-', ['ExcludedFromReuse', 'ReinstatedForReuse']],
   ['checkpoint-', ['CheckpointSigned']],
   ['submit-', ['SubmissionIntended']],
-  ['log-', ['GenerationStarted', 'RunNumbersTaken']],
+  ['log-', ['GenerationStarted', 'RunNumbersTaken', 'SigningKeysChanged']],
 ];
 const prefixOf: ReadonlyMap<string, string> = new Map(
   places.flatMap(([prefix, types]) => types.map((type) => [type, prefix] as const)),
@@ -108,10 +108,10 @@ export async function* lastFirst(log: Pick<EventLog, 'readStream'>, stream: stri
 }
 
 /** Why an event cannot be Memoir's, whatever it says; undefined if it may be. */
-export function foreignEnvelope({ type, metadata, revision }: Judging): string | undefined {
+export function foreignEnvelope({ type, metadata, revision, untrusted }: Judging): string | undefined {
   if (!Number.isSafeInteger(revision)) return 'it marks the end of a stream that was deleted for good';
   if (type.startsWith('$')) return 'it is one of the store itself';
-  return isMetadata(metadata) ? undefined : 'its metadata are not those of an event of Memoir';
+  return isMetadata(metadata) ? untrusted : 'its metadata are not those of an event of Memoir';
 }
 
 const texts = ['principal', 'requestId', 'traceparent', 'serverVersion'];

@@ -1,5 +1,6 @@
 import { MemoirError, quote } from '../domain/errors.js';
 import { newestFormat } from '../domain/log-format.js';
+import { signingStream } from '../domain/streams.js';
 import {
   type EventLog,
   type EventStore,
@@ -16,6 +17,8 @@ export type Formats = {
   readonly known?: number;
   /** Highest format that events may be appended in. Without it, `known` in a store of one process, and 1 in one that others share. */
   readonly allowed?: number | undefined;
+  /** Whether signatures are verified; who does not must not follow a log that is signed. */
+  readonly verified?: boolean;
 };
 
 /** A store that stops being used when its log turns out to be one that this process must not go on with. */
@@ -31,7 +34,7 @@ export type GuardedStore = EventStore & {
 };
 
 /** The log without the events of a newer format: whoever reads one gets a NewerLog in its place, and nothing behind it. */
-export function guardLog(log: EventLog, { known = newestFormat }: Formats = {}): EventLog {
+export function guardLog(log: EventLog, { known = newestFormat, verified = false }: Formats = {}): EventLog {
   function checked<E extends RecordedEvent | undefined>(event: E): E {
     if (event) checkFormat(event, known);
     return event;
@@ -46,7 +49,10 @@ export function guardLog(log: EventLog, { known = newestFormat }: Formats = {}):
     eventAt: async (position) => checked(await log.eventAt(position)),
     async *subscribeAll(after?: number, options?: SubscribeOptions) {
       for await (const batch of log.subscribeAll(after, options)) {
-        for (const event of batch.events) checkFormat(event, known);
+        for (const event of batch.events) {
+          checkFormat(event, known);
+          if (!verified) checkUnsigned(event);
+        }
         yield batch;
       }
     },
@@ -58,7 +64,7 @@ export function guardLog(log: EventLog, { known = newestFormat }: Formats = {}):
  * So are appends of events that need a format which is not allowed.
  */
 export function guardStore(store: EventStore, formats: Formats = {}): GuardedStore {
-  const { known = newestFormat, allowed = store.exclusive ? known : 1 } = formats;
+  const { known = newestFormat, allowed = store.exclusive ? known : 1, verified = false } = formats;
   const listeners: ((error: LogRefused) => void)[] = [];
   let refusal: LogRefused | undefined;
 
@@ -79,7 +85,7 @@ export function guardStore(store: EventStore, formats: Formats = {}): GuardedSto
       throw noticing(error);
     }
   }
-  const log = guardLog(store, { known });
+  const log = guardLog(store, { known, verified });
   return {
     ...store,
     readStream: (...given) => all(log.readStream(...given)),
@@ -128,6 +134,20 @@ function checkFormat(event: RecordedEvent, known: number): void {
   throw new NewerLog(
     `event ${revision} of stream ${quote(stream)}, a ${quote(type)} at position ${position}, is of log format ${format}, and this ` +
       `version of Memoir knows formats up to ${known}: start a version that knows it`,
+  );
+}
+
+/**
+ * What a server records without a signature is passed over by all others from the first of these events on, and it would believe what they
+ * do not.
+ * @throws LogRefused SIGNED_LOG if the event says that the log is signed
+ */
+export function checkUnsigned({ stream, type, position }: RecordedEvent): void {
+  if (stream !== signingStream || type !== 'SigningKeysChanged') return;
+  throw new LogRefused(
+    'SIGNED_LOG',
+    `what is recorded in the log is signed from position ${position} on, and this server signs nothing: set sign = true, with a key ` +
+      'that the log names or may take up (docs/audit.md)',
   );
 }
 

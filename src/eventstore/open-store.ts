@@ -4,7 +4,9 @@ import type { Edge } from '../edge.js';
 import { type Formats, type GuardedStore, guardLog, guardStore } from './format-guard.js';
 import type { LogImporter } from './importer.js';
 import { isKurrentUrl, type KurrentUrl, parseKurrentUrl, withoutCredentials } from './kurrentdb/url.js';
-import type { EventLog, LogRefused } from './port.js';
+import type { EventLog, EventStore, LogRefused } from './port.js';
+import { type Signing, signedStore, verifiedLog } from './signing/signed-log.js';
+import type { Trust } from './signing/signing-state.js';
 import { absenceOf } from './sqlite/claim-file.js';
 import { openSqliteImporter } from './sqlite/importer.js';
 import { type LossOptions, openSqliteExport, openSqliteLog, openSqliteStore } from './sqlite/store.js';
@@ -48,6 +50,13 @@ export function storeName(url: string): string {
   return place.kind === 'sqlite' ? place.path : place.url.address;
 }
 
+/** How a store is opened. */
+export type OpenOptions = Omit<Formats, 'verified'> &
+  Pick<LossOptions, 'onLoss' | 'check'> & {
+    /** Signs what is appended and verifies what is read, where it is given. */
+    readonly signing?: Signing | undefined;
+  };
+
 /**
  * Opens the event store that a URL names: `sqlite:` and a path, or a connection string of KurrentDB. Reads of it throw NewerLog at an
  * event of a format that is not known.
@@ -57,17 +66,20 @@ export async function openStore(
   url: string,
   edge: Edge,
   onTrouble?: OnTrouble,
-  { onLoss, check, ...formats }: Formats & Pick<LossOptions, 'onLoss' | 'check'> = {},
+  { onLoss, check, signing, ...given }: OpenOptions = {},
 ): Promise<GuardedStore> {
   const place = placeOf(url);
+  const formats = { ...given, verified: signing !== undefined };
+  const withSignatures = (store: EventStore) => (signing ? signedStore(store, signing) : store);
   if (place.kind === 'kurrentdb') {
     const { openKurrentStore } = await kurrentStores();
-    return guardStore(await openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) }), formats);
+    const store = await openKurrentStore(place.url, { edge, ...(onTrouble && { onTrouble }) });
+    return guardStore(withSignatures(store), formats);
   }
   let guarded: GuardedStore | undefined;
   const onReplaced = (error: LogRefused) => guarded?.refuse(error);
   const options = { ...(onLoss && { onLoss }), ...(check && { check }), onReplaced };
-  guarded = guardStore(await openSqliteStore(place.path, edge.now, options), formats);
+  guarded = guardStore(withSignatures(await openSqliteStore(place.path, edge.now, options)), formats);
   return guarded;
 }
 
@@ -82,10 +94,17 @@ export function absenceOfLog(url: string): string | undefined {
 
 /**
  * Opens the log of a store for reading only: the embedded one only in the process that has it open as a store. With `hasty` a store that is
- * away is not waited for at its first read.
+ * away is not waited for at its first read. With `trust` signatures are verified.
  */
-export async function openLog(url: string, edge: Edge, onTrouble?: OnTrouble, hasty = false): Promise<EventLog> {
-  return guardLog(await openAnyLog(url, edge, onTrouble, hasty));
+export async function openLog(
+  url: string,
+  edge: Edge,
+  onTrouble?: OnTrouble,
+  hasty = false,
+  trust?: Trust,
+): Promise<EventLog> {
+  const log = await openAnyLog(url, edge, onTrouble, hasty);
+  return trust ? guardLog(verifiedLog(log, trust), { verified: true }) : guardLog(log);
 }
 
 async function openAnyLog(

@@ -41,6 +41,8 @@ export type RecordedEvent = NewEvent & {
   readonly position: Position;
   /** When the store recorded it, in milliseconds since 1970-01-01T00:00Z. */
   readonly recordedAt: number;
+  /** Why no server recorded it, by its signature, where the log is signed; see src/eventstore/signing. */
+  readonly untrusted?: string;
 };
 
 /** What must be true of a stream for an append to happen: its last revision, that it has no event, or nothing. */

@@ -23,6 +23,12 @@ export type CheckpointSigner = {
   sign(head: TreeHead, extensions?: readonly string[]): string;
 };
 
+/** The same key, where events are signed with it too. */
+export type EventSigning = {
+  /** The signature of 64 bytes. What is signed is told from every checkpoint by how it begins. */
+  signEvent(statement: Uint8Array): Buffer;
+};
+
 /** Where the key is. */
 export type CheckpointKeyPlace = {
   /** File of the private key. */
@@ -44,7 +50,7 @@ export function openCheckpointKey({
   path,
   make,
   origin,
-}: CheckpointKeyPlace): CheckpointSigner & { readonly made: boolean } {
+}: CheckpointKeyPlace): CheckpointSigner & EventSigning & { readonly made: boolean } {
   const made = make && makeKey(path);
   const privateKey = readKey(path);
   const bytes = bytesOfKey(createPublicKey(privateKey));
@@ -52,6 +58,7 @@ export function openCheckpointKey({
   return {
     key,
     made,
+    signEvent: (statement) => sign(null, statement, privateKey),
     sign(head, extensions) {
       const text = checkpointText({ ...head, origin: key.name }, extensions);
       return formatNote(text, key, sign(null, Buffer.from(text), privateKey));

@@ -36,10 +36,10 @@ export type OpenedLog = {
  * @throws LogRefused SHORTER_LOG, LOG_MISSING or OTHER_LOG, saying what is missing and what the choices are; and as `openStore`
  */
 export async function openServersLog(opening: Opening): Promise<OpenedLog> {
-  const { config, files, keptCheckpoint, edge, accepted, logger } = opening;
+  const { config, files, keptCheckpoint, edge, accepted, signing, logger } = opening;
   const url = storeUrlOf(config);
   const onTrouble = (message: string) => logger.warn(message);
-  const formats = { allowed: config.log_format };
+  const formats = { allowed: config.log_format, signing };
   if (storeKind(url) !== 'sqlite') {
     return { store: await openSharedLog(opening), checkpoint: undefined };
   }

@@ -15,12 +15,19 @@ const mostAttempts = 10;
  * @throws LogRefused SHORTER_LOG or OTHER_LOG, saying from where it differs and what the choices are; MemoirError
  * LOG_FORMAT_NOT_ALLOWED if what must be recorded needs a log format that the settings do not allow; and as `openStore`
  */
-export async function openSharedLog({ config, files, edge, accepted, logger }: Opening): Promise<GuardedStore> {
+export async function openSharedLog({
+  config,
+  files,
+  edge,
+  accepted,
+  signing,
+  logger,
+}: Opening): Promise<GuardedStore> {
   const url = storeUrlOf(config);
   const kept = keptFiles(files);
   const places = keptPlaces(kept);
   const leaves = keptLeaves(files.history);
-  const store = await openStore(url, edge, (message) => logger.warn(message), { allowed: config.log_format });
+  const store = await openStore(url, edge, (message) => logger.warn(message), { allowed: config.log_format, signing });
 
   /** What was to be accepted, recorded once by all servers together. */
   async function accept(found: Contradiction): Promise<void> {

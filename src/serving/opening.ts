@@ -5,6 +5,7 @@ import type { KeptFile } from '../../projections/running/kept-files.js';
 import type { ServerConfig } from '../config.js';
 import { quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
+import type { Signing } from '../eventstore/signing/signed-log.js';
 
 /** What an operator lets the server go on with, though it is not what was known. */
 export type Accepted = {
@@ -22,6 +23,8 @@ export type Opening = {
   readonly keptCheckpoint: string;
   readonly edge: Edge;
   readonly accepted: Accepted;
+  /** Signs what is recorded; absent where nothing is signed. */
+  readonly signing?: Signing | undefined;
   readonly logger: Logger;
 };
 

@@ -1,13 +1,23 @@
 import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
+import { startMemoir } from '../../demo/program.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { auditForeign, type ForeignFinding } from '../../src/audit/audit-foreign.js';
 import type { ServerConfig } from '../../src/config.js';
+import { newestFormat } from '../../src/domain/log-format.js';
 import { type Edge, systemEdge } from '../../src/edge.js';
-import { openLog, openLogToExport } from '../../src/eventstore/open-store.js';
+import { openImporter, openLog, openLogToExport, sqliteUrl } from '../../src/eventstore/open-store.js';
+import { LogRefused } from '../../src/eventstore/port.js';
+import type { Trust } from '../../src/eventstore/signing/signing-state.js';
+import { importLog } from '../../src/eventstore/transfer/import-log.js';
+import { openExport } from '../../src/eventstore/transfer/open-export.js';
 import { exportOf } from '../../src/eventstore/transfer/write-export.js';
+import { openCheckpointKey } from '../../src/history/checkpoint-key.js';
 import { audited } from '../audit/scene.js';
 import { type Double, startDouble } from '../support/kurrentdb-double/double.js';
 import { makeProject } from '../support/project.js';
@@ -49,8 +59,8 @@ async function onDouble(
   return { double, server };
 }
 
-async function foreignIn(double: Double): Promise<ForeignFinding[]> {
-  const log = await openLog(double.url, systemEdge);
+async function foreignIn({ url }: Pick<Double, 'url'>, trust?: Trust): Promise<ForeignFinding[]> {
+  const log = await openLog(url, systemEdge, undefined, false, trust);
   const findings: ForeignFinding[] = [];
   await auditForeign(log, (finding) => void findings.push(finding));
   await log.close();
@@ -242,4 +252,162 @@ test('histories, subscriptions and exports go on past a tombstone', async (t) =>
   }
   await log.close();
   t.is(lines.length, 4);
+});
+
+/** The log of a server that signs, and the server. */
+async function signedOnDouble(t: ExecutionContext) {
+  const double = await startDouble();
+  t.teardown(() => double.stop());
+  const start = async (settings: Partial<ServerConfig>) => {
+    const server = await startTestServer({
+      repositories: { project: project.repository.path },
+      settings: { store: double.url, log_format: newestFormat, ...settings },
+    });
+    t.teardown(async () => {
+      server.errors.length = 0;
+      await server.dispose();
+    });
+    return server;
+  };
+  return { double, start };
+}
+
+async function keyOf(server: TestServer): Promise<string> {
+  return (await server.as('ada').audit.getCheckpoint({})).key;
+}
+
+test('in a log that is signed nothing is believed that no server signed, by any reader, nor after a move', async (t) => {
+  const { double, start } = await signedOnDouble(t);
+  // What was recorded before is believed, as it was.
+  const before = await start({});
+  const old = uuidOf(await request(before.as('ada'), { scriptParameters: { n: 0 } }));
+  await complete(before.as('ada'), old);
+  await before.stop();
+  write(double, `job-${old}`, 'JobDeleted', '{}');
+
+  const server = await start({ sign: true });
+  const ada = server.as('ada');
+  t.false((await find(ada, { scriptParameters: { n: 0 } })).reused);
+  const [done, open] = [
+    uuidOf(await request(ada, { scriptParameters: { n: 1 } })),
+    uuidOf(await request(ada, { scriptParameters: { n: 2 } })),
+  ];
+  await complete(ada, done);
+  await ada.worker.claimJob({ uuid: open });
+  const genuine = double.log.stream(`job-${done}`).at(-1);
+  const [data, metadata] = [genuine?.data, genuine?.metadata].map((bytes = new Uint8Array()) =>
+    Buffer.from(bytes).toString(),
+  ) as [string, string];
+  t.is(genuine?.type, 'JobCompleted');
+  t.regex(metadata, /"signature":/);
+  // Of the same worker, at the same revision: nothing but the job is another.
+  write(double, `job-${open}`, 'JobCompleted', data, metadata);
+  write(double, `job-${open}`, 'JobCompleted', data);
+  write(double, `job-${done}`, 'JobDeleted', '{"deletedAt":"2026-03-01T10:00:00Z"}');
+  const image = { repository: 'x', hash: `sha256:${'a'.repeat(64)}`, locator: `sha256:${'a'.repeat(64)}` };
+  write(double, 'image-x', 'ImageRegistered', JSON.stringify({ image }));
+  write(double, `reuse-${done}`, 'JobReused', '{}');
+  write(double, 'log-generation', 'GenerationStarted', '{"generation":9,"id":"x"}');
+  const forged = [
+    `job-${open} 2`,
+    `job-${open} 3`,
+    `job-${done} 3`,
+    'image-x 0',
+    `reuse-${done} 0`,
+    'log-generation 0',
+  ];
+
+  t.is((await ada.jobs.getJob({ uuid: open })).job?.state, JobState.RUNNING);
+  t.deepEqual((await ada.images.listImages({})).images, []);
+  t.true((await find(ada, { scriptParameters: { n: 1 } })).reused);
+  const { consistencyToken } = await ada.worker.completeJob({ uuid: open, output: 'sha256:right', log: 'sha256:l' });
+  t.notRegex(consistencyToken, /^g9/);
+  t.like((await ada.jobs.getJob({ uuid: open, consistencyToken })).job, { output: 'sha256:right' });
+  const types: string[] = [];
+  for await (const { event } of ada.history.readHistory({ uuid: open })) types.push(event?.eventType ?? '');
+  t.deepEqual(types, ['JobRequested', 'JobStarted', 'JobCompleted']);
+  const named = () => server.warnings.filter(({ msg }) => /is passed over/.test(msg));
+  await until('those that the read model comes upon are named', () => named().length >= 5);
+
+  // With the key that the auditor holds, of the store and of a copy of it elsewhere.
+  const place = ({ stream, revision }: ForeignFinding) => `${stream} ${revision}`;
+  const trust = { trusted: [await keyOf(server)], retired: [] };
+  t.deepEqual((await foreignIn(double, trust)).map(place), forged);
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-signed-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  await server.stop();
+  const moved = sqliteUrl(join(directory, 'events.sqlite'));
+  const from = await openLogToExport(double.url, systemEdge);
+  const header = { store: 'kurrentdb', serverVersion: '1', exportedAt: 'now' } as const;
+  const file = await openExport(exportOf(from, header), { directory, unique: 'x' });
+  const importer = await openImporter(moved, systemEdge);
+  await importLog(file, importer);
+  await importer.close();
+  await file.close();
+  await from.close();
+  const audit = startMemoir(['audit', 'foreign', '--store', moved, '--data-dir', directory, '--json'], {
+    env: { MEMOIR_AUDIT_KEY: trust.trusted[0] ?? '' },
+  });
+  t.is(await audit.ended(), 7, audit.errors());
+  const lines = audit.output().trim().split('\n');
+  t.deepEqual(
+    lines.slice(0, -1).map((line) => place(JSON.parse(line).finding)),
+    forged,
+  );
+});
+
+test('servers of a log that is signed have keys that it names, and others take no part', async (t) => {
+  const { double, start } = await signedOnDouble(t);
+  const unsigned = await start({});
+  const reasonOf = async (settings: Partial<ServerConfig>) => {
+    const error = await t.throwsAsync(start(settings), { instanceOf: LogRefused });
+    return error?.reason;
+  };
+  // A server signs before it is needed, so that all can be upgraded.
+  const early = await start({ sign: true, log_format: 2 });
+  const firstKey = await keyOf(early);
+  await request(early.as('ada'), { scriptParameters: { n: 1 } });
+  t.true(early.warnings.some(({ msg }) => /log_format must be 3/.test(msg)));
+  t.is(double.log.actual('log-signing'), -1);
+  await early.stop();
+
+  const first = await start({ sign: true, data_dir: early.config.data_dir });
+  t.is(double.log.actual('log-signing'), 0);
+  await until('the server that does not sign is stopped', async () => {
+    const refusal = await unsigned
+      .as('ada')
+      .jobs.listJobs({})
+      .catch((error: unknown) => error);
+    return /signed from position/.test(String(refusal));
+  });
+  t.is(await reasonOf({}), 'SIGNED_LOG');
+  t.is(await reasonOf({ sign: true }), 'SIGNING_KEYS_UNKNOWN');
+
+  // A second server with a key of its own: it trusts the first, and the first takes it up.
+  const data_dir = mkdtempSync(join(tmpdir(), 'memoir-e2e-'));
+  const secondKey = openCheckpointKey({ path: join(data_dir, 'checkpoint.key'), make: true, origin: 'other' }).key.text;
+  const second = { sign: true, data_dir, trusted_keys: [firstKey] };
+  t.is(await reasonOf(second), 'SIGNING_KEY_UNKNOWN');
+  (first.config as { trusted_keys: string[] }).trusted_keys = [secondKey];
+  await first.restart();
+  t.is(double.log.actual('log-signing'), 1);
+  const other = await start(second);
+  const uuid = uuidOf(await request(first.as('ada'), { scriptParameters: { n: 2 } }));
+  await complete(other.as('ada'), uuid);
+  t.true((await find(first.as('ada'), { scriptParameters: { n: 2 } })).reused);
+  t.is(double.log.actual('log-signing'), 1);
+
+  // The key of the second is taken away while it runs.
+  Object.assign(first.config, { trusted_keys: [], retired_keys: [secondKey] });
+  await first.restart();
+  t.is(double.log.actual('log-signing'), 2);
+  await until('it is stopped', async () => {
+    const refusal = await other
+      .as('ada')
+      .jobs.listJobs({})
+      .catch((error: unknown) => error);
+    return /the key of this server is none of these/.test(String(refusal));
+  });
+  await request(first.as('ada'), { scriptParameters: { n: 3 } });
+  t.deepEqual(await foreignIn(double, { trusted: [firstKey], retired: [] }), []);
 });

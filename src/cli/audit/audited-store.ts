@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { serverSettings } from '../../config/settings.js';
 import type { ServerConfig } from '../../config.js';
 import { MemoirError } from '../../domain/errors.js';
+import type { VerifierKey } from '../../domain/log-tree/verifier-key.js';
 import { systemEdge } from '../../edge.js';
 import { openLog, storeUrlOf } from '../../eventstore/open-store.js';
 import type { EventLog } from '../../eventstore/port.js';
+import { auditorsTrust } from '../../serving/signing.js';
 import { meant } from '../log/log-store.js';
 import { sourcesOf } from '../log/store-options.js';
 import { note } from '../text/output.js';
+import { keysOf } from './audit-evidence.js';
 import type { AuditOptions } from './audit-options.js';
 
 /** A store that is audited, opened for reading, and an empty directory. */
@@ -28,7 +31,7 @@ export async function withAuditedStore<T>(
   const directory = await mkdtemp(join(options.tempDir ?? tmpdir(), 'memoir-audit-'));
   let log: EventLog | undefined;
   try {
-    const read = await opened(config);
+    const read = await opened(config, keysOf(options));
     log = read;
     return await meant(() => work({ config, log: read, directory }));
   } finally {
@@ -37,9 +40,13 @@ export async function withAuditedStore<T>(
   }
 }
 
-async function opened(config: ServerConfig): Promise<EventLog> {
+async function opened(config: ServerConfig, keys: readonly VerifierKey[]): Promise<EventLog> {
+  const trust = auditorsTrust(
+    config,
+    keys.map(({ text }) => text),
+  );
   try {
-    return await openLog(storeUrlOf(config), systemEdge, note, true);
+    return await openLog(storeUrlOf(config), systemEdge, note, true, trust);
   } catch (error) {
     const message = `the store cannot be read: ${(error as Error).message}`;
     throw new MemoirError('UNAVAILABLE', 'STORE_UNAVAILABLE', message, { cause: error });

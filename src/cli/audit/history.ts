@@ -196,6 +196,8 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
           `found up to position ${value.found?.position ?? 0}`,
         ],
       ];
+    case 'signingKeysChanged':
+      return ['what is recorded from here on is signed', value.keys.map((key) => `key: ${printable(key)}`)];
     case 'runNumbersTaken':
       return [`kept the run numbers of ${value.computations.length} computations from being given again`, []];
     case 'reinstatedForReuse':

@@ -19,6 +19,7 @@ type ServeOptions = {
   readonly checkpointKey?: string;
   readonly checkpointOrigin?: string;
   readonly checkpointInterval?: string;
+  readonly sign?: boolean;
   readonly drainTimeout?: string;
   readonly logLevel?: string;
   readonly acceptShorterLog?: boolean;
@@ -55,6 +56,7 @@ export function serveCommand(): Command {
     )
     .option('--checkpoint-origin <name>', 'name of the log in its checkpoints (MEMOIR_CHECKPOINT_ORIGIN)')
     .option('--checkpoint-interval <seconds>', 'how often one is recorded, 0 for never (MEMOIR_CHECKPOINT_INTERVAL)')
+    .option('--sign', 'sign events with that key, and pass over what no key of the log has signed (MEMOIR_SIGN)')
     .option('--drain-timeout <seconds>', 'how long calls may go on after SIGTERM (MEMOIR_DRAIN_TIMEOUT)')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent (MEMOIR_LOG_LEVEL)')
     .option(
@@ -89,6 +91,7 @@ export function serveCommand(): Command {
           checkpoint_key: options.checkpointKey,
           checkpoint_origin: options.checkpointOrigin,
           checkpoint_interval: options.checkpointInterval,
+          sign: options.sign,
           drain_timeout: options.drainTimeout,
           log_level: options.logLevel,
         },
