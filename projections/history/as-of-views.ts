@@ -39,6 +39,7 @@ const jobColumns: Readonly<Record<string, string>> = {
   priority: `CASE WHEN ${changed} THEN ${last('job_change', 'priority')} ELSE life.priority END`,
   description: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'description', 'described')} END, life.description)`,
   components: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'components', 'composed')} END, life.components)`,
+  labels: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'labels', 'labelled')} END, life.labels)`,
   tasks_summary: `CASE WHEN ${finished} THEN now.tasks_summary
     WHEN ${reported} THEN ${text('job_report', 'tasks_summary', 'summed')} END`,
   progress: `CASE WHEN ${reported} THEN ${last('job_report', 'progress')} END`,

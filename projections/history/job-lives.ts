@@ -17,7 +17,7 @@ const bytesOf = "coalesce(unhex(@uuid, '-'), CAST(@uuid AS BLOB))";
  */
 export const jobLives: Projection = {
   name: 'job-lives',
-  version: 1,
+  version: 2,
   tables: ['job_life', 'job_report', 'job_change'],
   schema: `
     CREATE TABLE job_life (
@@ -26,6 +26,7 @@ export const jobLives: Projection = {
       priority INTEGER NOT NULL,
       description TEXT NOT NULL,
       components TEXT NOT NULL,
+      labels TEXT NOT NULL,
       started INTEGER,
       started_revision INTEGER,
       lease_ms INTEGER,
@@ -59,14 +60,16 @@ export const jobLives: Projection = {
       description TEXT,
       composed INTEGER NOT NULL,
       components TEXT,
+      labelled INTEGER NOT NULL,
+      labels TEXT,
       PRIMARY KEY (job, position)
     ) STRICT, WITHOUT ROWID;
   `,
   findJob: `SELECT job FROM job_life WHERE substr(uuid, 1, 6) = substr(${bytesOf}, 1, 6) AND uuid = ${bytesOf}`,
   prepare(db, positionOf) {
     const insert = db.prepare(`
-      INSERT INTO job_life (job, uuid, priority, description, components)
-      VALUES (@position, ${bytesOf}, @priority, @description, @components)`);
+      INSERT INTO job_life (job, uuid, priority, description, components, labels)
+      VALUES (@position, ${bytesOf}, @priority, @description, @components, @labels)`);
     const started = db.prepare('UPDATE job_life SET started = ?, started_revision = ?, lease_ms = ? WHERE job = ?');
     const finished = db.prepare('UPDATE job_life SET finished = ?, finished_revision = ? WHERE job = ?');
     const deleted = db.prepare('UPDATE job_life SET deleted = ?, deleted_revision = ? WHERE job = ?');
@@ -81,16 +84,19 @@ export const jobLives: Projection = {
         iif(@message IS NULL, coalesce(last.said, 0), @position), @message
       FROM (SELECT 1) LEFT JOIN ${before('job_report')} AS last`);
     const change = db.prepare(`
-      INSERT INTO job_change (job, position, revision, priority, described, description, composed, components)
+      INSERT INTO job_change (job, position, revision, priority, described, description, composed, components, labelled,
+        labels)
       SELECT @job, @position, @revision, coalesce(@priority, last.priority, life.priority),
         iif(@description IS NULL, coalesce(last.described, 0), @position), @description,
-        iif(@components IS NULL, coalesce(last.composed, 0), @position), @components
+        iif(@components IS NULL, coalesce(last.composed, 0), @position), @components,
+        iif(@labels IS NULL, coalesce(last.labelled, 0), @position), @labels
       FROM job_life AS life LEFT JOIN ${before('job_change')} AS last WHERE life.job = @job`);
     const finish = (stream: string, position: number, revision: number) =>
       void finished.run(position, revision, positionOf(stream));
     return {
-      JobRequested({ uuid, priority, description, components }, { position }) {
-        insert.run({ position, uuid, priority, description, components: JSON.stringify(components) });
+      JobRequested({ uuid, priority, description, ...event }, { position }) {
+        const [components, labels] = [JSON.stringify(event.components), JSON.stringify(event.labels)];
+        insert.run({ position, uuid, priority, description, components, labels });
       },
       JobStarted({ lease }, { stream, position, revision }) {
         started.run(position, revision, lease ? durationMs(lease) : 0, positionOf(stream));
@@ -105,11 +111,12 @@ export const jobLives: Projection = {
         report.run({ job, position, revision, leaseMs, expiresAt, progress, tasks, message });
         reported.run(position, job);
       },
-      JobUpdated({ priority = null, description = null, components: parts }, { stream, position, revision }) {
+      JobUpdated({ priority = null, description = null, ...event }, { stream, position, revision }) {
         const job = positionOf(stream);
         if (job === null) return;
-        const components = parts ? JSON.stringify(parts.uuids) : null;
-        change.run({ job, position, revision, priority, description, components });
+        const components = event.components ? JSON.stringify(event.components.uuids) : null;
+        const labels = event.labels ? JSON.stringify(event.labels.values) : null;
+        change.run({ job, position, revision, priority, description, components, labels });
         changed.run(position, job);
       },
       JobCompleted: (_event, { stream, position, revision }) => finish(stream, position, revision),

@@ -11,6 +11,8 @@ export type AccessPath =
   | { readonly by: 'planner' }
   /** From the newest or the oldest on, until there are enough: what it would not do where it takes the filters for narrow. */
   | { readonly by: 'creation' }
+  /** By a label, in the order of the list. */
+  | { readonly by: 'label'; readonly name: string; readonly value: string }
   /** By the beginning of uuids, which it would take for wide. */
   | { readonly by: 'uuid' }
   /**
@@ -45,6 +47,8 @@ export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQue
   const sharing = asOf === undefined ? shared : shared.filter((name) => name !== 'state');
   if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(sharing, 1)) return { by: 'planner' };
   if (asOf === undefined && filters.some((filter) => beginsWith(filter, 'uuid', shortestUuid))) return { by: 'uuid' };
+  const [label] = asOf === undefined ? filters.flatMap(labelOf) : [];
+  if (label) return { by: 'label', ...label };
   if (filters.some((filter) => beginsWith(filter, 'script_version', shortestAbbreviation))) return { by: 'planner' };
   const several = among(sharing, mostBranches);
   if (several) return { by: 'branches', branches: several.values.map((value) => one(several.filter, value)) };
@@ -81,4 +85,12 @@ function narrow(filter: JobFilter): Narrow[] {
 
 function one(filter: JobFilter, value: string | number): Sql {
   return compileFilters([{ ...filter, test: { is: 'one of', values: [value], negate: false } }]).where;
+}
+
+/** The label that a filter looks for. */
+function labelOf({ target, test }: JobFilter): { readonly name: string; readonly value: string }[] {
+  if (target.of !== 'path' || target.field !== 'labels' || test.is !== 'one of' || test.negate) return [];
+  const [name] = target.path;
+  const [value] = test.values;
+  return name !== undefined && test.values.length === 1 && typeof value === 'string' ? [{ name, value }] : [];
 }

@@ -21,7 +21,8 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
   const past = query.asOf !== undefined;
   const { where, tests } = compileFilters(query.filters, watched.goOn);
   const queue = query.from === 'queue';
-  const keys = queue ? queueKeys : keysOf(query.order);
+  const path = accessPath(query);
+  const keys = queue ? queueKeys : keysOf(query.order, path.by === 'label' ? 'label' : 'job');
   const from = queue ? 'queued CROSS JOIN job ON job.position = queued.position' : 'job';
   const narrowed = past ? finalFilters(query.filters) : [];
   const conditions = [
@@ -36,7 +37,7 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
   const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
   const all = [...conditions, ...(query.after ? [behind(keys, query.after)] : [])];
   const byCreation = past ? `${jobsByCreation} AS job` : `${from} INDEXED BY job_created`;
-  const page = pageOf({ from, byCreation, columns, keys, limit: query.limit + 1 }, all, accessPath(query));
+  const page = pageOf({ from, byCreation, columns, keys, limit: query.limit + 1 }, all, path);
   const found = run(page).iterate(...page.values) as IterableIterator<JobRow & Record<string, KeyValue>>;
   const answer = takePage(found, query, keys.length);
   if (!query.countTotal) return { ...answer, total: undefined };
@@ -75,6 +76,11 @@ function pageOf({ from, byCreation, columns, keys, limit }: PageOf, conditions: 
   const wanted = [...columns, ...keyColumns];
   if (path.by === 'planner') return select(wanted, from, conditions);
   if (path.by === 'creation') return select(wanted, byCreation, conditions);
+  if (path.by === 'label') {
+    const { name, value } = path;
+    const those = sql('label.name = ? AND label.value = ?', name, value);
+    return select(wanted, 'label CROSS JOIN job ON job.position = label.position', [those, ...conditions]);
+  }
   if (path.by === 'uuid') return select(wanted, `${from} INDEXED BY job_uuid`, conditions);
   // Positions first, so that no more whole rows are read than the page has.
   const parts = path.branches.map((branch) => select(keyColumns, from, [branch, ...conditions]));
@@ -118,14 +124,15 @@ const queueKeys: readonly Key[] = [
 
 const nullable = new Set(['started_at', 'finished_at', 'cancelled_at', 'lease_expires_at', 'progress']);
 
-function keysOf(order: JobOrder): readonly Key[] {
+/** Keys of an order by columns of `job`, or of a table that has those of the order of creation. */
+function keysOf(order: JobOrder, table: 'job' | 'label'): readonly Key[] {
   const keys = order.map(({ field, descending }) => ({
-    column: `job.${field}`,
+    column: `${table}.${field}`,
     descending,
     nullable: nullable.has(field),
   }));
   const descending = order[order.length - 1]?.descending ?? false;
-  return [...keys, { column: 'job.position', descending, nullable: false }];
+  return [...keys, { column: `${table}.position`, descending, nullable: false }];
 }
 
 /** That a job stands behind the one with these values of the keys. */

@@ -17,8 +17,8 @@ import { listIndexes } from './list-indexes.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 5,
-  tables: ['job'],
+  version: 6,
+  tables: ['job', 'label'],
   schema: `
     CREATE TABLE job (
       position INTEGER PRIMARY KEY,
@@ -61,8 +61,16 @@ export const jobs: Projection = {
       deleted INTEGER NOT NULL DEFAULT 0,
       leave_lfs_pointers INTEGER NOT NULL,
       leave_submodules INTEGER NOT NULL,
-      require_output INTEGER NOT NULL
+      require_output INTEGER NOT NULL,
+      labels TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE label (
+      name TEXT NOT NULL,
+      value TEXT NOT NULL,
+      created_at INTEGER NOT NULL,
+      position INTEGER NOT NULL,
+      PRIMARY KEY (name, value, created_at, position)
+    ) STRICT, WITHOUT ROWID;
     ${uuidIndex};
   `,
   indexes: `
@@ -77,8 +85,15 @@ export const jobs: Projection = {
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
-        leave_lfs_pointers, leave_submodules, require_output)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        leave_lfs_pointers, leave_submodules, require_output, labels)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
+    const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
+    const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
+    const relabel = db.prepare('UPDATE job SET labels = ? WHERE position = ?');
+    const setLabels = (position: number, createdAt: number, labels: Labels) => {
+      for (const name in labels) label.run(name, labels[name], createdAt, position);
+    };
     const started = db.prepare(`
       UPDATE job SET state = ${JobState.RUNNING}, claimed_by = ?, started_at = ?, lease_ms = ?, lease_expires_at = ?,
         lease_revision = ?, revision = ? WHERE position = ?`);
@@ -127,7 +142,9 @@ export const jobs: Projection = {
           Number(event.leaveLfsPointers ?? true),
           Number(event.leaveSubmodules ?? true),
           Number(event.requireOutput),
+          JSON.stringify(event.labels),
         );
+        setLabels(position, millis(event.requestedAt), event.labels);
       },
       JobStarted(event, { stream, revision }) {
         const leaseMs = event.lease ? durationMs(event.lease) : 0;
@@ -161,7 +178,14 @@ export const jobs: Projection = {
       },
       JobUpdated(event, { stream, revision }) {
         const components = event.components ? JSON.stringify(event.components.uuids) : null;
-        updated.run(event.priority ?? null, event.description ?? null, components, revision, positionOf(stream));
+        const position = positionOf(stream);
+        updated.run(event.priority ?? null, event.description ?? null, components, revision, position);
+        const row = event.labels && (labelled.get(position) as Pick<JobRow, 'labels' | 'created_at'> | undefined);
+        if (!row || !event.labels || position === null) return;
+        const before = JSON.parse(row.labels) as Labels;
+        for (const name in before) unlabel.run(name, before[name], row.created_at, position);
+        setLabels(position, row.created_at, event.labels.values);
+        relabel.run(JSON.stringify(event.labels.values), position);
       },
       JobDeleted(_event, { stream, revision }) {
         deleted.run(revision, positionOf(stream));
@@ -169,6 +193,8 @@ export const jobs: Projection = {
     };
   },
 };
+
+type Labels = Record<string, string>;
 
 function millis(time: Timestamp | undefined): number {
   return time ? timestampMs(time) : 0;
@@ -199,6 +225,7 @@ export type JobRow = FlagsRow & {
   readonly log: string;
   readonly tasks_summary: string | null;
   readonly components: string;
+  readonly labels: string;
   readonly description: string;
   readonly created_at: number;
   readonly started_at: number | null;
@@ -239,7 +266,8 @@ export function jobFromRow(row: JobRow): Job {
     arvadosSdkVersion: row.arvados_sdk_version,
     output: row.output,
     log: row.log,
-    components: JSON.parse(row.components) as Record<string, string>,
+    components: JSON.parse(row.components) as Labels,
+    labels: JSON.parse(row.labels) as Labels,
     description: row.description,
     createdAt: timestampFromMs(row.created_at),
     cancelledBy: row.cancelled_by,

@@ -18,6 +18,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   get: [`memoir get ${uuid}`, `memoir get ${uuid} --as-of 2026-01-31T12:00:00Z --json`],
   list: [
     'memoir list --limit 20 --wide',
+    `memoir list --filter '["labels.team","=","imaging"]'`,
     `memoir list --filter '["state","=","Failed"]' --select script,failure_reason`,
     `memoir list --filter '["created_at",">","2026-01-31T00:00:00Z"]' --order-by "priority desc" --count`,
   ],
@@ -35,7 +36,10 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir tail --cloudevents --resume /var/lib/feed/token',
   ],
   cancel: [`memoir cancel ${uuid}`, `memoir cancel ${uuid} --cascade`],
-  update: [`memoir update ${uuid} --priority 10`, `memoir update ${uuid} --description "for the paper"`],
+  update: [
+    `memoir update ${uuid} --priority 10`,
+    `memoir update ${uuid} --description "for the paper" --label paper=2026`,
+  ],
   delete: [`memoir delete ${uuid}`],
   repos: ['memoir repos'],
   resolve: ['memoir resolve demo v1.2', 'memoir resolve demo main~3'],

@@ -79,5 +79,6 @@ export type UpdateCommand = {
   readonly priority?: number | undefined;
   readonly description?: string | undefined;
   readonly components?: Readonly<Record<string, string>> | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly now: number;
 };

@@ -10,6 +10,7 @@ import {
   type JobRequested,
   JobStartedSchema,
   JobUpdatedSchema,
+  LabelsSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Job, JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type Attempt, attemptOf, isSameClaim, isSameEnd, unheard } from './attempt.js';
@@ -168,6 +169,7 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       if (event.priority !== undefined) job.priority = event.priority;
       if (event.description !== undefined) job.description = event.description;
       if (event.components) job.components = event.components.uuids;
+      if (event.labels) job.labels = event.labels.values;
       return next;
     case 'memoir.events.v1.JobDeleted':
       return { ...next, deleted: true, deletedBy: event.deletedBy };
@@ -206,6 +208,7 @@ function requested(event: JobRequested, revision: number): JobRecord {
     dockerImageLocator: event.dockerImageLocator,
     arvadosSdkVersion: event.arvadosSdkVersion,
     components: event.components,
+    labels: event.labels,
     description: event.description,
     leaveLfsPointers: event.leaveLfsPointers ?? true,
     leaveSubmodules: event.leaveSubmodules ?? true,
@@ -272,7 +275,7 @@ function ended(
 }
 
 function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobEvent[] | MemoirError {
-  const { expectedRevision, priority, description, components } = command;
+  const { expectedRevision, priority, description, components, labels } = command;
   if (expectedRevision !== undefined && expectedRevision !== job.revision) {
     return new MemoirError(
       'ABORTED',
@@ -295,6 +298,7 @@ function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobE
       ...(priority !== undefined && { priority }),
       ...(description !== undefined && { description }),
       ...(components !== undefined && { components: create(ComponentsSchema, { uuids: { ...components } }) }),
+      ...(labels !== undefined && { labels: create(LabelsSchema, { values: { ...labels } }) }),
     }),
   ];
 }

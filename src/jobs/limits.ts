@@ -15,7 +15,11 @@ export const textLimits = {
   failureMessage: 65_536,
   reason: 4_096,
   workerName: 256,
+  labelValue: 256,
 } as const;
+
+/** Most labels of a job. */
+export const maxLabels = 64;
 
 /** Most components of a job. */
 export const maxComponents = 1_000;
@@ -61,5 +65,20 @@ export function checkComponents(field: string, components: Readonly<Record<strin
     if (!isUuid(uuid)) {
       throw invalid(field, 'BAD_UUID', `${field}: ${quote(uuid)} of ${quote(name)} is not a UUID in lower case`);
     }
+  }
+}
+
+/** @throws MemoirError INVALID_ARGUMENT if a name is none, a value is too long, or there are too many */
+export function checkLabels(field: string, labels: Readonly<Record<string, string>>): void {
+  const names = Object.keys(labels);
+  if (names.length > maxLabels) {
+    throw invalid(field, 'TOO_MANY', `${field} has ${names.length} members, and ${maxLabels} is the limit`);
+  }
+  for (const name of names) {
+    if (!/^[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?$/.test(name)) {
+      const what = 'letters, digits, "_", "-", "." and "/", with a letter or digit first and last';
+      throw invalid(field, 'BAD_LABEL', `${field}: the name ${quote(name, 60)} is not 1 to 63 ${what}`);
+    }
+    checkLength(field, labels[name] as string, textLimits.labelValue, `${field}: the value of ${quote(name)},`);
   }
 }

@@ -58,6 +58,7 @@ export const anyRequest: fc.Arbitrary<JobRequested> = fc
     dockerImageLocator: fc.constantFrom('', 'image:1'),
     requestedAt: now.map(timestampFromMs),
     components: names,
+    labels: names,
     constraints: maybe(fc.record({ dockerImage: text, minNodes: fc.nat(9), maxNodes: maybe(count) })),
   })
   .map(({ constraints, scriptParameters, ...facts }) =>
@@ -135,6 +136,7 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
       priority: maybe(fc.integer({ min: -9, max: 9 })),
       description: maybe(text),
       components: maybe(names),
+      labels: maybe(names),
       now,
     }),
   },

@@ -1,3 +1,5 @@
+import { fromJson, type JsonValue } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
 import type { ReadHistoryResponse } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
@@ -306,3 +308,87 @@ test('the answer of a reuse and the log tell the same decision, for the one who 
   t.deepEqual(decision, again.decision);
   t.deepEqual([requestedBy, scriptVersion, submitId], ['bob', project.second, 'bobs']);
 });
+
+const labelled = (name: string, operator: string, value: unknown) => ({
+  attribute: `labels.${name}`,
+  operator,
+  operand: fromJson(ValueSchema, value as JsonValue),
+});
+
+test('labels are what jobs are found by, can be changed, and do not matter for reuse', async (t) => {
+  const made: string[] = [];
+  for (let n = 0; n < 7; n++) {
+    const labels = { team: n % 2 === 0 ? 'even' : 'odd', 'study/2026': String(n) };
+    made.push(uuidOf(await find(ada, { scriptParameters: { test: 'labels', n }, labels })));
+  }
+  const again = await find(ada, { scriptParameters: { test: 'labels', n: 0 }, labels: { team: 'other' } });
+  t.true(again.reused);
+  t.deepEqual(again.job?.labels, { team: 'even', 'study/2026': '0' });
+
+  const listed = async (filters: ReturnType<typeof labelled>[], orderBy = '', pageSize = 3) => {
+    const uuids: string[] = [];
+    for (let pageToken = ''; ; ) {
+      const page = await ada.jobs.listJobs({ filters, orderBy, pageSize, pageToken });
+      uuids.push(...page.jobs.map(({ uuid }) => uuid));
+      pageToken = page.nextPageToken;
+      if (pageToken === '') return uuids;
+    }
+  };
+  const even = [0, 2, 4, 6].map((n) => made[n] as string);
+  t.deepEqual(await listed([labelled('team', '=', 'even')], 'created_at'), even);
+  t.deepEqual(await listed([labelled('team', '=', 'even')]), [...even].reverse());
+  t.deepEqual(await listed([labelled('team', 'in', ['even', 'none'])]), [...even].reverse());
+  t.deepEqual(await listed([labelled('"study/2026"', '=', '3'), labelled('team', '=', 'odd')]), [made[3]]);
+  t.deepEqual(await listed([labelled('team', '=', 'even'), labelled('"study/2026"', '!=', '4')], 'created_at'), [
+    ...even.filter((uuid) => uuid !== made[4]),
+  ]);
+
+  const before = await ada.jobs.getJob({ uuid: made[2] as string });
+  const change = { job: { uuid: made[2] as string, labels: { team: 'odd' } }, updateMask: { paths: ['labels'] } };
+  const { job } = await ada.jobs.updateJob(change);
+  t.deepEqual(job?.labels, { team: 'odd' });
+  t.deepEqual(await listed([labelled('team', '=', 'even')], 'created_at'), [made[0], made[4], made[6]]);
+  t.deepEqual(await listed([labelled('team', '=', 'odd')], 'created_at'), [made[1], made[2], made[3], made[5]]);
+  const asOf = { moment: { case: 'position' as const, value: await positionOf(made[2] as string) } };
+  const then = await ada.jobs.listJobs({ filters: [labelled('team', '=', 'even')], orderBy: 'created_at', asOf });
+  t.deepEqual(
+    then.jobs.map(({ uuid }) => uuid),
+    [made[0], made[2]],
+  );
+  t.deepEqual(then.jobs[1]?.labels, before.job?.labels);
+
+  // Another request's labels are told to who made it, and to nobody else.
+  const reuses = async (reader: typeof ada) =>
+    (await collect(reader.history.readHistory({ uuid: made[0] as string }))).flatMap(({ event }) =>
+      event?.event.case === 'jobReused' ? [event.event.value.labels] : [],
+    );
+  t.deepEqual(await reuses(ada), [{ team: 'other' }]);
+});
+
+test('labels that are none are refused by name', async (t) => {
+  const wrong: [Record<string, string>, RegExp][] = [
+    [{ '': 'x' }, /the name "" is not 1 to 63/],
+    [{ '-team': 'x' }, /the name "-team" is not/],
+    [{ 'te am': 'x' }, /the name "te am" is not/],
+    [{ tëam: 'x' }, /the name "tëam" is not/],
+    [{ ['n'.repeat(64)]: 'x' }, /is not 1 to 63/],
+    [{ team: 'v'.repeat(257) }, /the value of "team", .* has 257 bytes, and 256 is the limit/],
+    [Object.fromEntries(Array.from({ length: 65 }, (_, n) => [`l${n}`, ''])), /has 65 members, and 64 is the limit/],
+  ];
+  for (const [labels, message] of wrong) {
+    const error = await t.throwsAsync(find(ada, { labels, ...own('bad labels') }));
+    t.regex(error?.message ?? '', message);
+    t.like(error, { fields: ['labels'] });
+  }
+  const most = Object.fromEntries(Array.from({ length: 64 }, (_, n) => [`l${n}`.padEnd(63, 'x'), 'v'.repeat(256)]));
+  t.deepEqual((await find(ada, { labels: most, ...own('most labels') })).job?.labels, most);
+  const uuid = uuidOf(await find(ada, own('to label')));
+  const change = { job: { uuid, labels: { '.': '' } }, updateMask: { paths: ['labels'] } };
+  t.like(await t.throwsAsync(ada.jobs.updateJob(change)), { fields: ['job.labels'], reason: 'BAD_LABEL' });
+});
+
+/** Position of a job's JobRequested. */
+async function positionOf(uuid: string): Promise<bigint> {
+  for await (const { event } of ada.history.readHistory({ uuid })) if (event) return event.position;
+  throw new Error(`job ${uuid} has no history`);
+}

@@ -8,7 +8,7 @@ import { accessPath } from '../../projections/lists/access-path.js';
 import { listJobs } from '../../projections/lists/job-list.js';
 import { Overdue } from '../../projections/lists/list-failures.js';
 import type { ListQuery } from '../../projections/lists/list-query.js';
-import { watch } from '../../projections/lists/watched.js';
+import { type Watched, watch } from '../../projections/lists/watched.js';
 import { compareText } from '../../src/domain/filters/compare-text.js';
 import { jobFields } from '../../src/domain/filters/field.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
@@ -151,6 +151,9 @@ test('what a list shows is what its reader may read, by every way in which jobs 
       jobs.map(({ output }) => output),
     ),
     fc
+      .constantFrom(...jobs.flatMap(({ labels }) => Object.entries(labels)), ['none', ''] as const)
+      .map(([name, value]): Triple => [`labels.${JSON.stringify(name)}`, '=', value]),
+    fc
       .tuple(fc.constantFrom(...jobs.map(({ uuid }) => uuid)), fc.integer({ min: 1, max: 30 }))
       .map(([uuid, digits]): Triple => ['uuid', 'like', `${uuid.slice(0, digits)}%`]),
     anyFilterOf(jobs),
@@ -191,27 +194,48 @@ test('what a list shows is what its reader may read, by every way in which jobs 
     ),
     { numRuns: 400 },
   );
-  t.deepEqual([...ways].sort(), ['branches', 'creation', 'planner', 'uuid']);
+  t.deepEqual([...ways].sort(), ['branches', 'creation', 'label', 'planner', 'uuid']);
+});
+
+/** The same, and how SQLite says that it goes about each statement. */
+function explaining(watched: Watched): { readonly explained: Watched; readonly plans: string[] } {
+  const plans: string[] = [];
+  const explained: Watched = {
+    ...watched,
+    statement(of, text, tests) {
+      const statement = watched.statement(of, text, tests);
+      const values = Array(text.split('?').length - 1).fill('');
+      for (const { detail } of of.prepare(`EXPLAIN QUERY PLAN ${text}`).all(...values) as { detail: string }[]) {
+        plans.push(detail);
+      }
+      return statement;
+    },
+  };
+  return { explained, plans };
+}
+
+test('a label is looked up in the index of labels, in the order of the list, from any page on', async (t) => {
+  const { db, jobs } = await historyOf(t, 6);
+  const [name, value] = jobs.flatMap(({ labels }) => Object.entries(labels))[0] ?? ['', ''];
+  const { plain: filters } = parseFilters([filterFromTriple([`labels.${JSON.stringify(name)}`, '=', value])]);
+  const { explained, plans } = explaining(watch(db, () => false));
+  const { rows } = listJobs(db, { ...query, filters, after: [2 ** 50, 2 ** 50], countTotal: false }, explained);
+  t.true(rows.length > 0);
+  t.true(
+    plans.some((plan) =>
+      /SEARCH label USING PRIMARY KEY \(name=\? AND value=\? AND \(created_at,position\)<\(\?,\?\)\)/.test(plan),
+    ),
+    plans.join('\n'),
+  );
+  t.false(plans.some((plan) => plan.includes('TEMP B-TREE')));
 });
 
 test('the beginning of a uuid is looked up in the index of uuids', async (t) => {
   const { db, jobs } = await historyOf(t, 6);
-  const watched = watch(db, () => false);
   const [{ uuid } = { uuid: '' }] = jobs;
   for (const digits of [4, 12, 13, 20]) {
     const { plain: filters } = parseFilters([filterFromTriple(['uuid', 'like', `${uuid.slice(0, digits)}%`])]);
-    const plans: string[] = [];
-    const explained = {
-      ...watched,
-      statement(...[of, text, tests]: Parameters<typeof watched.statement>) {
-        const statement = watched.statement(of, text, tests);
-        const values = Array(text.split('?').length - 1).fill('');
-        for (const { detail } of of.prepare(`EXPLAIN QUERY PLAN ${text}`).all(...values) as { detail: string }[]) {
-          plans.push(detail);
-        }
-        return statement;
-      },
-    };
+    const { explained, plans } = explaining(watch(db, () => false));
     const { rows } = listJobs(db, { ...query, filters, countTotal: false }, explained);
     t.true(rows.some((row) => row.uuid === uuid));
     t.true(

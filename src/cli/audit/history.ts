@@ -165,6 +165,7 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
           value.priority === undefined ? '' : `priority: ${value.priority}`,
           value.description === undefined ? '' : `description: ${printable(value.description)}`,
           value.components ? `components: ${printable(canonicalize(value.components.uuids) ?? '')}` : '',
+          value.labels ? `labels: ${printable(canonicalize(value.labels.values) ?? '')}` : '',
         ],
       ];
     case 'jobDeleted':

@@ -27,6 +27,7 @@ export type JobRequestOptions = {
   readonly submitId?: string;
   readonly description?: string;
   readonly component?: Readonly<Record<string, string>>;
+  readonly label?: Readonly<Record<string, string>>;
   readonly dockerImage?: string;
   readonly dockerImageTag?: string;
   readonly arvadosSdkVersion?: string;
@@ -68,6 +69,7 @@ export function jobRequest(command: Command): Command {
     .option('--priority <number>', 'the higher, the sooner it is run', integer(-0x8000_0000, 0x7fff_ffff), 0)
     .option('--submit-id <id>', 'your own identifier of this request, so that it can be repeated safely')
     .option('--description <text>', 'free text for people')
+    .option('--label <name=value>', 'what the job is to be found by, such as team=imaging (repeatable)', named)
     .option('--component <name=uuid>', 'a job that this one starts (repeatable)', named)
     .option('--docker-image <image>', 'docker image by hash, repository or repository:tag')
     .option('--docker-image-tag <tag>', 'tag of the docker image')
@@ -106,6 +108,7 @@ export async function requestOf(options: JobRequestOptions): Promise<MessageInit
     submitId: options.submitId ?? '',
     description: options.description ?? '',
     components: { ...options.component },
+    labels: { ...options.label },
     ...(runtimeConstraints && { runtimeConstraints }),
   };
 }

@@ -19,6 +19,8 @@ type UpdateOptions = SteerOptions & {
   readonly description?: string;
   readonly component?: Readonly<Record<string, string>>;
   readonly components?: boolean;
+  readonly label?: Readonly<Record<string, string>>;
+  readonly labels?: boolean;
   readonly expectedRevision?: number;
 };
 
@@ -52,24 +54,36 @@ export function updateCommand(): Command {
       named,
     )
     .option('--no-components', 'remove all components')
+    .option('--label <name=value>', 'a label (repeatable); all together replace the old', named)
+    .option('--no-labels', 'remove all labels')
     .option('--expected-revision <number>', 'change it only if it is at this revision', integer(0, 0xffff_ffff));
   return remote(withJson(command)).action((given: string, options: UpdateOptions) =>
     withClients(options, async (clients) => {
-      const { priority, description, component, components, expectedRevision } = options;
+      const { priority, description, component, components, label, labels, expectedRevision } = options;
       const clear = components === false;
       if (clear && component) {
         throw invalid('components', 'BAD_OPTIONS', '--component and --no-components exclude each other');
+      }
+      if (labels === false && label) {
+        throw invalid('labels', 'BAD_OPTIONS', '--label and --no-labels exclude each other');
       }
       const paths = [
         ...(priority === undefined ? [] : ['priority']),
         ...(description === undefined ? [] : ['description']),
         ...(component || clear ? ['components'] : []),
+        ...(label || labels === false ? ['labels'] : []),
       ];
       if (paths.length === 0) throw invalid('update_mask', 'BAD_OPTIONS', 'nothing to change is given');
       const uuid = await wholeUuid(clients, given);
       const answer = await clients.jobs.updateJob(
         {
-          job: { uuid, priority: priority ?? 0, description: description ?? '', components: { ...component } },
+          job: {
+            uuid,
+            priority: priority ?? 0,
+            description: description ?? '',
+            components: { ...component },
+            labels: { ...label },
+          },
           updateMask: { paths },
           ...(expectedRevision !== undefined && { expectedRevision }),
         },

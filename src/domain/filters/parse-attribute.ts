@@ -36,8 +36,8 @@ function whole({ name, kind, property }: JobField): Target {
 function part(field: JobField, path: readonly string[], wrong: (why: string) => Error): Target {
   const { name, kind, property, members } = field;
   if (kind === 'tree') {
-    if (name === 'components' && path.length > 1) {
-      throw wrong('is deeper than components are: write components."a.b" for the component "a.b"');
+    if (name !== 'script_parameters' && path.length > 1) {
+      throw wrong(`is deeper than ${name} are: write ${name}."a.b" for that of the name "a.b"`);
     }
     return { of: 'path', field: name, property, path };
   }

@@ -5,7 +5,7 @@ import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
 import { checkCanonicalisable } from '../../domain/json.js';
 import { checkDuration } from '../check-duration.js';
-import { checkComponents, checkLength, checkRequired, textLimits } from '../limits.js';
+import { checkComponents, checkLabels, checkLength, checkRequired, textLimits } from '../limits.js';
 
 /** Most exclude_script_versions of a request. */
 const maxExcludes = 1_000;
@@ -21,6 +21,7 @@ export function checkCreateJob(request: CreateJobRequest): void {
   checkLength('submit_id', request.submitId, textLimits.submitId);
   checkLength('description', request.description, textLimits.description);
   checkComponents('components', request.components);
+  checkLabels('labels', request.labels);
   checkAcceptance(request);
   if (request.scriptParameters) checkCanonicalisable('script_parameters', request.scriptParameters);
   if (request.runtimeConstraints) checkConstraints(request.runtimeConstraints);

@@ -60,6 +60,7 @@ const ofRequest = (request: CreateJobRequest) => ({
   scriptParameters: request.scriptParameters ?? {},
   description: request.description,
   components: request.components,
+  labels: request.labels,
 });
 
 /** Opens them. */
@@ -124,7 +125,10 @@ export function openSubmissions(context: JobsContext): Submissions {
         answer:
           answer.$typeName === 'memoir.events.v1.JobReused'
             ? { case: 'reused', value: answer }
-            : { case: 'requested', value: { ...answer, scriptParameters: {}, description: '', components: {} } },
+            : {
+                case: 'requested',
+                value: { ...answer, scriptParameters: {}, description: '', components: {}, labels: {} },
+              },
       });
       const stream = submitStream(submitDigest(caller.principal, request.submitId));
       const expected: ExpectedRevision = after?.revision ?? 'no_stream';

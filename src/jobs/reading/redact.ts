@@ -40,7 +40,8 @@ export function redactEvent(reader: Reader, principal: string, event: MemoirEven
     }
     case 'memoir.events.v1.JobReused': {
       const { basis: _, ...told } = event;
-      return whole ? told : { ...told, ...redactDecided(reader, event) };
+      // How somebody calls what it wants is its own affair.
+      return whole ? told : { ...told, labels: {}, ...redactDecided(reader, event) };
     }
     case 'memoir.events.v1.SubmissionIntended':
       return { ...event, answer: { case: undefined } };
@@ -67,7 +68,7 @@ export function holdsSecrets(event: MemoirEvent): boolean {
     case 'memoir.events.v1.JobRequested':
       return hasSecrets(event.decision) || Object.keys(event.components).length > 0;
     case 'memoir.events.v1.JobReused':
-      return hasSecrets(event.decision);
+      return hasSecrets(event.decision) || Object.keys(event.labels).length > 0;
     case 'memoir.events.v1.JobUpdated':
       return event.components !== undefined;
     case 'memoir.events.v1.JobCancelled':

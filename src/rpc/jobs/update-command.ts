@@ -1,7 +1,7 @@
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { UpdateCommand } from '../../domain/commands.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { checkComponents, checkLength, textLimits } from '../../jobs/limits.js';
+import { checkComponents, checkLabels, checkLength, textLimits } from '../../jobs/limits.js';
 
 /**
  * The command that sets the fields of `job` that the mask names.
@@ -29,11 +29,14 @@ function value(job: Job, path: string): Partial<UpdateCommand> {
     case 'components':
       checkComponents('job.components', job.components);
       return { components: job.components };
+    case 'labels':
+      checkLabels('job.labels', job.labels);
+      return { labels: job.labels };
     default:
       throw invalid(
         'update_mask',
         'FIELD_NOT_MUTABLE',
-        `update_mask names ${quote(path)}; only priority, description and components can be changed`,
+        `update_mask names ${quote(path)}; only priority, description, components and labels can be changed`,
       );
   }
 }
