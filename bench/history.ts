@@ -29,30 +29,51 @@ const window = 2_000;
  */
 export async function writeHistory(path: string, events: number): Promise<number> {
   const store = await openSqliteStore(path, Date.now);
-  const jobs = await appendHistory(store, events);
-  await store.close();
-  return jobs;
-}
-
-/** Appends such a log to a store. Jobs are numbered from `first` on, from which their uuids and those of the events follow. */
-export async function appendHistory(store: EventStore, events: number, first = 0): Promise<number> {
-  const append = appender(store, events, first.toString(16).padStart(8, '0'));
+  const append = appender(store, events);
   const lives = Array.from({ length: abreast }, () => [] as Step[]);
   let jobs = 0;
   while (append.left() > 0) {
     for (const life of lives) {
-      if (life.length === 0) life.push(...lifeOf(first + jobs++));
+      if (life.length === 0) life.push(...lifeOf(jobs++));
       const step = life.shift();
       if (step) await append.add(step);
     }
   }
   await append.done();
+  await store.close();
   return jobs;
+}
+
+/**
+ * Appends the same jobs to a store that may be slow, the events of each one after the other, those of a stream at once; about so many
+ * events. Jobs are numbered from `first` on, from which their uuids and those of the events follow.
+ */
+export async function appendWholeJobs(store: EventStore, events: number, first: number): Promise<void> {
+  const prefix = first.toString(16).padStart(8, '0');
+  let next = first;
+  let count = 0;
+  async function append(): Promise<void> {
+    while (count < events) {
+      const life = lifeOf(next++);
+      for (const stream of new Set(life.map((step) => step.stream))) {
+        const steps = life.filter((step) => step.stream === stream);
+        const encoded = steps.map((step) =>
+          newEvent(step, `${prefix}-0000-4000-8000-${String(count++).padStart(12, '0')}`),
+        );
+        await store.append(stream, 'any', encoded);
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: abreast }, append));
+}
+
+function newEvent({ event, principal }: Step, id: string) {
+  return encodeEvent(id, event, metadataJson({ principal, requestId: id, serverVersion: '0.1.0' }));
 }
 
 type Step = { readonly stream: string; readonly event: MemoirEvent; readonly principal: string };
 
-function appender(store: EventStore, events: number, prefix: string) {
+function appender(store: EventStore, events: number) {
   let count = 0;
   let pending: Promise<unknown>[] = [];
   const done = async () => {
@@ -62,11 +83,10 @@ function appender(store: EventStore, events: number, prefix: string) {
   return {
     left: () => events - count,
     done,
-    async add({ stream, event, principal }: Step) {
+    async add(step: Step) {
       if (count === events) return;
-      const id = `${prefix}-0000-4000-8000-${String(count++).padStart(12, '0')}`;
-      const metadata = metadataJson({ principal, requestId: id, serverVersion: '0.1.0' });
-      pending.push(store.append(stream, 'any', [encodeEvent(id, event, metadata)]));
+      const id = `00000000-0000-4000-8000-${String(count++).padStart(12, '0')}`;
+      pending.push(store.append(step.stream, 'any', [newEvent(step, id)]));
       if (pending.length >= window) await done();
     },
   };

@@ -9,7 +9,7 @@ import { openStore, sqliteUrl } from '../src/eventstore/open-store.js';
 import type { EventStore, NewEvent } from '../src/eventstore/port.js';
 import { startDoubleProcess } from '../test/support/kurrentdb-double/process.js';
 import { type ChildServer, startChild } from './child-server.js';
-import { appendHistory } from './history.js';
+import { appendWholeJobs } from './history.js';
 import { inItsOwnProcess, measureHere } from './own-process.js';
 import { percentile } from './percentile.js';
 import { createJobPath, makeScene, measure, numbered, type Scene } from './scene.js';
@@ -103,7 +103,7 @@ async function measureStore(url: string, scene: Scene, events: number, first: nu
   const store = await openStore(url, systemEdge);
   try {
     const before = await store.end();
-    await appendHistory(store, events, first);
+    await appendWholeJobs(store, events, first);
     // The double makes each answer once; that is not to be measured.
     let all = 0;
     for await (const _ of store.readAll()) all++;

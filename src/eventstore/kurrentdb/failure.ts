@@ -108,7 +108,10 @@ export function isUnreachable(error: unknown): boolean {
 /** What the client says of an error, in words. */
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message === 'UnavailableError' || message === '' ? 'it cannot be reached' : message;
+  if (message === 'UnavailableError' || message === '') return 'it cannot be reached';
+  // The words of grpc-js, of which most is about itself.
+  const [, why] = /No connection established\. Last error: (?:Error: )?(.*?)\. Resolution note: /.exec(message) ?? [];
+  return why === undefined ? message : `it cannot be reached: ${why}`;
 }
 
 function typeOf(error: unknown): string {
