@@ -75,6 +75,13 @@ export function keptLeaves(path: string): KeptLeaves | undefined {
             .pluck()
             .all(upTo) as (Position | null)[],
       )[0] ?? undefined,
+    jobAt(position) {
+      const uuids = read(path, (db) =>
+        db.prepare('SELECT uuid FROM event_place JOIN job_life USING (job) WHERE position = ?').pluck().all(position),
+      ) as Buffer[];
+      const uuid = uuids[0]?.length === 16 ? uuids[0].toString('hex') : undefined;
+      return uuid?.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+    },
   };
 }
 

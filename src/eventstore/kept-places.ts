@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { quote } from '../domain/errors.js';
 import { leafHash } from '../domain/log-tree/leaf.js';
-import { generationStream } from '../domain/streams.js';
-import { type EventLog, LogRefused, type Position, type RecordedEvent, start } from './port.js';
+import { generationStream, jobStream, reuseStream } from '../domain/streams.js';
+import { type EventLog, LogRefused, type Position, type RecordedEvent, StreamDeleted, start } from './port.js';
 
 /** How far the log was, as something says that is kept beside it. */
 export type KeptPlace = {
@@ -23,6 +23,8 @@ export type KeptLeaves = {
   hashAt(position: Position): Uint8Array | undefined;
   /** Position of the last event up to a position that never expires, which those of live logs may; undefined if there is none. */
   lastLasting(upTo: Position): Position | undefined;
+  /** Uuid of the job that the event at a position is of; undefined if it is of none, or not known. */
+  jobAt(position: Position): string | undefined;
 };
 
 /** That a log is not what the kept places say that it was. */
@@ -90,14 +92,54 @@ async function stands(log: EventLog, place: KeptPlace, leaves: KeptLeaves | unde
   const there = await log.eventAt(place.position);
   if (there) return there.id === place.eventId;
   if (!leaves?.hashAt(place.position)) return false;
-  // Live logs may have expired: the last event that cannot have must be there, and of what follows nothing that is not known.
-  const lasting = leaves.lastLasting(place.position);
-  if (lasting === undefined || !(await isAt(log, leaves, lasting))) return false;
+  // Live logs may have expired, and streams of jobs been deleted: the last event that neither explains must be there, and of what
+  // follows nothing that is not known.
+  const lasting = await lastStanding(log, leaves, place.position);
+  if (lasting === undefined) return false;
   for await (const event of log.readAll(lasting)) {
     if (event.position > place.position) break;
     if (!isLeaf(leaves, event)) return false;
   }
   return true;
+}
+
+/** Most events that are looked for before one that is gone with its stream. */
+const mostDeleted = 10_000;
+
+/** The last event up to a position that is there, if all behind it are gone with their streams, or may have expired. */
+async function lastStanding(log: EventLog, leaves: KeptLeaves, upTo: Position): Promise<Position | undefined> {
+  const deleted = new Map<string, boolean>();
+  let at = leaves.lastLasting(upTo);
+  for (let gone = 0; at !== undefined && gone < mostDeleted; gone++) {
+    if (await isAt(log, leaves, at)) return at;
+    const uuid = leaves.jobAt(at);
+    if (uuid === undefined) return undefined;
+    const known = deleted.get(uuid) ?? (await areDeleted(log, [jobStream(uuid), reuseStream(uuid)]));
+    deleted.set(uuid, known);
+    if (!known) return undefined;
+    at = leaves.lastLasting(at - 1);
+  }
+  return undefined;
+}
+
+/**
+ * Whether the log says of one of these streams that it was deleted: then its events are gone once the store is scavenged. Only what is said
+ * counts: a log that lost the stream does not have it either.
+ */
+export async function areDeleted(log: Pick<EventLog, 'readStream'>, streams: readonly string[]): Promise<boolean> {
+  for (const stream of streams) {
+    try {
+      for await (const _ of log.readStream(stream, undefined, { direction: 'backwards', limit: 1 })) break;
+      // A stream that may begin again has only this to say it, as KurrentDB keeps it.
+      for await (const { data } of log.readStream(`$$${stream}`, undefined, { direction: 'backwards', limit: 1 })) {
+        if (Number(/"\$tb":\s*(\d+)/.exec(data)?.[1]) > Number.MAX_SAFE_INTEGER) return true;
+      }
+    } catch (error) {
+      if (error instanceof StreamDeleted) return true;
+      throw error;
+    }
+  }
+  return false;
 }
 
 async function isAt(log: EventLog, leaves: KeptLeaves, position: Position): Promise<boolean> {

@@ -212,6 +212,29 @@ test.serial('the other servers find that a log was accepted, and record the runs
   t.is(runs, 2);
 });
 
+test.serial('streams that were deleted and scavenged at the place of a server are no other log', async (t) => {
+  const at = await scene(t);
+  const own = async (n: number) => {
+    const uuid = uuidOf(await request(at.ada, { scriptParameters: { n } }));
+    const position = at.double.log.stream(`job-${uuid}`).at(-1)?.position ?? 0;
+    await at.ada.jobs.listJobs({ asOf: { moment: { case: 'position', value: BigInt(position) } } });
+    return `job-${uuid}`;
+  };
+  // While it runs, what it wrote last.
+  const first = await own(8);
+  at.double.log.softDelete(first);
+  at.double.log.scavenge(first);
+  at.double.dropConnections();
+  const second = await until('the server goes on', () => own(9).catch(() => undefined));
+  await at.server.stop();
+  at.double.log.tombstone(second);
+  at.double.log.scavenge(second);
+  const { ada } = await at.start();
+  t.is((await request(ada, { scriptParameters: { n: 10 } })).reused, false);
+  const aside = readdirSync(at.config.data_dir).filter((one) => one.startsWith('aside-'));
+  t.deepEqual(aside, []);
+});
+
 test.serial('live logs that expired while a server was away are no other log', async (t) => {
   const at = await scene(t);
   const uuid = uuidOf(await request(at.ada, { scriptParameters: { n: 8 } }));

@@ -1,5 +1,5 @@
 import { jobLogStream } from '../../domain/streams.js';
-import type { Contradiction, KeptPlace } from '../kept-places.js';
+import { areDeleted, type Contradiction, type KeptPlace } from '../kept-places.js';
 import { type Position, type RecordedEvent, start } from '../port.js';
 import type { Reader } from './reader.js';
 
@@ -18,7 +18,7 @@ export type OwnPlace = {
 };
 
 /** Knows nothing yet. `what` is whose knowledge it is, for messages. */
-export function ownPlace(reader: Pick<Reader, 'eventAt' | 'end'>, what: string): OwnPlace {
+export function ownPlace(reader: Pick<Reader, 'eventAt' | 'end' | 'readStream'>, what: string): OwnPlace {
   let last: Mark | undefined;
   // Live logs may expire, so that the last event that cannot is known beside them.
   let lasting: Mark | undefined;
@@ -36,6 +36,7 @@ export function ownPlace(reader: Pick<Reader, 'eventAt' | 'end'>, what: string):
         const end = await reader.end();
         const known: KeptPlace = { what, position: mark.position, eventId: mark.id };
         if (there) return { kind: 'other', known, found: await lastOf(reader, end) };
+        if (mark.position <= end && (await areDeleted(reader, [mark.stream]))) continue;
         if (!expires(mark) || mark.position > end) {
           return { kind: mark.position > end ? 'shorter' : 'other', known, found: await lastOf(reader, end) };
         }

@@ -50,7 +50,7 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
     const stop = options.signal ? AbortSignal.any([options.signal, closed]) : closed;
     const progress: Progress = { position: after, checkpoint: after, told: false };
     const connection = connect(url);
-    const place = ownPlace(reader.once, 'this server');
+    const place = ownPlace({ ...reader.once, readStream: reader.readStream }, 'this server');
     let begun = after === start;
     let failed = 0;
     let broken = false;

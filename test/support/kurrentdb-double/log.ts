@@ -269,6 +269,15 @@ export function memoryLog({ noiseEvery }: LogOptions) {
     end: (): number => next,
     /** Forgets the ids of appends, as a server does after some time. */
     forgetIds: () => remembered.clear(),
+    /** Drops the events of a stream that was deleted, as a scavenge does; the mark of one that was deleted for good stays. */
+    scavenge(stream: string): void {
+      const gone = (record: StoredRecord) => record.stream === stream && record.revision >= 0;
+      records.forEach((record, i) => {
+        if (gone(record)) scavenged.push([record.position, records[i + 1]?.position ?? next]);
+      });
+      const rest = records.filter((record) => !gone(record));
+      records.splice(0, records.length, ...rest);
+    },
     /** Drops the first events of a stream, as $tb or $maxAge with a scavenge does. */
     truncate(stream: string, before: number): void {
       const kept = (streams.get(stream) ?? []).filter(({ revision }) => revision >= before);
