@@ -51,6 +51,40 @@ test('what was appended before is known again, with its old position, or is a wr
   t.like(await append('job-a', 5, [a0, a1]), { revision: 7 }, 'at the end: appended again');
 });
 
+test('a new event before one that is in the stream twice is appended, and never answered when it is sent again', async (t) => {
+  const { double, append } = await talking(t);
+  const [old, recent] = [event(), event()];
+  await append('job-a', 'no_stream', [old]);
+  await append('job-a', 0, [old]);
+  t.like(await append('job-a', 'any', [recent, old]), { revision: 3 });
+  const answered = append('job-a', 'any', [recent, old]);
+  // What is sent behind it is answered.
+  t.like(await append('job-b', 'any', [event()]), { revision: 0 });
+  const silence = new Promise((resolve) => setTimeout(resolve, 100, 'nothing'));
+  t.is(await Promise.race([answered, silence]), 'nothing');
+  t.is(double.log.actual('job-a'), 3);
+});
+
+test('refusals overtake what is recorded, which is answered in turn', async (t) => {
+  const { double, append } = await talking(t);
+  const refused = new Set([3, 8, 13, 18]);
+  const order: number[] = [];
+  const answers = new Map<number, Promise<unknown>>();
+  let refusalsCame = () => {};
+  double.faults.inject('append', { kind: 'held', until: new Promise<void>((resolve) => (refusalsCame = resolve)) });
+  for (let i = 0; i < 20; i++) {
+    const answer = append(`job-${i}`, refused.has(i) ? 7 : 'no_stream', [event()]);
+    answers.set(
+      i,
+      answer.then(() => order.push(i)),
+    );
+  }
+  await Promise.all([...refused].map((i) => answers.get(i)));
+  refusalsCame();
+  await Promise.all(answers.values());
+  t.deepEqual(order, [...refused, ...[...order.keys()].filter((i) => !refused.has(i))]);
+});
+
 test('the ids of what was deleted are known without a position, and the stream stays missing', async (t) => {
   const { client, append } = await talking(t);
   const [a, b] = [event(), event()];

@@ -44,6 +44,7 @@ export function serveBatchAppend(
   const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
   // What comes behind a request that was lost on the way has not arrived either, though it may be in this process already.
   let lost = false;
+  const turn = { last: Promise.resolve() as Promise<unknown> };
   let fresh = true;
   let underWay = 0;
   let halfClosed = false;
@@ -66,7 +67,7 @@ export function serveBatchAppend(
     const refused = refusal();
     const answered = refused
       ? Promise.resolve(void call.write(answerTo(request, append, refused)))
-      : answerBatch(node, call, request, append, () => {
+      : answerBatch(node, call, request, append, turn, () => {
           lost = true;
         });
     void answered.then(() => {
@@ -94,8 +95,10 @@ async function answerBatch(
   call: ServerDuplexStream<BatchRequest, BatchResponse>,
   request: BatchRequest,
   append: Pending,
+  turn: { last: Promise<unknown> },
   onLost: () => void,
 ): Promise<void> {
+  let before: Promise<unknown> | undefined;
   const { options, events } = append;
   const stream = streamName(options.getStreamIdentifier());
   const response = answerTo(request, append);
@@ -125,11 +128,18 @@ async function answerBatch(
     const outcome = node.log.append(stream, expected, events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();
     if (fault?.kind === 'no_answer') return;
-    if (fault?.kind === 'late') await delay(fault.ms);
+    const late = fault?.kind === 'late' ? delay(fault.ms) : fault?.kind === 'held' ? fault.until : undefined;
+    if (outcome.kind === 'silent') return;
     if (outcome.kind === 'wrong') response.setError(wrongVersionError(outcome.actual, expected));
     else if (outcome.kind === 'deleted') response.setError(deletedError(stream));
     else response.setSuccess(batchSuccess(outcome));
+    if (outcome.kind === 'done') {
+      before = Promise.all([turn.last, late]);
+      turn.last = before;
+    } else before = late;
   }
+  // What was recorded is answered in turn; a refusal overtakes it.
+  await before;
   if (!call.cancelled && !call.destroyed) call.write(response);
 }
 
@@ -184,6 +194,7 @@ export function serveAppend(
     if (fault?.kind === 'lose_answer') return node.dropConnections();
     if (fault?.kind === 'no_answer') return undefined;
     if (outcome.kind === 'deleted') return callback(streamDeleted(stream));
+    if (outcome.kind === 'silent') return undefined;
     return void callback(null, plainAnswer(outcome, expected));
   });
 }
@@ -198,7 +209,7 @@ const missingProperty = (name: string) =>
     'required-metadata-properties': 'type,content-type',
   });
 
-function plainAnswer(outcome: Exclude<Outcome, { kind: 'deleted' }>, expected: Expected): AppendResponse {
+function plainAnswer(outcome: Exclude<Outcome, { kind: 'deleted' | 'silent' }>, expected: Expected): AppendResponse {
   const response = new streamsPb.AppendResp();
   if (outcome.kind === 'wrong') {
     response.setWrongExpectedVersion(wrongVersion(outcome.actual, expected));

@@ -6,6 +6,8 @@ export type Fault =
   | { readonly kind: 'no_answer' }
   /** The work is done and answered after so many milliseconds. */
   | { readonly kind: 'late'; readonly ms: number }
+  /** The work is done and answered once this is over. */
+  | { readonly kind: 'held'; readonly until: Promise<unknown> }
   /** The answer is that there was no time, as without a majority; the work shows only later. */
   | { readonly kind: 'unseen'; readonly shown: Promise<unknown> }
   /** Every connection is dropped before the work. */

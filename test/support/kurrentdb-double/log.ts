@@ -27,6 +27,8 @@ export type Expected = number | 'any' | 'no_stream' | 'stream_exists';
 export type Outcome =
   | { readonly kind: 'done'; readonly revision: number; readonly position?: number }
   | { readonly kind: 'wrong'; readonly actual: number }
+  /** It is never answered. */
+  | { readonly kind: 'silent' }
   | { readonly kind: 'deleted' };
 
 /** What can be read of a stream. */
@@ -141,6 +143,11 @@ export function memoryLog({ noiseEvery }: LogOptions) {
     const revisions = events.map(({ id }) => remembered.get(`${stream}/${id}`));
     if (revisions[0] === undefined) return undefined;
     const last = revisions.at(-1);
+    const twice = (id: string) => (streams.get(stream) ?? []).filter((record) => record.id === id).length > 1;
+    // A server was seen to answer this never.
+    if (events.length > 1 && !twice(events[0]?.id ?? '') && events.slice(1).some(({ id }) => twice(id))) {
+      return { kind: 'silent' };
+    }
     if (last === undefined || revisions.includes(undefined)) return { kind: 'wrong', actual: lastOf(stream) };
     return knownAt(stream, last);
   }
