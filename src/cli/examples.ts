@@ -35,7 +35,11 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     `memoir tail --from 12h --type JobFailed --repository 'genome/*'`,
     'memoir tail --cloudevents --resume /var/lib/feed/token',
   ],
-  cancel: [`memoir cancel ${uuid}`, `memoir cancel ${uuid} --cascade`],
+  cancel: [
+    `memoir cancel ${uuid}`,
+    `memoir cancel ${uuid} --cascade`,
+    `memoir cancel --filter '["labels.study","=","pilot"]' --dry-run`,
+  ],
   update: [
     `memoir update ${uuid} --priority 10`,
     `memoir update ${uuid} --description "for the paper" --label paper=2026`,

@@ -1,14 +1,17 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import { FilterSchema } from '../../gen/memoir/jobs/v1/filter_pb.js';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequestSchema, CreateJobsResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import type { CallError } from '../../src/rpc/call-error.js';
 import { runMemoir } from '../support/command.js';
 import { makeProject } from '../support/project.js';
-import { find, request, uuidOf } from '../support/runs.js';
+import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 
 type Request = MessageInitShape<typeof CreateJobRequestSchema>;
@@ -197,4 +200,107 @@ test('a file with a wrong line is refused whole, by its lines', async (t) => {
     t.is(refused.code, 2, args.join(' '));
     t.regex(refused.err, /--(wait|from|batch|script)/);
   }
+});
+
+const labelled = (value: string) =>
+  create(FilterSchema, {
+    attribute: 'labels.study',
+    operator: '=',
+    operand: create(ValueSchema, { kind: { case: 'stringValue', value } }),
+  });
+const states = async (uuids: readonly (string | undefined)[]) =>
+  Promise.all(
+    uuids.map(async (uuid) => {
+      const { job } = await ada.jobs.getJob({ uuid: uuid ?? '' });
+      return JobState[job?.state ?? 0];
+    }),
+  );
+const study = async (name: string, n: number) =>
+  uuids(
+    await many(
+      Array.from({ length: n }, (_, i) => whole({ scriptParameters: { test: name, i }, labels: { study: name } })),
+    ),
+  );
+
+test('many jobs are cancelled, changed and deleted by filters, of them those for which it makes sense', async (t) => {
+  const made = await study('steered', 5);
+  await complete(server.as('worker'), made[0] as string);
+  const selection = { filters: [labelled('steered')] };
+  const dry = await ada.jobs.cancelJobs({ selection: { ...selection, dryRun: true, limit: 2 } });
+  t.deepEqual([dry.outcomes.map(({ uuid }) => uuid), dry.matching], [made.slice(1, 3), 4n]);
+  t.is(dry.consistencyToken, '');
+  const tooMany: CallError = await t.throwsAsync(ada.jobs.cancelJobs({ selection: { ...selection, limit: 3 } }));
+  t.like(tooMany, { reason: 'TOO_MANY_MATCH', metadata: { matching: '4', limit: '3' } });
+  t.deepEqual(await states(made), ['COMPLETE', 'QUEUED', 'QUEUED', 'QUEUED', 'QUEUED']);
+
+  const job = { priority: 7, labels: { study: 'steered', urgent: 'yes' } };
+  const updated = await ada.jobs.updateJobs({ selection, job, updateMask: { paths: ['priority', 'labels'] } });
+  t.deepEqual(
+    [updated.outcomes.map(({ uuid, error }) => [uuid, error]), updated.matching],
+    [made.slice(1).map((uuid) => [uuid, undefined]), 4n],
+  );
+  const { jobs } = await ada.jobs.listJobs({ filters: selection.filters, consistencyToken: updated.consistencyToken });
+  t.deepEqual(
+    jobs.map(({ priority, labels }) => [priority, labels.urgent]),
+    [...Array(4).fill([7, 'yes']), [0, undefined]],
+  );
+
+  const cancelled = await ada.jobs.cancelJobs({ selection });
+  t.deepEqual(cancelled.cancelledUuids, made.slice(1));
+  t.deepEqual(await states(made), ['COMPLETE', 'CANCELLED', 'CANCELLED', 'CANCELLED', 'CANCELLED']);
+  const deleted = await ada.jobs.deleteJobs({ selection });
+  t.deepEqual([deleted.outcomes.map(({ uuid }) => uuid), deleted.matching], [made, 5n]);
+  t.is(await count('steered'), 0);
+});
+
+test('of many jobs each has its own error, and what selects none or too much is refused', async (t) => {
+  const [first, second] = await study('own errors', 2);
+  await complete(server.as('worker'), first as string);
+  const missing = '00000000-0000-4000-8000-000000000000';
+  const { outcomes, cancelledUuids } = await ada.jobs.cancelJobs({
+    selection: { uuids: [first, missing, second, second] as string[] },
+  });
+  t.deepEqual(
+    outcomes.map(({ uuid, error }) => [uuid, error && status[error.code]]),
+    [
+      [first, 'FAILED_PRECONDITION'],
+      [missing, 'NOT_FOUND'],
+      [second, undefined],
+    ],
+  );
+  t.deepEqual(cancelledUuids, [second]);
+
+  const wrong: [Parameters<typeof ada.jobs.cancelJobs>[0], string][] = [
+    [{}, 'selection'],
+    [{ selection: {} }, 'selection'],
+    [{ selection: { uuids: [missing], filters: [labelled('x')] } }, 'selection'],
+    [{ selection: { uuids: ['x'] } }, 'selection.uuids[0]'],
+    [{ selection: { uuids: Array(1_001).fill(missing) } }, 'selection.uuids'],
+    [{ selection: { filters: [labelled('x')], limit: 1_001 } }, 'selection.limit'],
+    [{ selection: { filters: [{ attribute: 'nothing', operator: '=' }] } }, 'filters[0].attribute'],
+  ];
+  for (const [request, field] of wrong) {
+    const error: CallError = await t.throwsAsync(ada.jobs.cancelJobs(request), undefined, field);
+    t.deepEqual([status[error.code], error.fields], ['INVALID_ARGUMENT', [field]]);
+  }
+});
+
+test('memoir cancel, update and delete take many jobs', async (t) => {
+  const made = await study('by hand', 4);
+  const run = (...args: string[]) => runMemoir([...args, '--server', server.address(), '--principal', 'ada']);
+  const filter = ['--filter', '["labels.study","=","by hand"]'];
+  const dry = await run('cancel', ...filter, '--dry-run');
+  t.is(dry.out, made.map((uuid) => `${uuid}\n`).join(''));
+  t.is(dry.err, '4 jobs would be cancelled; nothing was done\n');
+  t.regex((await run('cancel', ...filter, '--limit', '3')).err, /4 jobs match, and selection.limit allows 3/);
+  t.is((await run('update', ...filter, '--priority', '3')).out, made.map((uuid) => `updated ${uuid}\n`).join(''));
+  const two = await run('cancel', (made[0] as string).slice(0, 13), made[1] as string);
+  t.is(two.out, `cancelled ${made[0]}\ncancelled ${made[1]}\n`);
+  const mixed = await run('delete', made[0] as string, made[2] as string);
+  t.deepEqual([mixed.code, mixed.out], [4, `deleted ${made[0]}\n`]);
+  t.regex(mixed.err, new RegExp(`^${made[2]}: job .* is Queued`));
+  const none = await run('delete');
+  t.deepEqual([none.code, none.out], [2, '']);
+  t.regex(none.err, /give uuids of jobs, or --filter/);
+  t.is((await run('cancel', '--filter', '["labels.study","=","nobody\'s"]')).err, 'no job matches\n');
 });

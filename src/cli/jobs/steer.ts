@@ -1,8 +1,11 @@
 import { Command } from 'commander';
 import {
   CancelJobResponseSchema,
+  CancelJobsResponseSchema,
   DeleteJobResponseSchema,
+  DeleteJobsResponseSchema,
   UpdateJobResponseSchema,
+  UpdateJobsResponseSchema,
 } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid } from '../../domain/errors.js';
 import { withClients } from '../client.js';
@@ -10,42 +13,58 @@ import { integer, named, type RemoteOptions, remote, withJson } from '../options
 import { jobSheet } from '../text/job-view.js';
 import { printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
+import { type ManyOptions, manyJobs, printOutcomes, selectionOf } from './many-jobs.js';
 import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 
 type SteerOptions = RemoteOptions & { readonly json?: boolean };
 
-type UpdateOptions = SteerOptions & {
-  readonly priority?: number;
-  readonly description?: string;
-  readonly component?: Readonly<Record<string, string>>;
-  readonly components?: boolean;
-  readonly label?: Readonly<Record<string, string>>;
-  readonly labels?: boolean;
-  readonly expectedRevision?: number;
-};
+type CancelOptions = SteerOptions & ManyOptions & { readonly cascade?: boolean };
+
+type UpdateOptions = SteerOptions &
+  ManyOptions & {
+    readonly priority?: number;
+    readonly description?: string;
+    readonly component?: Readonly<Record<string, string>>;
+    readonly components?: boolean;
+    readonly label?: Readonly<Record<string, string>>;
+    readonly labels?: boolean;
+    readonly expectedRevision?: number;
+  };
 
 /** `memoir cancel`. */
 export function cancelCommand(): Command {
   const command = new Command('cancel')
-    .description('cancel a job that has not finished')
-    .argument('<uuid>', uuidHelp)
+    .description('cancel jobs that have not finished')
+    .argument('[uuid...]', uuidHelp)
     .option('--cascade', 'cancel also the unfinished jobs among its components, and theirs, and so on');
-  return remote(withJson(command)).action((given: string, options: SteerOptions & { readonly cascade?: boolean }) =>
-    withClients(options, async (clients) => {
-      const uuid = await wholeUuid(clients, given);
-      const answer = await clients.jobs.cancelJob({ uuid, cascade: options.cascade ?? false }, clients.unary);
-      if (options.json) return printMessage(CancelJobResponseSchema, answer);
-      for (const cancelled of answer.cancelledUuids) await printLine(`cancelled ${printable(cancelled)}`);
-      if (answer.cancelledUuids.length === 0) await printLine(`${printable(uuid)} was cancelled before`);
-    }),
+  return remote(withJson(manyJobs(command, 'the unfinished jobs that match'))).action(
+    (given: readonly string[], options: CancelOptions) =>
+      withClients(options, async (clients) => {
+        const { cascade = false, dryRun = false } = options;
+        const selection = await selectionOf(clients, given, options);
+        if (selection) {
+          const answer = await clients.jobs.cancelJobs({ selection, cascade }, clients.unary);
+          if (options.json) return printMessage(CancelJobsResponseSchema, answer);
+          await printOutcomes(answer, 'cancelled', dryRun);
+          const named = new Set(answer.outcomes.map(({ uuid }) => uuid));
+          for (const uuid of answer.cancelledUuids)
+            if (!named.has(uuid)) await printLine(`cancelled ${printable(uuid)}`);
+          return;
+        }
+        const uuid = await wholeUuid(clients, given[0] as string);
+        const answer = await clients.jobs.cancelJob({ uuid, cascade }, clients.unary);
+        if (options.json) return printMessage(CancelJobResponseSchema, answer);
+        for (const cancelled of answer.cancelledUuids) await printLine(`cancelled ${printable(cancelled)}`);
+        if (answer.cancelledUuids.length === 0) await printLine(`${printable(uuid)} was cancelled before`);
+      }),
   );
 }
 
 /** `memoir update`. */
 export function updateCommand(): Command {
   const command = new Command('update')
-    .description('change what may change of a job')
-    .argument('<uuid>', uuidHelp)
+    .description('change what may change of jobs')
+    .argument('[uuid...]', uuidHelp)
     .option('--priority <number>', 'new priority of a job that has not finished', integer(-0x8000_0000, 0x7fff_ffff))
     .option('--description <text>', 'new description')
     .option(
@@ -57,7 +76,8 @@ export function updateCommand(): Command {
     .option('--label <name=value>', 'a label (repeatable); all together replace the old', named)
     .option('--no-labels', 'remove all labels')
     .option('--expected-revision <number>', 'change it only if it is at this revision', integer(0, 0xffff_ffff));
-  return remote(withJson(command)).action((given: string, options: UpdateOptions) =>
+  const which = 'the jobs that match, of them the unfinished where --priority is given';
+  return remote(withJson(manyJobs(command, which))).action((given: readonly string[], options: UpdateOptions) =>
     withClients(options, async (clients) => {
       const { priority, description, component, components, label, labels, expectedRevision } = options;
       const clear = components === false;
@@ -74,19 +94,25 @@ export function updateCommand(): Command {
         ...(label || labels === false ? ['labels'] : []),
       ];
       if (paths.length === 0) throw invalid('update_mask', 'BAD_OPTIONS', 'nothing to change is given');
-      const uuid = await wholeUuid(clients, given);
+      const values = {
+        priority: priority ?? 0,
+        description: description ?? '',
+        components: { ...component },
+        labels: { ...label },
+      };
+      const updateMask = { paths };
+      const selection = await selectionOf(clients, given, options);
+      if (selection) {
+        if (expectedRevision !== undefined) {
+          throw invalid('expected_revision', 'BAD_OPTIONS', '--expected-revision is for one job');
+        }
+        const answer = await clients.jobs.updateJobs({ selection, job: values, updateMask }, clients.unary);
+        if (options.json) return printMessage(UpdateJobsResponseSchema, answer);
+        return printOutcomes(answer, 'updated', options.dryRun ?? false);
+      }
+      const uuid = await wholeUuid(clients, given[0] as string);
       const answer = await clients.jobs.updateJob(
-        {
-          job: {
-            uuid,
-            priority: priority ?? 0,
-            description: description ?? '',
-            components: { ...component },
-            labels: { ...label },
-          },
-          updateMask: { paths },
-          ...(expectedRevision !== undefined && { expectedRevision }),
-        },
+        { job: { uuid, ...values }, updateMask, ...(expectedRevision !== undefined && { expectedRevision }) },
         clients.unary,
       );
       if (options.json) return printMessage(UpdateJobResponseSchema, answer);
@@ -98,14 +124,21 @@ export function updateCommand(): Command {
 /** `memoir delete`. */
 export function deleteCommand(): Command {
   const command = new Command('delete')
-    .description('take a finished job out of every read and out of reuse; its history stays')
-    .argument('<uuid>', uuidHelp);
-  return remote(withJson(command)).action((given: string, options: SteerOptions) =>
-    withClients(options, async (clients) => {
-      const uuid = await wholeUuid(clients, given);
-      const answer = await clients.jobs.deleteJob({ uuid }, clients.unary);
-      if (options.json) await printMessage(DeleteJobResponseSchema, answer);
-      else await printLine(`deleted ${printable(uuid)}`);
-    }),
+    .description('take finished jobs out of every read and out of reuse; their history stays')
+    .argument('[uuid...]', uuidHelp);
+  return remote(withJson(manyJobs(command, 'the finished jobs that match'))).action(
+    (given: readonly string[], options: SteerOptions & ManyOptions) =>
+      withClients(options, async (clients) => {
+        const selection = await selectionOf(clients, given, options);
+        if (selection) {
+          const answer = await clients.jobs.deleteJobs({ selection }, clients.unary);
+          if (options.json) return printMessage(DeleteJobsResponseSchema, answer);
+          return printOutcomes(answer, 'deleted', options.dryRun ?? false);
+        }
+        const uuid = await wholeUuid(clients, given[0] as string);
+        const answer = await clients.jobs.deleteJob({ uuid }, clients.unary);
+        if (options.json) await printMessage(DeleteJobResponseSchema, answer);
+        else await printLine(`deleted ${printable(uuid)}`);
+      }),
   );
 }

@@ -1,25 +1,21 @@
 import { create } from '@bufbuild/protobuf';
-import { status } from '@grpc/grpc-js';
 import { type Decision, DecisionSchema } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { type Job, JobSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import {
   type CreateJobRequest,
   type CreateJobsResult,
   CreateJobsResultSchema,
-  RequestErrorSchema,
 } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, type MemoirError } from '../../domain/errors.js';
 import { type Position, start } from '../../eventstore/port.js';
 import type { Caller } from '../../jobs/caller.js';
 import type { Answer } from '../../jobs/deciding/create-job.js';
-import { type CallContext, goneByItself } from '../call.js';
+import type { CallContext } from '../call.js';
 import { encodedJobLength } from '../encoded.js';
+import { each, isError, requestError } from './many.js';
 
 /** Most requests of a call. */
 const maxRequests = 1_000;
-
-/** How many are answered at the same time: so many share a commit of the store, and hold the event loop for some milliseconds. */
-const atOnce = 64;
 
 /**
  * Bytes of an answer that results may have in full: with what all of them have in short, it is still within the 4 MiB that clients take
@@ -55,36 +51,21 @@ export async function createJobs(
   if (requests.length > maxRequests) {
     throw invalid('requests', 'TOO_MANY', `requests has ${requests.length}, and ${maxRequests} is the limit`);
   }
-  const { signal } = call;
-  const outcomes: (Answer | MemoirError)[] = [];
-  let next = 0;
-  async function lane(): Promise<void> {
-    for (let i = next++; i < requests.length; i = next++) {
-      // What nobody waits for any more is not begun.
-      outcomes[i] = signal.aborted
-        ? goneByItself(signal)
-        : await one(call.caller, requests[i] as CreateJobRequest).catch(meant);
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(atOnce, requests.length) }, lane));
+  const outcomes = await each(requests, call.signal, (request) => one(call.caller, request), meant);
   let [bytes, position] = [0, start];
   const results = outcomes.map((outcome) => {
     const whole = resultOf(outcome);
     bytes += roughLength(whole);
-    if ('job' in outcome) position = Math.max(position, outcome.position);
+    if (!isError(outcome)) position = Math.max(position, outcome.position);
     return bytes <= fullBytes ? whole : shortened(whole);
   });
   return { results, position };
 }
 
 function resultOf(outcome: Answer | MemoirError): CreateJobsResult {
-  if ('job' in outcome) {
-    const { job, reused, decision } = outcome;
-    return create(CreateJobsResultSchema, { job, reused, decision });
-  }
-  const { code, reason, message, field = '', metadata } = outcome;
-  const error = create(RequestErrorSchema, { code: status[code], message, reason, field, metadata: { ...metadata } });
-  return create(CreateJobsResultSchema, { error });
+  if (isError(outcome)) return create(CreateJobsResultSchema, { error: requestError(outcome) });
+  const { job, reused, decision } = outcome;
+  return create(CreateJobsResultSchema, { job, reused, decision });
 }
 
 /** Bytes that a result has at most, about. */

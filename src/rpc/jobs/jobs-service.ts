@@ -3,10 +3,12 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Logger } from 'pino';
 import {
   CancelJobResponseSchema,
+  CancelJobsResponseSchema,
   type CreateJobRequest,
   CreateJobResponseSchema,
   CreateJobsResponseSchema,
   DeleteJobResponseSchema,
+  DeleteJobsResponseSchema,
   ExplainReuseResponseSchema,
   GetJobResponseSchema,
   GetQueueResponseSchema,
@@ -15,11 +17,12 @@ import {
   ListJobsResponseSchema,
   TailJobLogResponseSchema,
   UpdateJobResponseSchema,
+  UpdateJobsResponseSchema,
   WatchJobResponseSchema,
 } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { jobFromRow } from '../../../projections/read-model/jobs.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { start } from '../../eventstore/port.js';
+import { type Position, start } from '../../eventstore/port.js';
 import { positionOf } from '../../history/as-of.js';
 import type { Caller } from '../../jobs/caller.js';
 import type { JobsContext } from '../../jobs/context.js';
@@ -39,6 +42,7 @@ import { meantForCaller } from '../status.js';
 import { seeOwn, seeToken, tokenOf } from '../tokens.js';
 import { createJobs } from './create-jobs.js';
 import { listOfJobs, listOfQueue } from './list-jobs.js';
+import { steerJobs } from './steer-jobs.js';
 import { updateCommand } from './update-command.js';
 
 /** memoir.jobs.v1.JobsService. */
@@ -53,6 +57,9 @@ export function jobsService(
   const { store, readModel, history, streams, written, edge } = context;
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
+  const meantOf = (call: CallContext) => (error: unknown) => meantForCaller(error, call.caller.requestId, logger);
+  const tokenOfMany = (position: Position) => (position === start ? '' : tokenOf(readModel, position));
+
   async function answerOne(caller: Caller, request: CreateJobRequest): Promise<Answer> {
     checkCreateJob(request);
     checkSubmits(caller, request.repository);
@@ -66,10 +73,8 @@ export function jobsService(
     },
 
     async createJobs({ requests }, call) {
-      const meant = (error: unknown) => meantForCaller(error, call.caller.requestId, logger);
-      const { results, position } = await createJobs(requests, call, answerOne, meant);
-      const consistencyToken = position === start ? '' : tokenOf(readModel, position);
-      return create(CreateJobsResponseSchema, { results: [...results], consistencyToken });
+      const { results, position } = await createJobs(requests, call, answerOne, meantOf(call));
+      return create(CreateJobsResponseSchema, { results: [...results], consistencyToken: tokenOfMany(position) });
     },
 
     async explainReuse({ request, maxCandidates, asOf }, { caller, signal }) {
@@ -134,6 +139,55 @@ export function jobsService(
       const command = { kind: 'delete', principal: caller.principal, now: edge.now() } as const;
       const { position } = await streams.execute(caller, checkUuid('uuid', uuid), command);
       return create(DeleteJobResponseSchema, { consistencyToken: tokenOf(readModel, position) });
+    },
+
+    async cancelJobs({ selection, cascade }, call) {
+      const one = (uuid: string) => cancelJob(context, call.caller, uuid, cascade);
+      const { outcomes, matching, done, position } = await steerJobs(
+        context,
+        selection,
+        'unfinished',
+        call,
+        one,
+        meantOf(call),
+      );
+      return create(CancelJobsResponseSchema, {
+        outcomes: [...outcomes],
+        matching,
+        cancelledUuids: [...new Set(done.flatMap(({ cancelled }) => cancelled))],
+        consistencyToken: tokenOfMany(position),
+      });
+    },
+
+    async updateJobs({ selection, job, updateMask }, call) {
+      if (!job) throw invalid('job', 'REQUIRED', 'job is required');
+      const command = updateCommand(job, updateMask?.paths ?? [], undefined, edge.now());
+      const one = (uuid: string) => streams.execute(call.caller, uuid, command);
+      const among = command.priority === undefined ? 'all' : 'unfinished';
+      const { outcomes, matching, position } = await steerJobs(context, selection, among, call, one, meantOf(call));
+      return create(UpdateJobsResponseSchema, {
+        outcomes: [...outcomes],
+        matching,
+        consistencyToken: tokenOfMany(position),
+      });
+    },
+
+    async deleteJobs({ selection }, call) {
+      const command = { kind: 'delete', principal: call.caller.principal, now: edge.now() } as const;
+      const one = (uuid: string) => streams.execute(call.caller, uuid, command);
+      const { outcomes, matching, position } = await steerJobs(
+        context,
+        selection,
+        'finished',
+        call,
+        one,
+        meantOf(call),
+      );
+      return create(DeleteJobsResponseSchema, {
+        outcomes: [...outcomes],
+        matching,
+        consistencyToken: tokenOfMany(position),
+      });
     },
 
     async getQueue(request, call) {
