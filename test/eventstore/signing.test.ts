@@ -261,6 +261,34 @@ test('a reader that knew of no keys learns of them where it meets one that it do
   );
 });
 
+test('a log of which it is hidden that it is signed is refused', async (t) => {
+  const { raw, server } = await openLog(t);
+  const [first, second] = [newSigner(), newSigner()];
+  const store = server(first);
+  await begin(store, first);
+  await change(store, first, second);
+  const without = (from: number): EventLog => ({
+    ...raw,
+    readStream: (stream, revision, options) =>
+      raw.readStream(stream, stream === signingStream ? from : revision, stream === signingStream ? {} : options),
+  });
+  const refused = async (read: () => Promise<unknown>) => {
+    const error = await t.throwsAsync(read, { instanceOf: LogRefused });
+    t.is(error?.reason, 'SIGNING_LOST');
+  };
+  // Truncated in part.
+  await refused(() => collect(verifiedLog(without(1), trustOf(first.key)).readAll()));
+  // Whole, under who knows better.
+  const state = signingState(() => trustOf(first.key));
+  state.readFrom(raw);
+  await state.load();
+  state.readFrom(without(9));
+  await refused(() => state.load());
+  // Whole, before anybody looked.
+  await raw.append(`$$${signingStream}`, 'no_stream', [newEvent({ $tb: 9 }, '$metadata')]);
+  await refused(() => collect(verifiedLog(without(9), trustOf(first.key)).readAll()));
+});
+
 test('who does not verify is not given a log that is signed', async (t) => {
   const { raw, server } = await openLog(t);
   const signer = newSigner();

@@ -4,7 +4,7 @@ import { quote } from '../../domain/errors.js';
 import { firstGeneration, type Generation } from '../../domain/generation.js';
 import { generationStream, signingStream } from '../../domain/streams.js';
 import { judged } from '../foreign.js';
-import { type EventLog, type Position, type RecordedEvent, start } from '../port.js';
+import { type EventLog, LogRefused, type Position, type RecordedEvent, start } from '../port.js';
 import { type SigningKey, signingKey, splitSignature, statementOf } from './statement.js';
 
 /** Whose signatures a reader of the log believes before the log says so: what it was configured with. Texts of public keys. */
@@ -96,14 +96,20 @@ export function signingState(trust: () => Trust) {
     }
   }
 
-  /** Reads the two streams to their ends. */
+  const hasBegun = (stream: string) => (stream === signingStream ? changes : generations).length > 0;
+
+  /** Reads the two streams to their ends. @throws LogRefused if the beginning of one is not there any more */
   async function read(): Promise<void> {
     const log = source;
     if (!log) throw new Error('the signing of a log was asked for before the log was opened');
     const end = await log.end();
     const events: RecordedEvent[] = [];
     for (const stream of [generationStream, signingStream]) {
-      for await (const recorded of log.readStream(stream)) events.push(recorded);
+      const own: RecordedEvent[] = [];
+      for await (const recorded of log.readStream(stream)) own.push(recorded);
+      const gone = own[0] ? own[0].revision > 0 : taken > start ? hasBegun(stream) : await isTruncated(log, stream);
+      if (gone) throw lost(stream);
+      events.push(...own);
     }
     events.sort((a, b) => a.position - b.position);
     for (const recorded of events) take(recorded);
@@ -160,6 +166,23 @@ export function signingState(trust: () => Trust) {
 }
 
 type Keys = ReadonlyMap<string, SigningKey>;
+
+/** Whether a stream of which nothing can be read had something once, as its metadata in KurrentDB say. */
+async function isTruncated(log: EventLog, stream: string): Promise<boolean> {
+  for await (const { data } of log.readStream(`$$${stream}`, undefined, { direction: 'backwards', limit: 1 })) {
+    if (/"\$(tb|maxAge|maxCount)"/.test(data)) return true;
+  }
+  return false;
+}
+
+/** Who hides where the log began to be signed would have everything believed. */
+function lost(stream: string): LogRefused {
+  return new LogRefused(
+    'SIGNING_LOST',
+    `stream ${quote(stream)} does not begin with its first event any more: somebody deleted or truncated it in the store, so that nobody knows ` +
+      'from where on the log is signed, and by which keys. Take back what its metadata in the store say, or restore a backup',
+  );
+}
 
 /** Whether events of a stream are taken. */
 export const isOfState = (stream: string): boolean => stream === generationStream || stream === signingStream;
