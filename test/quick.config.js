@@ -1,33 +1,7 @@
-import { readFileSync } from 'node:fs';
+import ava from '../ava.config.js';
 
 // What `npm run test:quick` runs: the rules, the adapters, and one file over a real socket for each service. It is for daily work; what
-// it leaves out is `npm test`'s. test/layers/quick.test.ts holds it to naming every service, and files that there are.
-
-const { ava } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-
-/** Rules: no process, no socket, hardly a file. */
-const rules = [
-  'config/*',
-  'domain/**/*',
-  'golden/*',
-  'layers/*',
-  'policy/*',
-  'rpc/*',
-  'cli/{job-view,parameters,printable}',
-  'history/{merge-events,past-entries,recent-entries,turns}',
-  'projections/{images,job-filters,log-subjects,log-times}',
-];
-
-/** Adapters: the contract suites, and real files and repositories. */
-const adapters = [
-  'eventstore/{kurrentdb-url,sqlite}',
-  'git/{packed-refs,repositories}',
-  'git/{graph/checksum,objects/*,refspec/*}',
-  'images/catalogue',
-  'projections/{pages,read-model}',
-  'threads/*',
-  'worker/{content-store,find-tree}',
-];
+// it leaves out is `npm test`'s. test/layers/quick-set.test.ts holds it to naming every service, and files that there are.
 
 /** By service: a file that calls it over a real socket and costs little. */
 const services = {
@@ -43,7 +17,9 @@ const services = {
 
 export { services };
 
-export default {
-  ...ava,
-  files: [...rules, ...adapters, ...Object.values(services)].map((file) => `build/test/${file}.test.js`),
-};
+/** Adapters that have a process of their own, and what holds this set. */
+const others = ['git/{repositories,refspec/*}', 'layers/quick-set', 'projections/job-filters', 'threads/*'];
+
+const files = ['together/*', ...others, ...Object.values(services)];
+
+export default { ...ava, files: files.map((file) => `build/test/${file}.test.js`) };

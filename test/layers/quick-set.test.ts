@@ -34,3 +34,14 @@ test('everything that the quick set names is there', (t) => {
     );
   }
 });
+
+test('what runs together is there, once', async (t) => {
+  const { together } = (await import(`${root}ava.config.js`)) as { readonly together: readonly string[] };
+  t.true(together.length > 50);
+  t.is(new Set(together).size, together.length);
+  const built = new Set(filesOf('build/test'));
+  t.deepEqual(
+    together.filter((path) => !built.has(path)),
+    [],
+  );
+});

@@ -30,6 +30,7 @@ import type { Position } from '../../src/eventstore/port.js';
 import { noon } from '../domain/commands.js';
 import { anyFilterOf } from '../domain/filters/any-filter.js';
 import type { Triple } from '../domain/filters/naive.js';
+import { rounds } from '../support/rounds.js';
 import { anyHistory, append, happen, type Step, type Told } from './history.js';
 import { catchUp, openScratch, type Scratch } from './scratch.js';
 
@@ -279,11 +280,12 @@ async function compare(t: ExecutionContext, log: readonly (Step | Beside)[], see
 test('as of every position, every query answers as a read model that ended there', async (t) => {
   t.timeout(110_000);
   let positions = 0;
-  for (const seed of [1, 2]) {
+  const seeds = [2, 1].slice(0, rounds(1, 2));
+  for (const seed of seeds) {
     const log = fc.sample(anyLog, { numRuns: 7, seed }).flat();
     positions += await compare(t, log, seed);
   }
-  t.true(positions > 90, `${positions} positions`);
+  t.true(positions > 45 * seeds.length, `${positions} positions`);
 });
 
 test('the rows of the history are the same wherever batches end', async (t) => {

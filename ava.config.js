@@ -1,0 +1,20 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/**
+ * Test files that one process runs together, since one that loads what they share costs more than most of them do: those that a file of
+ * test/together imports. They change nothing of the process, await nothing while they are loaded, and their hooks concern themselves
+ * alone. Each still runs by itself where it is named: `npx ava build/test/domain/job.test.js`.
+ */
+const folder = new URL('./test/together/', import.meta.url);
+export const together = readdirSync(folder).flatMap((file) =>
+  [...readFileSync(new URL(file, folder), 'utf8').matchAll(/^import '\.\.\/(.*\.test\.js)';$/gm)].map(
+    ([, path]) => `build/test/${path}`,
+  ),
+);
+
+/** Every test, those that run together by the file that imports them. */
+export default {
+  files: ['build/test/**/*.test.js', ...together.map((path) => `!${path}`)],
+  workerThreads: false,
+  timeout: '2m',
+};

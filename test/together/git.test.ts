@@ -1,0 +1,14 @@
+// Adapters: real repositories.
+// What one process runs together; see ava.config.js.
+
+import '../git/ancestry.test.js';
+import '../git/attributes/attributes.test.js';
+import '../git/commit-trees.test.js';
+import '../git/graph/checksum.test.js';
+import '../git/graph/commit-graph.test.js';
+import '../git/graph/slicer.test.js';
+import '../git/objects/id-table.test.js';
+import '../git/objects/object-store.test.js';
+import '../git/packed-refs.test.js';
+import '../worker/find-script.test.js';
+import '../worker/find-tree.test.js';
