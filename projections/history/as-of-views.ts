@@ -95,6 +95,9 @@ const lifted = `now.reinstated = 1 AND ${was('now.changed')}`;
 /** View of the jobs that goes through them in the order of creation. */
 export const jobsByCreation = 'job_by_creation';
 
+/** View of the jobs that finds them by the index of uuids. */
+export const jobsByUuid = 'job_by_uuid';
+
 /**
  * SQL that makes views over the read model, to which the history is attached as `history`. They have the names of its tables, which
  * SQLite looks up among the temporary ones first, and show them as they were at the position in the table `moment`.
@@ -104,6 +107,7 @@ export const asOfViews = `
   INSERT INTO temp.moment (position) VALUES (0);
   CREATE TEMP VIEW job AS SELECT ${columns(jobColumns)} FROM ${living('job')};
   CREATE TEMP VIEW ${jobsByCreation} AS SELECT ${columns(jobColumns)} FROM ${living('job', 'INDEXED BY job_created')};
+  CREATE TEMP VIEW ${jobsByUuid} AS SELECT ${columns(jobColumns)} FROM ${living('job', 'INDEXED BY job_uuid')};
   CREATE TEMP VIEW candidate AS SELECT ${columns(candidateColumns)} FROM ${living('candidate')};
   CREATE TEMP VIEW taken_run AS SELECT now.computation_digest, now.last_run FROM main.taken_run AS now
     WHERE now.position <= ${at};

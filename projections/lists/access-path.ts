@@ -46,7 +46,7 @@ export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQue
   // No index has the states of the past.
   const sharing = asOf === undefined ? shared : shared.filter((name) => name !== 'state');
   if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(sharing, 1)) return { by: 'planner' };
-  if (asOf === undefined && filters.some((filter) => beginsWith(filter, 'uuid', shortestUuid))) return { by: 'uuid' };
+  if (filters.some((filter) => beginsWith(filter, 'uuid', shortestUuid))) return { by: 'uuid' };
   const [label] = asOf === undefined ? filters.flatMap(labelOf) : [];
   if (label) return { by: 'label', ...label };
   if (filters.some((filter) => beginsWith(filter, 'script_version', shortestAbbreviation))) return { by: 'planner' };

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
 import { type JobField, jobFields } from '../../src/domain/filters/field.js';
 import type { JobOrder } from '../../src/domain/filters/job-order.js';
-import { jobsByCreation } from '../history/as-of-views.js';
+import { jobsByCreation, jobsByUuid } from '../history/as-of-views.js';
 import type { JobRow } from '../read-model/jobs.js';
 import { readableBy } from '../read-model/readers.js';
 import { type AccessPath, accessPath } from './access-path.js';
@@ -37,7 +37,8 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
   const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
   const all = [...conditions, ...(query.after ? [behind(keys, query.after)] : [])];
   const byCreation = past ? `${jobsByCreation} AS job` : `${from} INDEXED BY job_created`;
-  const page = pageOf({ from, byCreation, columns, keys, limit: query.limit + 1 }, all, path);
+  const byUuid = past ? `${jobsByUuid} AS job` : `${from} INDEXED BY job_uuid`;
+  const page = pageOf({ from, byCreation, byUuid, columns, keys, limit: query.limit + 1 }, all, path);
   const found = run(page).iterate(...page.values) as IterableIterator<JobRow & Record<string, KeyValue>>;
   const answer = takePage(found, query, keys.length);
   if (!query.countTotal) return { ...answer, total: undefined };
@@ -61,12 +62,18 @@ type PageOf = {
   readonly from: string;
   /** The same, in the order of creation. */
   readonly byCreation: string;
+  /** The same, found by uuids. */
+  readonly byUuid: string;
   readonly columns: readonly string[];
   readonly keys: readonly Key[];
   readonly limit: number;
 };
 
-function pageOf({ from, byCreation, columns, keys, limit }: PageOf, conditions: readonly Sql[], path: AccessPath): Sql {
+function pageOf(
+  { from, byCreation, byUuid, columns, keys, limit }: PageOf,
+  conditions: readonly Sql[],
+  path: AccessPath,
+): Sql {
   const select = (what: readonly string[], of: string, where: readonly Sql[]) => {
     const all = joined('AND', where);
     const text = `SELECT ${what.join(', ')} FROM ${of} WHERE ${all.text} ORDER BY ${orderOf(keys)} LIMIT ?`;
@@ -81,7 +88,7 @@ function pageOf({ from, byCreation, columns, keys, limit }: PageOf, conditions: 
     const those = sql('label.name = ? AND label.value = ?', name, value);
     return select(wanted, 'label CROSS JOIN job ON job.position = label.position', [those, ...conditions]);
   }
-  if (path.by === 'uuid') return select(wanted, `${from} INDEXED BY job_uuid`, conditions);
+  if (path.by === 'uuid') return select(wanted, byUuid, conditions);
   // Positions first, so that no more whole rows are read than the page has.
   const parts = path.branches.map((branch) => select(keyColumns, from, [branch, ...conditions]));
   const union = parts.map(({ text }) => `SELECT * FROM (${text})`).join(' UNION ');

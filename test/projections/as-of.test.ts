@@ -171,6 +171,9 @@ function lists(
     claimed: list({ readers: { principal: 'w2', repositories: [] } }),
     pages: [first, first.next && list({ limit: 3, after: first.next })],
     filtered: triples.map((those) => list({ filters: filtersOf(those), countTotal: true })),
+    shortened: names.uuids
+      .slice(0, 2)
+      .map((uuid) => list({ filters: filtersOf([['uuid', 'like', `${uuid.slice(0, 9)}%`]]), countTotal: true })),
     candidates: names.parameters.flatMap((parametersDigest) =>
       triples.slice(0, 3).map((those) => {
         const filters = filtersOf(those);
