@@ -1,12 +1,15 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { JobLogAppendedSchema } from '../gen/memoir/events/v1/events_pb.js';
 import { openReadModel } from '../projections/read-model/read-model.js';
 import { computationDigests, jobUuid } from '../src/domain/computation.js';
-import { jobStream } from '../src/domain/streams.js';
+import { jobLogStream, jobStream } from '../src/domain/streams.js';
 import { systemEdge } from '../src/edge.js';
+import { encodeEvent } from '../src/eventstore/codec.js';
 import { openStore, sqliteUrl } from '../src/eventstore/open-store.js';
-import type { EventStore, NewEvent } from '../src/eventstore/port.js';
+import { type EventStore, metadataJson, type NewEvent } from '../src/eventstore/port.js';
 import { startDoubleProcess } from '../test/support/kurrentdb-double/process.js';
 import { type ChildServer, startChild } from './child-server.js';
 import { appendWholeJobs } from './history.js';
@@ -31,23 +34,26 @@ const seconds = 3;
 const seeded = 500;
 const replicas = 3;
 
+const metadata = metadataJson({ principal: 'bench', requestId: 'bench', serverVersion: '0.1.0' });
+
 type Appends = { readonly rate: number; readonly p50: number };
 
+/** A piece of a live log of 400 bytes. */
 function event(i: number): NewEvent {
-  const data = JSON.stringify({ uuid: randomUUID(), progress: i / 7, message: 'x'.repeat(400) });
-  return { id: randomUUID(), type: 'JobProgressed', data, metadata: '{"principal":"bench","requestId":"r"}' };
+  const piece = create(JobLogAppendedSchema, { offset: BigInt(i * 400), text: 'x'.repeat(400), attempt: 1 });
+  return encodeEvent(randomUUID(), piece, metadata);
 }
 
 async function appends(store: EventStore, concurrency: number, during = seconds): Promise<Appends> {
-  const own = randomUUID();
+  const streams = Array.from({ length: concurrency }, () => jobLogStream(randomUUID()));
   const start = performance.now();
   const end = start + during * 1_000;
   const took: number[] = [];
   await Promise.all(
-    Array.from({ length: concurrency }, async (_, i) => {
+    streams.map(async (stream) => {
       for (let n = 0; performance.now() < end; n++) {
         const begun = performance.now();
-        await store.append(`joblog-${own}-${i}`, n === 0 ? 'no_stream' : n - 1, [event(n)]);
+        await store.append(stream, n === 0 ? 'no_stream' : n - 1, [event(n)]);
         took.push(performance.now() - begun);
       }
     }),
@@ -170,7 +176,12 @@ type Served = { readonly one: Hits; readonly many: Hits; readonly replicas: Hits
 async function measureServers(url: string, scene: Scene, first: number): Promise<Served> {
   const servers: ChildServer[] = [];
   const start = async (n: number) => {
-    servers.push(await startChild('memoir-server', JSON.stringify({ ...scene.settings(`data-${n}`), store: url })));
+    servers.push(
+      await startChild(
+        'memoir-server',
+        JSON.stringify({ ...scene.settings(`data-${n}`), store: url, log_level: 'error' }),
+      ),
+    );
   };
   try {
     await start(0);
