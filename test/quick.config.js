@@ -17,8 +17,8 @@ const services = {
 
 export { services };
 
-/** Adapters that have a process of their own, and what holds this set. */
-const others = ['git/{repositories,refspec/*}', 'layers/quick-set', 'projections/job-filters', 'threads/*'];
+/** Adapters that have a process of their own, and what holds this set. What costs most is left out. */
+const others = ['git/{repositories,refspec/*}', 'layers/quick-set', 'threads/*'];
 
 const files = ['together/*', ...others, ...Object.values(services)];
 

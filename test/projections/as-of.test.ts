@@ -31,6 +31,7 @@ import { noon } from '../domain/commands.js';
 import { anyFilterOf } from '../domain/filters/any-filter.js';
 import type { Triple } from '../domain/filters/naive.js';
 import { rounds } from '../support/rounds.js';
+import { same } from '../support/same.js';
 import { anyHistory, append, happen, type Step, type Told } from './history.js';
 import { catchUp, openScratch, type Scratch } from './scratch.js';
 
@@ -267,7 +268,8 @@ async function compare(t: ExecutionContext, log: readonly (Step | Beside)[], see
     for (const position of positions) {
       const those = everything(reads(position), names);
       past.moveTo(position);
-      t.deepEqual(
+      same(
+        t,
         { reads: those, lists: lists(past.db, watched, names, triples, position) },
         expected.get(position) as never,
         `as of ${position}`,
@@ -298,7 +300,7 @@ test('the rows of the history are the same wherever batches end', async (t) => {
     catchUp(scratch.store, scratch.path(name), { projections: historyProjections, batchSize });
   const all = await rows('all.sqlite', 10_000);
   t.true(all.length > 25);
-  t.deepEqual(await rows('one.sqlite', 1), all);
-  t.deepEqual(await rows('some.sqlite', 7), all);
+  same(t, await rows('one.sqlite', 1), all);
+  same(t, await rows('some.sqlite', 7), all);
   await scratch.close();
 });

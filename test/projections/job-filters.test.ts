@@ -17,6 +17,7 @@ import { filterFailure, jobTest, targetValue } from '../../src/domain/filters/ma
 import { parseFilters } from '../../src/domain/filters/parse-filters.js';
 import { anyFilterOf } from '../domain/filters/any-filter.js';
 import { naiveMatch, type Triple } from '../domain/filters/naive.js';
+import { same } from '../support/same.js';
 import { anyHistory, happen, type Told } from './history.js';
 import { catchUp, openScratch } from './scratch.js';
 
@@ -72,9 +73,9 @@ test('SQL, the domain and a naive reading agree which jobs match which filters',
         const expected = uuids(naive);
         const failure = filterFailure(filters);
         const message = JSON.stringify(triples);
-        t.deepEqual(uuids(jobs.filter((job) => tests.every((matches) => matches(job)))), expected, message);
-        t.deepEqual(uuids(jobs.filter((job) => failure(job) === undefined)), expected, message);
-        t.deepEqual(found, expected, message);
+        same(t, uuids(jobs.filter((job) => tests.every((matches) => matches(job)))), expected, message);
+        same(t, uuids(jobs.filter((job) => failure(job) === undefined)), expected, message);
+        same(t, found, expected, message);
         t.is(total, expected.length, message);
         evaluations += jobs.length * triples.length;
         matches += expected.length;

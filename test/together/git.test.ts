@@ -8,7 +8,6 @@ import '../git/graph/checksum.test.js';
 import '../git/graph/commit-graph.test.js';
 import '../git/graph/slicer.test.js';
 import '../git/objects/id-table.test.js';
-import '../git/objects/object-store.test.js';
 import '../git/packed-refs.test.js';
 import '../worker/find-script.test.js';
 import '../worker/find-tree.test.js';
