@@ -14,6 +14,7 @@ import {
 import { type ImageFacts, type ImageSearch, imageSearch, withTag } from '../../src/domain/image-name.js';
 import { imageStream } from '../../src/domain/streams.js';
 import { encodeEvent } from '../../src/eventstore/codec.js';
+import { rounds } from '../support/rounds.js';
 import { catchUp, openScratch } from './scratch.js';
 
 const hashOf = (n: number) => `sha256:${String(n).padStart(64, '0')}`;
@@ -111,7 +112,7 @@ test('every search finds the newest image that holds, and ever matched, as a pla
       db.close();
       await scratch.close();
     }),
-    { numRuns: 25 },
+    { numRuns: rounds(8, 25) },
   );
 });
 

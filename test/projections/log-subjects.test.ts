@@ -5,6 +5,7 @@ import { historyProjections } from '../../projections/all.js';
 import { logSubjectQueries } from '../../projections/history/log-subjects.js';
 import { uuidOfAnyJobStream } from '../../src/domain/streams.js';
 import { collect } from '../contract/events.js';
+import { rounds } from '../support/rounds.js';
 import { same } from '../support/same.js';
 import { anyHistory, happen, type Told } from './history.js';
 import { catchUp, openScratch } from './scratch.js';
@@ -74,6 +75,6 @@ test('events are found by principal and repository, wherever batches ended', asy
         await scratch.close();
       }
     }),
-    { numRuns: 25 },
+    { numRuns: rounds(8, 25) },
   );
 });

@@ -13,6 +13,7 @@ import type { Handlers, Projection } from '../../projections/running/projection.
 import { runProjections } from '../../projections/running/runner.js';
 import { jobStream } from '../../src/domain/streams.js';
 import { requestOf } from '../domain/commands.js';
+import { rounds } from '../support/rounds.js';
 import { same } from '../support/same.js';
 import { anyHistory, append, happen, type Told } from './history.js';
 import { catchUp, openScratch, type Scratch } from './scratch.js';
@@ -97,7 +98,7 @@ test('the read model agrees with the domain, however it came about', async (t) =
         await scratch.close();
       },
     ),
-    { numRuns: 15 },
+    { numRuns: rounds(6, 15) },
   );
 });
 
