@@ -1,4 +1,4 @@
-import { type ClientReadableStream, credentials, Metadata } from '@grpc/grpc-js';
+import { type ClientReadableStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
@@ -14,8 +14,8 @@ export type Client = InstanceType<typeof streamsGrpc.StreamsClient>;
 export type From = Start | bigint;
 
 /** A client of the published protocol, by grpc-js alone, so that what is on the wire can be seen. */
-export function talkTo(t: ExecutionContext, double: Double): Client {
-  const { host, port } = double.nodes[0]?.endpoint ?? { host: '', port: 0 };
+export function talkTo(t: ExecutionContext, double: Double, node = 0): Client {
+  const { host, port } = double.nodes[node]?.endpoint ?? { host: '', port: 0 };
   const client = new streamsGrpc.StreamsClient(`${host}:${port}`, credentials.createInsecure());
   t.teardown(() => client.close());
   return client;
@@ -52,12 +52,14 @@ export async function readAll(
     backwards = false,
     filtered = true,
     authorization,
+    headers,
   }: {
     readonly from: From;
     readonly count: number;
     readonly backwards?: boolean;
     readonly filtered?: boolean;
     readonly authorization?: string | undefined;
+    readonly headers?: Readonly<Record<string, string>>;
   },
 ): Promise<bigint[]> {
   const options = allOptions(from);
@@ -66,11 +68,34 @@ export async function readAll(
   options.setReadDirection(backwards ? BACKWARDS : FORWARDS);
   const revisions: bigint[] = [];
   if (!filtered) options.clearFilter();
-  for await (const answer of callOf(client, options, authorization === undefined ? {} : { authorization })) {
+  for await (const answer of callOf(client, options, { ...headers, ...(authorization && { authorization }) })) {
     const event = answer.getEvent()?.getEvent();
     if (event) revisions.push(BigInt(event.getStreamRevision()));
   }
   return revisions;
+}
+
+/** A subscription that is left open: what it says, in order, and why it ends. */
+export function listen(client: Client, from: From, headers: Readonly<Record<string, string>> = {}) {
+  const options = allOptions(from);
+  options.setSubscription(new streamsPb.ReadReq.Options.SubscriptionOptions());
+  const call = callOf(client, options, headers);
+  const said: InstanceType<typeof streamsPb.ReadResp>[] = [];
+  call.on('data', (answer: InstanceType<typeof streamsPb.ReadResp>) => said.push(answer));
+  const ended = new Promise<ServiceError | undefined>((resolve) => {
+    call.on('error', (error: ServiceError) => resolve(error));
+    call.on('end', () => resolve(undefined));
+  });
+  return { said, kinds: () => said.map(kindOf), ended, cancel: () => call.cancel() };
+}
+
+/** What a message of a subscription is, in short: an event by its revision, a checkpoint by its position. */
+function kindOf(answer: InstanceType<typeof streamsPb.ReadResp>): string {
+  if (answer.hasConfirmation()) return 'confirmation';
+  if (answer.hasCaughtUp()) return 'caught up';
+  const checkpoint = answer.getCheckpoint();
+  if (checkpoint) return `checkpoint ${checkpoint.getCommitPosition()}/${checkpoint.getPreparePosition()}`;
+  return `event ${answer.getEvent()?.getEvent()?.getStreamRevision()}`;
 }
 
 type Answers = AsyncIterable<InstanceType<typeof streamsPb.ReadResp>> &

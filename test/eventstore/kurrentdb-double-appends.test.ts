@@ -1,9 +1,10 @@
-import { status } from '@grpc/grpc-js';
+import { type ServiceError, status } from '@grpc/grpc-js';
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import test, { type ExecutionContext } from 'ava';
 import { type DoubleOptions, startDouble } from '../support/kurrentdb-double/double.js';
+import { until } from '../support/until.js';
 import { talkTo } from './kurrentdb-calls.js';
-import { type Answer, batch, deleteStream, readStream, type Sent } from './kurrentdb-stream-calls.js';
+import { type Answer, appendAlone, batch, deleteStream, readStream, type Sent } from './kurrentdb-stream-calls.js';
 
 // How the double answers appends, against what a real node was seen to answer on the wire.
 
@@ -127,6 +128,7 @@ test('no events write nothing but are answered; what is no event, or too late, i
   const bad = { code: status.INVALID_ARGUMENT, message: 'BadRequest', type: 'BadRequest' };
   t.like(await append('job-a', 'any', [{ ...event(), type: '' }]), bad);
   t.like(await append('job-a', 'any', [{ id: '00000000-0000-0000-0000-000000000000' }]), bad);
+  for (const id of ['', 'no uuid']) t.like(await append('job-a', 'any', [{ id }]), bad);
   for (const name of ['', '$$']) t.like(await append(name, 'any', [event()]), bad);
   for (const deadline of [0, -1_000]) {
     t.like(await append('job-a', 'any', [event()], deadline), { code: status.DEADLINE_EXCEEDED, message: 'Timeout' });
@@ -136,6 +138,112 @@ test('no events write nothing but are answered; what is no event, or too late, i
     revision: 0,
   });
   t.is(double.log.records[0]?.contentType, 'application/octet-stream');
+});
+
+test('the size of an append is its data, metadata and twice its types, and refused above the limit; a message above 16 MiB ends the call', async (t) => {
+  const { client, append, ended } = await talking(t, { maxAppendSize: 100 });
+  // Metadata of 2 bytes, and types of 1 character.
+  const [fits, exceeds] = [
+    [30, 62],
+    [31, 62],
+  ].map((sizes) => sizes.map((size) => ({ ...event(), data: 'x'.repeat(size) }))) as [Sent[], Sent[]];
+  t.like(await append('job-a', 'any', exceeds), {
+    code: status.INVALID_ARGUMENT,
+    message: 'MaximumAppendSizeExceeded',
+    type: 'MaximumAppendSizeExceeded',
+  });
+  const alone = (await t.throwsAsync(appendAlone(client, 'job-a', 'any', exceeds))) as ServiceError;
+  t.like(alone, { code: status.INVALID_ARGUMENT, details: 'Maximum Append Size of 100 Exceeded.' });
+  t.deepEqual(alone.metadata.get('exception'), ['maximum-append-size-exceeded']);
+  t.deepEqual(alone.metadata.get('maximum-append-size'), ['100']);
+  t.like(await append('job-a', 'any', fits), { revision: 1 });
+  const huge = append('job-a', 'any', [{ ...event(), data: 'x'.repeat(16 * 1024 * 1024) }]);
+  const underWay = append('job-a', 'any', [event()]);
+  for (const lost of [huge, underWay]) await t.throwsAsync(lost);
+  t.is((await ended)?.code, status.RESOURCE_EXHAUSTED);
+});
+
+test('one append alone is answered as one of many is, its errors by the status and trailers of the call', async (t) => {
+  const { client } = await talking(t);
+  const sent = [event(), event()];
+  const first = (await appendAlone(client, 'job-a', 'no_stream', sent)).getSuccess();
+  t.is(first?.getCurrentRevision(), '1');
+  for (const expected of ['no_stream', 'any', 'stream_exists'] as const) {
+    t.deepEqual((await appendAlone(client, 'job-a', expected, sent)).getSuccess(), first, 'known again');
+  }
+  const wrong = (await appendAlone(client, 'job-a', 7, [event()])).getWrongExpectedVersion();
+  t.is(wrong?.getCurrentRevision(), '1');
+  t.is(wrong?.getExpectedRevision(), '7');
+  t.is(Number(wrong?.getCurrentRevision2060()), 1);
+  t.is(Number(wrong?.getExpectedRevision2060()), 7);
+  const missing = (await appendAlone(client, 'job-b', 0, [event()])).getWrongExpectedVersion();
+  t.true(missing?.hasCurrentNoStream());
+  t.true(missing?.hasNoStream2060());
+  t.true((await appendAlone(client, 'job-b', 'any', [])).getSuccess()?.hasNoStream());
+  const untyped = (await t.throwsAsync(
+    appendAlone(client, 'job-a', 'any', [{ ...event(), type: 'none' }]),
+  )) as ServiceError;
+  t.like(untyped, { code: status.INVALID_ARGUMENT, details: "Required Metadata Property 'type' is missing" });
+  t.deepEqual(untyped.metadata.get('exception'), ['missing-required-metadata-property']);
+  t.is(untyped.metadata.get('required-metadata-properties').length, 1);
+  for (const [stream, bad] of [
+    ['', event()],
+    ['$$', event()],
+    ['job-a', { id: '00000000-0000-0000-0000-000000000000' }],
+    ['job-a', { ...event(), type: '' }],
+  ] as const) {
+    const error = await t.throwsAsync(appendAlone(client, stream, 'any', [bad]));
+    t.like(error, { code: status.UNKNOWN, details: 'Exception was thrown by handler.' });
+  }
+  await deleteStream(client, 'job-a', 'any', true);
+  const deleted = (await t.throwsAsync(appendAlone(client, 'job-a', 'any', sent))) as ServiceError;
+  t.like(deleted, { code: status.FAILED_PRECONDITION, details: "Event stream 'job-a' is deleted." });
+  t.deepEqual(deleted.metadata.get('stream-name'), ['job-a']);
+});
+
+test('ids of events that were scavenged are known without a position, and nothing is written', async (t) => {
+  const { double, client, append } = await talking(t);
+  const sent = [event(), event()];
+  await append('job-a', 'no_stream', sent);
+  double.log.truncate('job-a', 2);
+  const before = double.log.end();
+  for (const expected of ['no_stream', 'any'] as const) {
+    t.deepEqual(await append('job-a', expected, sent), { revision: 1 });
+    t.true((await appendAlone(client, 'job-a', expected, sent)).getSuccess()?.hasNoPosition());
+  }
+  t.is(double.log.end(), before);
+  wrongAt(t, await append('job-a', 'no_stream', [event()]), 1, 'expected revisions are as before');
+  t.like(await append('job-a', 1, [event()]), { revision: 2 });
+});
+
+test('what is no JSON, empty or without metadata is taken as it is', async (t) => {
+  const { double, append } = await talking(t);
+  const data = ['', '{"no": json', '\u0000'];
+  t.like(
+    await append(
+      'job-a',
+      'any',
+      data.map((text) => ({ ...event(), data: text })),
+    ),
+    { revision: 2 },
+  );
+  t.deepEqual(
+    double.log.records.map((record) => Buffer.from(record.data).toString()),
+    data,
+  );
+});
+
+test('a half close behind appends under way: all are recorded, and the call ends after an answer or a few', async (t) => {
+  const { double, append, end, ended, order } = await talking(t);
+  let answer = () => {};
+  double.faults.inject('append', { kind: 'held', until: new Promise<void>((resolve) => (answer = resolve)) });
+  for (let i = 0; i < 20; i++) append(`job-${i}`, 'any', [event()]).catch(() => undefined);
+  end();
+  await until('the half close', () => double.halfClosed() === 1);
+  t.is(double.log.records.length, 20);
+  answer();
+  t.is(await ended, undefined);
+  t.true(order.length >= 1 && order.length <= 10, String(order.length));
 });
 
 test('a server that is not ready says so of each append, and the call goes on', async (t) => {

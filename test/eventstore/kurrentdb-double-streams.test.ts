@@ -1,10 +1,8 @@
-import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import gossipGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_grpc_pb.js';
-import type gossipPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_pb.js';
-import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
+import { type ServiceError, status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { startDouble } from '../support/kurrentdb-double/double.js';
-import { readAll, subscribe, talkTo } from './kurrentdb-calls.js';
+import { until } from '../support/until.js';
+import { listen, readAll, subscribe, talkTo } from './kurrentdb-calls.js';
 import { deleteStream, readStream } from './kurrentdb-stream-calls.js';
 
 // How the double answers reads of streams and what is done to them, against what a real node was seen to answer on the wire.
@@ -106,19 +104,74 @@ test('a deleted stream is missing, and goes on behind its old end; one deleted f
   t.deepEqual(events, [0n, 1n, 2n, 3n, 4n, 2n ** 63n - 1n, 2n ** 63n - 1n]);
 });
 
-test('times are of 100 ns and differ; who is in the cluster is told with them', async (t) => {
-  const { double, fill } = await talking(t);
+test('times are of 100 ns and differ', async (t) => {
+  const { double, client, fill } = await talking(t);
   fill('job-a', 3);
   const [a = 0n, b = 0n, c = 0n] = double.log.records.map(({ created }) => created);
   t.true(a > 10n ** 16n && a < b && b < c && c - a < 210n);
-  const { host, port } = double.nodes[0]?.endpoint ?? { host: '', port: 0 };
-  const { credentials } = await import('@grpc/grpc-js');
-  const client = new gossipGrpc.GossipClient(`${host}:${port}`, credentials.createInsecure());
-  t.teardown(() => client.close());
-  const info = await new Promise<InstanceType<typeof gossipPb.ClusterInfo>>((resolve, reject) =>
-    client.read(new sharedPb.Empty(), new Metadata(), (error, answer) => (error ? reject(error) : resolve(answer))),
+  const { said, cancel } = listen(client, 'start');
+  await until('the events', () => said.filter((answer) => answer.hasEvent()).length === 3);
+  const told = said.flatMap((answer) => answer.getEvent()?.getEvent() ?? []);
+  t.deepEqual(
+    told.map((event) => event.getMetadataMap().get('created')),
+    [a, b, c].map(String),
   );
-  const [member] = info.getMembersList();
-  t.true(member?.getInstanceId()?.hasStructured());
-  t.true(BigInt(member?.getTimeStamp() ?? 0) > 10n ** 16n);
+  cancel();
+});
+
+test('what a subscriber is told of a deletion for good has a type, a time and nothing else; of any other it hears nothing', async (t) => {
+  const { double, client, fill, setMetadata } = await talking(t);
+  fill('job-a', 1);
+  setMetadata('job-a', '{"$maxCount":5}');
+  await deleteStream(client, 'job-a', 0);
+  const hidden = double.log.stream('$$job-a').at(-1);
+  t.is(Buffer.from(hidden?.data ?? '').toString(), '{"$tb":9223372036854775807}');
+  t.deepEqual([hidden?.type, hidden?.contentType, hidden?.revision], ['$metadata', 'application/json', 1]);
+  t.is(hidden?.metadata.length, 0);
+  const answer = await deleteStream(client, 'job-b', 'any', true);
+  t.is(answer.getPosition()?.getCommitPosition(), String(double.log.records.at(-1)?.position));
+  const { said, kinds, cancel } = listen(client, 'start');
+  await until('the end', () => kinds().includes('caught up'));
+  const [, mark, more] = said.flatMap((one) => one.getEvent()?.getEvent() ?? []);
+  t.is(more, undefined);
+  t.is(mark?.getStreamRevision(), '9223372036854775807');
+  t.deepEqual([...(mark?.getMetadataMap().keys() ?? [])].sort() as unknown, ['content-type', 'created', 'type']);
+  t.is(mark?.getMetadataMap().get('type'), '$streamDeleted');
+  t.is(mark?.getMetadataMap().get('content-type'), 'application/octet-stream');
+  t.deepEqual([mark?.getData_asU8().length, mark?.getCustomMetadata_asU8().length], [0, 0]);
+  cancel();
+});
+
+test('a deletion at a wrong revision says what was expected', async (t) => {
+  const { client, fill } = await talking(t);
+  fill('job-a', 3);
+  for (const forGood of [false, true]) {
+    for (const [stream, expected, told, actual] of [
+      ['job-a', 'no_stream', '-1', '2'],
+      ['job-a', 1, '1', '2'],
+      ['job-none', 'stream_exists', '-4', '-1'],
+    ] as const) {
+      const { metadata } = (await t.throwsAsync(deleteStream(client, stream, expected, forGood))) as ServiceError;
+      const named = ['exception', 'stream-name', 'expected-version', 'actual-version'].map(
+        (key) => metadata.get(key)[0],
+      );
+      t.deepEqual(named, ['wrong-expected-version', stream, told, actual]);
+    }
+  }
+  const { metadata } = (await t.throwsAsync(deleteStream(client, 'job-none', 'any'))) as ServiceError;
+  t.deepEqual(metadata.get('expected-version'), ['-2']);
+});
+
+test('expired events are in the whole log and in no stream until a scavenge, which keeps the last one', async (t) => {
+  const { double, client, fill, setMetadata } = await talking(t);
+  fill('job-a', 3);
+  setMetadata('job-a', '{"$maxAge":0}');
+  const from = BigInt(double.log.records[0]?.position ?? 0);
+  t.deepEqual(await readStream(client, 'job-a'), { firsts: [3], last: 2 });
+  t.deepEqual(await readAll(client, { from: 'start', count: 10 }), [0n, 1n, 2n]);
+  double.log.truncate('job-a', 2);
+  t.deepEqual(await readAll(client, { from: 'start', count: 10 }), [2n]);
+  t.deepEqual((await readAll(client, { from, count: 10 })) as unknown, [2n]);
+  t.deepEqual(await readAll(client, { from: from + 1n, count: 10, backwards: true }), []);
+  t.like(double.log.append('job-a', 2, [event()]), { revision: 3 });
 });

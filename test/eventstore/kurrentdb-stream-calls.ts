@@ -9,6 +9,7 @@ import type { Client } from './kurrentdb-calls.js';
 /** An event as it is sent. */
 export type Sent = {
   readonly id: string;
+  /** With `none` it is left out. */
   readonly type?: string;
   readonly contentType?: string;
   readonly data?: string;
@@ -42,11 +43,45 @@ function uuidOf(text: string) {
   return uuid;
 }
 
-/** One call of BatchAppend. */
-export function batch(client: Client, headers: Readonly<Record<string, string>> = {}) {
+type Headers = Readonly<Record<string, string>>;
+
+function metadataOf(headers: Headers): Metadata {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
-  const call = client.batchAppend(metadata) as BatchCall;
+  return metadata;
+}
+
+/** One call of Append. */
+export function appendAlone(
+  client: Client,
+  stream: string,
+  expected: Expected,
+  events: readonly Sent[],
+  headers: Headers = {},
+): Promise<InstanceType<typeof streamsPb.AppendResp>> {
+  return new Promise((resolve, reject) => {
+    const call = client.append(metadataOf(headers), (error, answer) => (error ? reject(error) : resolve(answer)));
+    const options = new streamsPb.AppendReq.Options();
+    options.setStreamIdentifier(identifier(stream));
+    if (expected === 'any') options.setAny(empty());
+    else if (expected === 'no_stream') options.setNoStream(empty());
+    else if (expected === 'stream_exists') options.setStreamExists(empty());
+    else options.setRevision(String(expected));
+    const first = new streamsPb.AppendReq();
+    first.setOptions(options);
+    call.write(first);
+    for (const event of events) {
+      const request = new streamsPb.AppendReq();
+      request.setProposedMessage(proposedOf(event) as never);
+      call.write(request);
+    }
+    call.end();
+  });
+}
+
+/** One call of BatchAppend. */
+export function batch(client: Client, headers: Headers = {}) {
+  const call = client.batchAppend(metadataOf(headers)) as BatchCall;
   const waiting = new Map<string, (answer: Answer) => void>();
   const order: string[] = [];
   const ended = new Promise<ServiceError | undefined>((resolve) => {
@@ -93,7 +128,8 @@ export function batch(client: Client, headers: Readonly<Record<string, string>> 
 function proposedOf({ id, type = 'T', contentType = 'application/json', data = '{}' }: Sent) {
   const message = new streamsPb.BatchAppendReq.ProposedMessage();
   message.setId(uuidOf(id));
-  message.getMetadataMap().set('type', type).set('content-type', contentType);
+  if (type !== 'none') message.getMetadataMap().set('type', type);
+  message.getMetadataMap().set('content-type', contentType);
   message.setData(Buffer.from(data));
   message.setCustomMetadata(Buffer.from('{}'));
   return message;
@@ -136,9 +172,10 @@ export async function readStream(
     readonly count?: number;
     readonly backwards?: boolean;
     readonly compatibility?: number;
+    readonly headers?: Headers;
   } = {},
 ): Promise<StreamRead> {
-  const { from = 'start', count = 100, backwards = false, compatibility = 1 } = options;
+  const { from = 'start', count = 100, backwards = false, compatibility = 1, headers = {} } = options;
   const place = new streamsPb.ReadReq.Options.StreamOptions();
   place.setStreamIdentifier(identifier(stream));
   if (from === 'start') place.setStart(empty());
@@ -156,7 +193,7 @@ export async function readStream(
   const request = new streamsPb.ReadReq();
   request.setOptions(wanted);
   const read: { missing?: true; firsts: number[]; events: number[]; last?: number } = { firsts: [], events: [] };
-  for await (const answer of client.read(request) as unknown as AsyncIterable<
+  for await (const answer of client.read(request, metadataOf(headers)) as unknown as AsyncIterable<
     InstanceType<typeof streamsPb.ReadResp>
   >) {
     if (answer.hasStreamNotFound()) read.missing = true;
@@ -170,7 +207,13 @@ export async function readStream(
 }
 
 /** Deletes a stream, for good if `forGood`. */
-export function deleteStream(client: Client, stream: string, expected: Expected, forGood = false): Promise<unknown> {
+export function deleteStream(
+  client: Client,
+  stream: string,
+  expected: Expected,
+  forGood = false,
+  headers: Headers = {},
+): Promise<InstanceType<typeof streamsPb.DeleteResp | typeof streamsPb.TombstoneResp>> {
   const kind = forGood ? streamsPb.TombstoneReq : streamsPb.DeleteReq;
   const options = new kind.Options();
   options.setStreamIdentifier(identifier(stream));
@@ -181,8 +224,9 @@ export function deleteStream(client: Client, stream: string, expected: Expected,
   const request = new kind();
   request.setOptions(options as never);
   return new Promise((resolve, reject) => {
-    const done = (error: ServiceError | null, answer: unknown) => (error ? reject(error) : resolve(answer));
-    if (forGood) client.tombstone(request as never, done);
-    else client.delete(request as never, done);
+    type Deleted = InstanceType<typeof streamsPb.DeleteResp | typeof streamsPb.TombstoneResp>;
+    const done = (error: ServiceError | null, answer: Deleted) => (error ? reject(error) : resolve(answer));
+    if (forGood) client.tombstone(request as never, metadataOf(headers), done);
+    else client.delete(request as never, metadataOf(headers), done);
   });
 }

@@ -1,14 +1,22 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ServerDuplexStream, type ServerReadableStream, type sendUnaryData, status } from '@grpc/grpc-js';
+import {
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServiceError,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js';
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
-import type { Expected, Outcome, Proposed } from './log.js';
+import type { Expected, Outcome, Proposed, Unseen } from './log.js';
+import { confirmsLater, type WriteFate, writesIn } from './modes.js';
 import type { Node } from './node-calls.js';
 import {
   badRequestError,
   busyError,
   callError,
   deletedError,
+  gaveUp,
   idFrom,
   notLeader,
   streamDeleted,
@@ -34,11 +42,17 @@ type Pending = { readonly options: BatchOptions; readonly events: Proposed[] };
 /** How many calls a follower has ended at their first message. It fails at every second. */
 let endedAtFollowers = 0;
 
-/** Answers appends of one client, each when it is done; what `refusal` gives is told of each, and the call goes on. */
+/** What becomes of a write at a node: a follower passes it on. */
+export function fateOf(node: Node): WriteFate {
+  const fate = writesIn(node.modes.mode());
+  return fate === 'taken' && !node.isLeader() && !node.leaderAnswers() ? 'unanswered' : fate;
+}
+
+/** Answers appends of one client, each when it is done; what `refusal` gives for its stream is told of each, and the call goes on. */
 export function serveBatchAppend(
   node: Node,
   call: ServerDuplexStream<BatchRequest, BatchResponse>,
-  refusal: () => BatchError | undefined,
+  refusal: (stream: string) => BatchError | undefined,
 ): void {
   const pending = new Map<string, Pending>();
   const leaderWanted = call.metadata.get('requires-leader')[0] === 'true';
@@ -58,13 +72,15 @@ export function serveBatchAppend(
     append.events.push(...request.getProposedMessagesList().map(proposed));
     if (!request.getIsFinal()) return;
     pending.delete(id);
-    if (leaderWanted && !node.isLeader()) {
+    if (leaderWanted && !node.isLeader() && !confirmsLater(node.modes.mode())) {
       const fails = fresh && endedAtFollowers++ % 2 === 1;
       return void call.emit('error', fails ? thrown() : notLeader(node.leader()));
     }
     fresh = false;
     underWay++;
-    const refused = refusal();
+    const fate = fateOf(node);
+    if (fate === 'unanswered') return;
+    const refused = fate === 'refused' ? busyError() : refusal(streamName(append.options.getStreamIdentifier()));
     const answered = refused
       ? Promise.resolve(void call.write(answerTo(request, append, refused)))
       : answerBatch(node, call, request, append, turn, () => {
@@ -72,12 +88,14 @@ export function serveBatchAppend(
         });
     void answered.then(() => {
       underWay--;
-      if (halfClosed && underWay === 0) call.end();
+      // All of it is recorded, and the call ends with an answer or a few.
+      if (halfClosed) call.end();
     });
   });
   // A client that has nothing under way and says that nothing more will come is not answered.
   call.on('end', () => {
     halfClosed = underWay > 0;
+    node.onHalfClosed();
   });
   call.on('error', () => undefined);
 }
@@ -120,19 +138,23 @@ async function answerBatch(
     response.setError(timeoutError());
   } else if (sizeOf(events) > node.maxAppendSize) {
     response.setError(tooLargeError(node.maxAppendSize));
-  } else if (fault?.kind === 'unseen') {
-    response.setError(timeoutError());
-    const { show } = node.log.appendUnseen(stream, expected, events);
-    void fault.shown.then(show);
   } else {
-    const outcome = node.log.append(stream, expected, events);
+    const fate = fateOf(node);
+    const hidden = fault?.kind === 'unseen' || typeof fate === 'object';
+    const outcome = hidden
+      ? node.log.appendUnseen(stream, expected, events)
+      : node.log.append(stream, expected, events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();
     if (fault?.kind === 'no_answer') return;
     const late = fault?.kind === 'late' ? delay(fault.ms) : fault?.kind === 'held' ? fault.until : undefined;
     if (outcome.kind === 'silent') return;
     if (outcome.kind === 'wrong') response.setError(wrongVersionError(outcome.actual, expected));
     else if (outcome.kind === 'deleted') response.setError(deletedError(stream));
-    else response.setSuccess(batchSuccess(outcome));
+    else if (outcome.kind === 'unseen') {
+      response.setError(timeoutError());
+      if (fault?.kind === 'unseen') void fault.shown.then(outcome.show);
+      else node.hide(outcome.show);
+    } else response.setSuccess(batchSuccess(outcome));
     if (outcome.kind === 'done') {
       before = Promise.all([turn.last, late]);
       turn.last = before;
@@ -140,7 +162,7 @@ async function answerBatch(
   }
   // What was recorded is answered in turn; a refusal overtakes it.
   await before;
-  if (!call.cancelled && !call.destroyed) call.write(response);
+  if (!call.cancelled && !call.destroyed && !call.writableEnded) call.write(response);
 }
 
 /** Whether the deadline of an append has passed, or is none at all. */
@@ -166,6 +188,7 @@ export function serveAppend(
   node: Node,
   call: ServerReadableStream<AppendRequest, AppendResponse>,
   callback: sendUnaryData<AppendResponse>,
+  refusal: (stream: string) => ServiceError | undefined,
 ): void {
   let options: InstanceType<typeof streamsPb.AppendReq.Options> | undefined;
   const messages: Message[] = [];
@@ -179,7 +202,12 @@ export function serveAppend(
     const fault = node.faults.next('append');
     if (fault?.kind === 'drop') return node.dropConnections();
     if (fault?.kind === 'busy') return callback(tooBusy());
+    const fate = fateOf(node);
+    if (fate === 'refused') return callback(tooBusy());
     if (fault?.kind === 'not_leader' || (leaderWanted && !node.isLeader())) return callback(notLeader(node.leader()));
+    if (fate === 'unanswered') return undefined;
+    const refused = refusal(streamName(options?.getStreamIdentifier()));
+    if (refused) return callback(refused);
     const lacking = messages.flatMap(missingProperties)[0];
     if (lacking !== undefined) return callback(missingProperty(lacking));
     const stream = streamName(options?.getStreamIdentifier());
@@ -187,14 +215,18 @@ export function serveAppend(
     if (badness(stream, events) !== undefined) return callback(thrown());
     if (sizeOf(events) > node.maxAppendSize) return callback(tooLarge(node.maxAppendSize));
     const expected = plainExpected(options);
-    const outcome: Outcome =
+    const outcome: Outcome | Unseen =
       fault?.kind === 'wrong_version'
         ? { kind: 'wrong', actual: node.log.actual(stream) }
-        : node.log.append(stream, expected, events);
+        : node.log[typeof fate === 'object' ? 'appendUnseen' : 'append'](stream, expected, events);
     if (fault?.kind === 'lose_answer') return node.dropConnections();
     if (fault?.kind === 'no_answer') return undefined;
     if (outcome.kind === 'deleted') return callback(streamDeleted(stream));
     if (outcome.kind === 'silent') return undefined;
+    if (outcome.kind === 'unseen') {
+      node.hide(outcome.show);
+      return callback(gaveUp(typeof fate === 'object' ? fate.unseen : ''));
+    }
     return void callback(null, plainAnswer(outcome, expected));
   });
 }

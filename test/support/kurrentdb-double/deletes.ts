@@ -1,8 +1,9 @@
-import { type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js';
+import { type ServerUnaryCall, type ServiceError, type sendUnaryData, status } from '@grpc/grpc-js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
+import { fateOf } from './appends.js';
 import type { Expected } from './log.js';
 import type { Node } from './node-calls.js';
-import { callError, notLeader, streamDeleted, streamName } from './protocol.js';
+import { callError, gaveUp, notLeader, streamDeleted, streamName, tooBusy } from './protocol.js';
 
 type DeleteRequest = InstanceType<typeof streamsPb.DeleteReq>;
 type DeleteResponse = InstanceType<typeof streamsPb.DeleteResp>;
@@ -17,8 +18,8 @@ export function serveDelete(
   callback: sendUnaryData<DeleteResponse>,
 ): void {
   const asked = check(node, call, true);
-  if ('error' in asked) {
-    callback(asked.error);
+  if (!('stream' in asked)) {
+    if (asked.error) callback(asked.error);
     return;
   }
   node.log.softDelete(asked.stream);
@@ -34,8 +35,8 @@ export function serveTombstone(
   callback: sendUnaryData<TombstoneResponse>,
 ): void {
   const asked = check(node, call, false);
-  if ('error' in asked) {
-    callback(asked.error);
+  if (!('stream' in asked)) {
+    if (asked.error) callback(asked.error);
     return;
   }
   const response = new streamsPb.TombstoneResp();
@@ -43,9 +44,18 @@ export function serveTombstone(
   callback(null, response);
 }
 
-function check(node: Node, call: ServerUnaryCall<DeleteRequest | TombstoneRequest, unknown>, mustBe: boolean) {
+/** The stream, or why it is not deleted; no error where nothing is answered. */
+function check(
+  node: Node,
+  call: ServerUnaryCall<DeleteRequest | TombstoneRequest, unknown>,
+  mustBe: boolean,
+): { readonly stream: string } | { readonly error?: ServiceError } {
+  const fate = fateOf(node);
+  if (fate === 'refused') return { error: tooBusy() };
   if (call.metadata.get('requires-leader')[0] === 'true' && !node.isLeader())
     return { error: notLeader(node.leader()) };
+  if (fate === 'unanswered') return {};
+  if (typeof fate === 'object') return { error: gaveUp(fate.unseen) };
   const options = call.request.getOptions() as Options;
   const stream = streamName(options.getStreamIdentifier());
   if (node.log.isTombstoned(stream)) return { error: streamDeleted(stream) };

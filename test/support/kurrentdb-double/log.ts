@@ -31,6 +31,9 @@ export type Outcome =
   | { readonly kind: 'silent' }
   | { readonly kind: 'deleted' };
 
+/** The events are taken, and shown when it is time. */
+export type Unseen = { readonly kind: 'unseen'; show(): void };
+
 /** What can be read of a stream. */
 export type StreamPlace = {
   /** Last revision that there ever was; -1 if there is none. */
@@ -203,13 +206,16 @@ export function memoryLog({ noiseEvery }: LogOptions) {
       grown();
       return { kind: 'done', revision: lastOf(stream), ...(last && { position: last.position }) };
     },
-    /**
-     * Takes events of which no reader hears until `show` is called, as where there is no majority; the stream is where it will be then. It
-     * must be where it is expected now.
-     */
-    appendUnseen(stream: string, expected: Expected, events: readonly Proposed[]): { show(): void } {
+    /** Takes events of which no reader hears until `show` is called, as where there is no majority; the stream is where it will be then. */
+    appendUnseen(stream: string, expected: Expected, events: readonly Proposed[]): Outcome | Unseen {
+      if (tombstones.has(subjectOf(stream))) return { kind: 'deleted' };
+      const held = unseen.get(stream);
+      if (held !== undefined) return { kind: 'wrong', actual: held };
+      const outcome = answered(stream, expected, events);
+      if (outcome) return outcome;
       unseen.set(stream, lastOf(stream) + events.length);
       return {
+        kind: 'unseen',
         show: () => {
           unseen.delete(stream);
           this.append(stream, expected, events);

@@ -1,16 +1,17 @@
 import gossipPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_pb.js';
 import featuresPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/serverfeatures_pb.js';
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
+import type { State } from './modes.js';
 import type { Endpoint } from './node-calls.js';
 import { structuredId } from './protocol.js';
 
 /** A node as the others know it. */
-export type Member = Endpoint & { readonly leader: boolean; readonly alive: boolean };
+export type Member = Endpoint & { readonly state: State; readonly alive: boolean };
 
-/** What a node says of the cluster, of which the leader may be about to end. */
-export function clusterInfo(members: readonly Member[], ending = false) {
+/** What a node says of the cluster. */
+export function clusterInfo(members: readonly Member[]) {
   const info = new gossipPb.ClusterInfo();
-  members.forEach(({ host, port, leader, alive }, i) => {
+  members.forEach(({ host, port, state, alive }, i) => {
     const member = new gossipPb.MemberInfo();
     const id = new sharedPb.UUID();
     id.setStructured(structuredId(`00000000-0000-4000-8000-00000000000${i}`));
@@ -22,8 +23,7 @@ export function clusterInfo(members: readonly Member[], ending = false) {
     member.setIsAlive(alive);
     // In units of 100 ns since 1970-01-01T00:00Z.
     member.setTimeStamp(String(BigInt(Date.now()) * 10_000n));
-    const { LEADER, FOLLOWER, SHUTTINGDOWN } = gossipPb.MemberInfo.VNodeState;
-    member.setState(!leader ? FOLLOWER : ending ? SHUTTINGDOWN : LEADER);
+    member.setState(state);
     info.addMembers(member);
   });
   return info;

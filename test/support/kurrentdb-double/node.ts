@@ -4,29 +4,26 @@ import {
   Server,
   type ServerCredentials,
   type ServiceError,
-  status,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
 import gossipGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/gossip_grpc_pb.js';
 import featuresGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/serverfeatures_grpc_pb.js';
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
+import { type Authorizations, refusalsOf } from './access.js';
 import { serveAppend, serveBatchAppend } from './appends.js';
 import { serveDelete, serveTombstone } from './deletes.js';
+import { type Ending, type Modes, modes } from './modes.js';
 import { clusterInfo, type Member, supportedMethods } from './node-answers.js';
 import type { Endpoint, Node } from './node-calls.js';
-import { accessDenied, busyError, callError, deniedError, tooBusy, unauthenticated } from './protocol.js';
+import { deniedError, streamName, tooBusy } from './protocol.js';
 import { type ReadCall, serveRead } from './reads.js';
-import { type Ending, type Stopping, stopping } from './stopping.js';
 
 /** What a node is given. */
-export type NodeOptions = Omit<Node, 'dropConnections'> & {
-  members(): readonly Member[];
-  readonly credentials: ServerCredentials;
-  /** Value of the authorization header that every call of a stream needs. */
-  readonly authorization?: string;
-  /** Another value, with which nothing may be appended. */
-  readonly readerAuthorization?: string;
-};
+export type NodeOptions = Omit<Node, 'dropConnections' | 'modes'> &
+  Authorizations & {
+    members(): readonly Member[];
+    readonly credentials: ServerCredentials;
+  };
 
 /** A node that runs. Its connections go by a proxy, which can cut them without a word. */
 export type RunningNode = Node & {
@@ -50,17 +47,18 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     'grpc.max_concurrent_streams': 100,
   });
   const sockets = new Set<Socket>();
-  const end = stopping();
+  const own = modes();
   const inbound = new Set<Socket>();
   let refused = false;
   let swallowed = false;
   const node: Node = {
     ...options,
+    modes: own,
     dropConnections() {
       for (const socket of sockets) socket.resetAndDestroy();
     },
   };
-  serve(server, node, options, end);
+  serve(server, node, options, own);
   const inner = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', options.credentials, (error, port) => (error ? reject(error) : resolve(port)));
   });
@@ -111,7 +109,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
       }
     },
     terminate() {
-      const ending = end.begin();
+      const ending = own.end();
       return {
         ...ending,
         reset() {
@@ -130,23 +128,10 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   };
 }
 
-function serve(server: Server, node: Node, options: NodeOptions, end: Stopping): void {
+function serve(server: Server, node: Node, options: NodeOptions, own: Modes): void {
   type Call = { metadata: { get(key: string): unknown[] }; emit(event: 'error', error: Error): boolean };
-  /** Why a call is refused; one without credentials is, where they are needed, and wrong ones are everywhere. */
-  function refusal(call: Call, needed: 'never' | 'to read' | 'to append'): ServiceError | undefined {
-    const given = call.metadata.get('authorization')[0];
-    if (options.authorization === undefined || given === options.authorization) return undefined;
-    if (given !== undefined && given === options.readerAuthorization) {
-      return needed === 'to append' ? accessDenied() : undefined;
-    }
-    if (given === undefined || String(given).startsWith('Bearer')) {
-      return needed === 'never' ? undefined : accessDenied();
-    }
-    const text = Buffer.from(String(given).replace(/^Basic /, ''), 'base64').toString();
-    // Not even read.
-    if (!text.includes(':')) return callError(status.UNKNOWN, 'Received HTTP status code 500');
-    return unauthenticated();
-  }
+  const refusal = refusalsOf(options, options.log);
+  const hangs = () => own.mode() === 'hanging';
   const { read, append, batchAppend, delete: soft, tombstone } = streamsGrpc.StreamsService;
   const bytes = { ...read, responseSerialize: (answer: unknown) => answer as Buffer } as unknown as MethodDefinition<
     never,
@@ -155,7 +140,9 @@ function serve(server: Server, node: Node, options: NodeOptions, end: Stopping):
   const deleting =
     (serveIt: typeof serveDelete | typeof serveTombstone): UntypedHandleCall =>
     (call: Parameters<typeof serveDelete>[1], callback: Parameters<typeof serveDelete>[2]) => {
-      const refused = refusal(call, 'to append');
+      const stream = streamName(call.request.getOptions()?.getStreamIdentifier());
+      const refused = refusal(call, { to: 'append', stream });
+      if (hangs()) return;
       if (refused) callback(refused);
       else serveIt(node, call as never, callback as never);
     };
@@ -163,39 +150,38 @@ function serve(server: Server, node: Node, options: NodeOptions, end: Stopping):
     delete: deleting(serveDelete),
     tombstone: deleting(serveTombstone),
     read: ((call: ReadCall) => {
-      const refused = refusal(call, 'to read');
-      end.track(call);
-      if (end.phase() === 'hanging') return;
-      if (end.phase() === 'refusing') call.emit('error', tooBusy());
+      const identifier = call.request.getOptions()?.getStream()?.getStreamIdentifier();
+      const refused = refusal(call, { to: 'read', ...(identifier && { stream: streamName(identifier) }) });
+      own.track(call);
+      if (hangs()) return;
+      if (own.mode() === 'ending') call.emit('error', tooBusy());
       else if (refused) call.emit('error', refused);
       else void serveRead(node, call);
     }) as UntypedHandleCall,
     append: ((call: Parameters<typeof serveAppend>[1], callback: Parameters<typeof serveAppend>[2]) => {
-      const refused = refusal(call, 'to append');
-      if (end.phase() === 'hanging') return;
-      if (end.phase() === 'refusing') callback(tooBusy());
-      else if (refused) callback(refused);
-      else serveAppend(node, call, callback);
+      if (!hangs()) serveAppend(node, call, callback, (stream) => refusal(call, { to: 'append', stream }));
     }) as UntypedHandleCall,
     batchAppend: ((call: Parameters<typeof serveBatchAppend>[1]) => {
-      const refused = refusal(call, 'to append');
-      end.track(call);
-      if (end.phase() === 'hanging') return;
-      if (refused?.code === status.UNAUTHENTICATED) call.emit('error', refused);
-      else serveBatchAppend(node, call, () => (end.phase() !== 'serving' ? busyError() : refused && deniedError()));
+      const refused = refusal(call, { to: 'ask' });
+      own.track(call);
+      if (hangs()) return;
+      if (refused) call.emit('error', refused);
+      else
+        serveBatchAppend(node, call, (stream) => (refusal(call, { to: 'append', stream }) ? deniedError() : undefined));
     }) as UntypedHandleCall,
   });
   server.addService(gossipGrpc.GossipService, {
     read: ((call: Call, callback: (error: ServiceError | null, info?: unknown) => void) => {
-      const refused = refusal(call, 'never');
-      if (end.phase() === 'hanging') return;
+      const refused = refusal(call, { to: 'ask' });
+      if (hangs()) return;
       if (refused) callback(refused);
-      else callback(null, clusterInfo(options.members(), end.phase() === 'refusing'));
+      else callback(null, clusterInfo(options.members()));
     }) as UntypedHandleCall,
   });
   server.addService(featuresGrpc.ServerFeaturesService, {
     getSupportedMethods: ((call: Call, callback: (error: ServiceError | null, methods?: unknown) => void) => {
-      const refused = refusal(call, 'never');
+      const refused = refusal(call, { to: 'ask' });
+      if (hangs()) return;
       if (refused) callback(refused);
       else callback(null, supportedMethods());
     }) as UntypedHandleCall,

@@ -170,5 +170,8 @@ export const unauthenticated = (): ServiceError => callError(status.UNAUTHENTICA
 /** The server is not ready. */
 export const tooBusy = (): ServiceError => callError(status.UNAVAILABLE, 'Server Is Not Ready');
 
+/** The server did not come to an end with a write in time, which may be recorded all the same. */
+export const gaveUp = (why: string): ServiceError => callError(status.ABORTED, why);
+
 /** The server failed where it did not mean to. */
 export const thrown = (): ServiceError => callError(status.UNKNOWN, 'Exception was thrown by handler.');

@@ -4,6 +4,7 @@ import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import { biggest, type Checkpoint, checkpoints, type Start } from './checkpoints.js';
 import { InvalidPosition, type StoredRecord, Tombstoned } from './log.js';
+import { confirmsLater, refusesRead } from './modes.js';
 import type { Node } from './node-calls.js';
 import {
   callError,
@@ -37,7 +38,11 @@ export async function serveRead(node: Node, call: ReadCall): Promise<void> {
   try {
     if (fault?.kind === 'drop') return node.dropConnections();
     if (fault?.kind === 'busy') throw tooBusy();
-    const follower = fault?.kind === 'not_leader' || (leaderWanted && !node.isLeader());
+    const { modes } = node;
+    if (options.hasSubscription()) await modes.confirming();
+    else if (refusesRead(modes.mode(), leaderWanted)) throw tooBusy();
+    const leads = node.isLeader() || confirmsLater(modes.mode());
+    const follower = fault?.kind === 'not_leader' || (leaderWanted && !leads);
     // A subscription is confirmed first.
     if (follower && options.hasSubscription()) await send(call, confirmation());
     if (follower) throw notLeader(node.leader());
