@@ -250,3 +250,20 @@ test('JSON that would not come back as it was given is refused', async (t) => {
   }
   t.is((await collect(store.readStream('job-a'))).length, 0);
 });
+
+test('what the server calls a bad request is refused for good, and what is under way beside it goes on', async (t) => {
+  const { double, store, troubles } = await openOnDouble(t);
+  const bad = { ...newEvent(1), id: '00000000-0000-0000-0000-000000000000' };
+  const [refused, taken] = await Promise.allSettled([
+    store.append('job-a', 'any', [bad]),
+    store.append('job-b', 'any', [newEvent(2)]),
+  ]);
+  t.is(taken.status, 'fulfilled');
+  t.true(refused.status === 'rejected' && refused.reason instanceof StoreUnavailable);
+  t.regex(
+    String(refused.status === 'rejected' && refused.reason),
+    /cannot append to stream "job-a": it says "BadRequest"$/,
+  );
+  t.is(double.log.actual('job-a'), -1);
+  t.deepEqual(troubles, []);
+});

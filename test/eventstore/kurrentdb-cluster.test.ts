@@ -6,6 +6,7 @@ import { StoreUnavailable, StoreUnreachable } from '../../src/eventstore/port.js
 import { collect, newEvent } from '../contract/events.js';
 import { makeAuthority } from '../support/certificates.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
+import { until } from '../support/until.js';
 import { follower, openOnDouble, quick } from './kurrentdb-double.js';
 
 const authority = makeAuthority();
@@ -65,6 +66,61 @@ test('a leader that ends in good order, slowly, is replaced by the next', async 
   t.is((await store.append('job-a', 0, [newEvent(2)])).revision, 1);
   ending?.hang();
   ending?.reset();
+  await following.until(2);
+  await following.end();
+});
+
+test('a leader that resigns refuses appends and then leaves them; each is recorded once, by the next leader', async (t) => {
+  const timings = { answerTimeout: 700 };
+  const { double, store, troubles } = await openOnDouble(t, { nodes: 3, query: impatient, timings });
+  await store.append('job-a', 'any', [newEvent(0)]);
+  const resigning = double.resign();
+  const appends = upTo(10).map((i) => store.append(`joblog-${i}`, 'no_stream', [newEvent(i)]));
+  await until('a refusal', () => troubles.some((message) => /it says "Server Is Not Ready"$/.test(message)));
+  resigning.hang();
+  await until('silence', () => troubles.some((message) => /no answer within 700 ms/.test(message)));
+  resigning.elect(1);
+  t.deepEqual(
+    (await Promise.all(appends)).map(({ revision }) => revision),
+    upTo(10).map(() => 0),
+  );
+  t.is((await collect(store.readAll())).length, 11);
+});
+
+test('what a leader took without a majority is recorded once when it has one again', async (t) => {
+  const { double, store, troubles } = await openOnDouble(t, { nodes: 3, query: impatient });
+  const following = follower(store);
+  await store.append('job-a', 'no_stream', [newEvent(0)]);
+  await following.until(1);
+  const lonely = double.loseMajority();
+  const appends = [store.append('job-a', 0, [newEvent(1)]), store.append('joblog-a', 'any', [newEvent(2)])];
+  await until('trouble', () => troubles.some((message) => /cannot append/.test(message)));
+  lonely.notice();
+  lonely.regain();
+  t.deepEqual(
+    (await Promise.all(appends)).map(({ revision }) => revision),
+    [1, 0],
+  );
+  await following.until(3);
+  await following.end();
+  t.is((await collect(store.readAll())).length, 3);
+});
+
+test('a node that starts anew is waited for, while it refuses and while it does not lead yet', async (t) => {
+  const { double, store, troubles } = await openOnDouble(t);
+  const following = follower(store);
+  await store.append('job-a', 'no_stream', [newEvent(0)]);
+  await following.until(1);
+  double.nodes[0]?.modes.become('starting');
+  double.dropConnections();
+  const append = store.append('job-a', 0, [newEvent(1)]);
+  const said = (what: string) => until(what, () => troubles.some((message) => message.includes(what)));
+  await said('cannot append');
+  await said('cannot follow');
+  double.nodes[0]?.modes.become('about to lead');
+  t.is((await collect(store.readStream('job-a'))).length, 1);
+  double.nodes[0]?.modes.become('serving');
+  t.is((await append).revision, 1);
   await following.until(2);
   await following.end();
 });

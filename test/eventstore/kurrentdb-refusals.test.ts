@@ -13,7 +13,7 @@ import { openKurrentLog, openKurrentStore } from '../../src/eventstore/kurrentdb
 import { parseKurrentUrl } from '../../src/eventstore/kurrentdb/url.js';
 import { openLogToExport } from '../../src/eventstore/open-store.js';
 import { StoreUnavailable, StoreUnreachable } from '../../src/eventstore/port.js';
-import { collect } from '../contract/events.js';
+import { collect, newEvent } from '../contract/events.js';
 import { makeAuthority } from '../support/certificates.js';
 import { type DoubleOptions, startDouble } from '../support/kurrentdb-double/double.js';
 import { same } from '../support/same.js';
@@ -89,6 +89,50 @@ test.serial('no credentials are told, and who may read but not append; the latte
   same(t, await collect(log.readAll()), []);
   await log.close();
 });
+
+test.serial(
+  'who may append but not read the whole log is told so, by a store and by a log that is only read',
+  async (t) => {
+    const plain = { name: 'plain', password: 'other-secret' };
+    const { url } = await double(t, { tls: good, user, plain });
+    const asPlain = withCa(url.replace('memoir:right-secret', 'plain:other-secret'));
+    const { why, away } = await refusal(t, asPlain);
+    t.is(why, 'the user plain may not read $all, as the members of $admins may');
+    t.false(away);
+    const log = openKurrentLog(parseKurrentUrl(asPlain), { edge: systemEdge, timings });
+    await t.throwsAsync(log.end(), { instanceOf: StoreUnavailable, message: /may not read \$all/ });
+    await log.close();
+  },
+);
+
+test.serial(
+  'what an $acl forbids is refused at once and by name, and the appends beside it are recorded',
+  async (t) => {
+    const plain = { name: 'plain', password: 'other-secret', readsAll: true };
+    const { url, log } = await double(t, { tls: good, user, plain });
+    const data = Buffer.from('{"$acl":{"$w":["$admins"],"$r":["$admins"]}}');
+    const acl = { id: crypto.randomUUID(), type: '$metadata', contentType: 'application/json', data };
+    log.append('$$job-shut', 'any', [{ ...acl, metadata: Buffer.from('') }]);
+    const asPlain = withCa(url.replace('memoir:right-secret', 'plain:other-secret'));
+    const store = await openKurrentStore(parseKurrentUrl(asPlain), { edge: systemEdge, timings });
+    const begun = performance.now();
+    const streams = ['job-a', 'job-shut', 'job-b', 'job-c'];
+    const outcomes = await Promise.allSettled(streams.map((stream, i) => store.append(stream, 'any', [newEvent(i)])));
+    t.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fulfilled', 'rejected', 'fulfilled', 'fulfilled'],
+    );
+    const refused = {
+      instanceOf: StoreUnavailable,
+      message: /stream "job-shut": it refuses .* the user may not do this$/,
+    };
+    await t.throwsAsync(store.append('job-shut', 'any', [newEvent(9)]), refused);
+    await t.throwsAsync(collect(store.readStream('job-shut')), refused);
+    t.true(performance.now() - begun < 5_000, 'nothing is tried again');
+    t.is((await collect(store.readAll())).length, 3);
+    await store.close();
+  },
+);
 
 test.serial('a log that is only read tells at its first read what a store tells when it is opened', async (t) => {
   const { url } = await double(t, { tls: good, user });

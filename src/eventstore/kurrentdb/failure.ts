@@ -29,8 +29,15 @@ const failures: Readonly<Record<string, Failure>> = {
 
 /** What an error that the client threw means. */
 export function failureOf(error: unknown): Failure {
-  return failures[typeOf(error)] ?? (isInvalidPosition(error) ? 'refused' : 'transient');
+  return failures[typeOf(error)] ?? (isInvalidPosition(error) || isBadRequest(error) ? 'refused' : 'transient');
 }
+
+/** How the client words an error of an append that it does not know: before what the server says. */
+const unrecognized = 'Could not recognize ';
+
+/** Whether the server says that an append could never be taken, such as one of an event without a type. */
+const isBadRequest = (error: unknown): boolean =>
+  error instanceof Error && error.message === `${unrecognized}BadRequest`;
 
 /** Whether the server says that the log has nothing that begins at the position. */
 export function isInvalidPosition(error: unknown): boolean {
@@ -109,6 +116,7 @@ export function isUnreachable(error: unknown): boolean {
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (message === 'UnavailableError' || message === '') return 'it cannot be reached';
+  if (message.startsWith(unrecognized)) return `it says "${message.slice(unrecognized.length)}"`;
   // The words of grpc-js, of which most is about itself.
   const [, why] = /No connection established\. Last error: (?:Error: )?(.*?)\. Resolution note: /.exec(message) ?? [];
   return why === undefined ? message : `it cannot be reached: ${why}`;

@@ -21,6 +21,8 @@ const never = String(2n ** 62n);
 export type NodeCalls = {
   /** Asks who is in the cluster, as anybody may, but for who has wrong credentials. */
   gossip(milliseconds: number): Promise<ServiceError | undefined>;
+  /** Asks for the first event of the whole log, whatever it is. */
+  mayRead(milliseconds: number): Promise<ServiceError | undefined>;
   /** Asks for an append that cannot be, so that nothing is written, but who may not append is refused. */
   mayAppend(milliseconds: number): Promise<ServiceError | undefined>;
   close(): void;
@@ -48,6 +50,22 @@ export function callsOf({ host, port }: Endpoint, url: KurrentUrl): NodeCalls {
           resolve(error ?? undefined),
         );
       }),
+    mayRead: (milliseconds) =>
+      new Promise((resolve) => {
+        const { path, requestSerialize, responseDeserialize } = streamsGrpc.StreamsService.read;
+        const deadline = Date.now() + milliseconds;
+        const call = client.makeServerStreamRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          firstOfAll(),
+          metadata,
+          { deadline },
+        );
+        call.on('error', (error) => resolve(error as ServiceError));
+        call.on('end', () => resolve(undefined));
+        call.resume();
+      }),
     mayAppend: (milliseconds) =>
       new Promise((resolve) => {
         const { path, requestSerialize, responseDeserialize } = streamsGrpc.StreamsService.append;
@@ -73,6 +91,21 @@ export function channelCredentials({ tls }: KurrentUrl): ChannelCredentials {
   nameNoAddresses();
   const { ca = null, key = null, certificate = null, verify } = tls;
   return grpcCredentials.createSsl(ca, key, certificate, verify ? {} : { rejectUnauthorized: false });
+}
+
+function firstOfAll() {
+  const all = new streamsPb.ReadReq.Options.AllOptions();
+  all.setStart(new sharedPb.Empty());
+  const uuids = new streamsPb.ReadReq.Options.UUIDOption();
+  uuids.setString(new sharedPb.Empty());
+  const options = new streamsPb.ReadReq.Options();
+  options.setAll(all);
+  options.setCount('1');
+  options.setNoFilter(new sharedPb.Empty());
+  options.setUuidOption(uuids);
+  const request = new streamsPb.ReadReq();
+  request.setOptions(options);
+  return request;
 }
 
 function impossibleAppend() {

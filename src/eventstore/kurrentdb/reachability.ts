@@ -13,7 +13,7 @@ export type Reachability = {
   errorOf(obstacle: Obstacle): StoreUnavailable;
 };
 
-/** Looks at the nodes of `url`. With `writing`, who may not append is refused too. */
+/** Looks at the nodes of `url`. Who may not read the log is refused, and with `writing` who may not append. */
 export function reachabilityOf(url: KurrentUrl, { edge, timings }: KurrentOptions, writing: boolean): Reachability {
   const { longestLook } = { ...defaultTimings, ...timings };
   let looking: Promise<Obstacle | undefined> | undefined;
@@ -26,8 +26,9 @@ export function reachabilityOf(url: KurrentUrl, { edge, timings }: KurrentOption
     const calls = callsOf(node, url);
     try {
       const refusal = refusalIn(await calls.gossip(left()));
-      if (refusal || !writing) return refusal;
-      return mayNotAppend(await calls.mayAppend(left()), url);
+      if (refusal) return refusal;
+      const [read, append] = await Promise.all([calls.mayRead(left()), writing ? calls.mayAppend(left()) : undefined]);
+      return mayNotAppend(append, url) ?? mayNotRead(read, url);
     } finally {
       calls.close();
     }
@@ -73,6 +74,14 @@ function mayNotAppend(error: ServiceError | undefined, { credentials }: KurrentU
   const why = credentials
     ? `the user ${credentials.username} may not append to Memoir's streams`
     : "it refuses the credentials, or rather that there are none: without any nobody may append to Memoir's streams";
+  return { kind: 'refused', why };
+}
+
+function mayNotRead(error: ServiceError | undefined, { credentials }: KurrentUrl): Obstacle | undefined {
+  if (error?.code !== status.PERMISSION_DENIED) return refusalIn(error);
+  const why = credentials
+    ? `the user ${credentials.username} may not read $all, as the members of $admins may`
+    : 'it refuses the credentials, or rather that there are none: without any nobody may read $all';
   return { kind: 'refused', why };
 }
 

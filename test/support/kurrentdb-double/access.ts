@@ -11,8 +11,8 @@ export type Authorizations = {
   readonly authorization?: string;
   /** Read everything. */
   readonly readerAuthorization?: string;
-  /** What the metadata of streams say; what is the server's own, and the whole log, not. */
-  readonly plain?: { readonly name: string; readonly authorization: string };
+  /** What the metadata of streams say; what is the server's own not, nor the whole log unless that was allowed. */
+  readonly plain?: { readonly name: string; readonly authorization: string; readonly readsAll: boolean };
 };
 
 type Call = { readonly metadata: { get(key: string): unknown[] } };
@@ -28,7 +28,7 @@ export function refusalsOf({ authorization, readerAuthorization, plain }: Author
     if (given !== undefined && given === readerAuthorization) {
       return wish.to === 'append' ? accessDenied() : undefined;
     }
-    if (plain && given === plain.authorization) return mayPlain(plain.name, wish, log) ? undefined : accessDenied();
+    if (plain && given === plain.authorization) return mayPlain(plain, wish, log) ? undefined : accessDenied();
     if (given === undefined || String(given).startsWith('Bearer')) {
       return wish.to === 'ask' ? undefined : accessDenied();
     }
@@ -39,11 +39,13 @@ export function refusalsOf({ authorization, readerAuthorization, plain }: Author
   };
 }
 
+type Plain = NonNullable<Authorizations['plain']>;
+
 /** Whether a user of no group may do this. */
-function mayPlain(name: string, wish: Wish, log: MemoryLog): boolean {
+function mayPlain({ name, readsAll }: Plain, wish: Wish, log: MemoryLog): boolean {
   if (wish.to === 'ask') return true;
   const { to, stream } = wish;
-  if (stream === undefined) return false;
+  if (stream === undefined) return readsAll;
   const ofMetadata = stream.startsWith('$$');
   if (stream.startsWith('$') && !ofMetadata) return false;
   const right = `$${ofMetadata ? 'm' : ''}${to === 'read' ? 'r' : 'w'}`;

@@ -21,8 +21,8 @@ export type DoubleOptions = {
   readonly user?: User;
   /** Who may read, but not append; only beside `user`. */
   readonly reader?: User;
-  /** Who may do to streams what their metadata say, and not read the whole log; only beside `user`. */
-  readonly plain?: User;
+  /** Who may do to streams what their metadata say, and not read the whole log unless that was allowed; only beside `user`. */
+  readonly plain?: User & { readonly readsAll?: boolean };
 };
 
 /** What a leader does next that gives its lead away. */
@@ -119,7 +119,9 @@ export async function startDouble(options: DoubleOptions = {}): Promise<Double> 
         credentials: credentials(),
         ...(user && { authorization: authorizationOf(user) }),
         ...(reader && { readerAuthorization: authorizationOf(reader) }),
-        ...(plain && { plain: { name: plain.name, authorization: authorizationOf(plain) } }),
+        ...(plain && {
+          plain: { name: plain.name, authorization: authorizationOf(plain), readsAll: plain.readsAll ?? false },
+        }),
       }),
     );
     alive.add(i);
