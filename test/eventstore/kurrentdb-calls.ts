@@ -57,7 +57,8 @@ export async function readAll(
     readonly from: From;
     readonly count: number;
     readonly backwards?: boolean;
-    readonly filtered?: boolean;
+    /** Without a filter, and with the word that there is none or without that. */
+    readonly filtered?: boolean | 'no filter';
     readonly authorization?: string | undefined;
     readonly headers?: Readonly<Record<string, string>>;
   },
@@ -67,7 +68,8 @@ export async function readAll(
   const { BACKWARDS, FORWARDS } = streamsPb.ReadReq.Options.ReadDirection;
   options.setReadDirection(backwards ? BACKWARDS : FORWARDS);
   const revisions: bigint[] = [];
-  if (!filtered) options.clearFilter();
+  if (filtered !== true) options.clearFilter();
+  if (filtered === 'no filter') options.setNoFilter(new sharedPb.Empty());
   for await (const answer of callOf(client, options, { ...headers, ...(authorization && { authorization }) })) {
     const event = answer.getEvent()?.getEvent();
     if (event) revisions.push(BigInt(event.getStreamRevision()));

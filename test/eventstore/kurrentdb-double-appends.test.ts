@@ -45,6 +45,10 @@ test('what was appended before is known again, with its old position, or is a wr
   t.deepEqual(await append('job-a', 'no_stream', [a0, a1, b0, b1]), second);
   t.like(await append('job-a', 'any', [a0, a1, b0]), { revision: 2 });
   t.like(await append('job-a', 'any', [a1, a0]), { revision: 0 }, 'in whatever order, nothing is written');
+  t.like(await append('job-a', 'any', [a0, b1]), { revision: 3 }, 'with a gap too');
+  t.deepEqual(await append('job-a', 'any', [a0, a1, b0, b1]), second);
+  const changed = [a0, a1].map((one) => ({ ...one, data: '{"other":1}' }));
+  t.deepEqual(await append('job-a', 'no_stream', changed), first, 'whatever its content');
   wrongAt(t, await append('job-a', 1, [a0, a1]), 3, 'not where it was');
   for (const expected of ['no_stream', 'any'] as const) wrongAt(t, await append('job-a', expected, [a0, event()]), 3);
   t.is(double.log.actual('job-a'), 3);

@@ -154,6 +154,19 @@ test('a node that starts refuses, leaves subscriptions without a word, and reads
   call.cancel();
 });
 
+test('a node that ends says so, then says nothing, then takes no connection', async (t) => {
+  const { double, ask } = await talking(t, { nodes: 2 });
+  const ending = double.nodes[1]?.terminate();
+  t.deepEqual(await statesOf(ask), [states.LEADER, states.SHUTTINGDOWN]);
+  const own = askOf(t, double, 1);
+  t.deepEqual(await statesOf(own), [states.LEADER, states.SHUTTINGDOWN]);
+  ending?.hang();
+  t.true(await isSilent(own.members()));
+  t.true(await isSilent(appendAlone(talkTo(t, double, 1), 'job-a', 'any', [event()])));
+  ending?.reset();
+  t.like(await t.throwsAsync(askOf(t, double, 1).members()), { code: status.UNAVAILABLE });
+});
+
 test('a leader that resigns refuses writes, then leaves them, and names the next one to calls that need it', async (t) => {
   const { double, client, ask } = await talking(t, { nodes: 2 });
   const [free, bound] = [batch(client), batch(client, toLeader)];

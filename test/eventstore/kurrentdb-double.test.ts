@@ -184,6 +184,14 @@ test('reads of the whole log from beyond its end, and from where no record begin
     const error = await t.throwsAsync(readAll(client, { from, count: 10, backwards }));
     t.like(error, { code: status.UNKNOWN, details }, String(from));
   }
+  for (const [from, backwards, why] of [
+    [end, true, 'InvalidPosition'],
+    [end + 10n, true, 'Error'],
+    [inside, false, 'InvalidPosition'],
+  ] as const) {
+    const error = await t.throwsAsync(readAll(client, { from, count: 10, backwards, filtered: 'no filter' }));
+    t.like(error, { code: status.UNKNOWN, details: `Unexpected ReadAllResult: ${why}` });
+  }
 });
 
 test('a position between two records by its prepare position is behind the record before it', async (t) => {
