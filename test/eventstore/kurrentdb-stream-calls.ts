@@ -22,6 +22,8 @@ export type Answer =
 
 const fromClient = createRequire(createRequire(import.meta.url).resolve('@kurrent/kurrentdb-client'));
 type Duration = { setSeconds(seconds: number): void; setNanos(nanos: number): void };
+type Timestamp = { fromDate(date: Date): unknown };
+const timestampPb = fromClient('google-protobuf/google/protobuf/timestamp_pb.js') as { Timestamp: Timestamp };
 const durationPb = fromClient('google-protobuf/google/protobuf/duration_pb.js') as { Duration: new () => Duration };
 
 type BatchCall = ClientDuplexStream<
@@ -94,15 +96,21 @@ export function batch(client: Client, headers: Headers = {}) {
     waiting.get(id)?.(answerOf(answer));
   });
 
-  /** Appends; `deadline` is in milliseconds from now. */
-  function append(stream: string, expected: Expected, events: readonly Sent[], deadline?: number): Promise<Answer> {
+  /** Appends; `deadline` is a time, or in milliseconds from now. */
+  function append(
+    stream: string,
+    expected: Expected,
+    events: readonly Sent[],
+    deadline?: number | Date,
+  ): Promise<Answer> {
     const options = new streamsPb.BatchAppendReq.Options();
     options.setStreamIdentifier(identifier(stream));
     if (expected === 'any') options.setAny(empty());
     else if (expected === 'no_stream') options.setNoStream(empty());
     else if (expected === 'stream_exists') options.setStreamExists(empty());
     else options.setStreamPosition(String(expected));
-    if (deadline !== undefined) {
+    if (deadline instanceof Date) options.setDeadline21100(timestampPb.Timestamp.fromDate(deadline) as never);
+    else if (deadline !== undefined) {
       const within = new durationPb.Duration();
       within.setSeconds(Math.trunc(deadline / 1_000));
       options.setDeadline(within as never);
