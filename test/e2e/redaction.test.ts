@@ -161,6 +161,7 @@ async function askEverything(t: Clients, { jobs }: Scene): Promise<Map<string, s
     tell('ExplainReuse', await t.jobs.explainReuse({ request: asked }));
     tell('ExplainReuse', await t.jobs.explainReuse({ request: asked, asOf: past }));
     tell('CreateJob', await t.jobs.createJob({ ...asked, findOrCreate: of !== 'whole' }));
+    tell('CreateJobs', await t.jobs.createJobs({ requests: [{ ...asked, findOrCreate: of === 'either' }] }));
   }
   const taking = { repository: 'open', script: 'run.sh', scriptVersion: 'main', findOrCreate: true };
   const scriptParameters = { input: 'sha256:spoilt' };
@@ -215,7 +216,7 @@ test.serial('who knows one of them is told of nothing of the other, by no method
   for (const method of tellingMethods()) t.true(told.has(method), `${method} is asked`);
   for (const [method, answers] of told) {
     for (const secret of secrets) t.false(answers.includes(secret), `${method} tells ${secret}`);
-    const own = ['ExplainReuse', 'CreateJob'].includes(method);
+    const own = ['ExplainReuse', 'CreateJob', 'CreateJobs'].includes(method);
     t.false(!own && /"candidateCount":[2-9]/.test(answers), `${method} tells how many candidates there were`);
     t.false(answers.includes('instrument'), `${method} tells a reason`);
     t.false(/"detail":"[^"]*(veil|in \[)/.test(answers), `${method} tells what a filter named`);
