@@ -90,7 +90,6 @@ export const jobs: Projection = {
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
-    const relabel = db.prepare('UPDATE job SET labels = ? WHERE position = ?');
     const setLabels = (position: number, createdAt: number, labels: Labels) => {
       for (const name in labels) label.run(name, labels[name], createdAt, position);
     };
@@ -112,7 +111,7 @@ export const jobs: Projection = {
       WHERE position = ?`);
     const updated = db.prepare(`
       UPDATE job SET priority = coalesce(?, priority), description = coalesce(?, description),
-        components = coalesce(?, components), revision = ? WHERE position = ?`);
+        components = coalesce(?, components), labels = coalesce(?, labels), revision = ? WHERE position = ?`);
     const deleted = db.prepare('UPDATE job SET deleted = 1, revision = ? WHERE position = ?');
     return {
       JobRequested(event, { position, revision }) {
@@ -178,14 +177,15 @@ export const jobs: Projection = {
       },
       JobUpdated(event, { stream, revision }) {
         const components = event.components ? JSON.stringify(event.components.uuids) : null;
+        const labels = event.labels ? JSON.stringify(event.labels.values) : null;
         const position = positionOf(stream);
-        updated.run(event.priority ?? null, event.description ?? null, components, revision, position);
         const row = event.labels && (labelled.get(position) as Pick<JobRow, 'labels' | 'created_at'> | undefined);
-        if (!row || !event.labels || position === null) return;
-        const before = JSON.parse(row.labels) as Labels;
-        for (const name in before) unlabel.run(name, before[name], row.created_at, position);
-        setLabels(position, row.created_at, event.labels.values);
-        relabel.run(JSON.stringify(event.labels.values), position);
+        if (row && event.labels && position !== null) {
+          const before = JSON.parse(row.labels) as Labels;
+          for (const name in before) unlabel.run(name, before[name], row.created_at, position);
+          setLabels(position, row.created_at, event.labels.values);
+        }
+        updated.run(event.priority ?? null, event.description ?? null, components, labels, revision, position);
       },
       JobDeleted(_event, { stream, revision }) {
         deleted.run(revision, positionOf(stream));

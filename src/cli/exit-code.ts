@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { CommanderError } from 'commander';
+import type { RequestError } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { MemoirError } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 
@@ -41,7 +42,7 @@ Exit codes:
   70  internal error`;
 
 /** Reasons of RESOURCE_EXHAUSTED for which the request is what is wrong, and not the moment. */
-const requestReasons = ['MESSAGE_TOO_LARGE', 'LIST_TOO_LONG', 'ANSWER_TOO_LARGE'];
+export const requestReasons = ['MESSAGE_TOO_LARGE', 'LIST_TOO_LONG', 'ANSWER_TOO_LARGE'];
 
 /** The exit code that tells of an error. */
 export function exitCode(error: unknown): number {
@@ -50,6 +51,11 @@ export function exitCode(error: unknown): number {
   if (error instanceof CallError) return ofStatus(status[error.code] ?? '');
   if (error instanceof MemoirError) return ofStatus(error.code);
   return exitCodes.internal;
+}
+
+/** The exit code that tells of the error of one request of many. */
+export function exitCodeOfOne({ code, message, reason }: RequestError): number {
+  return exitCode(new CallError(code, message, { reason }));
 }
 
 function ofStatus(name: string): number {

@@ -82,7 +82,8 @@ export function logRefused({ reason, message }: LogRefused): MemoirError {
   return new MemoirError('UNAVAILABLE', reason, message);
 }
 
-function cut(text: string, length: number): string {
+/** The text if it is no longer than so many UTF-16 code units, else its beginning. */
+export function cut(text: string, length: number): string {
   return text.length > length ? `${text.slice(0, length).toWellFormed()}…` : text.toWellFormed();
 }
 

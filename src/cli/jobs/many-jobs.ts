@@ -2,9 +2,8 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Command } from 'commander';
 import type { JobOutcome, JobSelectionSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid } from '../../domain/errors.js';
-import { CallError } from '../../rpc/call-error.js';
 import type { Clients } from '../client.js';
-import { exitCode } from '../exit-code.js';
+import { exitCodeOfOne } from '../exit-code.js';
 import { integer, repeated } from '../options.js';
 import { note, printLine } from '../text/output.js';
 import { printable } from '../text/printable.js';
@@ -66,8 +65,7 @@ export async function printOutcomes(
       continue;
     }
     note(`${printable(uuid)}: ${printable(error.message)}`);
-    const { code, message, reason } = error;
-    process.exitCode ??= exitCode(new CallError(code, message, { reason }));
+    process.exitCode ??= exitCodeOfOne(error);
   }
   if (dryRun) note(`${matching} job${matching === 1n ? '' : 's'} would be ${done}; nothing was done`);
   else if (outcomes.length === 0) note('no job matches');

@@ -5,11 +5,10 @@ import {
   type CreateJobRequest,
   type CreateJobsResult,
   CreateJobsResultSchema,
-  type RequestError,
 } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { CallError } from '../../rpc/call-error.js';
 import type { Clients } from '../client.js';
-import { exitCode } from '../exit-code.js';
+import { exitCodeOfOne, requestReasons } from '../exit-code.js';
 import { note, printLine, protoJson } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { progressLine } from '../text/progress-line.js';
@@ -32,9 +31,6 @@ const passing: readonly status[] = [
   status.DEADLINE_EXCEEDED,
   status.RESOURCE_EXHAUSTED,
 ];
-
-/** Reasons of theirs that it does not change. */
-const lasting = ['MESSAGE_TOO_LARGE', 'ANSWER_TOO_LARGE'];
 
 /** How many requests came to what. */
 type Counts = { done: number; made: number; reused: number; failed: number };
@@ -134,10 +130,10 @@ async function answersTo(
       if (!(error instanceof CallError)) throw error;
       const { code, message, reason } = error;
       // A request that is alone, since it is large, may be too large.
-      if (requests.length === 1 && lasting.includes(reason)) {
+      if (requests.length === 1 && requestReasons.includes(reason)) {
         return [create(CreateJobsResultSchema, { error: { code, message, reason } })];
       }
-      if (last || !passing.includes(code) || lasting.includes(reason)) throw error;
+      if (last || !passing.includes(code) || requestReasons.includes(reason)) throw error;
     }
     const all = requests.map((_, i) => results.get(i));
     if (last || !all.some(isPassing)) return all as CreateJobsResult[];
@@ -155,7 +151,7 @@ async function tell(line: number, result: CreateJobsResult, counts: Counts, { js
   counts.done += 1;
   if (error) {
     counts.failed += 1;
-    if (counts.failed === 1) process.exitCode = exitCode(callErrorOf(error));
+    if (counts.failed === 1) process.exitCode = exitCodeOfOne(error);
     if (!json) note(`line ${line}: ${printable(error.message)}`);
   } else if (reused) counts.reused += 1;
   else counts.made += 1;
@@ -164,8 +160,4 @@ async function tell(line: number, result: CreateJobsResult, counts: Counts, { js
     const kind = reused ? styled('green', 'reused') : styled('yellow', 'new');
     await printLine(`line ${line}: ${kind} ${printable(job.uuid)} ${stateText(job.state)}`);
   }
-}
-
-function callErrorOf({ code, message, reason }: RequestError): CallError {
-  return new CallError(code, message, { reason });
 }

@@ -10,6 +10,7 @@ import gossipGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
+import { firstRequest } from './read-call.js';
 import { nameNoAddresses } from './server-name.js';
 import type { Endpoint, KurrentUrl } from './url.js';
 
@@ -58,7 +59,7 @@ export function callsOf({ host, port }: Endpoint, url: KurrentUrl): NodeCalls {
           path,
           requestSerialize,
           responseDeserialize,
-          firstOfAll(),
+          firstRequest(),
           metadata,
           { deadline },
         );
@@ -91,21 +92,6 @@ export function channelCredentials({ tls }: KurrentUrl): ChannelCredentials {
   nameNoAddresses();
   const { ca = null, key = null, certificate = null, verify } = tls;
   return grpcCredentials.createSsl(ca, key, certificate, verify ? {} : { rejectUnauthorized: false });
-}
-
-function firstOfAll() {
-  const all = new streamsPb.ReadReq.Options.AllOptions();
-  all.setStart(new sharedPb.Empty());
-  const uuids = new streamsPb.ReadReq.Options.UUIDOption();
-  uuids.setString(new sharedPb.Empty());
-  const options = new streamsPb.ReadReq.Options();
-  options.setAll(all);
-  options.setCount('1');
-  options.setNoFilter(new sharedPb.Empty());
-  options.setUuidOption(uuids);
-  const request = new streamsPb.ReadReq();
-  request.setOptions(options);
-  return request;
 }
 
 function impossibleAppend() {

@@ -131,6 +131,14 @@ export function logRequest(from: Position | undefined, backwards: boolean, count
   return request(counted(options, backwards, count));
 }
 
+/** Asks for the first event of the whole log, whatever it is. */
+export function firstRequest(): ReadRequest {
+  const options = new streamsPb.ReadReq.Options();
+  options.setAll(allOptions(undefined, false));
+  options.setNoFilter(new sharedPb.Empty());
+  return request(counted(options, false, 1));
+}
+
 /** Asks for all events of Memoir's streams behind the position, and for those to come. */
 export function subscriptionRequest(after: Position): ReadRequest {
   const options = new streamsPb.ReadReq.Options();

@@ -52,6 +52,9 @@ function verifiedBy(log: EventLog, state: SigningState): EventLog {
     }
     return recorded;
   }
+  function told(recorded: RecordedEvent, why: string | undefined): RecordedEvent | Promise<RecordedEvent> {
+    return why === undefined && state.needed(recorded.position) ? once(recorded) : marked(recorded, why);
+  }
   /** An event that was read at its place. Keys that were changed since may have signed what seems not to be signed. */
   async function markOne(recorded: RecordedEvent): Promise<RecordedEvent> {
     let why = state.whyUntrusted(recorded);
@@ -59,7 +62,7 @@ function verifiedBy(log: EventLog, state: SigningState): EventLog {
       await state.load();
       why = state.whyUntrusted(recorded);
     }
-    return why === undefined && state.needed(recorded.position) ? once(recorded) : marked(recorded, why);
+    return told(recorded, why);
   }
   async function* each(events: AsyncIterable<RecordedEvent>): AsyncGenerator<RecordedEvent> {
     await known(0);
@@ -68,9 +71,7 @@ function verifiedBy(log: EventLog, state: SigningState): EventLog {
   /** In the order of the log everything that matters to an event comes before it. */
   function inOrder(recorded: RecordedEvent): RecordedEvent | Promise<RecordedEvent> {
     if (isOfState(recorded.stream)) state.take(recorded);
-    if (!state.needed(recorded.position)) return marked(recorded, state.whyUntrusted(recorded));
-    const why = state.whyUntrusted(recorded);
-    return why === undefined ? once(recorded) : marked(recorded, why);
+    return told(recorded, state.whyUntrusted(recorded));
   }
   async function* all(after: number, events: AsyncIterable<RecordedEvent>): AsyncGenerator<RecordedEvent> {
     await known(after);

@@ -12,6 +12,7 @@ import type { Caller } from '../../jobs/caller.js';
 import type { Answer } from '../../jobs/deciding/create-job.js';
 import type { CallContext } from '../call.js';
 import { encodedJobLength } from '../encoded.js';
+import { cut } from '../status.js';
 import { each, isError, requestError } from './many.js';
 
 /** Most requests of a call. */
@@ -85,7 +86,7 @@ function decisionLength({ summary, candidates, resolutions, funnel }: Decision):
 function shortened({ job, reused, decision, error }: CreateJobsResult): CreateJobsResult {
   if (error) {
     const { code, reason } = error;
-    const [message, field] = [cut(error.message), cut(error.field)];
+    const [message, field] = [cut(error.message, longestText), cut(error.field, longestText)];
     return create(CreateJobsResultSchema, { error: { code, reason, message, field }, shortened: true });
   }
   return create(CreateJobsResultSchema, {
@@ -101,9 +102,5 @@ function shortJob({ uuid, state, revision }: Job): Job {
 }
 
 function shortDecision({ outcome, summary, uuid }: Decision): Decision {
-  return create(DecisionSchema, { outcome, summary: cut(summary), uuid });
-}
-
-function cut(text: string): string {
-  return text.length > longestText ? `${text.slice(0, longestText).toWellFormed()}…` : text;
+  return create(DecisionSchema, { outcome, summary: cut(summary, longestText), uuid });
 }
