@@ -102,7 +102,9 @@ export function alignLeaves({ next, window = 4_096, widest = 65_536, most = 10_0
       if (found.length() < window && !last) return;
       let width = window;
       let meeting = expected.meeting(found, width);
-      while (!meeting && width < widest && (found.length() > width || !ended)) {
+      // Wider, as long as there are more leaves of either side, or may be.
+      const more = () => !last || !ended || found.length() > width || expected.length() > width;
+      while (!meeting && width < widest && more()) {
         width *= 2;
         fill(width);
         if (found.length() < width && !last) return;

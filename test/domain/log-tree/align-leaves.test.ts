@@ -89,6 +89,29 @@ test('one difference is one gap, just as large as it is', (t) => {
   );
 });
 
+test('where the first sequence has ended already, the rest of the second is waited for', (t) => {
+  const expected = Array.from({ length: 118 }, (_, i) => i);
+  const found = expected.toSpliced(105, 9, 1_000, 1_001, 1_002, 1_003);
+  // All pieces of the second: one ends where just a window of it is there, and the first has no more.
+  for (let length = 1; length <= 20; length++) {
+    const gaps = align(expected, found, [length]);
+    t.deepEqual(
+      gaps.map(({ expectedFrom, expectedCount, foundCount }) => [expectedFrom, expectedCount, foundCount]),
+      [[105, 9, 4]],
+      `pieces of ${length}`,
+    );
+  }
+});
+
+test('a meeting is looked for among all that one side has left, however few the other has', (t) => {
+  const expected = Array.from({ length: 60 }, (_, i) => i);
+  const gaps = align(expected, [0, 1, 58, 59], [60]);
+  t.deepEqual(
+    gaps.map(({ expectedFrom, expectedCount, foundCount }) => [expectedFrom, expectedCount, foundCount]),
+    [[2, 56, 0]],
+  );
+});
+
 test('sequences with nothing in common are one gap, however long, and not all of it is told', (t) => {
   const expected = Array.from({ length: 5_000 }, (_, i) => i);
   const found = Array.from({ length: 3_000 }, (_, i) => 10_000 + i);
