@@ -62,12 +62,25 @@ function scalarKind(type: ScalarType): ScalarKind {
   return type === ScalarType.BOOL ? 'boolean' : 'number';
 }
 
-/** Fields that tell of an answer, and not of a job. */
-const ofAnswers = ['script_parameters_omitted', 'damaged'];
+/** Fields that are no part of the rows by which jobs are found: what tells of an answer, and who waits and what ran. */
+export const unfilteredFields: readonly string[] = [
+  'script_parameters_omitted',
+  'damaged',
+  'interest_count',
+  'waiting_since',
+  'interests',
+  'attempts',
+  'attempt_count',
+  'retry',
+  'limits',
+  'required_labels',
+  'retry_of',
+  'minima',
+];
 
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */
 export const jobFields: ReadonlyMap<string, JobField> = new Map(
-  JobSchema.fields.filter(({ name }) => !ofAnswers.includes(name)).map((field) => [field.name, fieldOf(field)]),
+  JobSchema.fields.filter(({ name }) => !unfilteredFields.includes(name)).map((field) => [field.name, fieldOf(field)]),
 );
 
 /** Names of the fields that stay as they are from the moment in which a job is requested. */
