@@ -7,6 +7,7 @@ import { openReadModel } from '../projections/read-model/read-model.js';
 import type { ServerConfig } from './config.js';
 import { unrestricted } from './domain/access.js';
 import { quote } from './domain/errors.js';
+import { sharedRunsFormat } from './domain/log-format.js';
 import type { Edge } from './edge.js';
 import { storeKind, storeName, storeUrlOf } from './eventstore/open-store.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
@@ -139,6 +140,7 @@ export async function startServer(
       reuseIfOutputsDiffer: config.reuse_if_outputs_differ,
       jobLogLimit: config.job_log_limit,
       recordIntentions: store.allowedFormat >= 2,
+      sharesRuns: store.allowedFormat >= sharedRunsFormat,
       ...(keeping && { keepCommit: keeping.requested }),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());

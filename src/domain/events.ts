@@ -4,20 +4,29 @@ import type {
   GenerationStarted,
   ImageForgotten,
   ImageRegistered,
+  JobAttemptEnded,
   JobCancelled,
   JobCompleted,
   JobDeleted,
   JobFailed,
+  JobJoined,
+  JobLeft,
   JobLogAppended,
   JobProgressed,
   JobRequested,
+  JobResumed,
   JobReused,
   JobStarted,
   JobUpdated,
+  QueuePaused,
+  QueueResumed,
   ReinstatedForReuse,
   RunNumbersTaken,
   SigningKeysChanged,
   SubmissionIntended,
+  WorkerDrained,
+  WorkerSeen,
+  WorkerUndrained,
 } from '../../gen/memoir/events/v1/events_pb.js';
 
 /** An event of a job's own stream. */
@@ -29,7 +38,11 @@ export type JobEvent =
   | JobFailed
   | JobCancelled
   | JobUpdated
-  | JobDeleted;
+  | JobDeleted
+  | JobAttemptEnded
+  | JobResumed
+  | JobJoined
+  | JobLeft;
 
 /** An event of a stream of exclusions. */
 export type ExclusionEvent = ExcludedFromReuse | ReinstatedForReuse;
@@ -46,4 +59,9 @@ export type MemoirEvent =
   | CheckpointSigned
   | GenerationStarted
   | RunNumbersTaken
-  | SigningKeysChanged;
+  | SigningKeysChanged
+  | WorkerSeen
+  | WorkerDrained
+  | WorkerUndrained
+  | QueuePaused
+  | QueueResumed;

@@ -173,6 +173,12 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       return next;
     case 'memoir.events.v1.JobDeleted':
       return { ...next, deleted: true, deletedBy: event.deletedBy };
+    case 'memoir.events.v1.JobAttemptEnded':
+    case 'memoir.events.v1.JobResumed':
+    case 'memoir.events.v1.JobJoined':
+    case 'memoir.events.v1.JobLeft':
+      // Recorded by nothing yet.
+      return next;
   }
 }
 

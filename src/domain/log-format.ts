@@ -4,7 +4,7 @@ import type { MemoirEvent } from './events.js';
  * Highest format of the log that this version reads and writes. It is raised together with an entry of `needs`. An event that needs
  * a format above 1 has the number in its metadata, so that a server that does not know it stops instead of passing over it.
  */
-export const newestFormat = 3;
+export const newestFormat = 4;
 
 /** That an event cannot be left out or misread without harm by a version of Memoir that does not know the format. */
 export type Need = {
@@ -13,6 +13,8 @@ export type Need = {
   readonly event: string;
   /** Field of the event, in the spelling of its TypeScript type, that needs the format where it is set; absent: the event as such. */
   readonly field?: string;
+  /** Field of the group `field` that needs the format where it is the one that is set; absent: any. */
+  readonly member?: string;
 };
 
 /**
@@ -27,18 +29,45 @@ export const needs: readonly Need[] = [
   { format: 2, event: 'SubmissionIntended' },
   // Who passes it over believes what nobody has signed, and records what all others pass over.
   { format: 3, event: 'SigningKeysChanged' },
+  // Who passes them over takes a job for finished that is tried again, for claimed by a worker that lost it, or for wanted by one alone.
+  { format: 4, event: 'JobAttemptEnded' },
+  { format: 4, event: 'JobResumed' },
+  { format: 4, event: 'JobJoined' },
+  { format: 4, event: 'JobLeft' },
+  // Takes the priority of one interest for that of the job.
+  { format: 4, event: 'JobUpdated', field: 'interest' },
+  // Gives the job to a worker that may not have it, or lets it run for ever.
+  { format: 4, event: 'JobRequested', field: 'limits' },
+  { format: 4, event: 'JobRequested', field: 'requiredLabels' },
+  // Answers a submit_id that was answered already with another job.
+  { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
+  // Gives out jobs that are not to be given.
+  { format: 4, event: 'WorkerDrained' },
+  { format: 4, event: 'WorkerUndrained' },
+  { format: 4, event: 'QueuePaused' },
+  { format: 4, event: 'QueueResumed' },
 ];
+
+/** The format of what lets several share a run: interests, attempts after the first, workers that are drained, queues that are paused. */
+export const sharedRunsFormat = 4;
 
 /** The lowest format whose readers understand the event. */
 export function formatNeeded(event: MemoirEvent, among: readonly Need[] = needs): number {
   let format = 1;
   const name = event.$typeName.slice(event.$typeName.lastIndexOf('.') + 1);
   for (const need of among) {
-    if (need.event === name && need.format > format && (need.field === undefined || isSet(event, need.field))) {
+    if (need.event === name && need.format > format && concerns(need, event)) {
       format = need.format;
     }
   }
   return format;
+}
+
+function concerns({ field, member }: Need, event: MemoirEvent): boolean {
+  if (field === undefined) return true;
+  if (member === undefined) return isSet(event, field);
+  const group = (event as unknown as Readonly<Record<string, { readonly case?: string } | undefined>>)[field];
+  return group?.case === member;
 }
 
 /** Whether a field has another value than one that was never set. */

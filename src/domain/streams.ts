@@ -50,6 +50,8 @@ export const streamPrefixes: readonly string[] = [
   'checkpoint-',
   'log-',
   'submit-',
+  'worker-',
+  'queue-',
 ];
 
 /** The uuid in the name of a job's stream. */

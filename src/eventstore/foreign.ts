@@ -29,6 +29,10 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
       'JobCancelled',
       'JobUpdated',
       'JobDeleted',
+      'JobAttemptEnded',
+      'JobResumed',
+      'JobJoined',
+      'JobLeft',
     ],
   ],
   ['reuse-', ['JobReused']],
@@ -38,6 +42,8 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
   ['checkpoint-', ['CheckpointSigned']],
   ['submit-', ['SubmissionIntended']],
   ['log-', ['GenerationStarted', 'RunNumbersTaken', 'SigningKeysChanged']],
+  ['worker-', ['WorkerSeen', 'WorkerDrained', 'WorkerUndrained']],
+  ['queue-', ['QueuePaused', 'QueueResumed']],
 ];
 const prefixOf: ReadonlyMap<string, string> = new Map(
   places.flatMap(([prefix, types]) => types.map((type) => [type, prefix] as const)),

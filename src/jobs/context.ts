@@ -30,6 +30,8 @@ export type JobsContext = {
   readonly reuseIfOutputsDiffer: boolean;
   /** Whether what is intended for a submit_id is recorded before it is answered, which needs format 2 of the log. */
   readonly recordIntentions?: boolean;
+  /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
+  readonly sharesRuns?: boolean;
   /** Most bytes of one job's live log. */
   readonly jobLogLimit: number;
   /** Is told of every job that was recorded, where their commits are kept; never waits and never fails. */

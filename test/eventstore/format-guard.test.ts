@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
-import { JobDeletedSchema, JobRequestedSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import {
+  JobDeletedSchema,
+  JobRequestedSchema,
+  SubmissionIntendedSchema,
+} from '../../gen/memoir/events/v1/events_pb.js';
 import { formatNeeded, type Need, needs, newestFormat } from '../../src/domain/log-format.js';
 import { systemEdge } from '../../src/edge.js';
 import { type Formats, formatOf, type GuardedStore } from '../../src/eventstore/format-guard.js';
@@ -37,12 +41,17 @@ test('what needs a format is told by its kind or by a field that is set', (t) =>
     { format: 3, event: 'JobRequested', field: 'submitId' },
     { format: 4, event: 'JobRequested', field: 'components' },
     { format: 5, event: 'JobRequested', field: 'decision' },
+    { format: 6, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
   ];
   t.is(formatNeeded(create(JobDeletedSchema), table), 2);
   t.is(formatNeeded(create(JobRequestedSchema), table), 1);
   t.is(formatNeeded(create(JobRequestedSchema, { submitId: 'x' }), table), 3);
   t.is(formatNeeded(create(JobRequestedSchema, { submitId: 'x', components: { a: 'b' } }), table), 4);
   t.is(formatNeeded(create(JobRequestedSchema, { decision: {} }), table), 5);
+  const intended = (kind: 'reused' | 'joined') =>
+    create(SubmissionIntendedSchema, { answer: { case: kind, value: {} } });
+  t.is(formatNeeded(intended('reused'), table), 1);
+  t.is(formatNeeded(intended('joined'), table), 6);
   t.is(Math.max(1, ...needs.map(({ format }) => format)), newestFormat);
 });
 

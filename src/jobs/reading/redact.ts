@@ -43,6 +43,14 @@ export function redactEvent(reader: Reader, principal: string, event: MemoirEven
       // How somebody calls what it wants is its own affair.
       return whole ? told : { ...told, labels: {}, ...redactDecided(reader, event) };
     }
+    case 'memoir.events.v1.JobJoined': {
+      const { basis: _, ...told } = event;
+      // Who else is waiting, and how it calls what it wants, is its own affair.
+      if (whole) return told;
+      return { ...told, interest: '', principal: '', submitId: '', labels: {}, ...redactDecided(reader, event) };
+    }
+    case 'memoir.events.v1.JobLeft':
+      return whole ? event : { ...event, interest: '', principal: '' };
     case 'memoir.events.v1.SubmissionIntended':
       return { ...event, answer: { case: undefined } };
     case 'memoir.events.v1.JobStarted':
@@ -69,6 +77,9 @@ export function holdsSecrets(event: MemoirEvent): boolean {
       return hasSecrets(event.decision) || Object.keys(event.components).length > 0;
     case 'memoir.events.v1.JobReused':
       return hasSecrets(event.decision) || Object.keys(event.labels).length > 0;
+    case 'memoir.events.v1.JobJoined':
+    case 'memoir.events.v1.JobLeft':
+      return true;
     case 'memoir.events.v1.JobUpdated':
       return event.components !== undefined;
     case 'memoir.events.v1.JobCancelled':
