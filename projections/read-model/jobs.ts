@@ -17,7 +17,7 @@ import { listIndexes } from './list-indexes.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 6,
+  version: 7,
   tables: ['job', 'label'],
   schema: `
     CREATE TABLE job (
@@ -62,7 +62,8 @@ export const jobs: Projection = {
       leave_lfs_pointers INTEGER NOT NULL,
       leave_submodules INTEGER NOT NULL,
       require_output INTEGER NOT NULL,
-      labels TEXT NOT NULL
+      labels TEXT NOT NULL,
+      required_labels TEXT NOT NULL
     ) STRICT;
     CREATE TABLE label (
       name TEXT NOT NULL,
@@ -85,8 +86,8 @@ export const jobs: Projection = {
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
-        leave_lfs_pointers, leave_submodules, require_output, labels)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        leave_lfs_pointers, leave_submodules, require_output, labels, required_labels)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -142,6 +143,7 @@ export const jobs: Projection = {
           Number(event.leaveSubmodules ?? true),
           Number(event.requireOutput),
           JSON.stringify(event.labels),
+          JSON.stringify(event.requiredLabels),
         );
         setLabels(position, millis(event.requestedAt), event.labels);
       },
@@ -226,6 +228,7 @@ export type JobRow = FlagsRow & {
   readonly tasks_summary: string | null;
   readonly components: string;
   readonly labels: string;
+  readonly required_labels: string;
   readonly description: string;
   readonly created_at: number;
   readonly started_at: number | null;
@@ -268,6 +271,7 @@ export function jobFromRow(row: JobRow): Job {
     log: row.log,
     components: JSON.parse(row.components) as Labels,
     labels: JSON.parse(row.labels) as Labels,
+    requiredLabels: JSON.parse(row.required_labels) as Labels,
     description: row.description,
     createdAt: timestampFromMs(row.created_at),
     cancelledBy: row.cancelled_by,

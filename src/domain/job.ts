@@ -215,6 +215,7 @@ function requested(event: JobRequested, revision: number): JobRecord {
     arvadosSdkVersion: event.arvadosSdkVersion,
     components: event.components,
     labels: event.labels,
+    requiredLabels: event.requiredLabels,
     description: event.description,
     leaveLfsPointers: event.leaveLfsPointers ?? true,
     leaveSubmodules: event.leaveSubmodules ?? true,

@@ -28,6 +28,7 @@ export type JobRequestOptions = {
   readonly description?: string;
   readonly component?: Readonly<Record<string, string>>;
   readonly label?: Readonly<Record<string, string>>;
+  readonly requireLabel?: Readonly<Record<string, string>>;
   readonly dockerImage?: string;
   readonly dockerImageTag?: string;
   readonly arvadosSdkVersion?: string;
@@ -70,6 +71,7 @@ export function jobRequest(command: Command): Command {
     .option('--submit-id <id>', 'your own identifier of this request, so that it can be repeated safely')
     .option('--description <text>', 'free text for people')
     .option('--label <name=value>', 'what the job is to be found by, such as team=imaging (repeatable)', named)
+    .option('--require-label <name=value>', 'a label that a worker must have to be given the job (repeatable)', named)
     .option('--component <name=uuid>', 'a job that this one starts (repeatable)', named)
     .option('--docker-image <image>', 'docker image by hash, repository or repository:tag')
     .option('--docker-image-tag <tag>', 'tag of the docker image')
@@ -109,6 +111,7 @@ export async function requestOf(options: JobRequestOptions): Promise<MessageInit
     description: options.description ?? '',
     components: { ...options.component },
     labels: { ...options.label },
+    requiredLabels: { ...options.requireLabel },
     ...(runtimeConstraints && { runtimeConstraints }),
   };
 }

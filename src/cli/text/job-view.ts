@@ -96,6 +96,9 @@ export function jobSheet(job: Job, nowMs: number): string {
     ['description', indented(job.description)],
     ...Object.entries(job.components).map(([name, uuid]) => [`component ${printable(name)}`, printable(uuid)] as const),
     ...Object.entries(job.labels).map(([name, value]) => [`label ${printable(name)}`, printable(value)] as const),
+    ...Object.entries(job.requiredLabels).map(
+      ([name, value]) => [`required label ${printable(name)}`, printable(value)] as const,
+    ),
     ['created', when(job.createdAt)],
     ['started', when(job.startedAt)],
     ['finished', when(job.finishedAt)],

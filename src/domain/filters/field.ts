@@ -73,7 +73,6 @@ export const unfilteredFields: readonly string[] = [
   'attempt_count',
   'retry',
   'limits',
-  'required_labels',
   'retry_of',
   'minima',
 ];
@@ -103,6 +102,7 @@ export const lastingFields: ReadonlySet<string> = new Set([
   'created_at',
   'run_number',
   'computation_digest',
+  'required_labels',
 ]);
 
 /** Names of the fields that "any" looks at. */

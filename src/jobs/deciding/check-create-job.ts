@@ -22,6 +22,7 @@ export function checkCreateJob(request: CreateJobRequest): void {
   checkLength('description', request.description, textLimits.description);
   checkComponents('components', request.components);
   checkLabels('labels', request.labels);
+  checkLabels('required_labels', request.requiredLabels);
   checkAcceptance(request);
   if (request.scriptParameters) checkCanonicalisable('script_parameters', request.scriptParameters);
   if (request.runtimeConstraints) checkConstraints(request.runtimeConstraints);

@@ -236,6 +236,7 @@ function requested(
     description: request.description,
     components: request.components,
     labels: request.labels,
+    requiredLabels: request.requiredLabels,
     decision,
     requestedAt: timestampFromMs(now),
     ...(request.runtimeConstraints && { runtimeConstraints: request.runtimeConstraints }),

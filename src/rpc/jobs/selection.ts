@@ -65,7 +65,7 @@ function prune(job: Job, wanted: ReadonlyMap<string, ReadonlySet<string> | 'whol
       }
     } else if (kind === 'text') left[property] = '';
     else if (kind === 'boolean') left[property] = false;
-    else if (name === 'components' || name === 'labels') left[property] = {};
+    else if (kind === 'tree' && name !== 'script_parameters') left[property] = {};
     else if (kind === 'state' || (kind === 'number' && name !== 'progress')) left[property] = 0;
     else delete left[property];
   }
