@@ -8,6 +8,8 @@ export type Edge = {
   monotonic(): number;
   /** A new random UUID in lower case. */
   uuid(): string;
+  /** A random number from 0 to below 1. */
+  random(): number;
 };
 
 /** The edge of a real process. */
@@ -15,4 +17,5 @@ export const systemEdge: Edge = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   uuid: () => randomUUID(),
+  random: () => Math.random(),
 };

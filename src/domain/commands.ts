@@ -1,4 +1,5 @@
 import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
+import type { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { TasksSummary } from '../../gen/memoir/jobs/v1/job_pb.js';
 
 /** What can be asked of a job. `now` is in milliseconds since 1970-01-01T00:00Z; leases are in milliseconds. */
@@ -8,7 +9,8 @@ export type Command =
   | HeartbeatCommand
   | CompleteCommand
   | FailCommand
-  | { readonly kind: 'expire_lease'; readonly leaseRevision: number; readonly now: number }
+  | ExpireLeaseCommand
+  | ExpireRunCommand
   | CancelCommand
   | UpdateCommand
   | { readonly kind: 'delete'; readonly principal: string; readonly now: number };
@@ -21,6 +23,27 @@ export type Speaker = {
   readonly tokenDigest?: string | undefined;
 };
 
+/** What ends attempts that another may follow. */
+type Chance = {
+  /** From 0 to below 1: what the back-off is drawn with. Absent where no other attempt may follow, so that the job fails. */
+  readonly chance?: number | undefined;
+};
+
+/** That a lease ran out. */
+export type ExpireLeaseCommand = Chance & {
+  readonly kind: 'expire_lease';
+  readonly leaseRevision: number;
+  readonly now: number;
+};
+
+/** That an attempt takes longer than its job allows, which its worker should have seen. */
+export type ExpireRunCommand = Chance & {
+  readonly kind: 'expire_run';
+  /** Number of the attempt. */
+  readonly attempt: number;
+  readonly now: number;
+};
+
 /** A worker's wish to run the job. */
 export type StartCommand = Speaker & {
   readonly kind: 'start';
@@ -29,6 +52,8 @@ export type StartCommand = Speaker & {
   /** What the worker calls itself beside its principal. */
   readonly workerName?: string;
   readonly leaseMs: number;
+  /** Revision of the event whose back-off has passed here; absent if none has. */
+  readonly waited?: number | undefined;
   readonly now: number;
 };
 
@@ -63,14 +88,21 @@ export type HeartbeatCommand = Speaker & {
 };
 
 /** A worker's report that the run ended without success. */
-export type FailCommand = Speaker & {
-  readonly kind: 'fail';
-  readonly reason: string;
-  readonly message: string;
-  readonly log: string;
-  readonly tasksSummary?: TasksSummary | undefined;
-  readonly now: number;
-};
+export type FailCommand = Speaker &
+  Chance & {
+    readonly kind: 'fail';
+    /** Whose fault it is; the script's unless given. */
+    readonly fault?: Fault;
+    /** Content address of what it had made until then; empty if there is none. */
+    readonly output?: string;
+    /** Whether the worker gives the job back in good order. */
+    readonly givenBack?: boolean;
+    readonly reason: string;
+    readonly message: string;
+    readonly log: string;
+    readonly tasksSummary?: TasksSummary | undefined;
+    readonly now: number;
+  };
 
 /** New values of what may change; what is absent stays as it is. */
 export type UpdateCommand = {

@@ -1,19 +1,29 @@
 import { create } from '@bufbuild/protobuf';
-import { durationFromMs, durationMs, type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, durationMs, type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   ComponentsSchema,
   JobCancelledSchema,
-  JobCompletedSchema,
   JobDeletedSchema,
-  JobFailedSchema,
   JobProgressedSchema,
-  type JobRequested,
+  JobResumedSchema,
   JobStartedSchema,
   JobUpdatedSchema,
   LabelsSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
-import { type Job, JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { type Attempt, attemptOf, isSameClaim, isSameEnd, unheard } from './attempt.js';
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import {
+  type Attempt,
+  canTakeBack,
+  isSameClaim,
+  isSameEnd,
+  leaseExpired,
+  runLimit,
+  unheard,
+  usedToken,
+} from './attempt.js';
+import { type BackOff, backingOff } from './attempts/back-off.js';
+import { completion, endedByServer, failure } from './attempts/end-attempt.js';
 import type {
   CancelCommand,
   Command,
@@ -26,7 +36,7 @@ import { MemoirError } from './errors.js';
 import type { JobEvent } from './events.js';
 import { isTooDeep } from './json.js';
 
-/** A job as its stream tells it. */
+/** A job as its stream tells it: what `evolve` makes of its events. */
 export type JobRecord = {
   /** The job as clients see it. */
   readonly job: Job;
@@ -41,6 +51,10 @@ export type JobRecord = {
   readonly requestDigest: string;
   /** The last attempt to run the job; undefined if it was never claimed. */
   readonly attempt: Attempt | undefined;
+  /** The attempts before the last one, the first one first. */
+  readonly earlier: readonly Attempt[];
+  /** How long the job is given to nobody after its last attempt ended, in milliseconds, and the revision of that event; undefined if not. */
+  readonly backOff: BackOff | undefined;
   /** How it was cancelled; undefined unless it was. Who did is in the job. */
   readonly cancelled: Pick<CancelCommand, 'cascadeFrom' | 'cascade'> | undefined;
   /** Principal that deleted it; empty if nobody did, or an older version recorded it. */
@@ -73,10 +87,13 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
   const { job } = record;
   const at = timestampFromMs(command.now);
   switch (command.kind) {
-    case 'start':
+    case 'start': {
       if (isSameClaim(record, command)) return [];
       if (job.state !== JobState.QUEUED) return refused(job, JobState.RUNNING);
+      if (record.backOff && record.backOff.revision !== command.waited) return backingOff(job, record.backOff);
       if (job.scriptParameters && isTooDeep(job.scriptParameters)) return unreadable(job);
+      const used = usedToken(record, command);
+      if (used) return used;
       return [
         create(JobStartedSchema, {
           worker: command.worker,
@@ -88,15 +105,26 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
           workerName: command.workerName ?? '',
         }),
       ];
+    }
     case 'heartbeat':
+      if (canTakeBack(record, command)) {
+        const back = resumed(record, command.leaseMs, at);
+        return [back, ...(hasNews(command) ? progressed(record, command, at) : [])];
+      }
       return unheard(record, command) ?? (job.state === JobState.RUNNING ? progressed(record, command, at) : []);
     case 'complete':
     case 'fail':
       return ended(record, command, at);
     case 'expire_lease': {
       if (job.state !== JobState.RUNNING || record.leaseRevision !== command.leaseRevision) return [];
-      const attempt = record.attempt?.number ?? 1;
-      return [create(JobFailedSchema, { reason: 'LEASE_EXPIRED', message: expiry(record), failedAt: at, attempt })];
+      const end = { fault: Fault.WORKER, reason: leaseExpired, message: expiry(record) };
+      return [endedByServer(record, end, at, command.chance)];
+    }
+    case 'expire_run': {
+      const { attempt } = record;
+      if (job.state !== JobState.RUNNING || attempt?.number !== command.attempt || !job.limits?.run) return [];
+      const message = `the attempt took longer than its limit of ${durationMs(job.limits.run) / 1_000} s`;
+      return [endedByServer(record, { fault: Fault.SCRIPT, reason: runLimit, message }, at, command.chance)];
     }
     case 'cancel':
       if (job.state === JobState.CANCELLED) return [];
@@ -125,130 +153,16 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
   }
 }
 
-/** The record after an event that was recorded at `revision`. The event must be one that `decide` gave for the record. */
-export function evolve(record: JobRecord | undefined, event: JobEvent, revision: number): JobRecord {
-  if (event.$typeName === 'memoir.events.v1.JobRequested') return requested(event, revision);
-  if (!record) throw new Error(`${event.$typeName} at revision ${revision} of a stream without JobRequested`);
-  const job: Job = { ...record.job, revision };
-  const next: JobRecord = { ...record, job, streamRevision: revision };
-  switch (event.$typeName) {
-    case 'memoir.events.v1.JobStarted':
-      job.state = JobState.RUNNING;
-      job.claimedBy = event.worker;
-      setTime(job, 'startedAt', event.startedAt);
-      return {
-        ...lease(next, event.lease ? durationMs(event.lease) : 0, event.startedAt, revision),
-        attempt: attemptOf(event),
-      };
-    case 'memoir.events.v1.JobProgressed':
-      if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
-      if (event.progress !== undefined) job.progress = event.progress;
-      if (event.progressMessage !== undefined) job.progressMessage = event.progressMessage;
-      return lease(next, event.lease ? durationMs(event.lease) : 0, event.progressedAt, revision);
-    case 'memoir.events.v1.JobCompleted':
-      job.state = JobState.COMPLETE;
-      job.output = event.output;
-      job.log = event.log;
-      if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
-      setTime(job, 'finishedAt', event.completedAt);
-      return released(next);
-    case 'memoir.events.v1.JobFailed':
-      job.state = JobState.FAILED;
-      job.failureReason = event.reason;
-      job.failureMessage = event.message;
-      job.log = event.log;
-      if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
-      setTime(job, 'finishedAt', event.failedAt);
-      return released(next);
-    case 'memoir.events.v1.JobCancelled':
-      job.state = JobState.CANCELLED;
-      job.cancelledBy = event.cancelledBy;
-      setTime(job, 'cancelledAt', event.cancelledAt);
-      return { ...released(next), cancelled: { cascadeFrom: event.cascadeFrom, cascade: event.cascade } };
-    case 'memoir.events.v1.JobUpdated':
-      if (event.priority !== undefined) job.priority = event.priority;
-      if (event.description !== undefined) job.description = event.description;
-      if (event.components) job.components = event.components.uuids;
-      if (event.labels) job.labels = event.labels.values;
-      return next;
-    case 'memoir.events.v1.JobDeleted':
-      return { ...next, deleted: true, deletedBy: event.deletedBy };
-    case 'memoir.events.v1.JobAttemptEnded':
-    case 'memoir.events.v1.JobResumed':
-    case 'memoir.events.v1.JobJoined':
-    case 'memoir.events.v1.JobLeft':
-      // Recorded by nothing yet.
-      return next;
-  }
-}
-
-/** The record after an event that no Memoir wrote, or that is malformed: nothing but its revision counts. */
-export function passOver(record: JobRecord, revision: number): JobRecord {
-  return { ...record, streamRevision: revision };
-}
-
-/** What is true of every job that was just requested. */
-const fresh = {
-  deleted: false,
-  leaseMs: 0,
-  leaseRevision: -1,
-  attempt: undefined,
-  cancelled: undefined,
-  deletedBy: '',
-} as const;
-
-function requested(event: JobRequested, revision: number): JobRecord {
-  const job = create(JobSchema, {
-    uuid: event.uuid,
-    owner: event.owner,
-    repository: event.repository,
-    script: event.script,
-    scriptVersion: event.scriptVersion,
-    suppliedScriptVersion: event.suppliedScriptVersion,
-    scriptParameters: event.scriptParameters ?? {},
-    state: JobState.QUEUED,
-    priority: event.priority,
-    submitId: event.submitId,
-    nondeterministic: event.nondeterministic,
-    requireOutput: event.requireOutput,
-    dockerImageLocator: event.dockerImageLocator,
-    arvadosSdkVersion: event.arvadosSdkVersion,
-    components: event.components,
-    labels: event.labels,
-    requiredLabels: event.requiredLabels,
-    description: event.description,
-    leaveLfsPointers: event.leaveLfsPointers ?? true,
-    leaveSubmodules: event.leaveSubmodules ?? true,
-    runNumber: event.runNumber,
-    computationDigest: event.computationDigest,
-    revision,
-    ...(event.runtimeConstraints && { runtimeConstraints: event.runtimeConstraints }),
-    ...(event.requestedAt && { createdAt: event.requestedAt }),
-  });
-  return { ...fresh, job, streamRevision: revision, requestDigest: event.requestDigest };
-}
-
-function lease(record: JobRecord, leaseMs: number, from: Timestamp | undefined, revision: number): JobRecord {
-  setTime(record.job, 'leaseExpiresAt', from && timestampFromMs(timestampMs(from) + leaseMs));
-  return { ...record, leaseMs, leaseRevision: revision };
-}
-
-function released(record: JobRecord): JobRecord {
-  delete record.job.leaseExpiresAt;
-  return { ...record, leaseMs: 0, leaseRevision: -1 };
-}
-
-type JobTime = 'startedAt' | 'finishedAt' | 'cancelledAt' | 'leaseExpiresAt';
-
-function setTime(job: Job, field: JobTime, time: Timestamp | undefined): void {
-  if (time) job[field] = time;
+/** Whether a heartbeat says more than that the worker is there. */
+function hasNews({ tasksSummary, progress, progressMessage }: HeartbeatCommand): boolean {
+  return tasksSummary !== undefined || progress !== undefined || progressMessage !== undefined;
 }
 
 function progressed(record: JobRecord, command: HeartbeatCommand, at: Timestamp): readonly JobEvent[] {
   const { tasksSummary, progress, progressMessage } = command;
   return [
     create(JobProgressedSchema, {
-      lease: durationFromMs(command.leaseMs ?? record.leaseMs),
+      lease: durationFromMs(command.leaseMs ?? (record.leaseMs || (record.attempt?.leaseMs ?? 0))),
       progressedAt: at,
       attempt: record.attempt?.number ?? 1,
       ...(tasksSummary && { tasksSummary }),
@@ -265,20 +179,25 @@ function ended(
   at: Timestamp,
 ): readonly JobEvent[] | MemoirError {
   const { job } = record;
+  if (command.kind === 'complete' && canTakeBack(record, command)) {
+    return [resumed(record, undefined, at), completion(record, command, at)];
+  }
   const foreign = unheard(record, command);
-  if (job.state !== JobState.RUNNING) {
+  if (foreign || job.state !== JobState.RUNNING) {
     if (isSameEnd(record, command)) return [];
-    if (foreign?.reason === 'ATTEMPT_ENDED') return foreign;
+    if (foreign?.reason === 'ATTEMPT_ENDED' || (foreign && job.state === JobState.RUNNING)) return foreign;
     return refused(job, command.kind === 'complete' ? JobState.COMPLETE : JobState.FAILED);
   }
-  if (foreign) return foreign;
-  const { log, tasksSummary } = command;
-  const common = { log, attempt: record.attempt?.number ?? 1, ...(tasksSummary && { tasksSummary }) };
-  if (command.kind === 'complete') {
-    return [create(JobCompletedSchema, { ...common, output: command.output, completedAt: at })];
-  }
-  const { reason, message } = command;
-  return [create(JobFailedSchema, { ...common, reason, message, failedAt: at })];
+  return [command.kind === 'complete' ? completion(record, command, at) : failure(record, command, at)];
+}
+
+/** That the attempt which had ended goes on. */
+function resumed({ attempt }: JobRecord, leaseMs: number | undefined, at: Timestamp): JobEvent {
+  return create(JobResumedSchema, {
+    attempt: attempt?.number ?? 1,
+    lease: durationFromMs(leaseMs ?? attempt?.leaseMs ?? 0),
+    resumedAt: at,
+  });
 }
 
 function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobEvent[] | MemoirError {

@@ -1,7 +1,8 @@
 import { Buffer } from 'node:buffer';
 import type { JobLogAppended, JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import type { JobEvent } from '../../src/domain/events.js';
-import { decide, evolve, isFinished, type JobRecord } from '../../src/domain/job.js';
+import { evolve } from '../../src/domain/evolve.js';
+import { decide, isFinished, type JobRecord } from '../../src/domain/job.js';
 import { decodeEvent } from '../../src/eventstore/codec.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 

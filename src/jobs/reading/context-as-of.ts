@@ -69,6 +69,8 @@ export function recordFromRow(row: JobRow): JobRecord {
     requestDigest: row.request_digest,
     // Of no meaning for decisions.
     attempt: undefined,
+    earlier: [],
+    backOff: undefined,
     cancelled: undefined,
     deletedBy: '',
   };

@@ -1,6 +1,7 @@
 import { MemoirError } from '../../domain/errors.js';
 import type { JobEvent } from '../../domain/events.js';
-import { evolve, type JobRecord, passOver } from '../../domain/job.js';
+import { evolve, passOver } from '../../domain/evolve.js';
+import type { JobRecord } from '../../domain/job.js';
 import { uuidOfJobStream } from '../../domain/streams.js';
 import { judged } from '../../eventstore/foreign.js';
 import type { RecordedEvent } from '../../eventstore/port.js';

@@ -40,6 +40,7 @@ const deeds: Readonly<Record<Command['kind'], Deed>> = {
   complete: 'report',
   fail: 'report',
   expire_lease: 'report',
+  expire_run: 'report',
   cancel: 'steer',
   update: 'steer',
   delete: 'steer',

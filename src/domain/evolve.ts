@@ -1,0 +1,142 @@
+import { create } from '@bufbuild/protobuf';
+import { type Duration, durationMs, type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
+import { type Job, JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { attemptEnded, attemptResumed, attemptStarted, lastEnded } from './attempts/evolve-attempts.js';
+import type { JobEvent } from './events.js';
+import type { JobRecord } from './job.js';
+
+/** The record after an event that was recorded at `revision`. The event must be one that `decide` gave for the record. */
+export function evolve(record: JobRecord | undefined, event: JobEvent, revision: number): JobRecord {
+  if (event.$typeName === 'memoir.events.v1.JobRequested') return requested(event, revision);
+  if (!record) throw new Error(`${event.$typeName} at revision ${revision} of a stream without JobRequested`);
+  const job: Job = { ...record.job, revision };
+  const next: JobRecord = { ...record, job, streamRevision: revision };
+  switch (event.$typeName) {
+    case 'memoir.events.v1.JobStarted':
+      return { ...leased(next, event.lease, event.startedAt, revision), ...attemptStarted(record, event, job) };
+    case 'memoir.events.v1.JobProgressed':
+      if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
+      if (event.progress !== undefined) job.progress = event.progress;
+      if (event.progressMessage !== undefined) job.progressMessage = event.progressMessage;
+      return leased(next, event.lease, event.progressedAt, revision);
+    case 'memoir.events.v1.JobCompleted':
+      job.state = JobState.COMPLETE;
+      job.output = event.output;
+      job.log = event.log;
+      if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
+      setTime(job, 'finishedAt', event.completedAt);
+      return {
+        ...released(next),
+        ...lastEnded(record, { log: event.log, output: event.output, at: event.completedAt }, job),
+      };
+    case 'memoir.events.v1.JobFailed': {
+      const { reason, message, log, fault } = event;
+      job.state = JobState.FAILED;
+      job.failureReason = reason;
+      job.failureMessage = message;
+      job.log = log;
+      if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
+      setTime(job, 'finishedAt', event.failedAt);
+      return { ...released(next), ...lastEnded(record, { reason, message, log, fault, at: event.failedAt }, job) };
+    }
+    case 'memoir.events.v1.JobCancelled':
+      job.state = JobState.CANCELLED;
+      job.cancelledBy = event.cancelledBy;
+      setTime(job, 'cancelledAt', event.cancelledAt);
+      return {
+        ...released(next),
+        ...lastEnded(record, { reason: 'CANCELLED', at: event.cancelledAt }, job),
+        cancelled: { cascadeFrom: event.cascadeFrom, cascade: event.cascade },
+      };
+    case 'memoir.events.v1.JobAttemptEnded':
+      return { ...released(next), ...attemptEnded(record, event, revision, job) };
+    case 'memoir.events.v1.JobResumed':
+      return { ...leased(next, event.lease, event.resumedAt, revision), ...attemptResumed(record, event, job) };
+    case 'memoir.events.v1.JobUpdated':
+      if (event.priority !== undefined) job.priority = event.priority;
+      if (event.description !== undefined) job.description = event.description;
+      if (event.components) job.components = event.components.uuids;
+      if (event.labels) job.labels = event.labels.values;
+      return next;
+    case 'memoir.events.v1.JobDeleted':
+      return { ...next, deleted: true, deletedBy: event.deletedBy };
+    case 'memoir.events.v1.JobJoined':
+    case 'memoir.events.v1.JobLeft':
+      // Recorded by nothing yet.
+      return next;
+  }
+}
+
+/** The record after an event that no Memoir wrote, or that is malformed: nothing but its revision counts. */
+export function passOver(record: JobRecord, revision: number): JobRecord {
+  return { ...record, streamRevision: revision };
+}
+
+/** What is true of every job that was just requested. */
+const fresh = {
+  deleted: false,
+  leaseMs: 0,
+  leaseRevision: -1,
+  attempt: undefined,
+  earlier: [],
+  backOff: undefined,
+  cancelled: undefined,
+  deletedBy: '',
+} as const;
+
+function requested(event: JobRequested, revision: number): JobRecord {
+  const job = create(JobSchema, {
+    uuid: event.uuid,
+    owner: event.owner,
+    repository: event.repository,
+    script: event.script,
+    scriptVersion: event.scriptVersion,
+    suppliedScriptVersion: event.suppliedScriptVersion,
+    scriptParameters: event.scriptParameters ?? {},
+    state: JobState.QUEUED,
+    priority: event.priority,
+    submitId: event.submitId,
+    nondeterministic: event.nondeterministic,
+    requireOutput: event.requireOutput,
+    dockerImageLocator: event.dockerImageLocator,
+    arvadosSdkVersion: event.arvadosSdkVersion,
+    components: event.components,
+    labels: event.labels,
+    requiredLabels: event.requiredLabels,
+    description: event.description,
+    leaveLfsPointers: event.leaveLfsPointers ?? true,
+    leaveSubmodules: event.leaveSubmodules ?? true,
+    runNumber: event.runNumber,
+    computationDigest: event.computationDigest,
+    revision,
+    ...(event.runtimeConstraints && { runtimeConstraints: event.runtimeConstraints }),
+    ...(event.requestedAt && { createdAt: event.requestedAt }),
+    retryOf: event.retryOf,
+    ...(event.retry && { retry: event.retry }),
+    ...(event.limits && { limits: event.limits }),
+  });
+  return { ...fresh, job, streamRevision: revision, requestDigest: event.requestDigest };
+}
+
+function leased(
+  record: JobRecord,
+  lease: Duration | undefined,
+  from: Timestamp | undefined,
+  revision: number,
+): JobRecord {
+  const leaseMs = lease ? durationMs(lease) : 0;
+  setTime(record.job, 'leaseExpiresAt', from && timestampFromMs(timestampMs(from) + leaseMs));
+  return { ...record, leaseMs, leaseRevision: revision };
+}
+
+function released(record: JobRecord): JobRecord {
+  delete record.job.leaseExpiresAt;
+  return { ...record, leaseMs: 0, leaseRevision: -1 };
+}
+
+type JobTime = 'startedAt' | 'finishedAt' | 'cancelledAt' | 'leaseExpiresAt';
+
+function setTime(job: Job, field: JobTime, time: Timestamp | undefined): void {
+  if (time) job[field] = time;
+}
