@@ -9,6 +9,7 @@ import {
   type TasksSummary,
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { minimaOf } from '../../src/domain/interests/minima.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
 import { type FlagsRow, flagsOf } from './flags.js';
@@ -285,6 +286,8 @@ export function jobFromRow(row: JobRow): Job {
   });
   if (row.runtime_constraints) {
     job.runtimeConstraints = fromJson(RuntimeConstraintsSchema, JSON.parse(row.runtime_constraints));
+    const minima = minimaOf(job.runtimeConstraints);
+    if (minima) job.minima = minima;
   }
   if (row.tasks_summary) job.tasksSummary = fromJson(TasksSummarySchema, JSON.parse(row.tasks_summary));
   if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);

@@ -1,6 +1,7 @@
 import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { TasksSummary } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { JoinCommand, LeaveCommand } from './interests/commands.js';
 
 /** What can be asked of a job. `now` is in milliseconds since 1970-01-01T00:00Z; leases are in milliseconds. */
 export type Command =
@@ -13,6 +14,8 @@ export type Command =
   | ExpireRunCommand
   | CancelCommand
   | UpdateCommand
+  | JoinCommand
+  | LeaveCommand
   | { readonly kind: 'delete'; readonly principal: string; readonly now: number };
 
 /** Who speaks for an attempt to run a job. */
@@ -65,6 +68,8 @@ export type CancelCommand = {
   readonly cascadeFrom: string;
   /** Whether what it started is to be cancelled too. */
   readonly cascade?: boolean;
+  /** A stable word for why; absent for none. */
+  readonly reason?: 'FOR_EVERYONE';
   readonly now: number;
 };
 
@@ -107,6 +112,10 @@ export type FailCommand = Speaker &
 /** New values of what may change; what is absent stays as it is. */
 export type UpdateCommand = {
   readonly kind: 'update';
+  /** Principal that changes it. */
+  readonly principal?: string;
+  /** That the priority is of interests of the principal: the one named, or the only one, or those without a submit_id; absent for that of the job. */
+  readonly whose?: { readonly interest?: string };
   readonly expectedRevision?: number | undefined;
   readonly priority?: number | undefined;
   readonly description?: string | undefined;

@@ -4,11 +4,12 @@ import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Job, JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { attemptEnded, attemptResumed, attemptStarted, lastEnded } from './attempts/evolve-attempts.js';
 import type { JobEvent } from './events.js';
+import { finished, interestOfRequest, joined, left, reprioritised } from './interests/interests.js';
 import type { JobRecord } from './job.js';
 
-/** The record after an event that was recorded at `revision`. The event must be one that `decide` gave for the record. */
-export function evolve(record: JobRecord | undefined, event: JobEvent, revision: number): JobRecord {
-  if (event.$typeName === 'memoir.events.v1.JobRequested') return requested(event, revision);
+/** The record after an event that was recorded at `revision` under an id. The event must be one that `decide` gave for the record. */
+export function evolve(record: JobRecord | undefined, event: JobEvent, revision: number, id: string): JobRecord {
+  if (event.$typeName === 'memoir.events.v1.JobRequested') return requested(event, revision, id);
   if (!record) throw new Error(`${event.$typeName} at revision ${revision} of a stream without JobRequested`);
   const job: Job = { ...record.job, revision };
   const next: JobRecord = { ...record, job, streamRevision: revision };
@@ -26,6 +27,7 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       job.log = event.log;
       if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
       setTime(job, 'finishedAt', event.completedAt);
+      finished(job);
       return {
         ...released(next),
         ...lastEnded(record, { log: event.log, output: event.output, at: event.completedAt }, job),
@@ -38,12 +40,14 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       job.log = log;
       if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
       setTime(job, 'finishedAt', event.failedAt);
+      finished(job);
       return { ...released(next), ...lastEnded(record, { reason, message, log, fault, at: event.failedAt }, job) };
     }
     case 'memoir.events.v1.JobCancelled':
       job.state = JobState.CANCELLED;
       job.cancelledBy = event.cancelledBy;
       setTime(job, 'cancelledAt', event.cancelledAt);
+      finished(job);
       return {
         ...released(next),
         ...lastEnded(record, { reason: 'CANCELLED', at: event.cancelledAt }, job),
@@ -54,17 +58,16 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
     case 'memoir.events.v1.JobResumed':
       return { ...leased(next, event.lease, event.resumedAt, revision), ...attemptResumed(record, event, job) };
     case 'memoir.events.v1.JobUpdated':
-      if (event.priority !== undefined) job.priority = event.priority;
       if (event.description !== undefined) job.description = event.description;
       if (event.components) job.components = event.components.uuids;
       if (event.labels) job.labels = event.labels.values;
-      return next;
+      return { ...next, interests: reprioritised(record.interests, event, job) };
     case 'memoir.events.v1.JobDeleted':
       return { ...next, deleted: true, deletedBy: event.deletedBy };
     case 'memoir.events.v1.JobJoined':
+      return { ...next, interests: joined(record.interests, event, id, revision, job) };
     case 'memoir.events.v1.JobLeft':
-      // Recorded by nothing yet.
-      return next;
+      return { ...next, interests: left(record.interests, event, job) };
   }
 }
 
@@ -85,7 +88,7 @@ const fresh = {
   deletedBy: '',
 } as const;
 
-function requested(event: JobRequested, revision: number): JobRecord {
+function requested(event: JobRequested, revision: number, id: string): JobRecord {
   const job = create(JobSchema, {
     uuid: event.uuid,
     owner: event.owner,
@@ -116,7 +119,8 @@ function requested(event: JobRequested, revision: number): JobRecord {
     ...(event.retry && { retry: event.retry }),
     ...(event.limits && { limits: event.limits }),
   });
-  return { ...fresh, job, streamRevision: revision, requestDigest: event.requestDigest };
+  const interests = interestOfRequest(event, id, revision, job);
+  return { ...fresh, job, interests, streamRevision: revision, requestDigest: event.requestDigest };
 }
 
 function leased(

@@ -34,7 +34,12 @@ import type {
 } from './commands.js';
 import { MemoirError } from './errors.js';
 import type { JobEvent } from './events.js';
+import { join, leave, reprioritise } from './interests/decide-interests.js';
+import type { Interests } from './interests/interests.js';
+import { isFinished, stateName, wrongState } from './job-state.js';
 import { isTooDeep } from './json.js';
+
+export { isFinished, stateName } from './job-state.js';
 
 /** A job as its stream tells it: what `evolve` makes of its events. */
 export type JobRecord = {
@@ -55,22 +60,13 @@ export type JobRecord = {
   readonly earlier: readonly Attempt[];
   /** How long the job is given to nobody after its last attempt ended, in milliseconds, and the revision of that event; undefined if not. */
   readonly backOff: BackOff | undefined;
+  /** Who wants it. */
+  readonly interests: Interests;
   /** How it was cancelled; undefined unless it was. Who did is in the job. */
   readonly cancelled: Pick<CancelCommand, 'cascadeFrom' | 'cascade'> | undefined;
   /** Principal that deleted it; empty if nobody did, or an older version recorded it. */
   readonly deletedBy: string;
 };
-
-/** The state's name as messages spell it: `Queued`, `Running`, `Complete`, `Failed`, `Cancelled`. */
-export function stateName(state: JobState): string {
-  const name = JobState[state] ?? String(state);
-  return name.charAt(0) + name.slice(1).toLowerCase();
-}
-
-/** Whether nothing can leave the state. */
-export function isFinished(state: JobState): boolean {
-  return state === JobState.COMPLETE || state === JobState.FAILED || state === JobState.CANCELLED;
-}
 
 /**
  * What a command makes of a job: the events to record, none if it changes nothing, or why it is refused. Pure: the outcome
@@ -89,7 +85,7 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
   switch (command.kind) {
     case 'start': {
       if (isSameClaim(record, command)) return [];
-      if (job.state !== JobState.QUEUED) return refused(job, JobState.RUNNING);
+      if (job.state !== JobState.QUEUED) return wrongState(job, JobState.RUNNING);
       if (record.backOff && record.backOff.revision !== command.waited) return backingOff(job, record.backOff);
       if (job.scriptParameters && isTooDeep(job.scriptParameters)) return unreadable(job);
       const used = usedToken(record, command);
@@ -128,17 +124,22 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
     }
     case 'cancel':
       if (job.state === JobState.CANCELLED) return [];
-      if (isFinished(job.state)) return refused(job, JobState.CANCELLED);
+      if (isFinished(job.state)) return wrongState(job, JobState.CANCELLED);
       return [
         create(JobCancelledSchema, {
           cancelledBy: command.principal,
           cascadeFrom: command.cascadeFrom,
           cascade: command.cascade ?? false,
+          reason: command.reason ?? '',
           cancelledAt: at,
         }),
       ];
     case 'update':
-      return updated(job, command, at);
+      return updated(record, command, at);
+    case 'join':
+      return join(record, command);
+    case 'leave':
+      return leave(record, command, at);
     case 'delete':
       if (record.deleted) return [];
       if (!isFinished(job.state)) {
@@ -186,7 +187,7 @@ function ended(
   if (foreign || job.state !== JobState.RUNNING) {
     if (isSameEnd(record, command)) return [];
     if (foreign?.reason === 'ATTEMPT_ENDED' || (foreign && job.state === JobState.RUNNING)) return foreign;
-    return refused(job, command.kind === 'complete' ? JobState.COMPLETE : JobState.FAILED);
+    return wrongState(job, command.kind === 'complete' ? JobState.COMPLETE : JobState.FAILED);
   }
   return [command.kind === 'complete' ? completion(record, command, at) : failure(record, command, at)];
 }
@@ -200,8 +201,9 @@ function resumed({ attempt }: JobRecord, leaseMs: number | undefined, at: Timest
   });
 }
 
-function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobEvent[] | MemoirError {
-  const { expectedRevision, priority, description, components, labels } = command;
+function updated(record: JobRecord, command: UpdateCommand, at: Timestamp): readonly JobEvent[] | MemoirError {
+  const { job } = record;
+  const { expectedRevision, priority, description, components, labels, principal = '', whose } = command;
   if (expectedRevision !== undefined && expectedRevision !== job.revision) {
     return new MemoirError(
       'ABORTED',
@@ -218,15 +220,18 @@ function updated(job: Job, command: UpdateCommand, at: Timestamp): readonly JobE
       { field: 'job.priority', metadata: { uuid: job.uuid, state: stateName(job.state) } },
     );
   }
-  return [
-    create(JobUpdatedSchema, {
-      updatedAt: at,
-      ...(priority !== undefined && { priority }),
-      ...(description !== undefined && { description }),
-      ...(components !== undefined && { components: create(ComponentsSchema, { uuids: { ...components } }) }),
-      ...(labels !== undefined && { labels: create(LabelsSchema, { values: { ...labels } }) }),
-    }),
-  ];
+  const own = priority === undefined || !whose ? [] : reprioritise(record, { principal, ...whose, priority }, at);
+  if (own instanceof MemoirError) return own;
+  const whole = create(JobUpdatedSchema, {
+    updatedAt: at,
+    updatedBy: principal,
+    ...(priority !== undefined && { priority }),
+  });
+  const [first = whole, ...others] = own;
+  if (description !== undefined) first.description = description;
+  if (components !== undefined) first.components = create(ComponentsSchema, { uuids: { ...components } });
+  if (labels !== undefined) first.labels = create(LabelsSchema, { values: { ...labels } });
+  return [first, ...others];
 }
 
 /** Whether a command is the deletion of a deleted job, repeated by whoever deleted it. */
@@ -241,13 +246,6 @@ function unreadable({ uuid }: Job): MemoirError {
     'PARAMETERS_TOO_DEEP',
     `job ${uuid} has script_parameters that are nested deeper than all workers can read; cancel it and request it with flatter ones`,
   );
-}
-
-function refused(job: Job, wanted: JobState): MemoirError {
-  const [from, to] = [stateName(job.state), stateName(wanted)];
-  return new MemoirError('FAILED_PRECONDITION', 'WRONG_STATE', `job ${job.uuid} is ${from} and cannot become ${to}`, {
-    metadata: { uuid: job.uuid, state: from, wanted_state: to },
-  });
 }
 
 function expiry(record: JobRecord): string {

@@ -7,7 +7,7 @@ import { evolve } from '../domain/evolve.js';
 import { decide, type JobRecord } from '../domain/job.js';
 import { jobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
-import { type EventStore, type Position, StreamDeleted } from '../eventstore/port.js';
+import { type EventStore, type NewEvent, type Position, StreamDeleted } from '../eventstore/port.js';
 import type { Caller } from './caller.js';
 import { decidedAgain } from './contention.js';
 import { eventOfCall } from './event-of-call.js';
@@ -190,7 +190,9 @@ export function openJobStreams(
     try {
       const { position } = await store.append(jobStream(uuid), expected, encoded);
       let after = record;
-      for (const event of events) after = evolve(after, event, after ? after.streamRevision + 1 : 0);
+      for (const [i, event] of events.entries()) {
+        after = evolve(after, event, after ? after.streamRevision + 1 : 0, (encoded[i] as NewEvent).id);
+      }
       const now = after as JobRecord;
       remember(now, bytes, looked);
       written.note(now.job.computationDigest, position);

@@ -1,10 +1,17 @@
 import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
-import { type JobRequested, JobRequestedSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import {
+  type JobJoined,
+  JobJoinedSchema,
+  type JobRequested,
+  JobRequestedSchema,
+} from '../../gen/memoir/events/v1/events_pb.js';
+import { MinimaSchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { RuntimeConstraintsSchema, TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Command } from '../../src/domain/commands.js';
 import { computationDigest, jcsDigest, jobUuid } from '../../src/domain/computation.js';
+import type { JoinCommand, LeaveCommand } from '../../src/domain/interests/commands.js';
 
 /** A moment for tests, in milliseconds since 1970-01-01T00:00Z. */
 export const noon = Date.UTC(2026, 0, 2, 12);
@@ -142,4 +149,50 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   },
   fc.record({ kind: fc.constant('delete' as const), principal: fc.constantFrom('alice', 'bob'), now }),
   fc.constant({ kind: 'request' as const, requested: requestOf() }),
+);
+
+/** The wish to be answered with an unfinished job. */
+export function joinOf(facts: Partial<JobJoined>, command: Partial<JoinCommand> = {}): JoinCommand {
+  const joined = { ...create(JobJoinedSchema, { joinedAt: timestampFromMs(noon) }), ...facts };
+  return { kind: 'join', joined, raisesMinima: true, now: noon, ...command };
+}
+
+/** That a principal's interests end. */
+export function leaveOf(principal: string, command: Partial<LeaveCommand> = {}): LeaveCommand {
+  const usual = { reason: 'WITHDRAWN', cascadeFrom: '', cascade: false, now: noon } as const;
+  return { kind: 'leave', principal, ...usual, ...command };
+}
+
+const principal = fc.constantFrom('alice', 'bob', 'carol');
+const priority = fc.integer({ min: -5, max: 9 });
+
+/** What is asked by who wants a job, or wants it no longer. */
+export const anyWish: fc.Arbitrary<Command> = fc.oneof(
+  fc
+    .record({
+      principal,
+      submitId: fc.constantFrom('', '', 'x', 'y'),
+      priority,
+      labels: names,
+      joinedAt: now.map(timestampFromMs),
+      minima: maybe(fc.record({ cores: fc.nat(64), ramMb: fc.bigInt({ min: 0n, max: 9_999n }) })),
+      queued: maybe(fc.constantFrom(1_000, 5_000)),
+      raisesMinima: fc.boolean(),
+    })
+    .map(({ minima, queued, raisesMinima, ...facts }) =>
+      joinOf(
+        {
+          ...facts,
+          ...(minima && { minima: create(MinimaSchema, minima) }),
+          ...(queued && { limits: create(TimeLimitsSchema, { queued: durationFromMs(queued) }) }),
+        },
+        { raisesMinima },
+      ),
+    ),
+  fc
+    .record({ by: principal, named: fc.constantFrom('', '', 'x', 'y'), all: fc.boolean(), now })
+    .map(({ by, named, all, ...at }) => leaveOf(by, { ...(named && { interest: named }), all, ...at })),
+  fc
+    .record({ principal, priority, whose: maybe(fc.constantFrom({}, { interest: 'x' })), now })
+    .map(({ whose, ...facts }) => ({ kind: 'update' as const, ...facts, ...(whose && { whose }) })),
 );

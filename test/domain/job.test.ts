@@ -20,7 +20,7 @@ function after(...commands: Command[]): JobRecord | undefined {
   for (const command of commands) {
     const decided = decide(record, command);
     if (decided instanceof MemoirError) throw decided;
-    for (const event of decided) record = evolve(record, event, ++revision);
+    for (const event of decided) record = evolve(record, event, ++revision, `event ${revision}`);
   }
   return record;
 }
@@ -265,7 +265,9 @@ test('a whole life, field by field', (t) => {
 
 test('a stream that does not begin with JobRequested is an error', (t) => {
   const [event] = decide(states.queued, start) as JobEvent[];
-  t.throws(() => evolve(undefined, event as JobEvent, 0), { message: /JobStarted at revision 0 of a stream without/ });
+  t.throws(() => evolve(undefined, event as JobEvent, 0, 'id'), {
+    message: /JobStarted at revision 0 of a stream without/,
+  });
 });
 
 test('whatever is asked: finished stays finished, revisions count, and the stream tells the record', (t) => {
@@ -280,7 +282,7 @@ test('whatever is asked: finished stays finished, revisions count, and the strea
         t.true(decided instanceof MemoirError || decided.length <= 2);
         if (decided instanceof MemoirError) continue;
         for (const event of decided) {
-          record = evolve(record, event, stream.length);
+          record = evolve(record, event, stream.length, `event ${stream.length}`);
           stream.push(event);
         }
         const job = (record as JobRecord).job;
@@ -296,7 +298,12 @@ test('whatever is asked: finished stays finished, revisions count, and the strea
       let replayed: JobRecord | undefined;
       for (const [revision, event] of stream.entries()) {
         const { type, data } = encodeEvent('id', event, '{}');
-        replayed = evolve(replayed, decodeEvent({ type, data, stream: 's', revision }) as JobEvent, revision);
+        replayed = evolve(
+          replayed,
+          decodeEvent({ type, data, stream: 's', revision }) as JobEvent,
+          revision,
+          `event ${revision}`,
+        );
       }
       const { job, ...rest } = record as JobRecord;
       const { job: same, ...others } = replayed as JobRecord;

@@ -35,8 +35,13 @@ export const anyHistory: fc.Arbitrary<Step[]> = fc.array(
 export type Told = Map<string, { record: JobRecord; position: number }>;
 
 /** Appends an event and gives its position. */
-export async function append(store: EventStore, stream: string, event: MemoirEvent): Promise<number> {
-  const { position } = await store.append(stream, 'any', [encodeEvent(randomUUID(), event, '{"principal":"alice"}')]);
+export async function append(
+  store: EventStore,
+  stream: string,
+  event: MemoirEvent,
+  id = randomUUID(),
+): Promise<number> {
+  const { position } = await store.append(stream, 'any', [encodeEvent(id, event, '{"principal":"alice"}')]);
   return position;
 }
 
@@ -63,9 +68,10 @@ async function command(store: EventStore, told: Told, uuid: string, asked: Comma
   const decided = decide(before?.record, asked);
   if (decided instanceof MemoirError) return;
   for (const event of decided) {
-    const position = await append(store, jobStream(uuid), event);
+    const id = randomUUID();
+    const position = await append(store, jobStream(uuid), event, id);
     const known = told.get(uuid);
-    const record = evolve(known?.record, event, known ? known.record.job.revision + 1 : 0);
+    const record = evolve(known?.record, event, known ? known.record.job.revision + 1 : 0, id);
     told.set(uuid, { record, position: known?.position ?? position });
   }
 }

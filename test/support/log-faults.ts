@@ -37,7 +37,7 @@ function lifeFaults(stream: string, events: readonly RecordedEvent[]): string[] 
     const changesState = !['JobUpdated', 'JobDeleted'].includes(recorded.type);
     if (finished && changesState) faults.push(`${stream} has ${recorded.type} after it had finished`);
     if (record?.deleted) faults.push(`${stream} has ${recorded.type} after it was deleted`);
-    record = evolve(record, decodeEvent(recorded) as JobEvent, recorded.revision);
+    record = evolve(record, decodeEvent(recorded) as JobEvent, recorded.revision, recorded.id);
   }
   // The state that the stream leads to is one that commands can be decided on.
   decide(record, { kind: 'cancel', principal: 'x', cascadeFrom: '', now: 0 });

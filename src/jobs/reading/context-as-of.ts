@@ -71,6 +71,7 @@ export function recordFromRow(row: JobRow): JobRecord {
     attempt: undefined,
     earlier: [],
     backOff: undefined,
+    interests: { standing: [], ended: [] },
     cancelled: undefined,
     deletedBy: '',
   };

@@ -12,8 +12,12 @@ import type { RecordedEvent } from '../../eventstore/port.js';
  */
 export function evolveRecorded(record: JobRecord | undefined, recorded: RecordedEvent): JobRecord | undefined {
   const { event } = judged(recorded);
-  if (record) return event ? evolve(record, event as JobEvent, recorded.revision) : passOver(record, recorded.revision);
-  if (event?.$typeName === 'memoir.events.v1.JobRequested') return evolve(undefined, event, recorded.revision);
+  if (record)
+    return event
+      ? evolve(record, event as JobEvent, recorded.revision, recorded.id)
+      : passOver(record, recorded.revision);
+  if (event?.$typeName === 'memoir.events.v1.JobRequested')
+    return evolve(undefined, event, recorded.revision, recorded.id);
   // Of what others wrote into a stream that no job has, nothing is known.
   if (!event && recorded.revision === 0) return undefined;
   throw jobDamaged(uuidOfJobStream(recorded.stream));

@@ -41,6 +41,8 @@ const deeds: Readonly<Record<Command['kind'], Deed>> = {
   fail: 'report',
   expire_lease: 'report',
   expire_run: 'report',
+  join: 'read',
+  leave: 'read',
   cancel: 'steer',
   update: 'steer',
   delete: 'steer',

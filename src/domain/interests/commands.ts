@@ -1,0 +1,32 @@
+import type { JobJoined } from '../../../gen/memoir/events/v1/events_pb.js';
+import type { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+
+/** A wish to be answered with an unfinished job. */
+export type JoinCommand = {
+  readonly kind: 'join';
+  /** What is recorded, without what it makes of the job. */
+  readonly joined: JobJoined;
+  /** State that the job was in when it was decided on; absent if any will do in which it is unfinished. */
+  readonly state?: JobState;
+  /** Whether the job may ask for more of the place where it runs. */
+  readonly raisesMinima: boolean;
+  readonly now: number;
+};
+
+/** That interests in a job end. */
+export type LeaveCommand = {
+  readonly kind: 'leave';
+  /** Principal that says so. */
+  readonly principal: string;
+  /** Whose interests are meant; absent for one's own. */
+  readonly of?: readonly string[];
+  /** Which one; absent for the only one, or those without a submit_id. */
+  readonly interest?: string;
+  /** True for all of them. */
+  readonly all?: boolean;
+  readonly reason: 'WITHDRAWN' | 'CASCADE' | 'QUEUE_LIMIT';
+  /** Uuid of the job whose cascade reached this one; empty if it is itself meant. */
+  readonly cascadeFrom: string;
+  readonly cascade: boolean;
+  readonly now: number;
+};
