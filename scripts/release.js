@@ -17,7 +17,9 @@ try {
     released(changelog, 'next', '');
   } else if (step === 'renew' && version) {
     writeFileSync('CHANGELOG.md', released(changelog, version, new Date().toISOString().slice(0, 10)));
-    execFileSync('buf', ['build', '--exclude-source-info', '-o', 'proto/released.binpb'], { stdio: 'inherit' });
+    execFileSync('buf', ['build', 'proto', '--exclude-source-info', '-o', 'proto/released.binpb'], {
+      stdio: 'inherit',
+    });
     git('add', 'CHANGELOG.md', 'proto/released.binpb');
   } else throw new Error('node scripts/release.js check, or node scripts/release.js renew VERSION');
 } catch (error) {

@@ -63,6 +63,14 @@ const publicKey = z.string().superRefine((text, context) => {
   }
 });
 
+const contentConfig = z.strictObject({
+  /** Bytes of kept content that are hashed each second in the background, to find what was damaged; 0 for none. */
+  scrub_rate: z
+    .int()
+    .min(0)
+    .default(8 * 1024 ** 2),
+});
+
 /** Everything that a server can be told. File, environment and flags all give values of this. */
 export const serverConfig = z.strictObject({
   /** Directory of everything that the server keeps. */
@@ -131,6 +139,8 @@ export const serverConfig = z.strictObject({
     .int()
     .min(0)
     .default(1024 ** 3),
+  /** Bytes by their address. */
+  content: contentConfig.prefault({}),
   /** What one server, one connection and one call may take. */
   rpc: rpcConfig.prefault({}),
   /** How long calls may go on after SIGTERM, in seconds. */

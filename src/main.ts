@@ -5,6 +5,7 @@ import { openHistoryModel } from '../projections/history/history-model.js';
 import { openJobLists } from '../projections/lists/job-lists.js';
 import { openReadModel } from '../projections/read-model/read-model.js';
 import type { ServerConfig } from './config.js';
+import { openLocalContent } from './content/local-content.js';
 import { unrestricted } from './domain/access.js';
 import { quote } from './domain/errors.js';
 import { sharedRunsFormat } from './domain/log-format.js';
@@ -145,6 +146,12 @@ export async function startServer(
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());
 
+    // Bytes.
+    const content = open(
+      openLocalContent({ directory: join(config.data_dir, 'content'), scrubRate: config.content.scrub_rate }, logger),
+      (kept) => kept.close(),
+    );
+
     // What proves.
     const checkpoints = openCheckpoints(context, signer);
     if (storeKind(storeUrl) === 'sqlite') {
@@ -159,7 +166,15 @@ export async function startServer(
     const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
     open(policy, (file) => file?.close());
     const calls = openCalls(policy ? namedPrincipal : principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
-    const served = services(context, store, images, { checkpoints, signer }, calls, logger);
+    const served = services(
+      context,
+      store,
+      images,
+      { checkpoints, signer },
+      { content, maxRequestBytes: config.rpc.max_request_bytes },
+      calls,
+      logger,
+    );
     const server = await listen(host, port, served, { limits: rpcLimits(config), edge, logger });
     const unwatch = watchFollowers({ store, readModel, history }, server, logger);
     namePassedOver(readModel, logger);

@@ -12,6 +12,8 @@ const services = {
   ImagesService: 'e2e/images',
   RepositoriesService: 'e2e/ranges',
   AuditService: 'e2e/audit-replicas',
+  Capabilities: 'e2e/content',
+  ContentAddressableStorage: 'e2e/content',
   Health: 'e2e/standard-services',
 };
 
@@ -20,6 +22,6 @@ export { services };
 /** Adapters that have a process of their own, and what holds this set. What costs most is left out. */
 const others = ['git/{repositories,refspec/*}', 'layers/quick-set', 'threads/*'];
 
-const files = ['together/*', ...others, ...Object.values(services)];
+const files = ['together/*', ...others, ...new Set(Object.values(services))];
 
 export default { ...ava, files: files.map((file) => `build/test/${file}.test.js`) };

@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'UNIMPLEMENTED'
   | 'CANCELLED'
   | 'DEADLINE_EXCEEDED'
+  | 'OUT_OF_RANGE'
   | 'INTERNAL';
 
 /** What a `MemoirError` may say beside its message. */

@@ -150,6 +150,19 @@ export async function writtenAside<T>(
   }
 }
 
+/**
+ * Gives a file that was written and synced aside its name, without holding the thread up, in place of what is there, if anything. That
+ * outlives a crash of the machine once `directorySynced` was called for its folder.
+ * @throws as `replaceDurably`; the file aside stays then
+ */
+export async function named(aside: string, path: string): Promise<void> {
+  try {
+    await rename(aside, path);
+  } catch (error) {
+    throw unwritten(path, error);
+  }
+}
+
 /** Makes the names in a directory outlive a crash of the machine. @throws what the system says */
 export function syncDirectory(path: string): void {
   try {

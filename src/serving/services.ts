@@ -1,5 +1,10 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
+import {
+  Capabilities,
+  ContentAddressableStorage,
+} from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
+import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
@@ -7,6 +12,7 @@ import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_p
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import type { ContentStore } from '../content/content.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
 import { exclusionUseCases } from '../exclusions/exclude.js';
 import { exclusionRules } from '../exclusions/rules.js';
@@ -20,6 +26,9 @@ import { jobClaims } from '../jobs/running/claim-job.js';
 import { jobLogs } from '../jobs/running/job-log.js';
 import { type AuditParts, auditService } from '../rpc/audit-service.js';
 import type { Calls } from '../rpc/call.js';
+import { byteStreamService } from '../rpc/content/byte-stream-service.js';
+import { batchLimit, capabilitiesService } from '../rpc/content/capabilities-service.js';
+import { casService } from '../rpc/content/cas-service.js';
 import { exclusionsService } from '../rpc/exclusions-service.js';
 import { historyService } from '../rpc/history-service.js';
 import { imagesService } from '../rpc/images-service.js';
@@ -30,12 +39,16 @@ import { type Implementation, type Served, serveService } from '../rpc/service.j
 import { workerService } from '../rpc/worker-service.js';
 import { gate } from './readiness.js';
 
+/** Where bytes are, and how large a request of them may be. */
+export type ContentParts = { readonly content: ContentStore; readonly maxRequestBytes: number };
+
 /** Every service of a server, each with the use cases that it calls. */
 export function services(
   context: JobsContext,
   store: GuardedStore,
   images: ImageParts,
   audit: AuditParts,
+  { content, maxRequestBytes }: ContentParts,
   calls: Calls,
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
@@ -60,5 +73,9 @@ export function services(
   serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules)));
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
+  const batchBytes = batchLimit(maxRequestBytes);
+  serve(Capabilities, capabilitiesService(batchBytes));
+  serve(ContentAddressableStorage, casService(content, batchBytes, logger));
+  serve(ByteStream, byteStreamService(content));
   return served;
 }

@@ -38,6 +38,7 @@ test('a data directory is all that is needed', async (t) => {
     reuse_if_outputs_differ: false,
     log_end_within: 0.25,
     wait_for_store: false,
+    content: { scrub_rate: 8 * 1024 ** 2 },
     rpc: {
       max_connections: 10_000,
       max_streams: 4_096,

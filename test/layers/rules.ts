@@ -30,6 +30,7 @@ const layers: readonly Layer[] = [
   { name: 'policy', paths: ['src/policy/'], imports: inner },
   { name: 'eventstore', paths: ['src/eventstore/'], imports: inner },
   { name: 'git', paths: ['src/git/'], imports: inner },
+  { name: 'content', paths: ['src/content/'], imports: inner },
   { name: 'projections', paths: ['projections/'], imports: [...inner, 'eventstore'] },
   // What it needs of the layers above it stands in src/jobs/ports.
   { name: 'jobs', paths: ['src/jobs/'], imports: [...inner, 'eventstore', 'git', 'projections'] },
@@ -44,7 +45,18 @@ const layers: readonly Layer[] = [
   {
     name: 'rpc',
     paths: ['src/rpc/'],
-    imports: [...inner, 'eventstore', 'git', 'images', 'projections', 'jobs', 'exclusions', 'history', 'rpc client'],
+    imports: [
+      ...inner,
+      'content',
+      'eventstore',
+      'git',
+      'images',
+      'projections',
+      'jobs',
+      'exclusions',
+      'history',
+      'rpc client',
+    ],
   },
   { name: 'worker', paths: ['src/worker/'], imports: [...inner, 'git', 'config', 'rpc client'] },
   { name: 'main', paths: ['src/main.ts', 'src/serving/'], imports: ['*'] },

@@ -54,13 +54,16 @@ test('no message has a name that a gRPC library has', (t) => {
 function judged(path: string, from: string, to: string): readonly string[] {
   const copy = mkdtempSync(join(tmpdir(), 'memoir-protos-'));
   try {
-    for (const part of ['buf.yaml', 'buf.events.yaml', 'proto'])
+    for (const part of ['buf.yaml', 'buf.events.yaml', 'proto', 'node_modules/google-proto-files'])
       cpSync(join(root, part), join(copy, part), { recursive: true });
     const text = readFileSync(join(copy, path), 'utf8');
     if (!text.includes(from)) throw new Error(`${path} has no ${from}`);
     writeFileSync(join(copy, path), text.replace(from, to));
     const breaking = (...more: string[]) =>
-      spawnSync(buf, ['breaking', '--against', 'proto/released.binpb', ...more], { cwd: copy, encoding: 'utf8' });
+      spawnSync(buf, ['breaking', 'proto', '--against', 'proto/released.binpb', ...more], {
+        cwd: copy,
+        encoding: 'utf8',
+      });
     return [breaking(), breaking('--config', 'buf.events.yaml')].flatMap(({ status, stdout, stderr }) => {
       if (status === 0) return [];
       if (status !== 100) throw new Error(stderr);

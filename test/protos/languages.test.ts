@@ -13,7 +13,8 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'memoir-languages-'));
 test.after.always(() => rmSync(directory, { recursive: true }));
 
-const protos = filesOf(join(root, 'proto')).filter((path) => path.endsWith('.proto'));
+/** Memoir's own: what is other people's they have for each language themselves. */
+const protos = filesOf(join(root, 'proto')).filter((path) => /^memoir\/.*\.proto$/.test(path));
 const services = protos
   .flatMap((path) => [...readFileSync(join(root, 'proto', path), 'utf8').matchAll(/^service (\w+)/gm)])
   .map(([, name = '']) => name)
@@ -40,7 +41,7 @@ async function refusal(program: string, args: readonly string[], cwd?: string): 
 
 /** What `buf generate` makes of the protos, by plugins as a buf.gen.yaml has them. */
 async function generate(plugins: readonly object[]): Promise<void> {
-  const template = { version: 'v2', inputs: [{ directory: 'proto' }], plugins };
+  const template = { version: 'v2', inputs: [{ directory: 'proto', paths: ['proto/memoir'] }], plugins };
   await run(join(root, 'node_modules/.bin/buf'), ['generate', '--template', JSON.stringify(template)]);
 }
 

@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MemoirError } from '../domain/errors.js';
+import { directorySynced, named } from '../files/durable-file.js';
+import { type BlobName, blobText, isHash } from './blob-name.js';
+
+/** Free space below which nothing more is taken: a part of the whole, and bytes, whichever is more. The log may be on the same disk. */
+const leastFree = { part: 0.05, bytes: 2 * 1024 ** 3 };
+
+/** How long a look at the free space holds, in milliseconds. */
+const freeFor = 1_000;
+
+/** A blob that was asked for within so many milliseconds needs no new mark of it. */
+const markedFor = 600_000;
+
+/** Bytes that are read at once where a whole blob is hashed. */
+const pieceBytes = 1024 * 1024;
+
+/** Blobs as files: `blobs/<first two digits>/<hash>`, and what is not whole in `uploads`, what is damaged in `corrupt`. */
+export type BlobFiles = ReturnType<typeof blobFiles>;
+
+/** Where blobs lie, and the clock, in milliseconds since 1970-01-01T00:00Z. `free` tells of the disk, as statfs(2) has it. */
+export type BlobFilesOptions = {
+  readonly directory: string;
+  readonly now: () => number;
+  readonly free?: (directory: string) => Promise<{ readonly free: number; readonly whole: number }>;
+};
+
+/** Makes the folders if need be. @throws Error naming the folder if it cannot be made */
+export async function openBlobFiles(options: BlobFilesOptions): Promise<BlobFiles> {
+  const { directory } = options;
+  for (const folder of ['blobs', 'uploads', 'corrupt']) await mkdir(join(directory, folder), { recursive: true });
+  const blobs = join(directory, 'blobs');
+  const there = new Set(await readdir(blobs));
+  for (let i = 0; i < 256; i++) {
+    const name = i.toString(16).padStart(2, '0');
+    if (!there.has(name)) await mkdir(join(blobs, name), { recursive: true });
+  }
+  await directorySynced(blobs);
+  await directorySynced(directory);
+  return blobFiles(options);
+}
+
+function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
+  const folderOf = (hash: string) => join(directory, 'blobs', hash.slice(0, 2));
+  const pathOf = (hash: string) => join(folderOf(hash), hash);
+  const aside = (name: string) => join(directory, 'uploads', name);
+  let room: { readonly until: number; readonly free: number; readonly least: number } | undefined;
+
+  async function size(hash: string): Promise<number | undefined> {
+    try {
+      const { size: bytes, mtimeMs } = await stat(pathOf(hash));
+      if (now() - mtimeMs > markedFor) await mark(hash);
+      return bytes;
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /** Notes in the file's own time that somebody counts on it. */
+  async function mark(hash: string): Promise<void> {
+    const seconds = now() / 1_000;
+    await utimes(pathOf(hash), seconds, seconds);
+  }
+
+  return {
+    aside,
+    /** Whether the blob is there, whole as far as its size tells; it is marked as asked for. */
+    has: async ({ hash, size: bytes }: BlobName): Promise<boolean> => (await size(hash)) === bytes,
+
+    /** Opens a blob. @throws MemoirError NOT_FOUND BLOB_NOT_FOUND */
+    async open(name: BlobName): Promise<FileHandle> {
+      let file: FileHandle;
+      try {
+        file = await open(pathOf(name.hash));
+      } catch (error) {
+        throw codeOf(error) === 'ENOENT' ? notFound(name) : error;
+      }
+      const { size: bytes, mtimeMs } = await file.stat();
+      if (bytes === name.size) {
+        if (now() - mtimeMs > markedFor) await mark(name.hash);
+        return file;
+      }
+      await file.close();
+      throw notFound(name);
+    },
+
+    /** @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL if there is no room for so many bytes more */
+    async checkRoom(bytes: number): Promise<void> {
+      if (!room || room.until <= now()) {
+        const { free: left, whole } = await free(directory);
+        const least = Math.max(leastFree.bytes, whole * leastFree.part);
+        room = { until: now() + freeFor, free: left, least };
+      }
+      if (room.free - bytes >= room.least) {
+        room = { ...room, free: room.free - bytes };
+        return;
+      }
+      throw new MemoirError(
+        'RESOURCE_EXHAUSTED',
+        'CONTENT_FULL',
+        `no room for ${bytes} bytes of content: ${Math.floor(room.free)} are free, of which ${Math.ceil(room.least)} are kept for the log`,
+      );
+    },
+
+    /** Gives a file that was written and synced aside its name. `syncFolders` is to follow. */
+    place: (from: string, { hash }: BlobName): Promise<void> => named(from, pathOf(hash)),
+
+    /** Makes names of blobs outlive a crash. */
+    async syncFolders(hashes: Iterable<string>): Promise<void> {
+      await Promise.all([...new Set(Array.from(hashes, folderOf))].map(directorySynced));
+    },
+
+    /** Takes a blob away whose bytes are not its own, and keeps it aside for people to look at. */
+    async quarantine({ hash }: BlobName): Promise<void> {
+      await named(pathOf(hash), join(directory, 'corrupt', hash)).catch((error) => {
+        if (codeOf(error) !== 'ENOENT') throw error;
+      });
+      await directorySynced(folderOf(hash));
+    },
+
+    /** Every blob that is there, in the order of the hashes. */
+    async *all(): AsyncGenerator<BlobName> {
+      for (let i = 0; i < 256; i++) {
+        const prefix = i.toString(16).padStart(2, '0');
+        for (const hash of (await readdir(join(directory, 'blobs', prefix))).sort()) {
+          if (!isHash(hash)) continue;
+          const found = await stat(pathOf(hash)).catch(() => undefined);
+          if (found) yield { hash, size: found.size };
+        }
+      }
+    },
+
+    /** Removes what was written aside and not touched for so many milliseconds. */
+    async sweepUploads(olderThan: number): Promise<number> {
+      let removed = 0;
+      for (const name of await readdir(join(directory, 'uploads'))) {
+        const found = await stat(aside(name)).catch(() => undefined);
+        if (!found || now() - found.mtimeMs <= olderThan) continue;
+        await rm(aside(name), { force: true });
+        removed++;
+      }
+      return removed;
+    },
+  };
+}
+
+/** The SHA-256 of an open file, in hexadecimal digits. `each` is called after every piece with its bytes. */
+export async function hashOf(file: FileHandle, each?: (bytes: number) => Promise<void> | void): Promise<string> {
+  const hash = createHash('sha256');
+  const piece = Buffer.allocUnsafe(pieceBytes);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await file.read(piece, 0, piece.length, at);
+    if (bytesRead === 0) return hash.digest('hex');
+    hash.update(piece.subarray(0, bytesRead));
+    at += bytesRead;
+    await each?.(bytesRead);
+  }
+}
+
+/** The error for a blob that is not there. */
+export function notFound(name: BlobName): MemoirError {
+  return new MemoirError('NOT_FOUND', 'BLOB_NOT_FOUND', `blob ${blobText(name)} is not here`);
+}
+
+/** The error for a blob whose bytes were not its own. */
+export function corrupt(name: BlobName): MemoirError {
+  return new MemoirError(
+    'DATA_LOSS',
+    'BLOB_CORRUPT',
+    `the bytes of blob ${blobText(name)} are not its own any more; it was put aside and can be uploaded again`,
+  );
+}
+
+/** The error for bytes that are not those of the name that they were given. */
+export function mismatch(name: BlobName, found: { readonly hash?: string; readonly size: number }): MemoirError {
+  const what = found.size === name.size ? `have SHA-256 ${found.hash}` : `are ${found.size}`;
+  return new MemoirError(
+    'INVALID_ARGUMENT',
+    'DIGEST_MISMATCH',
+    `the bytes given for blob ${blobText(name)} ${what}; nothing was kept`,
+    {
+      field: 'digest',
+      metadata: { blob: blobText(name) },
+    },
+  );
+}
+
+async function freeSpace(directory: string): Promise<{ free: number; whole: number }> {
+  const { bavail, blocks, bsize } = await statfs(directory);
+  return { free: bavail * bsize, whole: blocks * bsize };
+}
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;

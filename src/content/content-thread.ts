@@ -1,0 +1,160 @@
+import { createHash, type Hash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { MemoirError } from '../domain/errors.js';
+import type { Call } from '../threads/methods.js';
+import { packError, type SentError } from '../threads/sent-error.js';
+import { serveThread } from '../threads/serve-thread.js';
+import { corrupt, hashOf, openBlobFiles } from './blob-files.js';
+import { type BlobName, emptyHash } from './blob-name.js';
+import type { Blob, Uploaded, UploadPiece } from './content.js';
+import { putBlobs } from './put-blobs.js';
+import { openUploads } from './uploads.js';
+
+// The thread that reads, writes and hashes blobs, so that the thread that answers calls does none of it.
+
+/** Bytes of one piece of a blob that is read. */
+const pieceBytes = 1024 * 1024;
+
+/** Most blobs that are being read, each with an open file. */
+const mostReadings = 256;
+
+/** A blob that is being read. */
+type Reading = {
+  readonly name: BlobName;
+  readonly file: FileHandle;
+  /** Of all that was read, where it is read from its beginning. */
+  readonly hash: Hash | undefined;
+  at: number;
+  readonly end: number;
+};
+
+/** What a scrub found and did. */
+export type Scrubbed = { readonly blobs: number; readonly bytes: number; readonly corrupt: readonly BlobName[] };
+
+async function open({ directory }: { readonly directory: string }) {
+  const files = await openBlobFiles({ directory, now: Date.now });
+  const uploads = openUploads(files, Date.now);
+  const readings = new Map<number, Reading>();
+  let last = 0;
+
+  async function done(number: number): Promise<void> {
+    const reading = readings.get(number);
+    readings.delete(number);
+    await reading?.file.close();
+  }
+
+  async function next(number: number, call: Call): Promise<Uint8Array | undefined> {
+    const reading = readings.get(number);
+    if (!reading) return undefined;
+    const { name, file, hash, at, end } = reading;
+    const piece = new Uint8Array(Math.min(pieceBytes, end - at));
+    let length = 0;
+    while (length < piece.length) {
+      const { bytesRead } = await file.read(piece, length, piece.length - length, at + length);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+    hash?.update(piece.subarray(0, length));
+    reading.at += length;
+    const whole = reading.at === name.size;
+    if (length < piece.length || (whole && hash && hash.digest('hex') !== name.hash)) {
+      await done(number);
+      await files.quarantine(name);
+      throw corrupt(name);
+    }
+    if (reading.at === end) await done(number);
+    call.handOver(piece.buffer);
+    return piece;
+  }
+
+  return {
+    async missing(names: readonly BlobName[]): Promise<readonly BlobName[]> {
+      const there = await Promise.all(names.map((name) => name.hash === emptyHash || files.has(name)));
+      return names.filter((_, i) => !there[i]);
+    },
+
+    /** Begins to read; gives the number that it is read on by. */
+    async beginReading({ name, offset, limit }: { name: BlobName; offset: number; limit: number }): Promise<number> {
+      if (readings.size >= mostReadings) {
+        throw new MemoirError(
+          'RESOURCE_EXHAUSTED',
+          'TOO_MANY_READINGS',
+          `${mostReadings} blobs are being read already; try again later`,
+        );
+      }
+      const file = await files.open(name);
+      const hash = offset === 0 && limit >= name.size ? createHash('sha256') : undefined;
+      const number = ++last;
+      readings.set(number, { name, file, hash, at: offset, end: Math.min(name.size, offset + limit) });
+      return number;
+    },
+    next,
+    endReading: done,
+
+    async put(blobs: readonly Blob[]): Promise<readonly (SentError | undefined)[]> {
+      const errors = await putBlobs(files, blobs);
+      return errors.map((error) => error && packError(error));
+    },
+    write: (piece: UploadPiece): Promise<Uploaded> => uploads.write(piece),
+    uploaded: ({ name, upload }: { name: BlobName; upload: string }): Promise<Uploaded> =>
+      uploads.uploaded(name, upload),
+
+    /** Lets go of what nobody uses, and removes uploads that nobody went on with for so many milliseconds. */
+    async tidy({ olderThan }: { olderThan: number }): Promise<number> {
+      await uploads.rest();
+      return files.sweepUploads(olderThan);
+    },
+
+    /** Hashes every blob, at most so many bytes a second, and puts those aside whose bytes are not their own. */
+    async scrub({ bytesPerSecond }: { bytesPerSecond: number }, { signal }: Call): Promise<Scrubbed> {
+      const begun = performance.now();
+      const found: BlobName[] = [];
+      let blobs = 0;
+      let bytes = 0;
+      for await (const name of files.all()) {
+        signal.throwIfAborted();
+        const file = await files.open(name).catch(() => undefined);
+        if (!file) continue;
+        try {
+          const hash = await hashOf(file, async (read) => {
+            bytes += read;
+            const early = (bytes / bytesPerSecond) * 1_000 - (performance.now() - begun);
+            if (early > 0) await pause(early, signal);
+          });
+          if (hash !== name.hash) {
+            await files.quarantine(name);
+            found.push(name);
+          }
+        } finally {
+          await file.close();
+        }
+        blobs++;
+      }
+      return { blobs, bytes, corrupt: found };
+    },
+
+    async close() {
+      await uploads.close();
+      for (const number of [...readings.keys()]) await done(number);
+    },
+  };
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    }, ms);
+    signal.addEventListener('abort', abort, { once: true });
+  });
+}
+
+/** The thread's type. */
+export type ContentThread = typeof open;
+
+serveThread(open);

@@ -1,0 +1,52 @@
+import type { MemoirError } from '../domain/errors.js';
+import type { BlobName } from './blob-name.js';
+
+/** A blob and its bytes. */
+export type Blob = { readonly name: BlobName; readonly data: Uint8Array };
+
+/** How far an upload is. */
+export type Uploaded = {
+  /** Bytes that are kept; all of the blob's once it is complete, also where it was there before. */
+  readonly committed: number;
+  readonly complete: boolean;
+};
+
+/** A part of an upload. */
+export type UploadPiece = {
+  readonly name: BlobName;
+  /** What the client calls the upload. */
+  readonly upload: string;
+  /** Where the piece begins. */
+  readonly offset: number;
+  readonly data: Uint8Array;
+  /** Whether it is the last. */
+  readonly finish: boolean;
+};
+
+/** A blob that is being read; it is closed in the end. */
+export type BlobReading = {
+  /** The next bytes, at most about a mebibyte; none at the end. @throws MemoirError DATA_LOSS BLOB_CORRUPT, NOT_FOUND as `read` */
+  next(): Promise<Uint8Array>;
+  close(): Promise<void>;
+};
+
+/** Blobs by their SHA-256. */
+export type ContentStore = {
+  /** Those that are not there. The others are held: none of them goes for an hour. */
+  missing(names: readonly BlobName[]): Promise<readonly BlobName[]>;
+  /**
+   * Bytes of a blob from `offset` on, `limit` of them at most. Whoever reads all of a blob is not given another one's bytes to the end.
+   * @throws MemoirError NOT_FOUND BLOB_NOT_FOUND
+   */
+  read(name: BlobName, offset: number, limit: number): Promise<BlobReading>;
+  /**
+   * Keeps small blobs, each by itself: undefined where it is kept when this resolves, so that it outlives a crash of the machine, or why it
+   * is not. @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL
+   */
+  put(blobs: readonly Blob[]): Promise<readonly (MemoirError | undefined)[]>;
+  /** Goes on with an upload. @throws MemoirError naming what is wrong with the piece; CONTENT_FULL */
+  write(piece: UploadPiece): Promise<Uploaded>;
+  /** How far an upload is; nothing was committed of one that was never begun. */
+  uploaded(name: BlobName, upload: string): Promise<Uploaded>;
+  close(): Promise<void>;
+};

@@ -1,0 +1,129 @@
+import type { Logger } from 'pino';
+import { MemoirError, messageOf, quote } from '../domain/errors.js';
+import { unpackError } from '../threads/sent-error.js';
+import { startThread } from '../threads/thread.js';
+import { threadOnDemand } from '../threads/thread-on-demand.js';
+import { blobText } from './blob-name.js';
+import type { BlobReading, ContentStore } from './content.js';
+import type { ContentThread } from './content-thread.js';
+
+/** How often what nobody uses is let go of, in milliseconds. */
+const tidyEvery = 60_000;
+
+/** How long an upload is kept that nobody goes on with, in milliseconds. */
+const uploadsKept = 24 * 3_600_000;
+
+/** Where content is kept, and how fast it is looked through for damage. */
+export type LocalContentOptions = {
+  readonly directory: string;
+  /** Bytes a second that are hashed in the background; 0 for none. */
+  readonly scrubRate: number;
+};
+
+/** How long the background looks at nothing between two times, in milliseconds. */
+const scrubPause = 24 * 3_600_000;
+
+/** Content in a directory of this machine, by a thread that is started when it is first asked. Files lie as docs/content.md says. */
+export function openLocalContent({ directory, scrubRate }: LocalContentOptions, logger: Logger): ContentStore {
+  const file = new URL('./content-thread.js', import.meta.url);
+  const { call, close } = threadOnDemand<ContentThread>({
+    start: () => {
+      begin();
+      return startThread(file, { directory }, { name: 'the thread that keeps content' });
+    },
+  });
+  const closing = new AbortController();
+  const timers = new Set<NodeJS.Timeout>();
+  let begun = false;
+
+  /** What goes on in the background once there is a thread. */
+  function begin(): void {
+    if (begun || closing.signal.aborted) return;
+    begun = true;
+    repeatedly(tidyEvery, async () => void (await call.tidy({ olderThan: uploadsKept })));
+    if (scrubRate > 0) repeatedly(scrubPause, scrub, tidyEvery);
+  }
+
+  function repeatedly(every: number, work: () => Promise<void>, first = every): void {
+    const timer = setTimeout(async () => {
+      timers.delete(timer);
+      await work().catch((error: unknown) => {
+        if (!closing.signal.aborted) logger.error({ err: error }, 'content could not be looked after');
+      });
+      if (!closing.signal.aborted) repeatedly(every, work);
+    }, first);
+    timer.unref();
+    timers.add(timer);
+  }
+
+  async function scrub(): Promise<void> {
+    const { blobs, bytes, corrupt } = await call.scrub({ bytesPerSecond: scrubRate }, { signal: closing.signal });
+    if (corrupt.length === 0) logger.info({ blobs, bytes }, 'all content is what it was');
+    else {
+      const named = corrupt.slice(0, 20).map(blobText);
+      logger.error(
+        { blobs, bytes, count: corrupt.length, corrupt: named },
+        'content had other bytes than its own; it was put aside',
+      );
+    }
+  }
+
+  async function asked<T>(what: Promise<T>): Promise<T> {
+    try {
+      return await what;
+    } catch (error) {
+      if (!(error instanceof MemoirError)) throw unavailable(directory, error);
+      if (error.reason === 'BLOB_CORRUPT') logger.error({ err: error }, 'content had other bytes than its own');
+      throw error;
+    }
+  }
+
+  async function read(number: number): Promise<BlobReading> {
+    // One piece is read while the one before is sent.
+    let next = call.next(number);
+    next.catch(() => undefined);
+    return {
+      async next() {
+        const piece = await asked(next);
+        if (!piece || piece.length === 0) return new Uint8Array();
+        next = call.next(number);
+        next.catch(() => undefined);
+        return piece;
+      },
+      async close() {
+        await next.catch(() => undefined);
+        await call.endReading(number).catch(() => undefined);
+      },
+    };
+  }
+
+  return {
+    missing: (names) => asked(call.missing(names)),
+    async read(name, offset, limit) {
+      if (name.size === 0) return { next: async () => new Uint8Array(), close: async () => undefined };
+      return read(await asked(call.beginReading({ name, offset, limit })));
+    },
+    async put(blobs) {
+      const errors = await asked(call.put(blobs));
+      return errors.map((error) => error && (unpackError(error) as MemoirError));
+    },
+    write: (piece) => asked(call.write(piece)),
+    uploaded: (name, upload) => asked(call.uploaded({ name, upload })),
+    async close() {
+      closing.abort();
+      for (const timer of timers) clearTimeout(timer);
+      await close();
+    },
+  };
+}
+
+/** The error for what the system refuses, which a client cannot mend. */
+function unavailable(directory: string, error: unknown): MemoirError {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new MemoirError('RESOURCE_EXHAUSTED', 'CONTENT_FULL', 'no room is left for content', { cause: error });
+  }
+  return new MemoirError('UNAVAILABLE', 'CONTENT_UNAVAILABLE', 'content cannot be read or written now; try again', {
+    cause: new Error(`content in ${quote(directory)}: ${messageOf(error)}`, { cause: error }),
+  });
+}
