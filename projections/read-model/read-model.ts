@@ -15,6 +15,9 @@ import { queueQueries } from './queue.js';
 import { reuseQueries } from './reuse-index.js';
 import { tombstoneQueries } from './tombstones.js';
 
+/** Is told of jobs that were queued. */
+export type QueueListener = (uuids?: readonly string[]) => void;
+
 /** The read model as the thread that answers calls sees it. */
 export type ReadModel = Follower & {
   readonly jobs: ReturnType<typeof jobQueries>;
@@ -29,8 +32,11 @@ export type ReadModel = Follower & {
   readonly tombstones: ReturnType<typeof tombstoneQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
-  /** Calls `listener` after jobs were queued, until the returned function is called. */
-  onQueued(listener: () => void): () => void;
+  /**
+   * Calls `listener` with the uuids of jobs that were queued, without any if any number of them may be given to workers that could not be
+   * before, until the returned function is called.
+   */
+  onQueued(listener: QueueListener): () => void;
   /** Calls `listener` after exclusions were ordered or lifted. */
   onExclusion(listener: () => void): void;
 };
@@ -42,16 +48,19 @@ export type ReadModel = Follower & {
  */
 export async function openReadModel(storeUrl: string, readModelPath: string, trust?: Trust): Promise<ReadModel> {
   const listeners = new Map<string, Set<() => void>>();
-  const queueListeners = new Set<() => void>();
+  const queueListeners = new Set<QueueListener>();
   const exclusionListeners: (() => void)[] = [];
 
   function tell(message: BatchApplied, nowLive: boolean): void {
     // What changed while the log's past was applied was told to nobody, so that everybody is told when that is over.
     const streams = nowLive ? [...listeners.keys()] : message.streams;
     const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);
-    if (nowLive || message.queued) told.push(...queueListeners);
     if (nowLive || message.excluded) told.push(...exclusionListeners);
     for (const listener of told) listener();
+    const anyNumber = nowLive || message.released;
+    if (anyNumber || message.queued.length > 0) {
+      for (const listener of [...queueListeners]) listener(anyNumber ? undefined : message.queued);
+    }
   }
 
   const kept = { storeUrl, path: readModelPath, keeps: 'read model', trust } as const;
@@ -83,7 +92,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
       };
     },
     onQueued(listener) {
-      const own = () => listener();
+      const own: QueueListener = (uuids) => listener(uuids);
       queueListeners.add(own);
       return () => void queueListeners.delete(own);
     },

@@ -3,6 +3,7 @@ import { constants, platform, setPriority } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../src/domain/errors.js';
+import { uuidOfJobStream } from '../../src/domain/streams.js';
 import { systemEdge } from '../../src/edge.js';
 import { compareTwice, contradicted } from '../../src/eventstore/kept-places.js';
 import { openLog, storeKind, storeName } from '../../src/eventstore/open-store.js';
@@ -32,6 +33,9 @@ const checkInterval = 1_000;
 /** Most events of a batch that are named when they are passed over. */
 const namedAtOnce = 20;
 
+/** Events after which a job is queued, or asks for less than before. */
+const queueing: ReadonlySet<string> = new Set(['JobRequested', 'JobAttemptEnded', 'JobLeft']);
+
 /** What is to be kept. */
 export type Kept = {
   /** URL of the event store, with its credentials. */
@@ -51,8 +55,10 @@ export type BatchApplied = {
   readonly live: boolean;
   /** Streams that the batch changed, without the answers of reuse; empty while the log's past is applied. */
   readonly streams: readonly string[];
-  /** Whether the batch queued a job. */
-  readonly queued: boolean;
+  /** Uuids of the jobs that the batch queued, or may have given to more workers; empty while the log's past is applied. */
+  readonly queued: readonly string[];
+  /** Whether the batch let queued jobs be given out that were not before. */
+  readonly released: boolean;
   /** Whether the batch ordered or lifted an exclusion. */
   readonly excluded: boolean;
 };
@@ -129,17 +135,27 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
 
     function report({ events, position, live }: Applied): void {
       const streams = new Set<string>();
-      let queued = false;
+      const queued = new Set<string>();
+      let released = false;
       let excluded = false;
       if (caughtUp) {
         for (const { stream, type } of events) {
           if (type !== 'JobReused') streams.add(stream);
-          if (type === 'JobRequested') queued = true;
+          if (queueing.has(type)) queued.add(uuidOfJobStream(stream));
+          if (type === 'QueueResumed' || type === 'WorkerUndrained') released = true;
           if (type === 'ExcludedFromReuse' || type === 'ReinstatedForReuse') excluded = true;
         }
       }
       caughtUp ||= live;
-      tell({ kind: 'applied', position, live: caughtUp, streams: [...streams], queued, excluded });
+      tell({
+        kind: 'applied',
+        position,
+        live: caughtUp,
+        streams: [...streams],
+        queued: [...queued],
+        released,
+        excluded,
+      });
     }
 
     const remade = (why: string) => tell({ kind: 'remade', why });

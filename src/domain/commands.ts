@@ -2,6 +2,7 @@ import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { TasksSummary } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { JoinCommand, LeaveCommand } from './interests/commands.js';
+import type { Offering } from './placement/requirements.js';
 
 /** What can be asked of a job. `now` is in milliseconds since 1970-01-01T00:00Z; leases are in milliseconds. */
 export type Command =
@@ -54,6 +55,8 @@ export type StartCommand = Speaker & {
   readonly tokenMade?: boolean;
   /** What the worker calls itself beside its principal. */
   readonly workerName?: string;
+  /** What it offers, which must fit the job; absent where offers are not looked at. */
+  readonly offering?: Offering | undefined;
   readonly leaseMs: number;
   /** Revision of the event whose back-off has passed here; absent if none has. */
   readonly waited?: number | undefined;

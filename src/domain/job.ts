@@ -38,6 +38,7 @@ import { join, leave, reprioritise } from './interests/decide-interests.js';
 import type { Interests } from './interests/interests.js';
 import { isFinished, stateName, wrongState } from './job-state.js';
 import { isTooDeep } from './json.js';
+import { unfitting } from './placement/unfitting.js';
 
 export { isFinished, stateName } from './job-state.js';
 
@@ -88,8 +89,8 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
       if (job.state !== JobState.QUEUED) return wrongState(job, JobState.RUNNING);
       if (record.backOff && record.backOff.revision !== command.waited) return backingOff(job, record.backOff);
       if (job.scriptParameters && isTooDeep(job.scriptParameters)) return unreadable(job);
-      const used = usedToken(record, command);
-      if (used) return used;
+      const unfit = usedToken(record, command) ?? unfitting(job, command.offering);
+      if (unfit) return unfit;
       return [
         create(JobStartedSchema, {
           worker: command.worker,
@@ -99,6 +100,7 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
           claimTokenDigest: command.tokenDigest ?? '',
           claimTokenMade: command.tokenMade ?? false,
           workerName: command.workerName ?? '',
+          ...(command.offering?.has && { offer: command.offering.has }),
         }),
       ];
     }

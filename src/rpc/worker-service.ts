@@ -14,6 +14,7 @@ import { invalid, quote } from '../domain/errors.js';
 import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
+import { checkOffer } from '../jobs/running/check-offer.js';
 import type { Claimed, Claims } from '../jobs/running/claim-job.js';
 import { endJob } from '../jobs/running/end-job.js';
 import { heartbeat } from '../jobs/running/heartbeat.js';
@@ -46,6 +47,10 @@ export function workerService(
         throw invalid('repositories', 'TOO_MANY', `repositories names ${repositories.length}, the limit is 1000`);
       }
       checkLength('worker_name', request.workerName, textLimits.workerName);
+      checkLength('host', request.host, textLimits.workerName);
+      checkLength('version', request.version, textLimits.workerName);
+      if (request.offer) checkOffer('offer', request.offer);
+      if (request.total) checkOffer('total', request.total);
       const given = claimTokenDigest(request.claimToken);
       const claimToken = given === undefined ? makeClaimToken(edge.uuid) : request.claimToken;
       const hold = {
@@ -53,6 +58,7 @@ export function workerService(
         tokenDigest: given ?? (claimTokenDigest(claimToken) as string),
         tokenMade: given === undefined,
         workerName: request.workerName,
+        offer: request.offer,
       };
       // The queue is the read model's; who queued a job here can claim it at once.
       if (!uuid) await context.written.seesAllOf(call.caller.principal, () => call.signal);

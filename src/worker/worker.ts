@@ -1,9 +1,12 @@
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import { makeClaimToken } from '../domain/claim-token.js';
 import { CallError } from '../rpc/call-error.js';
+import { serverVersion } from '../version.js';
 import { unwellWorker } from './health.js';
+import type { Pool } from './pool/pool.js';
 import { isTransient } from './retry.js';
 import { workPlace } from './run-failure.js';
 import { type ClaimedJob, type RunContext, runJob } from './run-job.js';
@@ -11,8 +14,10 @@ import { type PreparedRun, prepareRun } from './run-script.js';
 
 /** How a worker works. */
 export type WorkerSettings = RunContext & {
-  /** How many jobs to run at a time. */
+  /** Most jobs to run at a time. */
   readonly jobs: number;
+  /** What it has, of which it offers what is free. */
+  readonly pool: Pool;
   /** Names of the repositories whose jobs it runs; empty for all. */
   readonly claims: readonly string[];
   /** Whether to end when the queue is empty. */
@@ -74,12 +79,13 @@ async function slot(
 ): Promise<void> {
   while (!enough.aborted) {
     const next = await inTurn(() => nextRun(settings, directory, enough));
-    if (next) await runJob(settings, next, next.run, stopped);
-    else if (settings.once) return;
+    if (next) {
+      await runJob(settings, next, next.run, stopped).finally(next.release);
+    } else if (settings.once) return;
   }
 }
 
-type NextRun = ClaimedJob & { readonly run: PreparedRun };
+type NextRun = ClaimedJob & { readonly run: PreparedRun; readonly release: () => void };
 
 /** The next job, and a run prepared for it; undefined if there is none in time, or if it is enough. */
 async function nextRun(settings: WorkerSettings, directory: string, enough: AbortSignal): Promise<NextRun | undefined> {
@@ -92,7 +98,7 @@ async function nextRun(settings: WorkerSettings, directory: string, enough: Abor
     let claimed: Awaited<ReturnType<typeof claim>>;
     try {
       claimed = await claim(settings, repositories, enough);
-      return claimed && { ...claimed, run };
+      return claimed && { ...claimed, run, release: settings.pool.take(claimed.job) };
     } catch (error) {
       // Of those that are well it may run no job, and may of those that are not: it waits for them.
       if (!isNoWorker(error) || repositories.length === claims.length) throw error;
@@ -155,10 +161,12 @@ async function claim(
   repositories: readonly string[],
   enough: AbortSignal,
 ): Promise<ClaimedJob | undefined> {
-  const { worker, once, leaseMs, name, edge, logger } = settings;
+  const { worker, once, leaseMs, name, pool, edge, logger } = settings;
   const claimToken = makeClaimToken(edge.uuid);
   const started = edge.monotonic();
   for (let pause = 200; !enough.aborted; pause = Math.min(pause * 2, 5_000)) {
+    // A job that ended gives room for others: what waits is asked for again, with the same token.
+    const grown = pool.grown();
     try {
       const asked = edge.monotonic();
       const { job, lease } = await worker.claimJob(
@@ -168,8 +176,12 @@ async function claim(
           repositories: [...repositories],
           claimToken,
           workerName: name,
+          offer: pool.free(),
+          total: pool.total,
+          host: hostname(),
+          version: serverVersion,
         },
-        { signal: enough, timeoutMs: claimWaitMs + 30_000 },
+        { signal: AbortSignal.any([enough, grown]), timeoutMs: claimWaitMs + 30_000 },
       );
       if (job) return { job, leaseMs: lease ? durationMs(lease) : leaseMs, claimToken };
       if (once) return undefined;
@@ -178,6 +190,7 @@ async function claim(
       return undefined;
     } catch (error) {
       if (enough.aborted) return undefined;
+      if (grown.aborted) continue;
       if (!isTransient(error) || (once && edge.monotonic() - started > onceWaitMs)) throw error;
       logger.warn({ why: (error as Error).message }, 'the server cannot be reached; trying again');
       await sleep(pause, undefined, { signal: enough }).catch(() => {});

@@ -10,7 +10,7 @@ import { checksum } from '../../src/eventstore/sqlite/checksum.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { openRepositories } from '../../src/git/repositories.js';
 import type { Project } from '../support/project.js';
-import { complete, fail, find, request, uuidOf } from '../support/runs.js';
+import { complete, fail, find, plenty, request, uuidOf } from '../support/runs.js';
 import { type Clients, startTestServer, type TestServer } from '../support/server.js';
 
 const policyText = `
@@ -67,7 +67,7 @@ export async function decideAll(server: TestServer, project: Project): Promise<n
   const old = uuidOf(await decided(ada, { scriptVersion: first, scriptParameters: { n: 1 } }));
   await decided(ada, { scriptVersion: first, scriptParameters: { n: 1 } });
   await decided(bob, { scriptVersion: 'v1', scriptParameters: { n: 1 } });
-  await bob.worker.claimJob({ uuid: old });
+  await bob.worker.claimJob({ uuid: old, offer: plenty });
   await decided(ada, { scriptVersion: first, scriptParameters: { n: 1 } });
   await decided(ada, { scriptVersion: first, scriptParameters: { n: 1 }, maxHeartbeatAge: { seconds: 3_600n } });
   await decided(ada, { scriptVersion: first, scriptParameters: { n: 1 }, maxHeartbeatAge: {} });

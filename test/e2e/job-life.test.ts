@@ -4,7 +4,7 @@ import type { WatchJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
-import { complete, fail, find, request, uuidOf } from '../support/runs.js';
+import { complete, fail, find, plenty, request, uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
 import { startTestServer } from '../support/server.js';
 
@@ -102,7 +102,7 @@ test('what a read tells is what the write told, for every kind of write', async 
   const uuid = uuidOf(made);
   const read = async (consistencyToken: string) => (await ada.jobs.getJob({ uuid, consistencyToken })).job;
   t.deepEqual(await read(made.consistencyToken), made.job);
-  const claimed = await bob.worker.claimJob({ uuid });
+  const claimed = await bob.worker.claimJob({ uuid, offer: plenty });
   t.deepEqual(await read(claimed.consistencyToken), claimed.job);
   const updated = await ada.jobs.updateJob({
     job: { uuid, priority: 9, description: '', components: {} },

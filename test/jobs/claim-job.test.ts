@@ -1,5 +1,6 @@
 import test from 'ava';
 import { MemoirError } from '../../src/domain/errors.js';
+import { shapeKey } from '../../src/domain/placement/shape.js';
 import { systemEdge } from '../../src/edge.js';
 import { StoreUnavailable } from '../../src/eventstore/port.js';
 import { serverItself } from '../../src/jobs/caller.js';
@@ -8,6 +9,8 @@ import { jobClaims } from '../../src/jobs/running/claim-job.js';
 
 test('a store that fails while a claim gives way to another server fails no more than that', async (t) => {
   let asked = 0;
+  const requirements = { repository: 'r', image: false, cores: 0, ramMb: 0, scratchMb: 0, labels: {} };
+  const place = { ...requirements, uuid: 'a', owner: 'o', priority: 0, position: 1, shape: 1 };
   const context = {
     edge: systemEdge,
     store: {
@@ -17,8 +20,14 @@ test('a store that fails while a claim gives way to another server fails no more
       },
     },
     readModel: {
-      queue: { places: () => [{ uuid: 'a', priority: 0, position: 1, repository: 'r' }] },
+      queue: {
+        shapeCount: () => 1,
+        shapesAfter: (id: number) => (id < 1 ? [{ id: 1, key: shapeKey(requirements) }] : []),
+        placesOf: (_: number, cursor: unknown) => (cursor ? [] : [place]),
+        placeOfJob: () => place,
+      },
       onQueued: () => () => {},
+      onRemade: () => {},
     },
     streams: {
       async execute() {

@@ -16,6 +16,7 @@ import { type JobRow, jobQueries } from '../../projections/read-model/jobs.js';
 import { type QueueCursor, queueQueries } from '../../projections/read-model/queue.js';
 import { openReadModelFile } from '../../projections/running/database.js';
 import { newestFirst } from '../../src/domain/filters/job-order.js';
+import { shapeOfKey } from '../../src/domain/placement/shape.js';
 import { jobStream } from '../../src/domain/streams.js';
 import { noon, requestOf } from '../domain/commands.js';
 import { append } from './history.js';
@@ -110,7 +111,7 @@ test('pages of the queue go by priority and age, and stay in place while the que
       .sort((a, b) => b.priority - a.priority || a.n - b.n)
       .map(({ uuid }) => uuid);
   const queue = queueQueries(db);
-  const places = (cursor: QueueCursor | undefined, limit: number) => queue.places(cursor, limit, []);
+  const places = (cursor: QueueCursor | undefined, limit: number) => queue.places(cursor, limit);
   for (const limit of [1, 3, 100]) {
     const rows = await pages(places, (row) => row, limit);
     t.deepEqual(
@@ -121,18 +122,21 @@ test('pages of the queue go by priority and age, and stay in place while the que
       rows.map(({ priority }) => priority),
       [...extremes].sort((a, b) => b - a),
     );
+    // Jobs that ask for the same stand in one list.
+    const shapes = queue.shapesAfter(0).map(({ id, key }) => ({ id, repository: shapeOfKey(key).repository }));
+    t.deepEqual(
+      shapes.map(({ repository }) => repository),
+      ['even', 'odd'],
+    );
+    const shape = shapes.find(({ repository }) => repository === 'odd')?.id as number;
     const odd = await pages(
-      (cursor: QueueCursor | undefined, most) => queue.places(cursor, most, ['odd']),
+      (cursor: QueueCursor | undefined, most) => queue.placesOf(shape, cursor, most),
       (row) => row,
       limit,
     );
     t.deepEqual(
       odd.map(({ uuid }) => uuid),
       order(requests).filter((uuid) => requests.findIndex((r) => r.uuid === uuid) % 2),
-    );
-    t.deepEqual(
-      queue.places(undefined, 100, ['odd', 'even']).map(({ uuid }) => uuid),
-      order(requests),
     );
   }
   // One is started, one is cancelled, one comes first, and one goes from the end to the front: those that stay come once.

@@ -60,7 +60,7 @@ function agrees(t: ExecutionContext, db: Database.Database, told: Told): void {
   const queue = queueQueries(db);
   t.is(queue.size(), queued.length);
   t.deepEqual(
-    queue.places(undefined, 1_000, []).map(({ uuid }) => uuid),
+    queue.places(undefined, 1_000).map(({ uuid }) => uuid),
     queued,
   );
   const running = [...told.values()].filter(({ record }) => record.job.state === JobState.RUNNING);

@@ -4,6 +4,9 @@ import type { Clients } from './server.js';
 
 type Request = MessageInitShape<typeof CreateJobRequestSchema>;
 
+/** An offer that fits every job which asks for no labels. */
+export const plenty = { cores: 1_000_000, ramMb: 2n ** 40n, scratchMb: 2n ** 40n, imageRuntimes: ['podman'] };
+
 /** Requests a job of `project`'s `run.sh`; what is given replaces the defaults. */
 export function request(clients: Clients, more: Request = {}): Promise<CreateJobResponse> {
   return clients.jobs.createJob({ repository: 'project', script: 'run.sh', scriptVersion: 'main', ...more });
@@ -22,14 +25,14 @@ export function uuidOf({ job }: Pick<CreateJobResponse, 'job'>): string {
 
 /** Claims a job and completes it, and waits until reads see it. */
 export async function complete(worker: Clients, uuid: string, output = 'sha256:out', log = 'sha256:log') {
-  await worker.worker.claimJob({ uuid });
+  await worker.worker.claimJob({ uuid, offer: plenty });
   const { consistencyToken } = await worker.worker.completeJob({ uuid, output, log });
   await worker.jobs.getJob({ uuid, consistencyToken });
 }
 
 /** Claims a job and fails it, and waits until reads see it. */
 export async function fail(worker: Clients, uuid: string) {
-  await worker.worker.claimJob({ uuid });
+  await worker.worker.claimJob({ uuid, offer: plenty });
   const { consistencyToken } = await worker.worker.failJob({ uuid, reason: 'SCRIPT_FAILED', message: 'exit status 1' });
   await worker.jobs.getJob({ uuid, consistencyToken });
 }

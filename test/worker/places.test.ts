@@ -19,6 +19,7 @@ import type { CallError } from '../../src/rpc/call-error.js';
 import { type ConfiguredPlaces, checkedPlaces } from '../../src/worker/check-places.js';
 import { openHealth, type Place } from '../../src/worker/health.js';
 import { pipesIn } from '../../src/worker/pipes.js';
+import { openPool } from '../../src/worker/pool/pool.js';
 import { repositoryPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
 import { openContentStore } from '../../src/worker/store/content-store.js';
@@ -148,6 +149,7 @@ repositories = ["demo"]
       workDirectory,
       pipes: pipesIn(join(workDirectory, 'pipes')),
       jobs: 1,
+      pool: openPool({ cores: 1 }),
       once: true,
       leaseMs: 10_000,
       name: 'limited-1',

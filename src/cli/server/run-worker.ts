@@ -1,5 +1,7 @@
 import { hostname, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
+import { toJson } from '@bufbuild/protobuf';
+import { OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
 import { invalid } from '../../domain/errors.js';
@@ -7,6 +9,8 @@ import { systemEdge } from '../../edge.js';
 import { checkedPlaces } from '../../worker/check-places.js';
 import { openHealth } from '../../worker/health.js';
 import { pipesIn } from '../../worker/pipes.js';
+import { imagePlatform, machineHas } from '../../worker/pool/machine.js';
+import { openPool, type Pool } from '../../worker/pool/pool.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
@@ -26,6 +30,11 @@ export type WorkerOptions = {
   readonly storeDir: string;
   readonly workDir: string;
   readonly jobs: number;
+  readonly cores?: number;
+  readonly ramMb?: number;
+  readonly scratchMb?: number;
+  readonly label?: Readonly<Record<string, string>>;
+  readonly imageRuntime?: readonly string[];
   readonly once?: boolean;
   readonly lease: number;
   readonly drainTimeout: number;
@@ -80,12 +89,17 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     edge: systemEdge,
     onDamage: (sha256) => logger.error({ sha256 }, 'a content of the store was damaged; it is replaced'),
   });
+  const pool = await poolOf(options, directory.path);
   const connection = connectTo({
     server: options.server,
     principal: options.principal ?? `${userInfo().username}@${hostname()}`,
   });
   const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
-  logger.info({ directory: directory.path, repositories: Object.keys(repositories), kept }, 'ready; claiming jobs');
+  const offers = toJson(OfferSchema, pool.total);
+  logger.info(
+    { directory: directory.path, repositories: Object.keys(repositories), kept, offers },
+    'ready; claiming jobs',
+  );
   try {
     await work(
       {
@@ -100,6 +114,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         workDirectory: directory.path,
         pipes: pipesIn(join(directory.path, 'pipes')),
         jobs: options.jobs,
+        pool,
         once: options.once ?? false,
         leaseMs: options.lease * 1_000,
         name: options.name ?? `${hostname()}-${process.pid}-${systemEdge.uuid().slice(0, 8)}`,
@@ -121,6 +136,19 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     connection.close();
     await directory.remove();
   }
+}
+
+/** What the worker offers: what was given, else what the machine has. */
+async function poolOf(options: WorkerOptions, scratch: string): Promise<Pool> {
+  const machine = await machineHas(scratch, options.minFree * mebi);
+  return openPool({
+    cores: options.cores ?? machine.cores,
+    ramMb: BigInt(options.ramMb ?? machine.ramMb),
+    scratchMb: BigInt(options.scratchMb ?? machine.scratchMb),
+    platform: imagePlatform(),
+    imageRuntimes: [...(options.imageRuntime ?? [])],
+    labels: { ...options.label },
+  });
 }
 
 /** Scripts are checked out of directories; jobs of other repositories are left to workers that have them. */

@@ -19,7 +19,16 @@ export function workerCommand(): Command {
     .option('--kept <directory>', "a server's <data_dir>/git/kept, to take the commits of jobs from")
     .requiredOption('--store-dir <directory>', 'where outputs and logs are kept, by their content')
     .option('--work-dir <directory>', 'where jobs run; emptied after them', tmpdir())
-    .option('--jobs <number>', 'how many jobs to run at a time', integer(1, 1_024), 1)
+    .option('--jobs <number>', 'most jobs to run at a time', integer(1, 1_024), 1)
+    .option('--cores <number>', 'processor cores to offer (default: what the machine has)', integer(0, 1_000_000))
+    .option('--ram-mb <MiB>', 'memory to offer (default: what the machine has)', integer(0, 2 ** 40))
+    .option('--scratch-mb <MiB>', 'scratch disk to offer (default: what is free at --work-dir)', integer(0, 2 ** 40))
+    .option('--label <name=value>', 'a label of this worker, for jobs that require it (repeatable)', named)
+    .option(
+      '--image-runtime <name>',
+      'take jobs that name an image; they run as all others, so that the worker must be in that image (repeatable)',
+      repeated,
+    )
     .option('--once', 'end when the queue is empty')
     .option('--lease <seconds>', 'for how long a job is held without a sign of life', seconds(1, 3_600), 60)
     .option('--drain-timeout <seconds>', 'how long jobs may go on after SIGTERM', seconds(0, 86_400), 30)

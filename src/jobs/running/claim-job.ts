@@ -1,4 +1,6 @@
-import type { QueueCursor, QueuedRow } from '../../../projections/read-model/queue.js';
+import { toJson } from '@bufbuild/protobuf';
+import { type Offer, OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import type { QueuedRow } from '../../../projections/read-model/queue.js';
 import { isSameClaim } from '../../domain/attempt.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
@@ -6,10 +8,8 @@ import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { Executed } from '../job-streams.js';
 import { keyedLock } from '../keyed-lock.js';
-import { waker } from '../waker.js';
-
-/** How many places of the queue are looked at at once. */
-const pageSize = 100;
+import { openQueueOrder, type Wanting } from './queue-order.js';
+import { waitingClaims } from './waiting-claims.js';
 
 /** How a worker wants to hold a job. */
 export type Hold = {
@@ -20,6 +20,8 @@ export type Hold = {
   /** Whether the server made the token, since the worker sent none: then nobody can have claimed with it before. */
   readonly tokenMade: boolean;
   readonly workerName: string;
+  /** What of the worker is free, if it said so. */
+  readonly offer?: Offer | undefined;
 };
 
 /** What a worker asks for. */
@@ -30,6 +32,9 @@ export type Claim = Hold & {
   readonly repositories: readonly string[];
 };
 
+/** Why a job is not given out that the read model has in the queue, where the reason is that the job has changed since. */
+const outdated: ReadonlySet<string | undefined> = new Set(['WRONG_STATE', 'OFFER_DOES_NOT_FIT']);
+
 /** A job that was claimed. */
 export type Claimed = Pick<Executed, 'record' | 'position'>;
 
@@ -37,12 +42,12 @@ export type Claimed = Pick<Executed, 'record' | 'position'>;
 export type Claims = {
   /**
    * Claims one job.
-   * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION naming the state if it is not queued, or TOKEN_IN_USE if the token holds
-   * another job
+   * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION naming the state if it is not queued, TOKEN_IN_USE if the token holds
+   * another job, OFFER_DOES_NOT_FIT naming every condition that fails
    */
   claim(caller: Caller, uuid: string, hold: Hold): Promise<Claimed>;
   /**
-   * Claims the next job of the queue; undefined if none was queued in time or the signal aborted.
+   * Claims the next job of the queue that the offer fits; undefined if none was queued in time or the signal aborted.
    * @throws MemoirError PERMISSION_DENIED if there is no repository among those asked for whose jobs the caller may run
    */
   claimNext(caller: Caller, claim: Claim, signal: AbortSignal): Promise<Claimed | undefined>;
@@ -59,6 +64,22 @@ export function jobClaims(context: JobsContext): Claims {
   const given = new Map<string, string>();
   // So that of claims with one token at once one takes a job and the others find it.
   const serially = keyedLock();
+  const order = openQueueOrder(readModel);
+  const waiting = waitingClaims<QueuedRow>(
+    ({ uuid }) => !taken.has(uuid) && readModel.queue.placeOfJob(uuid) !== undefined,
+  );
+  readModel.onQueued((uuids) => {
+    if (!uuids) waiting.availableToAll();
+    else waiting.available(waiting.anyAsleep() ? uuids.flatMap(placeOf) : []);
+  });
+
+  const placeOf = (uuid: string): QueuedRow[] => {
+    const place = readModel.queue.placeOfJob(uuid);
+    return place ? [place] : [];
+  };
+
+  /** What is looked at of an offer: nothing while old servers may be beside this one, whose workers offer nothing. */
+  const offering = ({ offer }: Hold) => (context.sharesRuns ? { has: offer } : undefined);
 
   async function start(caller: Caller, uuid: string, hold: Hold): Promise<Executed> {
     const claimed = await streams.execute(caller, uuid, {
@@ -67,6 +88,7 @@ export function jobClaims(context: JobsContext): Claims {
       tokenDigest: hold.tokenDigest,
       tokenMade: hold.tokenMade,
       workerName: hold.workerName,
+      offering: offering(hold),
       leaseMs: hold.leaseMs,
       now: edge.now(),
     });
@@ -83,19 +105,24 @@ export function jobClaims(context: JobsContext): Claims {
     } catch (error) {
       // Nobody is given it; it is not tried again while this process runs.
       if (error instanceof MemoirError && error.reason === 'PARAMETERS_TOO_DEEP') return undefined;
-      // Another server was first, or it was cancelled: the read model will know soon.
-      if (error instanceof MemoirError && (error.reason === 'WRONG_STATE' || error.code === 'NOT_FOUND')) {
+      // Another server was first, it was cancelled, or it asks for more now: the read model will know soon.
+      if (error instanceof MemoirError && (outdated.has(error.reason) || error.code === 'NOT_FOUND')) {
         void releaseAtEnd(uuid);
         return undefined;
       }
-      taken.delete(uuid);
+      free(uuid);
       throw error;
     }
   }
 
+  /** A job is no longer being taken: whoever passed it over meanwhile is told if it is still queued. */
+  function free(uuid: string): void {
+    if (taken.delete(uuid)) waiting.available(placeOf(uuid));
+  }
+
   async function release(uuid: string, position: number, tokenDigest?: string): Promise<void> {
     await readModel.waitFor(position).catch(() => undefined);
-    taken.delete(uuid);
+    free(uuid);
     if (tokenDigest !== undefined && given.get(tokenDigest) === uuid) given.delete(tokenDigest);
   }
 
@@ -104,22 +131,17 @@ export function jobClaims(context: JobsContext): Claims {
       await release(uuid, await store.end());
     } catch {
       // The store cannot tell now; at worst the job is tried again in vain.
-      taken.delete(uuid);
+      free(uuid);
     }
   }
 
-  async function takeFirst(caller: Caller, claim: Claim, signal: AbortSignal) {
-    let cursor: QueueCursor | undefined;
-    for (;;) {
-      const places: QueuedRow[] = readModel.queue.places(cursor, pageSize, claim.repositories);
-      for (const { uuid } of places) {
-        if (signal.aborted) return undefined;
-        const claimed = taken.has(uuid) ? undefined : await take(caller, uuid, claim);
-        if (claimed) return claimed;
-      }
-      if (places.length < pageSize) return undefined;
-      cursor = places.at(-1);
+  async function takeFirst(caller: Caller, hold: Hold, wanting: Wanting, signal: AbortSignal) {
+    for (const { uuid } of order.places(wanting)) {
+      if (signal.aborted) return undefined;
+      const claimed = taken.has(uuid) ? undefined : await take(caller, uuid, hold);
+      if (claimed) return claimed;
     }
+    return undefined;
   }
 
   /** Reads up to the end of the log, where a claim with the token may be that another server took. */
@@ -175,12 +197,17 @@ export function jobClaims(context: JobsContext): Claims {
     async claimNext(caller, wish, signal) {
       const repositories = claimable(caller, wish.repositories);
       const until = edge.monotonic() + wish.waitMs;
-      const queued = waker();
-      const unsubscribe = readModel.onQueued(queued.wake);
+      const among = new Set(repositories);
+      const wanting = {
+        offer: offering(wish),
+        repository: (name: string) => among.size === 0 || among.has(name),
+      };
+      const kind = JSON.stringify([repositories, wish.offer ? toJson(OfferSchema, wish.offer) : null]);
+      const waits = waiting.enter(kind, (place) => order.gives(wanting, place));
       const claim = () =>
         serially(
           wish.tokenDigest,
-          async () => (await standing(caller, wish)) ?? (await takeFirst(caller, { ...wish, repositories }, signal)),
+          async () => (await standing(caller, wish)) ?? (await takeFirst(caller, wish, wanting, signal)),
         );
       try {
         await seeClaims(wish);
@@ -189,11 +216,11 @@ export function jobClaims(context: JobsContext): Claims {
           if (claimed) return claimed;
           const left = until - edge.monotonic();
           if (left <= 0) return undefined;
-          await queued.next(signal, left);
+          await waits.sleep(signal, left);
         }
         return undefined;
       } finally {
-        unsubscribe();
+        waits.leave();
       }
     },
   };

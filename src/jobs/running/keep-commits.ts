@@ -57,7 +57,7 @@ export function keepCommits(
   function* unfinished(): Generator<JobToKeep> {
     let cursor: QueueCursor | undefined;
     for (;;) {
-      const places = readModel.queue.places(cursor, pageSize, []);
+      const places = readModel.queue.places(cursor, pageSize);
       for (const { uuid } of places) yield* stillOpen(uuid);
       if (places.length < pageSize) break;
       cursor = places.at(-1);

@@ -1,0 +1,107 @@
+import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+
+/** The least that a job asks of the place where it runs; 0 asks for nothing. RAM and scratch are in MiB. */
+export type Least = { readonly cores: number; readonly ramMb: number; readonly scratchMb: number };
+
+/** What a job asks of the worker that is given it. */
+export type Requirements = Least & {
+  readonly repository: string;
+  /** Whether it runs in an image, and so needs what runs images. */
+  readonly image: boolean;
+  /** Labels that the worker must have: name to value. */
+  readonly labels: Readonly<Record<string, string>>;
+};
+
+/** What a worker offers, if it offers anything. */
+export type Offering = { readonly has: Offer | undefined };
+
+/** What requirements are read from: a job, or the event that requested it. */
+type Asking = {
+  readonly repository: string;
+  readonly dockerImageLocator: string;
+  readonly requiredLabels: Readonly<Record<string, string>>;
+  /** What it asks for now; absent as its request has it. */
+  readonly minima?: { readonly cores: number; readonly ramMb: bigint; readonly scratchMb: bigint } | undefined;
+  readonly runtimeConstraints?:
+    | {
+        readonly minCoresPerNode?: number | undefined;
+        readonly minRamMbPerNode?: number | undefined;
+        readonly minScratchMbPerNode?: number | undefined;
+      }
+    | undefined;
+};
+
+/** What a job asks for. */
+export function requirementsOf(job: Asking): Requirements {
+  const { minima, runtimeConstraints } = job;
+  return {
+    repository: job.repository,
+    image: job.dockerImageLocator !== '',
+    labels: job.requiredLabels,
+    cores: minima ? minima.cores : (runtimeConstraints?.minCoresPerNode ?? 0),
+    ramMb: minima ? Number(minima.ramMb) : (runtimeConstraints?.minRamMbPerNode ?? 0),
+    scratchMb: minima ? Number(minima.scratchMb) : (runtimeConstraints?.minScratchMbPerNode ?? 0),
+  };
+}
+
+/** A condition that an offer does not meet, for people. */
+export type Unmet = {
+  /** What is asked for, such as `64 cores`. */
+  readonly wanted: string;
+  /** What there is of it, such as `8`; `none` if nothing. */
+  readonly offered: string;
+};
+
+/** Every condition of a job that an offer does not meet; none if the job may be given to whoever makes it. No offer offers nothing. */
+export function unmetBy(offer: Offer | undefined, wanted: Requirements): readonly Unmet[] {
+  const unmet: Unmet[] = [];
+  const { cores, ramMb, scratchMb } = leastOf(offer);
+  if (wanted.cores > cores) unmet.push({ wanted: plural(wanted.cores, 'core'), offered: some(cores) });
+  if (wanted.ramMb > ramMb) unmet.push({ wanted: `${wanted.ramMb} MiB of RAM`, offered: some(ramMb) });
+  if (wanted.scratchMb > scratchMb) {
+    unmet.push({ wanted: `${wanted.scratchMb} MiB of scratch disk`, offered: some(scratchMb) });
+  }
+  if (wanted.image && !runsImages(offer)) unmet.push({ wanted: 'a runtime for images', offered: 'none' });
+  for (const name of Object.keys(wanted.labels).sort()) {
+    const [value, has] = [wanted.labels[name], labelOf(offer, name)];
+    if (value === has) continue;
+    unmet.push({ wanted: `the label ${name}=${value}`, offered: has === undefined ? 'none' : `${name}=${has}` });
+  }
+  return unmet;
+}
+
+/** Whether an offer meets all that is asked for. */
+export function fits(offer: Offer | undefined, wanted: Requirements): boolean {
+  const { cores, ramMb, scratchMb } = leastOf(offer);
+  return wanted.cores <= cores && wanted.ramMb <= ramMb && wanted.scratchMb <= scratchMb && hasKind(offer, wanted);
+}
+
+/** Whether an offer has what is asked for that has no size: the runtime of images, the labels. */
+export function hasKind(offer: Offer | undefined, { image, labels }: Pick<Requirements, 'image' | 'labels'>): boolean {
+  if (image && !runsImages(offer)) return false;
+  for (const name in labels) if (labelOf(offer, name) !== labels[name]) return false;
+  return true;
+}
+
+/** What an offer has of what is counted. */
+export function leastOf(offer: Offer | undefined): Least {
+  if (!offer) return { cores: 0, ramMb: 0, scratchMb: 0 };
+  return { cores: offer.cores, ramMb: Number(offer.ramMb), scratchMb: Number(offer.scratchMb) };
+}
+
+function runsImages(offer: Offer | undefined): boolean {
+  return offer !== undefined && offer.imageRuntimes.length > 0;
+}
+
+/** Names come from callers, and may be those of what every object has. */
+function labelOf(offer: Offer | undefined, name: string): string | undefined {
+  return offer && Object.hasOwn(offer.labels, name) ? offer.labels[name] : undefined;
+}
+
+function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+function some(count: number): string {
+  return count === 0 ? 'none' : String(count);
+}

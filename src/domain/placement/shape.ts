@@ -1,0 +1,67 @@
+import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { hasKind, type Least, leastOf, type Requirements } from './requirements.js';
+
+/** In how many classes each doubling of a size is divided, so that a class is at most a 16th of its size wide. */
+const classesOfDoubling = 16;
+
+/** The smallest number of the class that a number is in: numbers up to 32 have a class each. */
+export function classOf(size: number): number {
+  return size - (size % widthOf(size));
+}
+
+/** How many numbers the class has that a number is in. */
+function widthOf(size: number): number {
+  let width = 1;
+  while (size >= width * classesOfDoubling * 2) width *= 2;
+  return width;
+}
+
+/**
+ * The shape of what a job asks for: the same with sizes rounded down to the smallest of their class. Jobs of one shape stand in one
+ * list of the queue, so that few lists are looked at, however different the sizes are that jobs ask for.
+ */
+export function shapeOf(wanted: Requirements): Requirements {
+  return {
+    repository: wanted.repository,
+    image: wanted.image,
+    labels: wanted.labels,
+    cores: classOf(wanted.cores),
+    ramMb: classOf(wanted.ramMb),
+    scratchMb: classOf(wanted.scratchMb),
+  };
+}
+
+/** The shape as a text that no other shape has. */
+export function shapeKey({ repository, image, cores, ramMb, scratchMb, labels }: Requirements): string {
+  const named = Object.keys(labels)
+    .sort()
+    .map((name) => [name, labels[name]]);
+  return JSON.stringify([repository, image, cores, ramMb, scratchMb, named]);
+}
+
+/** The shape that `shapeKey` made a text of. */
+export function shapeOfKey(key: string): Requirements {
+  const [repository, image, cores, ramMb, scratchMb, named] = JSON.parse(key) as [
+    string,
+    boolean,
+    number,
+    number,
+    number,
+    [string, string][],
+  ];
+  return { repository, image, cores, ramMb, scratchMb, labels: Object.fromEntries(named) };
+}
+
+/** Which jobs of a shape an offer fits: all, none, or some, as their sizes within the classes are. */
+export function fitsShape(offer: Offer | undefined, shape: Requirements): 'all' | 'some' | 'none' {
+  const has = leastOf(offer);
+  let all = true;
+  for (const size of sizes) {
+    if (shape[size] > has[size]) return 'none';
+    if (shape[size] + widthOf(shape[size]) - 1 > has[size]) all = false;
+  }
+  if (!hasKind(offer, shape)) return 'none';
+  return all ? 'all' : 'some';
+}
+
+const sizes: readonly (keyof Least)[] = ['cores', 'ramMb', 'scratchMb'];

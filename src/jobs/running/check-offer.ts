@@ -1,0 +1,47 @@
+import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { invalid, quote } from '../../domain/errors.js';
+import { checkLabels, checkLength } from '../limits.js';
+
+/** Most of what an offer may have of each. */
+const most = { cores: 1_000_000, mebibytes: 2n ** 40n, imageRuntimes: 16, word: 64, platform: 128 };
+
+/**
+ * Checks what a worker says that it has.
+ * @param field of the request that the offer is
+ * @throws MemoirError INVALID_ARGUMENT naming the field and its value
+ */
+export function checkOffer(field: string, offer: Offer): void {
+  const { cores, ramMb, scratchMb, imageRuntimes, platform, sandbox } = offer;
+  if (cores > most.cores) throw tooMuch(`${field}.cores`, cores, most.cores);
+  if (ramMb > most.mebibytes) throw tooMuch(`${field}.ram_mb`, ramMb, most.mebibytes);
+  if (scratchMb > most.mebibytes) throw tooMuch(`${field}.scratch_mb`, scratchMb, most.mebibytes);
+  if (imageRuntimes.length > most.imageRuntimes) {
+    const count = imageRuntimes.length;
+    throw invalid(
+      `${field}.image_runtimes`,
+      'TOO_MANY',
+      `${field}.image_runtimes names ${count}, and ${most.imageRuntimes} is the limit`,
+    );
+  }
+  for (const [i, word] of imageRuntimes.entries()) checkWord(`${field}.image_runtimes[${i}]`, word);
+  if (sandbox !== '') checkWord(`${field}.sandbox`, sandbox);
+  checkLength(`${field}.platform`, platform, most.platform);
+  if (platform !== '' && !/^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+){1,2}$/.test(platform)) {
+    throw invalid(
+      `${field}.platform`,
+      'BAD_PLATFORM',
+      `${field}.platform ${quote(platform)} is not one as images have it, such as "linux/amd64"`,
+    );
+  }
+  checkLabels(`${field}.labels`, offer.labels);
+}
+
+function checkWord(field: string, word: string): void {
+  checkLength(field, word, most.word);
+  if (/^[A-Za-z0-9_.-]+$/.test(word)) return;
+  throw invalid(field, 'BAD_WORD', `${field} ${quote(word)} is not a word of letters, digits, "_", "-" and "."`);
+}
+
+function tooMuch(field: string, value: number | bigint, limit: number | bigint) {
+  return invalid(field, 'OUT_OF_RANGE', `${field} ${value} is more than ${limit}`);
+}

@@ -1,0 +1,83 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import test from 'ava';
+import fc from 'fast-check';
+import { JobCancelledSchema, JobStartedSchema, JobUpdatedSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import { OfferSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { allProjections } from '../../projections/all.js';
+import { queueQueries } from '../../projections/read-model/queue.js';
+import { openReadModelFile } from '../../projections/running/database.js';
+import { fits, requirementsOf } from '../../src/domain/placement/requirements.js';
+import { jobStream } from '../../src/domain/streams.js';
+import { openQueueOrder } from '../../src/jobs/running/queue-order.js';
+import { noon, requestOf } from '../domain/commands.js';
+import { append } from '../projections/history.js';
+import { catchUp, openScratch } from '../projections/scratch.js';
+
+const size = fc.constantFrom(0, 1, 40, 41, 42, 1_000);
+const labels = fc.constantFrom({}, {}, { gpu: 'a100' });
+const anyJob = fc.record({
+  repository: fc.constantFrom('weather', 'climate'),
+  owner: fc.constantFrom('alice', 'bob'),
+  priority: fc.constantFrom(-1, 0, 0, 5),
+  dockerImageLocator: fc.constantFrom('', 'image:1'),
+  requiredLabels: labels,
+  runtimeConstraints: fc.record({ minCoresPerNode: size, minRamMbPerNode: size }),
+  next: fc.constantFrom('', '', '', 'started', 'cancelled', 'raised'),
+});
+const anyOffer = fc.option(
+  fc
+    .record({ cores: size, ram: size, labels, imageRuntimes: fc.constantFrom([], ['podman']) })
+    .map(({ ram, imageRuntimes, ...rest }) =>
+      create(OfferSchema, { ...rest, ramMb: BigInt(ram), imageRuntimes: [...imageRuntimes] }),
+    ),
+  { nil: undefined },
+);
+
+test('a claim is led through the jobs that fit its offer, in the order of the queue, and through no others', async (t) => {
+  let n = 0;
+  for (let scene = 0; scene < 3; scene++) {
+    const scratch = await openScratch();
+    const path = scratch.path('rm.sqlite');
+    const expected: { uuid: string; priority: number; event: ReturnType<typeof requestOf> }[] = [];
+    // Enough lists that they are not looked at one by one.
+    for (const { next, ...facts } of fc.sample(anyJob, [20, 120, 300][scene])) {
+      const event = requestOf({ ...facts, scriptParameters: { n: n++ }, requestedAt: timestampFromMs(noon) });
+      const stream = jobStream(event.uuid);
+      await append(scratch.store, stream, event);
+      if (next === 'started') await append(scratch.store, stream, create(JobStartedSchema, {}));
+      else if (next === 'cancelled') await append(scratch.store, stream, create(JobCancelledSchema, {}));
+      else if (next === 'raised') await append(scratch.store, stream, create(JobUpdatedSchema, { priority: 9 }));
+      if (next === '' || next === 'raised') {
+        expected.push({ uuid: event.uuid, event, priority: next === '' ? event.priority : 9 });
+      }
+    }
+    await catchUp(scratch.store, path);
+    const db = openReadModelFile(path, allProjections);
+    const order = openQueueOrder({ queue: queueQueries(db), onRemade: () => undefined });
+    const inOrder = expected.map((one, i) => ({ ...one, i })).sort((a, b) => b.priority - a.priority || a.i - b.i);
+    await fc.assert(
+      fc.property(anyOffer, fc.constantFrom('weather', 'climate', ''), fc.boolean(), (has, only, looks) => {
+        const repository = (name: string) => only === '' || name === only;
+        const wanting = { offer: looks ? { has } : undefined, repository };
+        const fitting = inOrder.filter(
+          ({ event }) => repository(event.repository) && (!looks || fits(has, requirementsOf(event))),
+        );
+        const places = [...order.places(wanting)];
+        t.deepEqual(
+          places.map(({ uuid }) => uuid),
+          fitting.map(({ uuid }) => uuid),
+        );
+        for (const place of order.places({ offer: undefined, repository: () => true })) {
+          t.is(
+            order.gives(wanting, place),
+            fitting.some(({ uuid }) => uuid === place.uuid),
+          );
+        }
+      }),
+      { numRuns: 20 },
+    );
+    db.close();
+    await scratch.close();
+  }
+});
