@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3';
+import type { Minima } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Least, requirementsOf } from '../../src/domain/placement/requirements.js';
 import { shapeKey, shapeOf, shapeOfKey } from '../../src/domain/placement/shape.js';
 import { whereUuid } from '../running/job-position.js';
@@ -91,6 +92,13 @@ export const queue: Projection = {
       enqueue({ ...job, cores, ram_mb, scratch_mb }, shapeKey(shape), at);
     }
 
+    /** A job asks for what the interests in it have come to ask for together. */
+    function settle(minima: Minima | undefined, stream: string, at: number): void {
+      if (!minima) return;
+      const sizes = { cores: minima.cores, ramMb: Number(minima.ramMb), scratchMb: Number(minima.scratchMb) };
+      resize(positionOf(stream), () => sizes, at);
+    }
+
     /** Puts a job that was started into the queue again. */
     function back(position: number | null, at: number): void {
       const job = running.get(position) as RunningRow | undefined;
@@ -125,12 +133,8 @@ export const queue: Projection = {
         back(job, position);
         if (minRamMb > 0n) resize(job, (now) => ({ ...now, ramMb: Number(minRamMb) }), position);
       },
-      JobJoined({ resultingMinima }, { stream, position }) {
-        if (!resultingMinima) return;
-        const { cores, ramMb, scratchMb } = resultingMinima;
-        const sizes = { cores, ramMb: Number(ramMb), scratchMb: Number(scratchMb) };
-        resize(positionOf(stream), () => sizes, position);
-      },
+      JobJoined: ({ resultingMinima }, { stream, position }) => settle(resultingMinima, stream, position),
+      JobLeft: ({ resultingMinima }, { stream, position }) => settle(resultingMinima, stream, position),
       JobCompleted: (_event, { stream }) => leave(stream),
       JobFailed: (_event, { stream }) => leave(stream),
       JobCancelled: (_event, { stream }) => leave(stream),
