@@ -3,6 +3,7 @@ import { jobLives } from './history/job-lives.js';
 import { logSubjects } from './history/log-subjects.js';
 import { logTimes } from './history/log-times.js';
 import { logTree } from './history/log-tree.js';
+import { backOffs } from './read-model/back-offs.js';
 import { claims } from './read-model/claims.js';
 import { exclusions } from './read-model/exclusions.js';
 import { generations } from './read-model/generations.js';
@@ -24,6 +25,7 @@ export const allProjections: readonly Projection[] = [
   images,
   generations,
   claims,
+  backOffs,
   tombstones,
 ];
 

@@ -6,6 +6,8 @@ const at = '(SELECT position FROM temp.moment)';
 
 const was = (position: string) => `${position} <= ${at}`;
 const started = was('life.started');
+/** Whether the job was queued again later, so that its turns tell when it ran. */
+const turned = was('life.turned');
 const finished = was('life.finished');
 const reported = was('life.reported');
 const changed = was('life.changed');
@@ -19,10 +21,31 @@ const last = (table: 'job_report' | 'job_change', column: string) => `(
 const text = (table: 'job_report' | 'job_change', column: string, pointer: string) => `(
     SELECT ${column} FROM history.${table} WHERE job = now.position AND position = ${last(table, pointer)})`;
 
-const state = `CASE WHEN ${finished} THEN now.state WHEN ${started} THEN ${JobState.RUNNING} ELSE ${JobState.QUEUED} END`;
+/** A column of the last turn up to the position. */
+const turn = (column: string) => `(
+    SELECT ${column} FROM history.job_turn WHERE job = now.position AND position <= ${at} ORDER BY position DESC LIMIT 1)`;
+
+/** A column of the last turn if it is a run of an attempt, and else another value. */
+const running = (column: string, other: string) => turn(`iif(running, ${column}, ${other})`);
+
+/** A column of the last sign of life of a job that turned: since its attempt began, or since its turn did. */
+const lastOf = (column: string, since: 'begun' | 'position') => `(
+    SELECT ${column} FROM history.job_report WHERE job = now.position AND position <= ${at} AND position > ${turn(since)}
+    ORDER BY position DESC LIMIT 1)`;
+
+/** A text of a job that turned, which stands in the row of the sign of life that set it. */
+const textOf = (column: string, pointer: string) => `(
+    SELECT ${column} FROM history.job_report WHERE job = now.position AND position = ${lastOf(pointer, 'begun')})`;
+
+/** What is true of a lease: nothing while queued, else what the last sign of life of the turn says, else what its first event does. */
+const ofLease = (column: string, ofTurn: string, none: string) =>
+  `CASE WHEN ${turn('running')} THEN coalesce(${lastOf(column, 'position')}, ${turn(ofTurn)}) ELSE ${none} END`;
+
+const state = `CASE WHEN ${finished} THEN now.state WHEN ${turned} THEN ${running(String(JobState.RUNNING), String(JobState.QUEUED))}
+  WHEN ${started} THEN ${JobState.RUNNING} ELSE ${JobState.QUEUED} END`;
 
 /** What the events of a job leave as it is, and so what it was at any time. */
-const lasting = ['position', 'request_digest', ...lastingFields];
+const lasting = ['position', 'request_digest', 'retry', 'limits', 'retry_of', ...lastingFields];
 
 /** What one event sets: from then on it is what it is now. */
 const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>
@@ -32,27 +55,32 @@ const set = (condition: string, before: string, ...columns: string[]): Record<st
 const jobColumns: Readonly<Record<string, string>> = {
   ...Object.fromEntries(lasting.map((column) => [column, `now.${column}`])),
   state,
-  ...set(started, 'NULL', 'started_at'),
-  ...set(started, "''", 'claimed_by'),
+  started_at: `CASE WHEN ${finished} THEN now.started_at WHEN ${turned} THEN ${running('started_at', 'NULL')}
+    WHEN ${started} THEN life.started_at END`,
+  claimed_by: `CASE WHEN ${finished} THEN now.claimed_by WHEN ${turned} THEN ${running('worker', "''")}
+    WHEN ${started} THEN life.claimed_by ELSE '' END`,
+  attempt_count: `CASE WHEN ${turned} THEN ${turn('number')} WHEN ${started} THEN 1 ELSE 0 END`,
   ...set(finished, 'NULL', 'finished_at', 'cancelled_at'),
   ...set(finished, "''", 'output', 'log', 'cancelled_by', 'failure_reason', 'failure_message'),
   priority: `CASE WHEN ${changed} THEN ${last('job_change', 'priority')} ELSE life.priority END`,
   description: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'description', 'described')} END, life.description)`,
   components: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'components', 'composed')} END, life.components)`,
   labels: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'labels', 'labelled')} END, life.labels)`,
-  tasks_summary: `CASE WHEN ${finished} THEN now.tasks_summary
+  tasks_summary: `CASE WHEN ${finished} THEN now.tasks_summary WHEN ${turned} THEN ${textOf('tasks_summary', 'summed')}
     WHEN ${reported} THEN ${text('job_report', 'tasks_summary', 'summed')} END`,
-  progress: `CASE WHEN ${reported} THEN ${last('job_report', 'progress')} END`,
-  progress_message: `coalesce(CASE WHEN ${reported} THEN ${text('job_report', 'progress_message', 'said')} END, '')`,
-  lease_ms: `CASE WHEN ${finished} THEN 0 WHEN ${reported} THEN ${last('job_report', 'lease_ms')}
+  progress: `CASE WHEN ${turned} THEN ${lastOf('progress', 'begun')} WHEN ${reported} THEN ${last('job_report', 'progress')} END`,
+  progress_message: `coalesce(CASE WHEN ${turned} THEN ${textOf('progress_message', 'said')} WHEN ${reported} THEN ${text('job_report', 'progress_message', 'said')} END, '')`,
+  lease_ms: `CASE WHEN ${finished} THEN 0 WHEN ${turned} THEN ${ofLease('lease_ms', 'lease_ms', '0')} WHEN ${reported} THEN ${last('job_report', 'lease_ms')}
     WHEN ${started} THEN life.lease_ms ELSE 0 END`,
-  lease_expires_at: `CASE WHEN ${finished} THEN NULL WHEN ${reported} THEN ${last('job_report', 'lease_expires_at')}
-    WHEN ${started} THEN now.started_at + life.lease_ms END`,
-  lease_revision: `CASE WHEN ${finished} THEN -1 WHEN ${reported} THEN ${last('job_report', 'revision')}
+  lease_expires_at: `CASE WHEN ${finished} THEN NULL
+    WHEN ${turned} THEN ${ofLease('lease_expires_at', 'lease_expires_at', 'NULL')} WHEN ${reported} THEN ${last('job_report', 'lease_expires_at')}
+    WHEN ${started} THEN life.started_at + life.lease_ms END`,
+  lease_revision: `CASE WHEN ${finished} THEN -1 WHEN ${turned} THEN ${ofLease('revision', 'revision', '-1')} WHEN ${reported} THEN ${last('job_report', 'revision')}
     WHEN ${started} THEN life.started_revision ELSE -1 END`,
   revision: `max(
     CASE WHEN ${deleted} THEN life.deleted_revision WHEN ${finished} THEN life.finished_revision
       WHEN ${reported} THEN ${last('job_report', 'revision')} WHEN ${started} THEN life.started_revision ELSE 0 END,
+    CASE WHEN ${turned} THEN ${turn('revision')} ELSE 0 END,
     CASE WHEN ${changed} THEN ${last('job_change', 'revision')} ELSE 0 END)`,
   deleted: `${deleted} IS TRUE`,
   // What it has or will have, by which jobs are found where it already had it.
@@ -76,6 +104,23 @@ const candidateColumns: Readonly<Record<string, string>> = {
   leave_submodules: 'now.leave_submodules',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'log'),
+};
+
+/** An attempt of a job, `one`, as it was: its end by the turn that tells of it, if it was followed by another turn of the job. */
+const turnOf = (column: string) => `(
+    SELECT ${column} FROM history.job_turn WHERE job = one.job AND number = one.number AND position <= ${at}
+    ORDER BY position DESC LIMIT 1)`;
+const attemptColumns: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ['job', 'number', 'worker', 'worker_name', 'started_at'].map((column) => [column, `one.${column}`]),
+  ),
+  ended_at: turnOf('ended_at'),
+  // Whose fault the end was that finished the job stands in the attempt alone.
+  fault: `CASE WHEN life.finished <= ${at} AND life.attempt = one.number AND ${turnOf('ended_at')} IS NULL THEN one.fault
+    ELSE coalesce(${turnOf('fault')}, 0) END`,
+  ...Object.fromEntries(
+    ['reason', 'message', 'log', 'output'].map((column) => [column, `coalesce(${turnOf(column)}, '')`]),
+  ),
 };
 
 const columns = (those: Readonly<Record<string, string>>) =>
@@ -108,6 +153,10 @@ export const asOfViews = `
   CREATE TEMP VIEW job AS SELECT ${columns(jobColumns)} FROM ${living('job')};
   CREATE TEMP VIEW ${jobsByCreation} AS SELECT ${columns(jobColumns)} FROM ${living('job', 'INDEXED BY job_created')};
   CREATE TEMP VIEW ${jobsByUuid} AS SELECT ${columns(jobColumns)} FROM ${living('job', 'INDEXED BY job_uuid')};
+  CREATE TEMP VIEW attempt AS SELECT ${columns(attemptColumns)}
+    FROM main.attempt AS one JOIN history.job_life AS life ON life.job = +one.job
+    WHERE CASE WHEN life.turned IS NULL THEN life.started ELSE
+      (SELECT min(position) FROM history.job_turn WHERE job = one.job AND number = one.number) END <= ${at};
   CREATE TEMP VIEW candidate AS SELECT ${columns(candidateColumns)} FROM ${living('candidate')};
   CREATE TEMP VIEW taken_run AS SELECT now.computation_digest, now.last_run FROM main.taken_run AS now
     WHERE now.position <= ${at};

@@ -2,6 +2,7 @@ import { toJson } from '@bufbuild/protobuf';
 import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Projection } from '../running/projection.js';
+import { turnTable, turnWriter } from './job-turns.js';
 
 /** The 16 bytes of the uuid `@uuid`. */
 const bytesOf = "coalesce(unhex(@uuid, '-'), CAST(@uuid AS BLOB))";
@@ -9,16 +10,17 @@ const bytesOf = "coalesce(unhex(@uuid, '-'), CAST(@uuid AS BLOB))";
 /**
  * When in the log a job became what it is. What an event sets once and for all, such as the output, stands in the read model, so
  * that the position of that event is enough to tell whether it was there already: `job_life` has these positions, of a job that
- * starts, finishes and is deleted at most once. What may change more often has a row for each change: `job_report` for each sign of
- * life, `job_change` for each update.
+ * finishes and is deleted at most once, and that nearly always starts once. What may change more often has a row for each change:
+ * `job_report` for each sign of life, `job_change` for each update, and `job_turn`, of a job that was queued again, for each start, end
+ * and resumption of an attempt (from the first start on, which stands in `job_life` too).
  *
  * Texts that a change leaves as they were are not written again: `summed`, `said`, `described` and `composed` are the position of
  * the row that has them, 0 for what the job began with. `job` is the position of the JobRequested.
  */
 export const jobLives: Projection = {
   name: 'job-lives',
-  version: 2,
-  tables: ['job_life', 'job_report', 'job_change'],
+  version: 3,
+  tables: ['job_life', 'job_report', 'job_change', 'job_turn'],
   schema: `
     CREATE TABLE job_life (
       job INTEGER PRIMARY KEY,
@@ -30,6 +32,11 @@ export const jobLives: Projection = {
       started INTEGER,
       started_revision INTEGER,
       lease_ms INTEGER,
+      started_at INTEGER,
+      claimed_by TEXT,
+      attempt INTEGER,
+      begun INTEGER,
+      turned INTEGER,
       reported INTEGER,
       changed INTEGER,
       finished INTEGER,
@@ -64,13 +71,14 @@ export const jobLives: Projection = {
       labels TEXT,
       PRIMARY KEY (job, position)
     ) STRICT, WITHOUT ROWID;
+    ${turnTable}
   `,
   findJob: `SELECT job FROM job_life WHERE substr(uuid, 1, 6) = substr(${bytesOf}, 1, 6) AND uuid = ${bytesOf}`,
   prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO job_life (job, uuid, priority, description, components, labels)
       VALUES (@position, ${bytesOf}, @priority, @description, @components, @labels)`);
-    const started = db.prepare('UPDATE job_life SET started = ?, started_revision = ?, lease_ms = ? WHERE job = ?');
+    const turns = turnWriter(db);
     const finished = db.prepare('UPDATE job_life SET finished = ?, finished_revision = ? WHERE job = ?');
     const deleted = db.prepare('UPDATE job_life SET deleted = ?, deleted_revision = ? WHERE job = ?');
     const reported = db.prepare('UPDATE job_life SET reported = ? WHERE job = ? AND reported IS NULL');
@@ -82,7 +90,9 @@ export const jobLives: Projection = {
       SELECT @job, @position, @revision, @leaseMs, @expiresAt, coalesce(@progress, last.progress),
         iif(@tasks IS NULL, coalesce(last.summed, 0), @position), @tasks,
         iif(@message IS NULL, coalesce(last.said, 0), @position), @message
-      FROM (SELECT 1) LEFT JOIN ${before('job_report')} AS last`);
+      FROM (SELECT 1) LEFT JOIN (
+        SELECT * FROM job_report WHERE job = @job AND position > (SELECT begun FROM job_life WHERE job = @job)
+        ORDER BY position DESC LIMIT 1) AS last`);
     const change = db.prepare(`
       INSERT INTO job_change (job, position, revision, priority, described, description, composed, components, labelled,
         labels)
@@ -98,9 +108,9 @@ export const jobLives: Projection = {
         const [components, labels] = [JSON.stringify(event.components), JSON.stringify(event.labels)];
         insert.run({ position, uuid, priority, description, components, labels });
       },
-      JobStarted({ lease }, { stream, position, revision }) {
-        started.run(position, revision, lease ? durationMs(lease) : 0, positionOf(stream));
-      },
+      JobStarted: (event, { stream, ...at }) => turns.started(positionOf(stream), event, at),
+      JobAttemptEnded: (event, { stream, ...at }) => turns.ended(positionOf(stream), event, at),
+      JobResumed: (event, { stream, ...at }) => turns.resumed(positionOf(stream), event, at),
       JobProgressed(event, { stream, position, revision }) {
         const job = positionOf(stream);
         if (job === null) return;

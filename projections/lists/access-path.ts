@@ -52,13 +52,17 @@ export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQue
   if (filters.some((filter) => beginsWith(filter, 'script_version', shortestAbbreviation))) return { by: 'planner' };
   const several = among(sharing, mostBranches);
   if (several) return { by: 'branches', branches: several.values.map((value) => one(several.filter, value)) };
-  if (readers && readers.repositories.length <= mostBranches - 2) {
+  if (readers && readers.repositories.length <= mostBranches - 3) {
     const { principal, repositories } = readers;
     const claimed = asOf === undefined ? 'job.claimed_by' : 'job.final_claimed_by';
     const branches = [
       ...repositories.map((repository) => sql('job.repository = ?', repository)),
       sql('job.owner = ?', principal),
       sql(`${claimed} = ? AND ${claimed} <> ''`, principal),
+      // Who claimed it then need not be who claimed it last.
+      ...(asOf === undefined
+        ? []
+        : [sql('job.position IN (SELECT job FROM history.job_turn WHERE worker = ?)', principal)]),
     ];
     return { by: 'branches', branches };
   }

@@ -35,6 +35,7 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
   const run = (piece: Sql) => watched.statement(db, piece.text, tests);
 
   const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
+  if (!query.fields) columns.push(...told.map((name) => `job.${name}`));
   const all = [...conditions, ...(query.after ? [behind(keys, query.after)] : [])];
   const byCreation = past ? `${jobsByCreation} AS job` : `${from} INDEXED BY job_created`;
   const byUuid = past ? `${jobsByUuid} AS job` : `${from} INDEXED BY job_uuid`;
@@ -57,6 +58,9 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
 
 /** Reads no row, only the smallest index and that of the deleted jobs. */
 const countOfAll = sql('SELECT (SELECT count(*) FROM job) - (SELECT count(*) FROM job WHERE deleted = 1)');
+
+/** Columns of what lists tell of a job, and that it is not found by. */
+const told = ['retry', 'limits', 'retry_of'];
 
 type PageOf = {
   readonly from: string;

@@ -2,7 +2,10 @@ import type Database from 'better-sqlite3';
 import { uuidOfJobStream } from '../../src/domain/streams.js';
 import type { Projection } from '../running/projection.js';
 
-/** One row a standing attempt whose claim recorded a token: the token's SHA-256, and the uuid of the job. */
+/**
+ * One row a job that has not finished and whose last claim recorded a token: the token's SHA-256, and the uuid of the job. The attempt may
+ * have ended, and nobody claimed the job since.
+ */
 export const claims: Projection = {
   name: 'claims',
   version: 1,
@@ -27,11 +30,11 @@ export const claims: Projection = {
   },
 };
 
-/** Reads of the standing attempts. */
+/** Reads of the last attempts. */
 export function claimQueries(db: Database.Database) {
   const byToken = db.prepare('SELECT uuid FROM claim WHERE token_digest = ? ORDER BY uuid').pluck();
   return {
-    /** Uuids of the jobs whose standing attempts were claimed with a token; one, unless two claims with it came at once. */
+    /** Uuids of the unfinished jobs whose last attempts were claimed with a token; one, unless two claims with it came at once. */
     uuidsOf: (tokenDigest: string) => byToken.all(tokenDigest) as string[],
   };
 }

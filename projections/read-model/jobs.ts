@@ -1,6 +1,7 @@
-import { create, fromJson, type JsonObject, toJson } from '@bufbuild/protobuf';
+import { create, type DescMessage, fromJson, type JsonObject, type MessageShape, toJson } from '@bufbuild/protobuf';
 import { durationMs, type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
+import { RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import {
   type Job,
   JobSchema,
@@ -12,14 +13,15 @@ import {
 import { minimaOf } from '../../src/domain/interests/minima.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
+import { attemptQueries, attemptTable, attemptWriter } from './attempts.js';
 import { type FlagsRow, flagsOf } from './flags.js';
 import { listIndexes } from './list-indexes.js';
 
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 7,
-  tables: ['job', 'label'],
+  version: 8,
+  tables: ['job', 'label', 'attempt'],
   schema: `
     CREATE TABLE job (
       position INTEGER PRIMARY KEY,
@@ -64,8 +66,12 @@ export const jobs: Projection = {
       leave_submodules INTEGER NOT NULL,
       require_output INTEGER NOT NULL,
       labels TEXT NOT NULL,
-      required_labels TEXT NOT NULL
-    ) STRICT;
+      required_labels TEXT NOT NULL,
+      attempt_count INTEGER NOT NULL DEFAULT 0,
+      retry TEXT,
+      limits TEXT,
+      retry_of TEXT NOT NULL
+    ) STRICT;${attemptTable}
     CREATE TABLE label (
       name TEXT NOT NULL,
       value TEXT NOT NULL,
@@ -87,8 +93,8 @@ export const jobs: Projection = {
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
-        leave_lfs_pointers, leave_submodules, require_output, labels, required_labels)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -96,12 +102,21 @@ export const jobs: Projection = {
       for (const name in labels) label.run(name, labels[name], createdAt, position);
     };
     const started = db.prepare(`
-      UPDATE job SET state = ${JobState.RUNNING}, claimed_by = ?, started_at = ?, lease_ms = ?, lease_expires_at = ?,
-        lease_revision = ?, revision = ? WHERE position = ?`);
+      UPDATE job SET state = ${JobState.RUNNING}, attempt_count = ?, claimed_by = ?, started_at = ?, lease_ms = ?,
+        lease_expires_at = ?, lease_revision = ?, tasks_summary = NULL, progress = NULL, progress_message = '', revision = ?
+      WHERE position = ?`);
     const progressed = db.prepare(`
       UPDATE job SET lease_ms = ?, lease_expires_at = ?, lease_revision = ?, tasks_summary = coalesce(?, tasks_summary),
         progress = coalesce(?, progress), progress_message = coalesce(?, progress_message), revision = ? WHERE position = ?`);
     const released = 'lease_ms = 0, lease_expires_at = NULL, lease_revision = -1';
+    const attempts = attemptWriter(db);
+    const again = db.prepare(`
+      UPDATE job SET state = ${JobState.QUEUED}, claimed_by = '', started_at = NULL, ${released}, revision = ?
+      WHERE position = ?`);
+    const resumed = db.prepare(`
+      UPDATE job SET state = ${JobState.RUNNING}, lease_ms = ?, lease_expires_at = ?, lease_revision = ?, revision = ?,
+        (claimed_by, started_at) = (SELECT worker, started_at FROM attempt WHERE job = ? AND number = ?)
+      WHERE position = ?`);
     const completed = db.prepare(`
       UPDATE job SET state = ${JobState.COMPLETE}, output = ?, log = ?, tasks_summary = coalesce(?, tasks_summary),
         finished_at = ?, ${released}, revision = ? WHERE position = ?`);
@@ -131,7 +146,7 @@ export const jobs: Projection = {
           event.submitId,
           event.requestDigest,
           Number(event.nondeterministic),
-          runtimeConstraints ? JSON.stringify(toJson(RuntimeConstraintsSchema, runtimeConstraints)) : null,
+          jsonOrNull(RuntimeConstraintsSchema, runtimeConstraints),
           event.dockerImageLocator,
           event.arvadosSdkVersion,
           JSON.stringify(event.components),
@@ -145,13 +160,32 @@ export const jobs: Projection = {
           Number(event.requireOutput),
           JSON.stringify(event.labels),
           JSON.stringify(event.requiredLabels),
+          jsonOrNull(RetryPolicySchema, event.retry),
+          jsonOrNull(TimeLimitsSchema, event.limits),
+          event.retryOf,
         );
         setLabels(position, millis(event.requestedAt), event.labels);
       },
       JobStarted(event, { stream, revision }) {
         const leaseMs = event.lease ? durationMs(event.lease) : 0;
         const at = millis(event.startedAt);
-        started.run(event.worker, at, leaseMs, at + leaseMs, revision, revision, positionOf(stream));
+        const position = positionOf(stream);
+        const number = event.attempt || 1;
+        started.run(number, event.worker, at, leaseMs, at + leaseMs, revision, revision, position);
+        attempts.started(position, event);
+      },
+      JobAttemptEnded(event, { stream, revision }) {
+        const position = positionOf(stream);
+        again.run(revision, position);
+        attempts.ended(position, event);
+      },
+      JobResumed(event, { stream, revision }) {
+        const leaseMs = event.lease ? durationMs(event.lease) : 0;
+        const position = positionOf(stream);
+        const number = event.attempt || 1;
+        const expiresAt = millis(event.resumedAt) + leaseMs;
+        resumed.run(leaseMs, expiresAt, revision, revision, position, number, position);
+        attempts.resumed(position, event);
       },
       JobProgressed(event, { stream, revision }) {
         const leaseMs = event.lease ? durationMs(event.lease) : 0;
@@ -174,6 +208,7 @@ export const jobs: Projection = {
         const at = millis(event.failedAt);
         const position = positionOf(stream);
         failed.run(event.reason, event.message, event.log, tasks(event.tasksSummary), at, revision, position);
+        attempts.failed(position, event);
       },
       JobCancelled(event, { stream, revision }) {
         cancelled.run(event.cancelledBy, millis(event.cancelledAt), revision, positionOf(stream));
@@ -204,7 +239,11 @@ function millis(time: Timestamp | undefined): number {
 }
 
 function tasks(summary: TasksSummary | undefined): string | null {
-  return summary ? JSON.stringify(toJson(TasksSummarySchema, summary)) : null;
+  return jsonOrNull(TasksSummarySchema, summary);
+}
+
+function jsonOrNull<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc> | undefined): string | null {
+  return message ? JSON.stringify(toJson(schema, message)) : null;
 }
 
 /** A row of the table `job`. */
@@ -230,6 +269,11 @@ export type JobRow = FlagsRow & {
   readonly components: string;
   readonly labels: string;
   readonly required_labels: string;
+  readonly attempt_count: number;
+  /** They are in no list of some fields of jobs. */
+  readonly retry?: string | null;
+  readonly limits?: string | null;
+  readonly retry_of?: string;
   readonly description: string;
   readonly created_at: number;
   readonly started_at: number | null;
@@ -273,6 +317,8 @@ export function jobFromRow(row: JobRow): Job {
     components: JSON.parse(row.components) as Labels,
     labels: JSON.parse(row.labels) as Labels,
     requiredLabels: JSON.parse(row.required_labels) as Labels,
+    attemptCount: row.attempt_count,
+    retryOf: row.retry_of ?? '',
     description: row.description,
     createdAt: timestampFromMs(row.created_at),
     cancelledBy: row.cancelled_by,
@@ -290,6 +336,8 @@ export function jobFromRow(row: JobRow): Job {
     if (minima) job.minima = minima;
   }
   if (row.tasks_summary) job.tasksSummary = fromJson(TasksSummarySchema, JSON.parse(row.tasks_summary));
+  if (row.retry) job.retry = fromJson(RetryPolicySchema, JSON.parse(row.retry));
+  if (row.limits) job.limits = fromJson(TimeLimitsSchema, JSON.parse(row.limits));
   if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);
   if (row.finished_at !== null) job.finishedAt = timestampFromMs(row.finished_at);
   if (row.cancelled_at !== null) job.cancelledAt = timestampFromMs(row.cancelled_at);
@@ -319,6 +367,8 @@ export function jobQueries(db: Database.Database) {
   const revision = db.prepare(`SELECT revision FROM job WHERE ${whereUuid} AND deleted = 0`).pluck();
   const running = db.prepare(`SELECT uuid, lease_ms, lease_revision FROM job WHERE state = ${JobState.RUNNING}`);
   return {
+    /** The attempts of a job, of which the row is given, the first one first. */
+    attempts: attemptQueries(db),
     /** The row of a job. */
     get: (uuid: string) => byUuid.get(uuid, uuid) as JobRow | undefined,
     /** The first job that an owner made with a submit_id, deleted or not. */

@@ -5,6 +5,7 @@ import type { Trust } from '../../src/eventstore/signing/signing-state.js';
 import { type Follower, startFollower } from '../running/follower.js';
 import { openReadConnection, readTrouble } from '../running/read-connection.js';
 import type { BatchApplied } from '../running/thread.js';
+import { backOffQueries } from './back-offs.js';
 import { claimQueries } from './claims.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
@@ -29,6 +30,7 @@ export type ReadModel = Follower & {
   /** The generation that the log is in, as far as it was read. */
   generation(): Generation;
   readonly claims: ReturnType<typeof claimQueries>;
+  readonly backOffs: ReturnType<typeof backOffQueries>;
   readonly tombstones: ReturnType<typeof tombstoneQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
@@ -112,6 +114,7 @@ function queriesOf(db: Database.Database) {
     lineage: lineageQueries(db),
     exclusions: exclusionQueries(db),
     claims: claimQueries(db),
+    backOffs: backOffQueries(db),
     images: imageQueries(db),
     generations: generationQueries(db),
     tombstones: tombstoneQueries(db),

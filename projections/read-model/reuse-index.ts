@@ -12,7 +12,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 5,
+  version: 6,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -75,6 +75,8 @@ export const reuseIndex: Projection = {
         );
       },
       JobStarted: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
+      JobAttemptEnded: (_event, { stream }) => void enter.run(JobState.QUEUED, positionOf(stream)),
+      JobResumed: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
       JobCompleted: (event, { stream }) => void complete.run(event.output, event.log, positionOf(stream)),
       JobFailed: (_event, { stream }) => void enter.run(JobState.FAILED, positionOf(stream)),
       JobCancelled: (_event, { stream }) => void enter.run(JobState.CANCELLED, positionOf(stream)),

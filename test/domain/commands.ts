@@ -7,7 +7,7 @@ import {
   type JobRequested,
   JobRequestedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
-import { MinimaSchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { Fault, MinimaSchema, RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { RuntimeConstraintsSchema, TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Command } from '../../src/domain/commands.js';
 import { computationDigest, jcsDigest, jobUuid } from '../../src/domain/computation.js';
@@ -49,6 +49,17 @@ const tasksSummary = fc
 const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 const names = fc.dictionary(fc.oneof(fc.constant('__proto__'), fc.string({ maxLength: 5 })), fc.uuid(), { maxKeys: 3 });
 
+const anyRetry = fc
+  .record({
+    lost: fc.nat(3),
+    failed: fc.nat(2),
+    minBackoff: fc.constantFrom(0, 0, 1_000).map((ms) => durationFromMs(ms)),
+    maxBackoff: fc.constantFrom(0, 300_000).map((ms) => durationFromMs(ms)),
+    ramFactor: fc.constantFrom(1, 2),
+  })
+  .map((policy) => create(RetryPolicySchema, policy));
+const chance = fc.constantFrom(undefined, 0, 0.5, 0.999);
+
 /** Requests of jobs of few computations. */
 export const anyRequest: fc.Arbitrary<JobRequested> = fc
   .record({
@@ -66,11 +77,15 @@ export const anyRequest: fc.Arbitrary<JobRequested> = fc
     requestedAt: now.map(timestampFromMs),
     components: names,
     labels: names,
+    retry: maybe(anyRetry),
+    limits: maybe(fc.record({ run: fc.constant(durationFromMs(5_000)) }).map((one) => create(TimeLimitsSchema, one))),
     constraints: maybe(fc.record({ dockerImage: text, minNodes: fc.nat(9), maxNodes: maybe(count) })),
   })
-  .map(({ constraints, scriptParameters, ...facts }) =>
+  .map(({ constraints, scriptParameters, retry, limits, ...facts }) =>
     requestOf({
       ...facts,
+      ...(retry && { retry }),
+      ...(limits && { limits }),
       scriptParameters: scriptParameters as JsonObject,
       ...(constraints && {
         runtimeConstraints: create(RuntimeConstraintsSchema, {
@@ -92,6 +107,7 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
       tokenDigest,
       tokenMade: fc.boolean(),
       workerName: text,
+      waited: maybe(fc.nat(8)),
       leaseMs,
       now,
     }),
@@ -122,13 +138,23 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
     kind: fc.constant('fail' as const),
     worker,
     tokenDigest,
-    reason: fc.constantFrom('SCRIPT_FAILED', 'X'),
+    reason: fc.constantFrom('SCRIPT_FAILED', 'X', 'OUT_OF_MEMORY'),
+    fault: fc.constantFrom(Fault.SCRIPT, Fault.PLACE, Fault.WORKER),
+    output: text,
+    givenBack: fc.boolean(),
+    chance,
     message: text,
     log: text,
     tasksSummary: maybe(tasksSummary),
     now,
   }),
-  fc.record({ kind: fc.constant('expire_lease' as const), leaseRevision: fc.integer({ min: -1, max: 6 }), now }),
+  fc.record({
+    kind: fc.constant('expire_lease' as const),
+    leaseRevision: fc.integer({ min: -1, max: 6 }),
+    chance,
+    now,
+  }),
+  fc.record({ kind: fc.constant('expire_run' as const), attempt: fc.integer({ min: 1, max: 3 }), chance, now }),
   fc.record({
     kind: fc.constant('cancel' as const),
     principal: fc.constantFrom('alice', 'bob'),

@@ -251,6 +251,8 @@ test('a whole life, field by field', (t) => {
     tasksSummary: { todo: 1, done: 2 },
     runNumber: 1,
     revision: 5,
+    attempts: [{ number: 1, worker: 'w1', startedAt: '2026-01-02T12:00:01Z' }],
+    attemptCount: 1,
   });
   const done = after(request, start, complete)?.job;
   t.like(done, { state: JobState.COMPLETE, output: 'o', log: 'l', leaseExpiresAt: undefined, revision: 2 });

@@ -3,6 +3,7 @@ import type { JobAttemptEnded, JobResumed, JobStarted } from '../../../gen/memoi
 import { Fault, MinimaSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type Attempt, type AttemptEnd, type Attempted, attemptOf } from '../attempt.js';
+import { attemptMessage } from './attempt-message.js';
 import { type BackOff, backOffOf } from './back-off.js';
 import { leastRamMb } from './retry.js';
 
@@ -60,6 +61,8 @@ export function lastEnded({ attempt, earlier }: Attempted, end: Partial<AttemptE
   return told(runs ? { ...attempt, ended: { ...wellEnded, ...end } } : attempt, earlier, job);
 }
 
-function told(attempt: Attempt | undefined, earlier: readonly Attempt[], _job: Job): Attempts {
+function told(attempt: Attempt | undefined, earlier: readonly Attempt[], job: Job): Attempts {
+  job.attempts = [...earlier, ...(attempt ? [attempt] : [])].map(attemptMessage);
+  job.attemptCount = job.attempts.length;
   return { attempt, earlier, backOff: undefined };
 }

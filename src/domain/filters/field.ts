@@ -70,7 +70,6 @@ export const unfilteredFields: readonly string[] = [
   'waiting_since',
   'interests',
   'attempts',
-  'attempt_count',
   'retry',
   'limits',
   'retry_of',

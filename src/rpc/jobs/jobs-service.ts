@@ -97,14 +97,17 @@ export function jobsService(
       const { caller } = call;
       const visible = uuidFor(caller.access, readModel, wanted);
       if (asOf) {
-        const row = history.at(await positionOf(context, asOf, call.signal)).jobs.get(visible);
-        const then = row && jobFromRow(row);
+        const past = history.at(await positionOf(context, asOf, call.signal)).jobs;
+        const row = past.get(visible);
+        const then = row && { ...jobFromRow(row), attempts: past.attempts(row) };
         if (!then || !mayRead(caller.access, then)) throw jobNotFound(wanted);
         return create(GetJobResponseSchema, { job: then });
       }
       const row = written.hasAllOf(caller.principal) ? readModel.jobs.get(visible) : undefined;
       // What the read model does not have yet is in the stream: who wrote reads what was written.
-      const job = row ? jobFromRow(row) : (await streams.read(caller, wanted)).job;
+      const job = row
+        ? { ...jobFromRow(row), attempts: readModel.jobs.attempts(row) }
+        : (await streams.read(caller, wanted)).job;
       if (!mayRead(caller.access, job)) throw jobNotFound(wanted);
       if (row) job.damaged = await context.damaged.look(job.uuid);
       return create(GetJobResponseSchema, { job });
