@@ -1,17 +1,21 @@
+import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import { plainEnvironment } from '../../demo/program.js';
 import { newestFormat } from '../../src/domain/log-format.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
 import { metadataJson, type NewEvent } from '../../src/eventstore/port.js';
 import { type RunningServer, startServer } from '../../src/main.js';
 import { newEvent } from '../contract/events.js';
+import { buildEarlierVersion } from '../support/earlier-version.js';
 import { startDoubleProcess } from '../support/kurrentdb-double/process.js';
 import { makeProject } from '../support/project.js';
 import { rawCall } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
+import { wanting } from '../support/required.js';
 import { find } from '../support/runs.js';
 import { clientsOf, type LogLine, startTestServer, testConfig } from '../support/server.js';
 import { until } from '../support/until.js';
@@ -33,7 +37,7 @@ async function health(address: string): Promise<number | undefined> {
   return (await rawCall(address, '/grpc.health.v1.Health/Check', Buffer.alloc(0))).at(-1);
 }
 
-async function refusesAll(t: ExecutionContext, address: string): Promise<void> {
+async function refusesAll(t: ExecutionContext, address: string, event = 'JobPaused'): Promise<void> {
   const ada = clientsOf(address, 'ada');
   const calls: readonly (() => Promise<unknown>)[] = [
     () => find(ada, { scriptParameters: { after: 1 } }),
@@ -50,7 +54,7 @@ async function refusesAll(t: ExecutionContext, address: string): Promise<void> {
   for (const call of calls) {
     const error = await failure(t, call);
     t.is(error.reason, 'NEWER_LOG');
-    t.regex(error.message, /"JobPaused" at position \d+, is of log format \d+/);
+    t.regex(error.message, new RegExp(`"${event}" at position \\d+, is of log format \\d+`));
   }
   t.is(await health(address), 2);
   ada.close();
@@ -114,4 +118,53 @@ test('a server that meets a newer event while it runs ends what is under way and
   await refusesAll(t, server.address);
   t.is(await store.end(), end);
   await store.close();
+});
+
+/** The last commit whose version knows log format 3 and no higher one. */
+const lastOfFormat3 = '4b46056';
+
+test('the version before this one, beside this one on one store, stops when an event of format 4 is recorded', async (t) => {
+  t.timeout(120_000);
+  const earlier = await buildEarlierVersion(lastOfFormat3);
+  if (!earlier) {
+    wanting(t, 'history', `there is no commit ${lastOfFormat3} here`);
+    return;
+  }
+  t.teardown(earlier.remove);
+  const double = await startDoubleProcess();
+  t.teardown(() => double.stop());
+  const settings = { store: double.url, log_format: newestFormat };
+  const server = await startTestServer({ repositories: { project: project.repository.path }, settings });
+  t.teardown(() => server.dispose());
+  const { data_dir: directory } = testConfig({});
+  const of = ['--repository', `project=${project.repository.path}`, '--listen', '127.0.0.1:0'];
+  const args = [earlier.memoir, 'serve', '--store', double.url, '--data-dir', directory, ...of];
+  const child = spawn(process.execPath, args, { env: plainEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
+  t.teardown(() => {
+    child.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (said += text));
+  const address = await until('the earlier version is ready', () => /^ready on (\S+)$/m.exec(said)?.[1]);
+
+  // Beside each other they serve, while nothing is recorded that the earlier one does not know.
+  const old = clientsOf(address, 'ada');
+  t.teardown(old.close);
+  const ada = server.as('ada');
+  const { job } = await find(ada);
+  t.is((await find(old)).job?.uuid, job?.uuid);
+  t.is(await health(address), 1);
+
+  await find(ada, { scriptParameters: { where: 'gpu' }, requiredLabels: { gpu: 'a100' } });
+  await until('the earlier version is not serving', async () => (await health(address)) === 2);
+  const store = await openStore(double.url, systemEdge);
+  const end = await store.end();
+  await refusesAll(t, address, 'JobRequested');
+  t.is((await failure(t, () => old.jobs.cancelJob({ uuid: job?.uuid ?? '' }))).reason, 'NEWER_LOG');
+  t.is(await store.end(), end);
+  await store.close();
+  // This one goes on.
+  const { job: next } = await find(ada, { scriptParameters: { after: 2 } });
+  t.is((await ada.jobs.getJob({ uuid: next?.uuid ?? '' })).job?.uuid, next?.uuid);
 });

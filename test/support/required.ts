@@ -1,7 +1,16 @@
 import type { ExecutionContext } from 'ava';
 
 /** What a test may want that not every machine has. */
-export type Wanted = 'buildbox-casd' | 'docker-registry' | 'go' | 'java' | 'npm' | 'python' | 'spin' | 'tini';
+export type Wanted =
+  | 'buildbox-casd'
+  | 'docker-registry'
+  | 'go'
+  | 'history'
+  | 'java'
+  | 'npm'
+  | 'python'
+  | 'spin'
+  | 'tini';
 
 /** MEMOIR_TEST_REQUIRE names, with commas, what must be there: `.ci/run` sets it to all that it installs. */
 const required = new Set((process.env.MEMOIR_TEST_REQUIRE ?? '').split(',').map((name) => name.trim()));
