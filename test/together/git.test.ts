@@ -3,6 +3,7 @@
 
 import '../git/ancestry.test.js';
 import '../git/attributes/attributes.test.js';
+import '../git/commit-trees.test.js';
 import '../git/graph/checksum.test.js';
 import '../git/graph/commit-graph.test.js';
 import '../git/graph/slicer.test.js';
