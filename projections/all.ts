@@ -13,6 +13,7 @@ import { lineage } from './read-model/lineage.js';
 import { queue } from './read-model/queue.js';
 import { reuseIndex } from './read-model/reuse-index.js';
 import { tombstones } from './read-model/tombstones.js';
+import { workers } from './read-model/workers.js';
 import type { Projection } from './running/projection.js';
 
 /** Every projection of the read model. */
@@ -27,6 +28,7 @@ export const allProjections: readonly Projection[] = [
   claims,
   backOffs,
   tombstones,
+  workers,
 ];
 
 /** Every projection of the history: what the past is read by. */

@@ -7,6 +7,7 @@ import ava from '../ava.config.js';
 const services = {
   JobsService: 'e2e/find-or-create',
   WorkerService: 'e2e/job-life',
+  WorkersService: 'e2e/workers',
   ExclusionsService: 'cli/exclusions',
   HistoryService: 'e2e/history',
   ImagesService: 'e2e/images',

@@ -15,6 +15,7 @@ import { lineageQueries } from './lineage.js';
 import { queueQueries } from './queue.js';
 import { reuseQueries } from './reuse-index.js';
 import { tombstoneQueries } from './tombstones.js';
+import { workerQueries } from './workers.js';
 
 /** Is told of jobs that were queued. */
 export type QueueListener = (uuids?: readonly string[]) => void;
@@ -32,6 +33,7 @@ export type ReadModel = Follower & {
   readonly claims: ReturnType<typeof claimQueries>;
   readonly backOffs: ReturnType<typeof backOffQueries>;
   readonly tombstones: ReturnType<typeof tombstoneQueries>;
+  readonly workers: ReturnType<typeof workerQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /**
@@ -118,5 +120,6 @@ function queriesOf(db: Database.Database) {
     images: imageQueries(db),
     generations: generationQueries(db),
     tombstones: tombstoneQueries(db),
+    workers: workerQueries(db),
   };
 }

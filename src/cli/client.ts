@@ -6,6 +6,7 @@ import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
+import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { type CallSettings, type ClientOf, type Connection, connect, proxyOf } from '../rpc/client.js';
@@ -19,6 +20,7 @@ export type Clients = {
   readonly repositories: ClientOf<typeof RepositoriesService>;
   readonly audit: ClientOf<typeof AuditService>;
   readonly images: ClientOf<typeof ImagesService>;
+  readonly workers: ClientOf<typeof WorkersService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
   /** Waits until there is a connection, for so many seconds. @throws CallError if there is none in time */
@@ -39,6 +41,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       repositories: connection.service(RepositoriesService),
       audit: connection.service(AuditService),
       images: connection.service(ImagesService),
+      workers: connection.service(WorkersService),
       unary: { timeoutMs: options.timeout * 1_000 },
       connected: (patience) => connection.connected(patience * 1_000),
     });

@@ -23,6 +23,9 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     `memoir list --filter '["created_at",">","2026-01-31T00:00:00Z"]' --order-by "priority desc" --count`,
   ],
   queue: ['memoir queue', 'memoir queue --size'],
+  'queue pause': [`memoir queue pause 'genome/*' --reason "the disk is being moved"`],
+  'queue resume': [`memoir queue resume 'genome/*'`],
+  'queue pauses': ['memoir queue pauses'],
   watch: [`memoir watch ${uuid}`, `memoir watch ${uuid} --json`],
   log: [`memoir log ${uuid}`, `memoir log ${uuid} --no-follow`],
   history: [
@@ -77,6 +80,9 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir serve --data-dir ./data --repository demo=/srv/git/demo.git',
     'memoir serve --config /etc/memoir/memoir.toml --log-level debug',
   ],
+  workers: ['memoir workers', 'memoir workers --seen-within 600'],
+  drain: ['memoir drain cellar-1 --reason "new disks"', 'memoir drain cellar-1 --of worker@cellar'],
+  undrain: ['memoir undrain cellar-1'],
   worker: [
     'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results --jobs 2',
     'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results --once',

@@ -18,6 +18,7 @@ import { rangeCommand, reposCommand, resolveCommand } from './repositories/repos
 import { serveCommand } from './server/serve.js';
 import { workerCommand } from './server/worker.js';
 import { storeCommand } from './store/store.js';
+import { drainCommand, undrainCommand, workersCommand } from './workers/workers.js';
 
 /** The `memoir` command with all that is under it. */
 export function program(): Command {
@@ -50,6 +51,9 @@ export function program(): Command {
     auditCommand(),
     serveCommand(),
     workerCommand(),
+    workersCommand(),
+    drainCommand(),
+    undrainCommand(),
     storeCommand(),
     exportCommand(),
     importCommand(),

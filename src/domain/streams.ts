@@ -22,6 +22,12 @@ export const repositoryOfExclusionStream = (stream: string): string => stream.sl
 /** Stream of what is intended for a submit_id, by the digest of its principal and itself. */
 export const submitStream = (digest: string): string => `submit-${digest}`;
 
+/** Stream of what is known of a worker, by the digest of its principal and name. */
+export const workerStream = (digest: string): string => `worker-${digest}`;
+
+/** Stream of the pauses of the queue. */
+export const queuePausesStream = 'queue-pauses';
+
 /** Stream of the docker images of a repository. */
 export const imageStream = (repository: string): string => `image-${repository}`;
 

@@ -17,8 +17,11 @@ const remembered = 1_000;
 /** Longest name of an owner, in bytes. */
 const ownerLimit = 256;
 
-/** The types that are left out unless they are named: live output, by far the most of a log, and intentions, which answers follow. */
-const onlyByName: readonly string[] = ['JobLogAppended', 'SubmissionIntended'];
+/**
+ * The types that are left out unless they are named: live output, by far the most of a log, intentions, which answers follow, and that
+ * workers are there.
+ */
+const onlyByName: readonly string[] = ['JobLogAppended', 'SubmissionIntended', 'WorkerSeen'];
 
 /** Conditions on events as a client gives them: alternatives of each kind, none for no condition. */
 export type GivenFilter = {

@@ -20,6 +20,7 @@ import { endJob } from '../jobs/running/end-job.js';
 import { heartbeat } from '../jobs/running/heartbeat.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
 import { appendUpload } from '../jobs/running/log-upload.js';
+import type { SawWorker } from '../jobs/workers/seen-workers.js';
 import type { Implementation } from './service.js';
 import { tokenOf } from './tokens.js';
 
@@ -35,6 +36,7 @@ export function workerService(
   context: JobsContext,
   claims: Claims,
   logs: JobLogs,
+  saw: SawWorker,
 ): Implementation<typeof WorkerService> {
   const { streams, edge, readModel } = context;
 
@@ -60,6 +62,8 @@ export function workerService(
         workerName: request.workerName,
         offer: request.offer,
       };
+      const { workerName, host, version, offer, total = offer } = request;
+      saw(call.caller, { workerName, host, version, total, repositories });
       // The queue is the read model's; who queued a job here can claim it at once.
       if (!uuid) await context.written.seesAllOf(call.caller.principal, () => call.signal);
       const claimed: Claimed | undefined = uuid
@@ -71,6 +75,7 @@ export function workerService(
           );
       return create(ClaimJobResponseSchema, {
         lease: durationFromMs(claimed?.record.leaseMs ?? leaseMs),
+        drained: !claimed && claims.isDrained(call.caller, workerName),
         ...(claimed && { job: claimed.record.job, consistencyToken: tokenOf(readModel, claimed.position), claimToken }),
       });
     },

@@ -12,6 +12,7 @@ import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_p
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import type { ContentStore } from '../content/content.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
 import { exclusionUseCases } from '../exclusions/exclude.js';
@@ -24,6 +25,7 @@ import { pastExplainer } from '../jobs/deciding/explain-reuse-as-of.js';
 import { reusableFinder } from '../jobs/deciding/find-reusable.js';
 import { jobClaims } from '../jobs/running/claim-job.js';
 import { jobLogs } from '../jobs/running/job-log.js';
+import { seenWorkers } from '../jobs/workers/seen-workers.js';
 import { type AuditParts, auditService } from '../rpc/audit-service.js';
 import type { Calls } from '../rpc/call.js';
 import { byteStreamService } from '../rpc/content/byte-stream-service.js';
@@ -37,6 +39,7 @@ import { redacting } from '../rpc/redacting.js';
 import { repositoriesService } from '../rpc/repositories-service.js';
 import { type Implementation, type Served, serveService } from '../rpc/service.js';
 import { workerService } from '../rpc/worker-service.js';
+import { workersService } from '../rpc/workers/workers-service.js';
 import { gate } from './readiness.js';
 
 /** Where bytes are, and how large a request of them may be. */
@@ -67,7 +70,8 @@ export function services(
   const logs = jobLogs(context);
 
   serve(JobsService, jobsService(context, createJob, find, explainThen, logs, logger));
-  serve(WorkerService, workerService(context, jobClaims(context), logs));
+  serve(WorkerService, workerService(context, jobClaims(context), logs, seenWorkers(context, logger)));
+  serve(WorkersService, workersService(context));
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));
   serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules)));

@@ -10,6 +10,7 @@ import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_p
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
@@ -198,6 +199,7 @@ function tellingMethods(): string[] {
     JobsService,
     RepositoriesService,
     WorkerService,
+    WorkersService,
   ].flatMap(({ methods }) => methods.filter(({ output }) => holds(output, new Set())).map(({ name }) => name));
 }
 

@@ -16,6 +16,7 @@ import {
   ListJobsResponseSchema,
 } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { encodeEvent } from '../../src/eventstore/codec.js';
 import { metadataJson } from '../../src/eventstore/port.js';
@@ -133,7 +134,15 @@ function fieldsOf(message: DescMessage, typeName: string, within: readonly DescM
 }
 
 test.serial('durations and times that are none, or beyond all bounds, are never an internal error', async (t) => {
-  const services = [JobsService, WorkerService, HistoryService, AuditService, ExclusionsService, ImagesService];
+  const services = [
+    JobsService,
+    WorkerService,
+    HistoryService,
+    AuditService,
+    ExclusionsService,
+    ImagesService,
+    WorkersService,
+  ];
   const uuid = uuidOf(await request(ada, { scriptParameters: { durations: true } }));
   /** A message of seconds and nanoseconds. */
   const time = (seconds: bigint, nanos: number) =>

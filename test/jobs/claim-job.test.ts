@@ -28,6 +28,8 @@ test('a store that fails while a claim gives way to another server fails no more
       },
       onQueued: () => () => {},
       onRemade: () => {},
+      onChange: () => () => {},
+      workers: { pauses: () => [] },
     },
     streams: {
       async execute() {

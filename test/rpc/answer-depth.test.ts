@@ -7,6 +7,7 @@ import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_p
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { parametersBelow } from '../../src/domain/json.js';
 
 /** What no answer holds JSON in although its message has it: what a decision was taken from, and the event that an intention is of. */
@@ -34,6 +35,7 @@ test('parameters stand as deep in answers as is counted with, and no deeper', (t
     ExclusionsService,
     ImagesService,
     RepositoriesService,
+    WorkersService,
   ];
   const depths = services.flatMap(({ methods }) =>
     methods.map((method) => [method.name, jsonBelow(method.output)] as const),

@@ -9,6 +9,7 @@ import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_p
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { type ServerConfig, serverConfig } from '../../src/config.js';
 import { type Edge, systemEdge } from '../../src/edge.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
@@ -24,6 +25,7 @@ export type Clients = {
   readonly history: ServiceClient<typeof HistoryService.method>;
   readonly audit: ServiceClient<typeof AuditService.method>;
   readonly images: ServiceClient<typeof ImagesService.method>;
+  readonly workers: ServiceClient<typeof WorkersService.method>;
   readonly repositories: ServiceClient<typeof RepositoriesService.method>;
   close(): void;
 };
@@ -78,6 +80,7 @@ export function clientsOf(address: string, principal: string): Clients {
     history: connection.service(HistoryService),
     audit: connection.service(AuditService),
     images: connection.service(ImagesService),
+    workers: connection.service(WorkersService),
     repositories: connection.service(RepositoriesService),
     close: () => connection.close(),
   };

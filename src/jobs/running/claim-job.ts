@@ -8,6 +8,7 @@ import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { Executed } from '../job-streams.js';
 import { keyedLock } from '../keyed-lock.js';
+import { openPauses } from '../workers/pauses.js';
 import { openQueueOrder, type Wanting } from './queue-order.js';
 import { waitingClaims } from './waiting-claims.js';
 
@@ -43,7 +44,7 @@ export type Claims = {
   /**
    * Claims one job.
    * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION naming the state if it is not queued, TOKEN_IN_USE if the token holds
-   * another job, OFFER_DOES_NOT_FIT naming every condition that fails
+   * another job, OFFER_DOES_NOT_FIT naming every condition that fails, WORKER_DRAINED, QUEUE_PAUSED
    */
   claim(caller: Caller, uuid: string, hold: Hold): Promise<Claimed>;
   /**
@@ -51,6 +52,8 @@ export type Claims = {
    * @throws MemoirError PERMISSION_DENIED if there is no repository among those asked for whose jobs the caller may run
    */
   claimNext(caller: Caller, claim: Claim, signal: AbortSignal): Promise<Claimed | undefined>;
+  /** Whether a worker is given no jobs. */
+  isDrained(caller: Caller, workerName: string): boolean;
 };
 
 /**
@@ -65,6 +68,7 @@ export function jobClaims(context: JobsContext): Claims {
   // So that of claims with one token at once one takes a job and the others find it.
   const serially = keyedLock();
   const order = openQueueOrder(readModel);
+  const pauses = openPauses(readModel);
   const waiting = waitingClaims<QueuedRow>(
     ({ uuid }) => !taken.has(uuid) && readModel.queue.placeOfJob(uuid) !== undefined,
   );
@@ -176,7 +180,24 @@ export function jobClaims(context: JobsContext): Claims {
     );
   }
 
+  const isDrained = ({ principal }: Caller, workerName: string) =>
+    workerName !== '' && readModel.workers.isDrained({ principal, workerName });
+
+  /** @throws MemoirError if the worker is given nothing now, or the job is given to nobody */
+  function checkGiven(caller: Caller, uuid: string, { workerName }: Hold): void {
+    if (isDrained(caller, workerName)) {
+      const message = `worker ${quote(workerName)} of ${quote(caller.principal)} is drained and given no jobs`;
+      throw new MemoirError('FAILED_PRECONDITION', 'WORKER_DRAINED', message);
+    }
+    const facts = readModel.jobs.facts(uuid);
+    const pause = facts && caller.access.works(facts.repository) ? pauses.of(facts.repository) : undefined;
+    if (!pause) return;
+    const message = `jobs of ${quote(facts?.repository ?? '')} are given to nobody now: ${quote(pause.repositories)} is paused`;
+    throw new MemoirError('FAILED_PRECONDITION', 'QUEUE_PAUSED', message, { metadata: { uuid } });
+  }
+
   return {
+    isDrained,
     async claim(caller, uuid, hold) {
       await seeClaims(hold);
       return serially(hold.tokenDigest, async () => {
@@ -189,6 +210,7 @@ export function jobClaims(context: JobsContext): Claims {
             { field: 'claim_token', metadata: { uuid: held.record.job.uuid } },
           );
         }
+        checkGiven(caller, uuid, hold);
         const claimed = await start(caller, uuid, hold);
         if (claimed.changed) void release(uuid, claimed.position, hold.tokenDigest);
         return claimed;
@@ -200,15 +222,20 @@ export function jobClaims(context: JobsContext): Claims {
       const among = new Set(repositories);
       const wanting = {
         offer: offering(wish),
-        repository: (name: string) => among.size === 0 || among.has(name),
+        repository: (name: string) => (among.size === 0 || among.has(name)) && !pauses.of(name),
       };
       const kind = JSON.stringify([repositories, wish.offer ? toJson(OfferSchema, wish.offer) : null]);
-      const waits = waiting.enter(kind, (place) => order.gives(wanting, place));
+      const drained = () => isDrained(caller, wish.workerName);
+      // A drained worker is woken by no job.
+      const enter = (none: boolean) =>
+        none ? waiting.enter('', () => false) : waiting.enter(kind, (place) => order.gives(wanting, place));
+      let waitsForNone = drained();
+      let waits = enter(waitsForNone);
       const claim = () =>
-        serially(
-          wish.tokenDigest,
-          async () => (await standing(caller, wish)) ?? (await takeFirst(caller, wish, wanting, signal)),
-        );
+        serially(wish.tokenDigest, async () => {
+          const before = await standing(caller, wish);
+          return before ?? (drained() ? undefined : await takeFirst(caller, wish, wanting, signal));
+        });
       try {
         await seeClaims(wish);
         while (!signal.aborted) {
@@ -216,7 +243,12 @@ export function jobClaims(context: JobsContext): Claims {
           if (claimed) return claimed;
           const left = until - edge.monotonic();
           if (left <= 0) return undefined;
-          await waits.sleep(signal, left);
+          if (waitsForNone === drained()) await waits.sleep(signal, left);
+          else {
+            waits.leave();
+            waitsForNone = !waitsForNone;
+            waits = enter(waitsForNone);
+          }
         }
         return undefined;
       } finally {
