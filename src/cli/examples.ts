@@ -23,9 +23,9 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     `memoir list --filter '["created_at",">","2026-01-31T00:00:00Z"]' --order-by "priority desc" --count`,
   ],
   queue: ['memoir queue', 'memoir queue --size'],
-  'queue pause': [`memoir queue pause 'genome/*' --reason "the disk is being moved"`],
-  'queue resume': [`memoir queue resume 'genome/*'`],
-  'queue pauses': ['memoir queue pauses'],
+  pause: [`memoir pause 'genome/*' --reason "the disk is being moved"`],
+  resume: [`memoir resume 'genome/*'`],
+  pauses: ['memoir pauses'],
   watch: [`memoir watch ${uuid}`, `memoir watch ${uuid} --json`],
   log: [`memoir log ${uuid}`, `memoir log ${uuid} --no-follow`],
   history: [

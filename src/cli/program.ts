@@ -18,7 +18,7 @@ import { rangeCommand, reposCommand, resolveCommand } from './repositories/repos
 import { serveCommand } from './server/serve.js';
 import { workerCommand } from './server/worker.js';
 import { storeCommand } from './store/store.js';
-import { drainCommand, undrainCommand, workersCommand } from './workers/workers.js';
+import { drainCommand, pauseCommands, undrainCommand, workersCommand } from './workers/workers.js';
 
 /** The `memoir` command with all that is under it. */
 export function program(): Command {
@@ -54,6 +54,7 @@ export function program(): Command {
     workersCommand(),
     drainCommand(),
     undrainCommand(),
+    ...pauseCommands(),
     storeCommand(),
     exportCommand(),
     importCommand(),

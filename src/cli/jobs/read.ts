@@ -12,7 +12,6 @@ import { note, printLine, printMessage } from '../text/output.js';
 import { type ListOptions, printList } from '../text/print-list.js';
 import { printable } from '../text/printable.js';
 import { styled } from '../text/style.js';
-import { pauseCommands } from '../workers/workers.js';
 import { filtersOf } from './filter-option.js';
 import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 import { changes, noteFailure, resultCode, statusText } from './wait.js';
@@ -64,7 +63,6 @@ export function queueCommand(): Command {
   const command = new Command('queue')
     .description('print queued jobs in the order in which workers get them')
     .option('--size', 'print only how many there are');
-  for (const verb of pauseCommands()) command.addCommand(verb.exitOverride());
   return paged(command).action((options: PageOptions & { readonly size?: boolean }) =>
     withClients(options, async (clients) => {
       if (!options.size) {

@@ -81,7 +81,7 @@ export function undrainCommand(): Command {
   );
 }
 
-/** `memoir queue pause`, `resume` and `pauses`. */
+/** `memoir pause`, `resume` and `pauses`. */
 export function pauseCommands(): Command[] {
   const glob = 'repositories by a glob such as project or genome/*';
   const pause = remote(
