@@ -183,7 +183,7 @@ async function measureStream(repositories: Repositories, end: string, base: stri
 
 async function measureMemory(path: string, end: string): Promise<void> {
   const layout = readLayout('r', path);
-  const listener = { progress: () => undefined, warning: () => undefined };
+  const listener = { progress: () => undefined, without: () => undefined };
   const { graph } = await loadGraph({ layout, starts: [end], complete: false, keptIn: undefined }, listener).result;
   const bytes = residentBytes(graph) / graph.count;
   figure('memory of the graph', `${bytes.toFixed(1)} bytes a commit`, '', '≤ 64', bytes <= 64);

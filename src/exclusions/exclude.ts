@@ -78,7 +78,10 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
   /** The exclusion that an order is for, with its target resolved, and the stream where it belongs. */
   async function draft(caller: Caller, order: ExclusionOrder, id: string) {
     await checkExcludes(caller, order.target, context.streams.loadFor);
-    const target = await checkTarget(context.repositories, order.target);
+    const target = await checkTarget(
+      { ...context.repositories, ...context.repositories.askedBy(caller) },
+      order.target,
+    );
     const exclusion = create(ExclusionSchema, {
       id,
       target,

@@ -7,7 +7,7 @@ import { type Attributes, rootAttributes } from './attributes/attributes.js';
 import { convert } from './attributes/conversion.js';
 import { isLfsPointer } from './attributes/lfs-pointer.js';
 import { type CheckoutLimits, checkoutLimits } from './checkout-limits.js';
-import { readLayout } from './layout.js';
+import { readLayout, whyMissing } from './layout.js';
 import { parseCommit } from './objects/commit.js';
 import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './objects/object.js';
 import { openObjectStore } from './objects/object-store.js';
@@ -46,7 +46,8 @@ export async function checkout(
   options: CheckoutOptions = {},
 ): Promise<CheckedOut> {
   const limits = { ...checkoutLimits, ...options.limits };
-  const { objectDir, hash } = readLayout(repository, repository);
+  const layout = readLayout(repository, repository);
+  const { objectDir, hash } = layout;
   const largest = Math.max(limits.fileBytes, largestObject);
   const objects = openObjectStore({ repository, directory: objectDir, hash, largest });
   const links: Link[] = [];
@@ -164,7 +165,7 @@ export async function checkout(
       throw error;
     }
     if (!found) {
-      const what = `${type} ${oid} of ${quote(repository)} is missing`;
+      const what = `${type} ${oid} of ${quote(repository)} is missing${whyMissing(layout)}`;
       throw new MemoirError('NOT_FOUND', 'OBJECT_MISSING', what);
     }
     if (found.type !== type) throw damaged(repository, `${type} ${oid} is a ${found.type}`);

@@ -17,7 +17,16 @@ export type Layout = {
   /** The object directory; alternates are named inside of it. */
   readonly objectDir: string;
   readonly hash: HashAlgorithm;
+  /** Name of the remote that git would fetch missing objects from, if the repository is a partial clone (git-clone(1), `--filter`). */
+  readonly partialOf?: string;
 };
+
+/** What is to be added where an object is missing: nothing, or that the repository was never meant to have all. */
+export function whyMissing({ partialOf }: Pick<Layout, 'partialOf'>): string {
+  return partialOf === undefined
+    ? ''
+    : `: the repository is a partial clone, and what it lacks is at its remote ${quote(partialOf)}, where Memoir does not look`;
+}
 
 const knownExtensions = new Set([
   'noop',
@@ -54,7 +63,7 @@ export function readLayout(name: string, path: string): Layout {
         throw notOne(`${quote(commonDir)} has no directory "${part}"`);
     }
     const unsupported = (what: string) => refuse('UNSUPPORTED_REPOSITORY', `cannot be read: ${what}`);
-    return { name, gitDir, commonDir, objectDir: join(commonDir, 'objects'), hash: readFormat(commonDir, unsupported) };
+    return { name, gitDir, commonDir, objectDir: join(commonDir, 'objects'), ...readFormat(commonDir, unsupported) };
   } catch (error) {
     if (error instanceof MemoirError) throw error;
     throw notOne(errno(error) ?? String(error), error);
@@ -77,7 +86,7 @@ function findGitDir(path: string, notOne: (why: string) => MemoirError): string 
   return target;
 }
 
-function readFormat(commonDir: string, unsupported: (what: string) => MemoirError): HashAlgorithm {
+function readFormat(commonDir: string, unsupported: (what: string) => MemoirError): Pick<Layout, 'hash' | 'partialOf'> {
   const config = readGitConfig(fileKind(join(commonDir, 'config')) ? smallFile(join(commonDir, 'config')) : '');
   const version = config.get('core.repositoryformatversion') ?? '0';
   if (version !== '0' && version !== '1') throw unsupported(`repository format version ${quote(version)}`);
@@ -89,9 +98,22 @@ function readFormat(commonDir: string, unsupported: (what: string) => MemoirErro
       throw unsupported(`refs are kept as ${quote(value)}, not as files`);
   }
   const format = version === '1' ? (config.get('extensions.objectformat') ?? 'sha1') : 'sha1';
-  if (format === 'sha1') return sha1;
-  if (format === 'sha256') return sha256;
+  const partialOf = promisorOf(config);
+  const partial = partialOf === undefined ? {} : { partialOf };
+  if (format === 'sha1') return { hash: sha1, ...partial };
+  if (format === 'sha256') return { hash: sha256, ...partial };
   throw unsupported(`object format ${quote(format)}`);
+}
+
+/** The remote that has what a partial clone lacks. */
+function promisorOf(config: ReadonlyMap<string, string>): string | undefined {
+  const named = config.get('extensions.partialclone');
+  if (named) return named;
+  for (const [key, value] of config) {
+    const remote = /^remote\.(.*)\.promisor$/s.exec(key)?.[1];
+    if (remote !== undefined && /^(true|yes|on|1)$/i.test(value)) return remote;
+  }
+  return undefined;
 }
 
 function pointer(file: string, base: string): string | undefined {

@@ -1,3 +1,10 @@
+/** Who asks, where that matters: searches take turns by principal, and end when nobody waits for them any more. */
+export type Asking = {
+  readonly principal: string;
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal?: () => AbortSignal;
+};
+
 /** What a caller asked for, so that an error can name the field. */
 export type ResolveOptions = {
   /** Request field that holds the refspec; `script_version` unless given. */
@@ -53,7 +60,8 @@ export type Repositories = {
    * would make wrong.
    * @throws MemoirError INVALID_ARGUMENT: UNKNOWN_REPOSITORY, BAD_REFSPEC (no refspec that can name one commit), or
    * UNRESOLVABLE_REFSPEC, each naming the value; UNAVAILABLE REPOSITORY_UNAVAILABLE if the repository cannot be read now;
-   * DATA_LOSS REPOSITORY_DAMAGED naming repository and object; RESOURCE_EXHAUSTED SEARCH_TOO_LONG for a search in messages
+   * DATA_LOSS REPOSITORY_DAMAGED naming repository and object; RESOURCE_EXHAUSTED SEARCH_TOO_LONG for a search in messages; the reason of
+   * the signal of who asks
    */
   resolve(repository: string, refspec: string, options?: ResolveOptions): Promise<string>;
   /**
@@ -62,6 +70,8 @@ export type Repositories = {
    * FAILED_PRECONDITION SHALLOW_REPOSITORY if the history is cut off and the query has another minimum than its end
    */
   range(repository: string, query: RangeQuery): Promise<CommitRange>;
+  /** `resolve` and `range` on behalf of somebody. */
+  askedBy(asking: Asking): Pick<Repositories, 'resolve' | 'range'>;
   /**
    * For each of the commits, whether another one is in its history, itself included; undefined for what is no commit of the
    * repository now, and for all if the other one is none. Takes microseconds where it was asked for the same other one before.

@@ -7,8 +7,9 @@ import type { HistoryLog } from './graph/history.js';
 import { createSlicer } from './graph/slicer.js';
 import { createKeeper } from './kept/keeper.js';
 import { openRemote, type RemoteConfig, type RemoteOptions, remoteDefaults } from './mirror/open-remote.js';
-import type { Repositories } from './port.js';
+import type { Asking, Repositories } from './port.js';
 import { createReader } from './reader/reader.js';
+import { searchLane } from './reader/search-lane.js';
 import { openRepository, type Repository } from './repository.js';
 
 /** What repositories take from what is around them. */
@@ -61,12 +62,13 @@ export async function openRepositories(
   const reader = createReader();
   const keeper = createKeeper();
   const slicer = createSlicer();
+  const searches = searchLane();
   const budget = createGraphBudget(histories, monotonic, log);
 
   function open(name: string, path: string): Repository {
     const keptIn = directory === undefined ? undefined : join(directory, directoryName(name, resolve(path)));
     const now = () => edge.now();
-    return openRepository(name, path, { reader, slicer, now, monotonic, keptIn, log, patience, budget });
+    return openRepository(name, path, { reader, slicer, searches, now, monotonic, keptIn, log, patience, budget });
   }
 
   function openPlace(name: string, place: RepositoryPlace): Repository {
@@ -101,10 +103,18 @@ export async function openRepositories(
     throw unknownRepository(name);
   }
 
+  function asked(asking: Asking | undefined): Pick<Repositories, 'resolve' | 'range'> {
+    return {
+      resolve: async (name, refspec, { field = 'script_version' } = {}) =>
+        repository(name).resolve(refspec, field, asking),
+      range: async (name, query) => repository(name).range(query, asking),
+    };
+  }
+
   return {
     names: () => names,
-    resolve: async (name, refspec, { field = 'script_version' } = {}) => repository(name).resolve(refspec, field),
-    range: async (name, query) => repository(name).range(query),
+    ...asked(undefined),
+    askedBy: asked,
     isAncestor: async (name, ancestor, commits) => repository(name).isAncestor(ancestor, commits),
     isPlain: async (name, commit) => ifTold(() => repositories.get(name)?.isPlain(commit)),
     script: async (name, commit, path) => ifTold(() => repositories.get(name)?.script(commit, path)),

@@ -8,10 +8,11 @@ import { fileKind } from './file-kind.js';
 import type { GraphBudget } from './graph/graph-budget.js';
 import { createHistory, type HistoryOptions } from './graph/history.js';
 import { type Layout, readLayout } from './layout.js';
-import type { CommitRange, NamedRefspec, RangeQuery, ScriptFound } from './port.js';
+import type { Asking, CommitRange, NamedRefspec, RangeQuery, ScriptFound } from './port.js';
 import { unavailable } from './problem.js';
 import { createRanges, type RangeEnds } from './ranges.js';
-import type { Peeled } from './reader/object-reader.js';
+import { believedFor, type Peeled } from './reader/object-reader.js';
+import type { SearchLane } from './reader/search-lane.js';
 import { readShallow } from './reader/shallow.js';
 import { openRefs } from './refs.js';
 import { type RefspecSource, resolveRefspec } from './refspec/resolve.js';
@@ -19,9 +20,9 @@ import { type RefspecSource, resolveRefspec } from './refspec/resolve.js';
 /** One repository. */
 export type Repository = {
   /** See `Repositories.resolve`. */
-  resolve(refspec: string, field: string): Promise<string>;
+  resolve(refspec: string, field: string, asking?: Asking): Promise<string>;
   /** See `Repositories.range`. */
-  range(query: RangeQuery): Promise<CommitRange>;
+  range(query: RangeQuery, asking?: Asking): Promise<CommitRange>;
   /** See `Repositories.isAncestor`. */
   isAncestor(ancestor: string, commits: readonly string[]): Promise<readonly (boolean | undefined)[]>;
   /** See `Repositories.isPlain`. */
@@ -39,6 +40,8 @@ export type RepositoryOptions = Omit<HistoryOptions, 'layout' | 'onLoaded'> & {
   readonly now: () => number;
   /** Lets go of the history when it is due. */
   readonly budget: GraphBudget;
+  /** Where searches in messages have their turns. */
+  readonly searches: SearchLane;
 };
 
 /** Commits that are remembered as such, so that a full hash costs no look at the disk. */
@@ -61,6 +64,10 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   const { reader, now, budget } = options;
   const { read } = reader;
   const layout = readLayout(name, path);
+  if (layout.partialOf !== undefined) {
+    const facts = { repository: name, remote: layout.partialOf };
+    options.log.warn(facts, 'a partial clone: some of its objects are not here, and jobs that need them fail');
+  }
   const history = createHistory({ ...options, layout, onLoaded: budget.sweep });
   const ranges = createRanges(history, options.slicer);
   const ancestry = createAncestry(history, options.slicer);
@@ -76,8 +83,14 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   });
   const refs = openRefs(layout, now);
   const trees = createCommitTrees(layout, reader);
-  /** By id of a commit or tag, the commit. An object never changes, so neither does what is here. */
-  const commits = new LRUCache<string, string>({ maxSize: rememberedCommits, sizeCalculation: () => 1 });
+  /** By id of a commit or tag, the commit. An object never changes, so neither does what is here; but it may go. */
+  const commits = new LRUCache<string, string>({
+    maxSize: rememberedCommits,
+    sizeCalculation: () => 1,
+    ttl: believedFor,
+    ttlResolution: believedFor / 10,
+    perf: { now: options.monotonic },
+  });
 
   async function peel(id: string): Promise<Peeled | undefined> {
     const known = commits.get(id);
@@ -110,10 +123,12 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     typeOf: (id) => read.typeOf({ layout, id }),
     parents: (id) => read.parents({ layout, id }),
     ancestor,
-    abbreviated: (prefix) => read.abbreviated({ layout, prefix }),
-    async search(search, from) {
+    abbreviated: (prefix, kind) => read.abbreviated({ layout, prefix, kind }),
+    async search(search, from, asking) {
       const starts = from === undefined ? undefined : [from];
-      const { commit, exhausted } = await read.search({ layout, search, starts, limit: longestSearch });
+      const { commit, exhausted } = await options.searches.run(asking, (signal) =>
+        read.search({ layout, search, starts, limit: longestSearch }, signal && { signal }),
+      );
       if (!exhausted) return commit;
       throw new MemoirError(
         'RESOURCE_EXHAUSTED',
@@ -124,10 +139,10 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     },
   };
 
-  async function resolve(refspec: string, field: string): Promise<string> {
+  async function resolve(refspec: string, field: string, asking?: Asking): Promise<string> {
     if (refspec.length === layout.hash.hex && commits.get(refspec) === refspec) return refspec;
     try {
-      return await resolveRefspec(source, name, refspec, field);
+      return await resolveRefspec(source, name, refspec, { field, asking });
     } catch (error) {
       if (fileKind(join(layout.gitDir, 'HEAD'))) throw error;
       throw unavailable(name, `${JSON.stringify(layout.gitDir)} is not there any more`, error);
@@ -149,9 +164,9 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     isPlain: trees.isPlain,
     script: trees.script,
     objects: async () => layout,
-    async range({ end, minimum, exclude = [] }) {
+    async range({ end, minimum, exclude = [] }, asking) {
       if (minimum) history.preload();
-      const resolved = (named: NamedRefspec) => resolve(named.refspec, named.field);
+      const resolved = (named: NamedRefspec) => resolve(named.refspec, named.field, asking);
       const ends: RangeEnds = {
         end: await resolved(end),
         minimum: minimum && (await resolved(minimum)),

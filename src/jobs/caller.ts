@@ -14,6 +14,8 @@ export type Caller = {
    * @throws MemoirError CANCELLED or DEADLINE_EXCEEDED if nobody waits for the answer and nothing was recorded before
    */
   readonly begin?: () => void;
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal?: () => AbortSignal;
 };
 
 /** The caller of what the server does on its own, such as failing a job whose lease ran out. */

@@ -86,7 +86,7 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
     #controller: AbortController | undefined;
 
     constructor(call: ServerCall) {
-      const caller = callerOf(call, authenticate, authorise, edge);
+      const caller = callerOf(call, authenticate, authorise, edge, () => this.signal);
       this.caller = caller;
       this.access = () => authorise(caller.principal);
       this.#call = call;
@@ -132,7 +132,13 @@ export function goneByItself({ reason }: AbortSignal): MemoirError {
     : new MemoirError('CANCELLED', 'CLIENT_GONE', 'nobody waits for it any more');
 }
 
-function callerOf(call: ServerCall, authenticate: Authenticate, authorise: Authorise, edge: Edge): Caller {
+function callerOf(
+  call: ServerCall,
+  authenticate: Authenticate,
+  authorise: Authorise,
+  edge: Edge,
+  signal: () => AbortSignal,
+): Caller {
   const { metadata } = call;
   const principal = authenticate(metadata);
   const [requestId] = metadata.get('x-request-id');
@@ -143,6 +149,7 @@ function callerOf(call: ServerCall, authenticate: Authenticate, authorise: Autho
   return {
     principal,
     access: authorise(principal),
+    signal,
     begin() {
       const gone = begun ? undefined : goneReason(call);
       if (gone) throw gone;

@@ -32,14 +32,14 @@ export function repositoriesService(repositories: Repositories): Implementation<
       checkRequired('repository', repository, textLimits.repository);
       checkRequired('refspec', refspec, textLimits.refspec);
       checkKnows(caller, repository);
-      const commit = await repositories.resolve(repository, refspec, { field: 'refspec' });
+      const commit = await repositories.askedBy(caller).resolve(repository, refspec, { field: 'refspec' });
       return create(ResolveRefspecResponseSchema, { commit });
     },
 
     async *expandRange({ repository, maximum, minimum, exclude, limit }, { caller, signal }) {
       checkRequired('repository', repository, textLimits.repository);
       checkKnows(caller, repository);
-      const range = await repositories.range(repository, rangeQuery(maximum, minimum, exclude));
+      const range = await repositories.askedBy(caller).range(repository, rangeQuery(maximum, minimum, exclude));
       let commits: string[] = [];
       let left = limit === 0 ? Number.POSITIVE_INFINITY : limit;
       for await (const commit of range.commits()) {

@@ -27,6 +27,8 @@ function refspecs(names: readonly string[]): fc.Arbitrary<string> {
         '^{object}',
         '^{tag}',
         '^{/}',
+        '^{/}}',
+        '^{/}x}',
         '^{/Commit 1}',
         '^{/[02468]$}',
         '^{/!-Commit 1}',

@@ -18,7 +18,7 @@ async function load(wanted: HistoryToLoad, tell: (told: LoadTold) => void): Prom
 
   function warn(error: unknown): void {
     if (!(error instanceof BadCommitGraph)) throw error;
-    tell({ warning: error.message });
+    tell({ without: 'commit-graph not used', why: error.message });
   }
 
   /** Object directories whose commit-graph turned out to be damaged. It is told and done without, for objects say the same. */

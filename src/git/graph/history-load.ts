@@ -23,5 +23,8 @@ export type GraphLoaded = {
   readonly written: boolean;
 };
 
-/** What is told while a load goes on: how many commits were read as objects, or what is damaged and could be done without. */
-export type LoadTold = { readonly imported: number } | { readonly warning: string };
+/** What could be done without: a commit-graph that is damaged, a ref whose history is, or to keep a commit-graph. */
+export type DoneWithout = 'commit-graph not used' | 'ref left out' | 'commit-graph not kept';
+
+/** What is told while a load goes on: how many commits were read as objects, or what was done without, and why. */
+export type LoadTold = { readonly imported: number } | { readonly without: DoneWithout; readonly why: string };

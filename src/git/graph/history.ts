@@ -103,7 +103,7 @@ export function createHistory({
           logged = performance.now();
           log.info({ repository: name, imported }, 'importing history');
         },
-        warning: (text) => log.warn({ repository: name, problem: text }, 'commit-graph not used'),
+        without: (what, why) => log.warn({ repository: name, problem: why }, what),
       },
     );
     const result = load.result.then(({ graph: resident, source, imported: read, written }) => {

@@ -95,7 +95,7 @@ export function importHistory(
       return table;
     } catch (error) {
       if (!(error instanceof MemoirError) || starts.length === 0) throw error;
-      tell({ warning: `${error.message}; the history of the ref that leads there is left out` });
+      tell({ without: 'ref left out', why: `${error.message}; the history of the ref that leads there is left out` });
     }
     const wanted = createCommitTable(hash);
     importInto(wanted, starts);
@@ -110,7 +110,7 @@ export function importHistory(
       writeCommitGraph(keptIn, table, topology);
       return true;
     } catch (error) {
-      tell({ warning: `cannot keep the commit-graph in ${keptIn}: ${String(error)}` });
+      tell({ without: 'commit-graph not kept', why: `it cannot be written into ${keptIn}: ${String(error)}` });
       return false;
     }
   }

@@ -1,7 +1,7 @@
 import { startThread, ThreadEnded } from '../../threads/thread.js';
 import { unavailable } from '../problem.js';
 import type { GraphThread } from './graph-thread.js';
-import type { GraphLoaded, HistoryToLoad, LoadTold } from './history-load.js';
+import type { DoneWithout, GraphLoaded, HistoryToLoad, LoadTold } from './history-load.js';
 
 /** A load under way. */
 export type GraphLoad = {
@@ -14,8 +14,8 @@ export type GraphLoad = {
 export type GraphLoadListener = {
   /** Called now and then with the number of commits read as objects so far. */
   progress(imported: number): void;
-  /** Called with what was found damaged but could be done without. */
-  warning(text: string): void;
+  /** Called with what could be done without, and why it was. */
+  without(what: DoneWithout, why: string): void;
 };
 
 /**
@@ -27,7 +27,7 @@ export function loadGraph(wanted: HistoryToLoad, listener: GraphLoadListener): G
   const file = new URL('./graph-thread.js', import.meta.url);
   const thread = startThread<GraphThread>(file, undefined, { name: 'the thread that loads a history' });
   const onTold = (told: LoadTold) =>
-    'imported' in told ? listener.progress(told.imported) : listener.warning(told.warning);
+    'imported' in told ? listener.progress(told.imported) : listener.without(told.without, told.why);
 
   async function load(): Promise<GraphLoaded> {
     try {

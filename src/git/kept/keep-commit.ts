@@ -4,7 +4,7 @@ import { MemoirError, quote } from '../../domain/errors.js';
 import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
 import { makeDirectory } from '../../make-directory.js';
 import type { CheckoutLimits } from '../checkout-limits.js';
-import { type Layout, readLayout } from '../layout.js';
+import { type Layout, readLayout, whyMissing } from '../layout.js';
 import { parseCommit } from '../objects/commit.js';
 import { type GitObject, ObjectTooLarge, type ObjectType } from '../objects/object.js';
 import { type ObjectStore, openObjectStore } from '../objects/object-store.js';
@@ -136,7 +136,7 @@ export async function keepCommit(
       throw error;
     }
     if (!object) {
-      const what = `${type} ${id} of repository ${quote(repository)} is missing`;
+      const what = `${type} ${id} of repository ${quote(repository)} is missing${whyMissing(source)}`;
       throw new MemoirError('NOT_FOUND', 'OBJECT_MISSING', what, { metadata: { repository } });
     }
     if (object.type !== type) throw damaged(repository, `object ${id} is a ${object.type}, where a ${type} was meant`);

@@ -32,8 +32,8 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
   }
 
   return {
-    resolve: (refspec, field) => known([refspec], (repository) => repository.resolve(refspec, field)),
-    range: (query) => known(refspecsOf(query), (repository) => repository.range(query)),
+    resolve: (refspec, field, asking) => known([refspec], (repository) => repository.resolve(refspec, field, asking)),
+    range: (query, asking) => known(refspecsOf(query), (repository) => repository.range(query, asking)),
     async isAncestor(ancestor, commits) {
       const path = mirror.fetched();
       const known = path === undefined ? undefined : await at(path).isAncestor(ancestor, commits);

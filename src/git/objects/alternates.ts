@@ -28,22 +28,33 @@ export function findObjectDirectories(directory: string): string[] {
 
 function lines(file: string): string[] {
   try {
-    return readFileSync(file, 'utf8')
+    // Byte by byte: escapes are of bytes, and what is not escaped is UTF-8.
+    return readFileSync(file, 'latin1')
       .split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
-      .map((line) => (line.startsWith('"') && line.endsWith('"') ? unquote(line) : line));
+      .map((line) => Buffer.from(line.startsWith('"') ? (unquote(line) ?? line) : line, 'latin1').toString('utf8'));
   } catch (error) {
     if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return [];
     throw error;
   }
 }
 
-function unquote(line: string): string {
-  const bytes = line
-    .slice(1, -1)
-    .replace(/\\([0-7]{3})|\\(.)/gs, (_, octal?: string, escaped = '') =>
-      octal ? String.fromCharCode(Number.parseInt(octal, 8)) : ({ n: '\n', t: '\t' }[escaped as string] ?? escaped),
-    );
-  // Octal escapes are bytes of UTF-8, while what is not escaped is text already.
-  return /[^\0-\xff]/.test(bytes) ? bytes : Buffer.from(bytes, 'latin1').toString('utf8');
+const escapes: Readonly<Record<string, string>> = {
+  a: '\x07',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  v: '\v',
+  '\\': '\\',
+  '"': '"',
+};
+
+/** The bytes of a text in quotes as git quotes paths (`unquote_c_style`), one character each; undefined if it is not quoted so. */
+function unquote(line: string): string | undefined {
+  const quoted = /^"((?:[^"\\]|\\(?:[0-3][0-7]{2}|[abfnrtv\\"]))*)"$/.exec(line)?.[1];
+  return quoted?.replace(/\\(?:([0-7]{3})|(.))/g, (_, octal: string | undefined, letter: string) =>
+    octal === undefined ? (escapes[letter] ?? letter) : String.fromCharCode(Number.parseInt(octal, 8)),
+  );
 }

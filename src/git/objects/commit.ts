@@ -16,9 +16,9 @@ export function parseCommit(data: Buffer, hexDigits: number, fail: (what: string
     const start = at + word.length + 1;
     if (data.toString('latin1', at, start) !== `${word} `) return undefined;
     const hex = data.toString('latin1', start, start + hexDigits);
-    if (data[start + hexDigits] !== 10 || !/^[0-9a-f]+$/.test(hex)) throw fail(`its line "${word}" is malformed`);
+    if (data[start + hexDigits] !== 10 || !/^[0-9a-fA-F]+$/.test(hex)) throw fail(`its line "${word}" is malformed`);
     at = start + hexDigits + 1;
-    return hex;
+    return hex.toLowerCase();
   };
   const tree = id('tree');
   if (tree === undefined) throw fail('it has no tree');
@@ -52,8 +52,8 @@ export function messageOf(data: Buffer): string | undefined {
 export function parseTag(data: Buffer, hexDigits: number, fail: (what: string) => Error): string {
   const line = data.toString('latin1', 0, hexDigits + 8);
   const id = line.slice(7, -1);
-  if (!line.startsWith('object ') || !line.endsWith('\n') || !/^[0-9a-f]+$/.test(id) || id.length !== hexDigits) {
+  if (!line.startsWith('object ') || !line.endsWith('\n') || !/^[0-9a-fA-F]+$/.test(id) || id.length !== hexDigits) {
     throw fail('it is a tag without an object');
   }
-  return id;
+  return id.toLowerCase();
 }

@@ -96,15 +96,19 @@ export function openPackDirectory(
       indexes.delete(name);
     }
     multi?.close();
-    multi = files.has('multi-pack-index') ? openMulti() : undefined;
+    multi = files.has('multi-pack-index') ? openMulti(names) : undefined;
     const covered = new Set(multi?.packs.map(stem));
     single = [...names].filter((name) => !covered.has(name)).sort();
   }
 
   /** Every pack has an index of its own too, so a multi-pack index that is unsound or names lost packs is not needed. */
-  function openMulti(): MultiPackIndex | undefined {
+  function openMulti(there: ReadonlySet<string>): MultiPackIndex | undefined {
     try {
-      return openMultiPackIndex(join(path, 'multi-pack-index'), hash, cache, fail);
+      const opened = openMultiPackIndex(join(path, 'multi-pack-index'), hash, cache, fail);
+      if (opened.packs.every((name) => there.has(stem(name)))) return opened;
+      // What it finds in a lost pack may be in another one too.
+      opened.close();
+      return undefined;
     } catch (error) {
       if (error instanceof MemoirError || errno(error) === 'ENOENT') return undefined;
       throw error;

@@ -7,7 +7,7 @@ import { createPageCache } from '../objects/paged-file.js';
 import { unavailable } from '../problem.js';
 import { openRefs, type Ref } from '../refs.js';
 import { findScript } from './find-script.js';
-import { type ObjectReader, openObjectReader } from './object-reader.js';
+import { type Abbreviated, type ObjectReader, openObjectReader } from './object-reader.js';
 import { isPlainCommit } from './plain-commit.js';
 import type { MessageSearch } from './search-messages.js';
 
@@ -61,8 +61,8 @@ function open() {
     typeOf: ({ layout, id }: Of<{ id: string }>, call: Call) => ask(layout, call, (reader) => reader.typeOf(id)),
     parents: ({ layout, id }: Of<{ id: string }>, call: Call) =>
       ask(layout, call, (reader) => reader.commit(id).parents),
-    abbreviated: ({ layout, prefix }: Of<{ prefix: string }>, call: Call) =>
-      ask(layout, call, (reader) => reader.abbreviated(prefix)),
+    abbreviated: ({ layout, prefix, kind }: Of<{ prefix: string; kind: Abbreviated }>, call: Call) =>
+      ask(layout, call, (reader) => reader.abbreviated(prefix, kind)),
     /** The n-th first parent; undefined where history ends before. */
     ancestor: ({ layout, id, generations }: Of<{ id: string; generations: number }>, call: Call) =>
       ask(layout, call, (reader) => inTurns(ancestor(reader, id, generations), call)),

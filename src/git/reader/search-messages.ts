@@ -1,4 +1,5 @@
 import TinyQueue from 'tinyqueue';
+import { MemoirError } from '../../domain/errors.js';
 import { messageOf } from '../objects/commit.js';
 import { compileSearch } from '../refspec/message-pattern.js';
 import type { TextSearch } from '../refspec/text-search.js';
@@ -20,7 +21,7 @@ type Waiting = { readonly id: string; readonly date: number; readonly order: num
 
 /**
  * Searches for the youngest commit with a message, in the order of git's `get_oid_oneline`: by commit date, and at the same date
- * in the order in which they were met. Yields after each commit, so that a long search can be taken in turns with others.
+ * in the order in which they were met. What is damaged is passed over with what only it leads to, as git does. Yields after each commit, so that a long search can be taken in turns with others.
  */
 export function* searchMessages(
   reader: ObjectReader,
@@ -34,10 +35,11 @@ export function* searchMessages(
   const meet = (id: string) => {
     if (seen.has(id)) return;
     seen.add(id);
-    waiting.push({ id, date: reader.commit(id).date, order: order++ });
+    const commit = sound(() => reader.commit(id));
+    if (commit) waiting.push({ id, date: commit.date, order: order++ });
   };
   for (const start of starts) {
-    const peeled = reader.peel(start);
+    const peeled = sound(() => reader.peel(start));
     if (peeled?.type === 'commit') meet(peeled.id);
     yield;
   }
@@ -49,5 +51,15 @@ export function* searchMessages(
     if (test(messageOf(data))) return { commit: next.id };
     for (const parent of parents) meet(parent);
     yield;
+  }
+}
+
+/** What is read, unless that is damaged or missing: like git, a search passes over it, so that one bad commit does not end them all. */
+function sound<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof MemoirError && error.code === 'DATA_LOSS') return undefined;
+    throw error;
   }
 }

@@ -84,7 +84,8 @@ function lastSuffix(text: string): Suffix {
   if (start < 0) return undefined;
   const inner = text.slice(start + 2, -1);
   if (inner.startsWith('/')) {
-    if (inner.length === 1) return { start, step: { kind: 'peel', to: 'commit' } };
+    // As git has it, an empty pattern ends at the first brace, and what is behind that means nothing.
+    if (inner.length === 1 || inner.charAt(1) === '}') return { start, step: { kind: 'peel', to: 'commit' } };
     const search = parseSearch(inner.slice(1));
     return 'problem' in search ? search : { start, step: { kind: 'search', search } };
   }

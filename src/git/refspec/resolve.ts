@@ -1,8 +1,9 @@
 import { MemoirError, quote } from '../../domain/errors.js';
 import { type HashAlgorithm, isHex } from '../hash.js';
 import type { ObjectType } from '../objects/object.js';
+import type { Asking } from '../port.js';
 import { damaged } from '../problem.js';
-import type { Peeled } from '../reader/object-reader.js';
+import type { Abbreviated, Peeled } from '../reader/object-reader.js';
 import type { Ref } from '../refs.js';
 import { type Base, parseRefspec, type Step } from './grammar.js';
 import type { TextSearch } from './text-search.js';
@@ -17,10 +18,10 @@ export type RefspecSource = {
   parents(commit: string): Promise<readonly string[]>;
   /** The n-th first parent of a commit; undefined where history ends before. */
   ancestor(commit: string, generations: number): Promise<string | undefined>;
-  /** Commits, and tags of commits, whose id begins with the digits; some of them if there are very many. */
-  abbreviated(prefix: string): Promise<readonly string[]>;
+  /** Objects of a kind whose id begins with the digits; some of them if there are very many. */
+  abbreviated(prefix: string, kind: Abbreviated): Promise<readonly string[]>;
   /** The youngest commit reachable from the given one, or from any ref, whose message answers the search. */
-  search(search: TextSearch, from: string | undefined): Promise<string | undefined>;
+  search(search: TextSearch, from: string | undefined, asking: Asking | undefined): Promise<string | undefined>;
 };
 
 /** Fewest digits of an abbreviation, as in git. */
@@ -32,6 +33,7 @@ const mostCandidates = 10;
 /**
  * The commit that a refspec names, as `git rev-parse --verify '<refspec>^{commit}'` has it.
  * @param field - request field to blame
+ * @param asking - who asks, if that matters
  * @throws MemoirError INVALID_ARGUMENT: BAD_REFSPEC for a text that cannot name one commit, UNRESOLVABLE_REFSPEC for one that
  * does not here
  */
@@ -39,7 +41,7 @@ export async function resolveRefspec(
   source: RefspecSource,
   repository: string,
   text: string,
-  field: string,
+  { field, asking }: { readonly field: string; readonly asking?: Asking | undefined },
 ): Promise<string> {
   const refuse = (reason: string, what: string, metadata?: Record<string, string>) =>
     new MemoirError('INVALID_ARGUMENT', reason, `${field} ${quote(text)} ${what}`, {
@@ -52,21 +54,25 @@ export async function resolveRefspec(
   const parsed = parseRefspec(text);
   if ('problem' in parsed) throw refuse('BAD_REFSPEC', parsed.problem);
 
-  let id = await start(parsed.base);
+  let id = await start(parsed.base, parsed.steps[0]);
   for (const step of parsed.steps) id = await take(id, step);
   return commitOf(id);
 
-  async function start(base: Base): Promise<string> {
-    if (base.kind === 'search') return found(await source.search(base.search, undefined));
+  async function start(base: Base, first: Step | undefined): Promise<string> {
+    if (base.kind === 'search') return found(await source.search(base.search, undefined, asking));
     const { name } = base;
     if (name.length === source.hash.hex && isHex(name)) return name.toLowerCase();
     const ref = source.findRef(name);
     if (ref) return ref.id;
-    const digits = /^.+-g([0-9A-Fa-f]+)$/.exec(name)?.[1] ?? name;
+    const described = /^.+-g([0-9A-Fa-f]+)$/.exec(name)?.[1];
+    const digits = described ?? name;
     if (!isHex(digits) || digits.length < shortestAbbreviation || digits.length > source.hash.hex) {
       throw unresolvable('names no commit');
     }
-    const candidates = await source.abbreviated(digits.toLowerCase());
+    // What git looks for goes by what is asked of it first: of `^{}`, `^{object}` and `^{tag}` it says nothing.
+    const anything = first?.kind === 'peel' && first.to !== 'commit';
+    const kind = described === undefined ? (anything ? 'objects' : 'committish') : 'commits';
+    const candidates = await source.abbreviated(digits.toLowerCase(), kind);
     const [only] = candidates;
     if (only === undefined) throw unresolvable('names no commit');
     if (candidates.length > 1) {
@@ -80,7 +86,7 @@ export async function resolveRefspec(
   async function take(id: string, step: Step): Promise<string> {
     if (step.kind === 'peel') return step.to === 'commit' ? commitOf(id) : peel(id, step.to);
     const commit = await commitOf(id);
-    if (step.kind === 'search') return found(await source.search(step.search, commit));
+    if (step.kind === 'search') return found(await source.search(step.search, commit, asking));
     if (step.kind === 'ancestor') {
       const ancestor = await source.ancestor(commit, step.generations);
       if (ancestor === undefined) throw unresolvable(`goes back further than the history of ${commit}`);

@@ -46,18 +46,19 @@ export async function resolveRequest(
   caller: Caller,
   request: CreateJobRequest,
 ): Promise<Wanted> {
-  const { repositories, images, edge } = context;
+  const { images, edge } = context;
+  const repositories = context.repositories.askedBy(caller);
   const { repository, script, scriptVersion, scriptParameters = {} } = request;
   const resolutions: ResolvedName[] = [];
   const commits = await acceptedCommits(repositories, request, resolutions);
   // What most requests do not have is not waited for: this is the way of every answer.
   const { dockerImage = '', arvadosSdkVersion: sdk = '' } = request.runtimeConstraints ?? {};
-  const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(repositories, caller, sdk, resolutions);
+  const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(context.repositories, caller, sdk, resolutions);
   const digests = computationDigests({ repository, script, scriptParameters });
   const filtered =
     request.filters.length === 0
       ? undefined
-      : await resolveSets(context, caller, parseFilters(request.filters), {
+      : await resolveSets({ ...context, repositories }, caller, parseFilters(request.filters), {
           end: commits.commit,
           parametersDigest: digests.parameters,
         });
@@ -97,19 +98,19 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 /** Commit of the SDK that a job asks for. Who may not know of the SDK's repository is told that there is none. */
 async function acceptedSdk(
   repositories: Repositories,
-  { access }: Caller,
+  caller: Caller,
   refspec: string,
   resolutions: ResolvedName[],
 ): Promise<string> {
   const field = 'runtime_constraints.arvados_sdk_version';
-  if (!repositories.names().includes(sdkRepository) || !access.knows(sdkRepository)) {
+  if (!repositories.names().includes(sdkRepository) || !caller.access.knows(sdkRepository)) {
     throw invalid(
       field,
       'UNKNOWN_REPOSITORY',
       `${field} ${quote(refspec)} cannot be resolved: no repository ${quote(sdkRepository)} is configured`,
     );
   }
-  const commit = await repositories.resolve(sdkRepository, refspec, { field });
+  const commit = await repositories.askedBy(caller).resolve(sdkRepository, refspec, { field });
   note(resolutions, field, refspec, commit);
   return commit;
 }

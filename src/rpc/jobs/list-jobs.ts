@@ -84,7 +84,11 @@ function list(
     const position =
       asOf && (await (pinned === undefined ? positionOf(context, asOf, signal) : pinnedPosition(pinned, signal)));
     const images = position === undefined ? context.images : context.images.among(context.history.at(position).images);
-    const resolved = await resolveSets({ ...context, images }, caller, checked);
+    const resolved = await resolveSets(
+      { ...context, images, repositories: context.repositories.askedBy(caller) },
+      caller,
+      checked,
+    );
     const filters = await resolved.now();
     const { fields } = selection;
     const { countTotal } = request;

@@ -19,9 +19,12 @@ export async function each<T, R>(
 ): Promise<readonly (R | MemoirError)[]> {
   const outcomes: (R | MemoirError)[] = [];
   let next = 0;
+  // What ended because nobody waits is nobody's fault.
+  const told = (error: unknown) =>
+    signal.aborted && error instanceof Error && error.name === 'AbortError' ? goneByItself(signal) : meant(error);
   async function lane(): Promise<void> {
     for (let i = next++; i < items.length; i = next++) {
-      outcomes[i] = signal.aborted ? goneByItself(signal) : await one(items[i] as T).catch(meant);
+      outcomes[i] = signal.aborted ? goneByItself(signal) : await one(items[i] as T).catch(told);
     }
   }
   await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, lane));
