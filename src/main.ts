@@ -21,6 +21,7 @@ import { watchLogEnd } from './jobs/log-end.js';
 import { ownWrites } from './jobs/own-writes.js';
 import { damagedJobs } from './jobs/reading/damaged-jobs.js';
 import { recordingStore } from './jobs/recording-store.js';
+import { watchBackOffs } from './jobs/running/back-offs.js';
 import { keepCommits } from './jobs/running/keep-commits.js';
 import { watchLeases } from './jobs/running/leases.js';
 import { settlingStore } from './jobs/settling-store.js';
@@ -142,6 +143,7 @@ export async function startServer(
       jobLogLimit: config.job_log_limit,
       recordIntentions: store.allowedFormat >= 2,
       sharesRuns: store.allowedFormat >= sharedRunsFormat,
+      backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ...(keeping && { keepCommit: keeping.requested }),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());

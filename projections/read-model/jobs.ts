@@ -347,7 +347,15 @@ export function jobFromRow(row: JobRow): Job {
 }
 
 /** A lease as the read model knows it. */
-export type LeaseRow = { readonly uuid: string; readonly lease_ms: number; readonly lease_revision: number };
+export type LeaseRow = {
+  readonly uuid: string;
+  readonly lease_ms: number;
+  readonly lease_revision: number;
+  /** Number of the attempt. */
+  readonly attempt: number;
+  /** Longest run of an attempt, as ProtoJSON has it; null for any. */
+  readonly run_limit: string | null;
+};
 
 /** What is told apart by which job an event is of. */
 export type JobFactsRow = {
@@ -365,7 +373,9 @@ export function jobQueries(db: Database.Database) {
   );
   const facts = db.prepare(`SELECT owner, repository, script, claimed_by AS claimedBy FROM job WHERE ${whereUuid}`);
   const revision = db.prepare(`SELECT revision FROM job WHERE ${whereUuid} AND deleted = 0`).pluck();
-  const running = db.prepare(`SELECT uuid, lease_ms, lease_revision FROM job WHERE state = ${JobState.RUNNING}`);
+  const running = db.prepare(
+    `SELECT uuid, lease_ms, lease_revision, attempt_count AS attempt, limits ->> '$.run' AS run_limit FROM job WHERE state = ${JobState.RUNNING}`,
+  );
   return {
     /** The attempts of a job, of which the row is given, the first one first. */
     attempts: attemptQueries(db),

@@ -18,6 +18,15 @@ export function seconds(min: number, max: number): (text: string) => number {
   };
 }
 
+/** A parser of numbers, which may have decimals, from `min` to `max` for an option. */
+export function decimal(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^[0-9]{1,9}(\.[0-9]{1,9})?$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`Give a number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
 /** A parser of an option that may be given again and again: keeps every value, in their order. */
 export function repeated(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text];

@@ -8,6 +8,7 @@ import type { JobStreams } from './job-streams.js';
 import type { OwnWrites } from './own-writes.js';
 import type { Images } from './ports/images.js';
 import type { DamagedJobs } from './reading/damaged-jobs.js';
+import type { BackOffs } from './running/back-offs.js';
 
 /** What the use cases work with. */
 export type JobsContext = {
@@ -32,6 +33,8 @@ export type JobsContext = {
   readonly recordIntentions?: boolean;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
   readonly sharesRuns?: boolean;
+  /** Which jobs back off. */
+  readonly backOffs?: Pick<BackOffs, 'holds' | 'waited' | 'onPassed'>;
   /** Most bytes of one job's live log. */
   readonly jobLogLimit: number;
   /** Is told of every job that was recorded, where their commits are kept; never waits and never fails. */

@@ -17,6 +17,7 @@ import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limit
 import { checkOffer } from '../jobs/running/check-offer.js';
 import type { Claimed, Claims } from '../jobs/running/claim-job.js';
 import { endJob } from '../jobs/running/end-job.js';
+import { faultOf } from '../jobs/running/fault-of-report.js';
 import { heartbeat } from '../jobs/running/heartbeat.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
 import { appendUpload } from '../jobs/running/log-upload.js';
@@ -134,8 +135,13 @@ export function workerService(
       checkReason(reason);
       checkLength('message', message, textLimits.failureMessage);
       checkLength('log', log, textLimits.address);
+      checkLength('output', request.output, textLimits.address);
       const { record, position } = await endJob(streams, caller, uuid, {
         kind: 'fail',
+        fault: faultOf(request),
+        output: request.output,
+        givenBack: request.givenBack,
+        ...(context.sharesRuns && { chance: edge.random() }),
         worker: caller.principal,
         tokenDigest: claimTokenDigest(request.claimToken),
         reason,

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { findKept } from '../git/kept/kept-repository.js';
@@ -33,7 +34,7 @@ export async function findTree(
   const own = Object.hasOwn(repositories, repository) ? repositories[repository] : undefined;
   if (kept === undefined) {
     if (own) return own.path;
-    throw new RunFailure('UNKNOWN_REPOSITORY', `the worker has no repository ${quote(repository)}`);
+    throw new RunFailure('UNKNOWN_REPOSITORY', `the worker has no repository ${quote(repository)}`, Fault.PLACE);
   }
   const until = performance.now() + waitMs;
   for (let pause = 50; ; pause = Math.min(pause * 2, longestPause)) {
@@ -42,7 +43,7 @@ export async function findTree(
     const left = until - performance.now();
     if (left <= 0) {
       const what = `commit ${scriptVersion} of repository ${quote(repository)}, which the worker does not have`;
-      throw new RunFailure('COMMIT_NOT_KEPT', `${what}, was not kept in ${waitMs / 1_000} s`);
+      throw new RunFailure('COMMIT_NOT_KEPT', `${what}, was not kept in ${waitMs / 1_000} s`, Fault.PLACE);
     }
     await sleep(Math.min(pause, left), undefined, { signal }).catch(() => {});
     signal.throwIfAborted();

@@ -16,7 +16,12 @@ type Tasks = { readonly tasksSummary: TasksSummary | undefined };
 type Completion = Tasks &
   Required<Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'uuid' | 'claimToken' | 'output' | 'log'>>;
 type Failure = Tasks &
-  Required<Pick<MessageInitShape<typeof FailJobRequestSchema>, 'uuid' | 'claimToken' | 'reason' | 'message' | 'log'>>;
+  Required<
+    Pick<
+      MessageInitShape<typeof FailJobRequestSchema>,
+      'uuid' | 'claimToken' | 'reason' | 'message' | 'log' | 'fault' | 'givenBack'
+    >
+  >;
 
 /**
  * Completes a job, trying again while the server is away.
@@ -26,7 +31,7 @@ export async function reportCompletion(worker: WorkerClient, end: Completion, si
   await report(signal, () => worker.completeJob(withTasks(end), { timeoutMs }));
 }
 
-/** Fails a job, as `reportCompletion` completes one. A signal that is aborted already leaves it some seconds. */
+/** Ends an attempt without a result, as `reportCompletion` completes a job. A signal that is aborted already leaves it some seconds. */
 export async function reportFailure(worker: WorkerClient, end: Failure, signal: AbortSignal): Promise<void> {
   const until = signal.aborted ? AbortSignal.timeout(lastTryMs) : signal;
   await report(until, () => worker.failJob(withTasks(end), { timeoutMs }));

@@ -4,7 +4,7 @@ import { CallError } from '../rpc/call-error.js';
 
 /**
  * Whether a call may succeed when it is made again: the server is away, restarting or slow, something on the way gave the call up, or others
- * changed the same all the time.
+ * changed the same at the same time.
  */
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof CallError)) return false;
@@ -13,9 +13,8 @@ export function isTransient(error: unknown): boolean {
     case status.DEADLINE_EXCEEDED:
     case status.RESOURCE_EXHAUSTED:
     case status.CANCELLED:
-      return true;
     case status.ABORTED:
-      return error.reason === 'CONTENTION';
+      return true;
     default:
       return false;
   }

@@ -1,12 +1,25 @@
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+
 /** Why a run ended without success, as FailJob takes it. */
 export class RunFailure extends Error {
   /** A stable word in upper case. */
   readonly reason: string;
+  /** Whose fault it is. */
+  readonly fault: Fault;
 
-  constructor(reason: string, message: string) {
+  constructor(reason: string, message: string, fault = Fault.SCRIPT) {
     super(message);
     this.name = 'RunFailure';
     this.reason = reason;
+    this.fault = fault;
+  }
+}
+
+/** The worker has to end, and gives the job back: another attempt follows, as if this one had not been. */
+export class GivenBack extends RunFailure {
+  constructor() {
+    super('WORKER_STOPPED', 'the worker was stopped while it ran the job', Fault.WORKER);
+    this.name = 'GivenBack';
   }
 }
 
@@ -23,7 +36,11 @@ export class PlaceFault extends RunFailure {
    * @param cause - the whole of it, for the worker's log
    */
   constructor(place: string, what: string, cause?: unknown) {
-    super('PLACE_FAULT', `${what}; this is the fault of the worker's ${place}, not the job's: request the job again`);
+    super(
+      'PLACE_FAULT',
+      `${what}; this is the fault of the worker's ${place}, not the job's: request the job again`,
+      Fault.PLACE,
+    );
     this.name = 'PlaceFault';
     this.place = place;
     this.cause = cause;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from '../domain/empty-output.js';
 import { MemoirError, quote } from '../domain/errors.js';
@@ -10,7 +11,8 @@ import { type HeldLog, sendLiveLog } from './live-log.js';
 import type { Pipes } from './pipes.js';
 import type { Ended } from './process-group.js';
 import { reportCompletion, reportFailure } from './report.js';
-import { PlaceFault, RunFailure, RunLost, storePlace, workPlace } from './run-failure.js';
+import { watchRunLimit } from './run/run-limit.js';
+import { GivenBack, PlaceFault, RunFailure, RunLost, storePlace, workPlace } from './run-failure.js';
 import type { RunLog } from './run-log.js';
 import { type PreparedRun, type Ran, type RunPlaces, runScript, type ScriptSettings } from './run-script.js';
 import type { ContentStore } from './store/content-store.js';
@@ -45,7 +47,7 @@ export type ClaimedJob = {
 /**
  * Runs a claimed job in a run that was prepared for it, reports how it ended, and removes the run. Never throws: what goes wrong fails
  * the job, or is logged where the server accepts nothing more.
- * @param stopped aborts when the worker itself has to end; the job then fails with WORKER_STOPPED
+ * @param stopped aborts when the worker itself has to end; the job is then given back, with WORKER_STOPPED
  */
 export async function runJob(
   context: RunContext,
@@ -58,7 +60,7 @@ export async function runJob(
   const started = context.edge.monotonic();
   // One signal for all reasons to end early: a RunLost, or a RunFailure.
   const end = new AbortController();
-  const stop = () => end.abort(new RunFailure('WORKER_STOPPED', 'the worker was stopped while it ran the job'));
+  const stop = () => end.abort(new GivenBack());
   if (stopped.aborted) stop();
   else stopped.addEventListener('abort', stop, { once: true });
   const heart = startHeart({
@@ -72,7 +74,10 @@ export async function runJob(
   });
   try {
     logger.info({ repository: job.repository, script: job.script, commit: job.scriptVersion }, 'running');
-    const outcome = await perform({ ...context, logger }, claimed, run, heart, end);
+    const outcome = await beside(
+      (finished) => watchRunLimit(job.limits?.run, context.edge, finished, (failure) => end.abort(failure)),
+      () => perform({ ...context, logger }, claimed, run, heart, end),
+    );
     logger.info({ ms: Math.round(context.edge.monotonic() - started), ...outcome }, 'finished');
   } catch (error) {
     if (error instanceof RunLost) logger.warn({ why: error.message }, 'given up');
@@ -121,9 +126,11 @@ async function perform(
     const failure = failureOf(error, logger);
     if (failure instanceof PlaceFault) health.fault(failure.place, failure.cause ?? failure);
     else health.success(job.repository);
-    const { reason, message } = failure;
-    await reportFailure(worker, { ...held, reason, message, ...kept, tasksSummary: await heart.tasks() }, signal);
-    return { state: 'Failed', reason, message };
+    const { reason, message, fault } = failure;
+    const givenBack = failure instanceof GivenBack;
+    const tasksSummary = await heart.tasks();
+    await reportFailure(worker, { ...held, reason, message, fault, givenBack, ...kept, tasksSummary }, signal);
+    return { state: givenBack ? 'given back' : 'Failed', reason, message };
   }
 }
 
@@ -230,5 +237,5 @@ function failureOf(error: unknown, logger: Logger): RunFailure {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall !== undefined) return new PlaceFault(workPlace, `the run cannot be carried out (${code})`, error);
   logger.error({ err: error }, 'the worker failed');
-  return new RunFailure('WORKER_FAILED', `the worker could not run the job: ${(error as Error).message}`);
+  return new RunFailure('WORKER_FAILED', `the worker could not run the job: ${(error as Error).message}`, Fault.WORKER);
 }

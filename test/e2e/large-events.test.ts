@@ -1,4 +1,5 @@
 import test from 'ava';
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { reportCompletion, reportFailure } from '../../src/worker/report.js';
 import { RunLost } from '../../src/worker/run-failure.js';
@@ -79,10 +80,11 @@ test.serial(
       const uuid = uuidOf(await request(ada));
       await ada.worker.claimJob({ uuid, claimToken });
       const held = { uuid, claimToken, log: 'sha256:log', tasksSummary: undefined };
+      const fault = { fault: Fault.SCRIPT, givenBack: false };
       const report =
         how === 'complete'
           ? reportCompletion(ada.worker, { ...held, output: large }, signal)
-          : reportFailure(ada.worker, { ...held, reason: 'SCRIPT_FAILED', message: large }, signal);
+          : reportFailure(ada.worker, { ...held, ...fault, reason: 'SCRIPT_FAILED', message: large }, signal);
       await t.throwsAsync(report, { instanceOf: RunLost, message: /at most 24000 at once/ }, how);
       const { job } = await ada.jobs.getJob({ uuid });
       t.like(job, { state: JobState.FAILED, failureReason: 'EVENT_TOO_LARGE', log: 'sha256:log' }, how);

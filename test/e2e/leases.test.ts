@@ -16,6 +16,9 @@ import '../support/native-client.js';
 const project = makeProject();
 test.after.always(() => project.repository.dispose());
 
+/** A job whose lost worker nobody follows. */
+const once = { retry: { lost: 0 } };
+
 /** A server whose clocks stand unless the test moves them. */
 async function start(t: ExecutionContext) {
   const clock = { wall: 1_700_000_000_000, monotonic: 1_000, looks: 0 };
@@ -49,7 +52,7 @@ const stateOf = async (clients: ReturnType<Awaited<ReturnType<typeof startTestSe
 
 test('a lease that runs out fails the job, and a heartbeat makes it begin anew', async (t) => {
   const { pass, ada, bob } = await start(t);
-  const uuid = uuidOf(await request(ada));
+  const uuid = uuidOf(await request(ada, once));
   await bob.worker.claimJob({ uuid, lease: { seconds: 2n } });
   for (let i = 0; i < 2; i++) {
     await pass(2);
@@ -78,7 +81,7 @@ test('a lease that runs out fails the job, and a heartbeat makes it begin anew',
 
 test('no jump of the wall clock ends a lease', async (t) => {
   const { clock, looked, pass, ada, bob } = await start(t);
-  const uuid = uuidOf(await request(ada));
+  const uuid = uuidOf(await request(ada, once));
   await bob.worker.claimJob({ uuid, lease: { seconds: 1n } });
   await looked();
   for (const jump of [-86_400_000, 10 * 365 * 86_400_000]) {
@@ -97,7 +100,7 @@ test('a lease of one second ends after a second of real time', async (t) => {
   const server = await startTestServer({ repositories: { project: project.repository.path } });
   t.teardown(() => server.dispose());
   const [ada, bob] = [server.as('ada'), server.as('bob')];
-  const uuid = uuidOf(await request(ada));
+  const uuid = uuidOf(await request(ada, once));
   await bob.worker.claimJob({ uuid, lease: { seconds: 1n } });
   const before = performance.now();
   const changes = await collect(ada.jobs.watchJob({ uuid }));
@@ -111,7 +114,7 @@ test('a lease of one second ends after a second of real time', async (t) => {
 
 test('a lease outlives a restart of the server and ends by the clock of the new one', async (t) => {
   const { server, clock, pass, ada, bob } = await start(t);
-  const uuid = uuidOf(await request(ada));
+  const uuid = uuidOf(await request(ada, once));
   await bob.worker.claimJob({ uuid, lease: { seconds: 2n } });
   await server.stop();
   clock.monotonic = 5;
@@ -161,7 +164,7 @@ test('a server that was stopped for longer than a lease fails no job of a live w
     await server.kill();
     rmSync(config.data_dir, { recursive: true, force: true });
   });
-  const uuid = uuidOf(await request(ada));
+  const uuid = uuidOf(await request(ada, once));
   await bob.worker.claimJob({ uuid, lease: { seconds: 2n } });
   const heart = beat(bob.worker, uuid);
   await heart.answered();
@@ -204,7 +207,7 @@ test('a store that was away for longer than a lease costs no live worker its job
 
 test('a heartbeat carries what is new, keeps what is not, and tells of a cancellation', async (t) => {
   const { ada, bob } = await start(t);
-  const uuid = uuidOf(await request(ada));
+  const uuid = uuidOf(await request(ada, once));
   await bob.worker.claimJob({ uuid, lease: { seconds: 10n } });
   const tasksSummary = { todo: 3, running: 2, done: 1, failed: 0 };
   const first = await bob.worker.heartbeat({ uuid, tasksSummary, progress: 0.25, progressMessage: 'aligning' });

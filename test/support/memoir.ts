@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JsonObject } from '@bufbuild/protobuf';
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import type { ExecutionContext } from 'ava';
 import { type Program, type Surroundings, startMemoir } from '../../demo/program.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { type CreateJobRequestSchema, JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { connect } from '../../src/rpc/client.js';
 import { runMemoir, type Said } from './command.js';
 import { makeRepository, type TestRepository, type TestRepositoryOptions } from './git-repository.js';
@@ -28,7 +28,11 @@ export type Memoir = {
   /** Starts a worker as principal `worker-1`. */
   worker(...args: readonly string[]): Program;
   /** Submits the script at HEAD as `ada` and gives the job's uuid. */
-  submit(script: string, parameters?: JsonObject): Promise<string>;
+  submit(
+    script: string,
+    parameters?: JsonObject,
+    more?: MessageInitShape<typeof CreateJobRequestSchema>,
+  ): Promise<string>;
   /** The job now. */
   get(uuid: string): Promise<Job>;
 };
@@ -101,8 +105,9 @@ export async function startTestServer(
         ],
         as('worker-1'),
       ),
-    async submit(script, scriptParameters = {}) {
-      const { job } = await jobs.createJob({ repository: 'demo', script, scriptVersion: 'HEAD', scriptParameters });
+    async submit(script, scriptParameters = {}, more = {}) {
+      const asked = { repository: 'demo', script, scriptVersion: 'HEAD', scriptParameters };
+      const { job } = await jobs.createJob({ ...asked, ...more });
       return job?.uuid ?? '';
     },
     async get(uuid) {

@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { plainEnvironment } from '../../demo/program.js';
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { makeRepository } from '../support/git-repository.js';
 import { type Memoir, startTestServer, until } from '../support/memoir.js';
@@ -280,7 +281,7 @@ test.serial('a script that would fill the disk with files is ended while it runs
 test.serial('a worker that dies leaves its job to the lease, and its directory to the next worker', async (t) => {
   const memoir = await startTestServer(t);
   scripts(memoir, { slow: '#!/bin/sh\necho $$; exec sleep 600\n', quick: '#!/bin/sh\n' });
-  const uuid = await memoir.submit('slow');
+  const uuid = await memoir.submit('slow', {}, { retry: { lost: 0 } });
   const worker = memoir.worker('--lease', '1');
   const [, pid] = await memoir.start(['log', uuid]).says(/^(\d+)\n/);
   await worker.stop('SIGKILL');
@@ -313,7 +314,7 @@ test.serial('a worker that is told to end lets its job end in time', async (t) =
   t.is((await memoir.get(second)).state, JobState.QUEUED);
 });
 
-test.serial('when that takes too long the job is killed and fails with WORKER_STOPPED', async (t) => {
+test.serial('when that takes too long the job is killed and given back, and uses up no attempt', async (t) => {
   const memoir = await startTestServer(t);
   scripts(memoir, { slow: '#!/bin/sh\necho $$; sleep 600\n' });
   const uuid = await memoir.submit('slow');
@@ -322,8 +323,10 @@ test.serial('when that takes too long the job is killed and fails with WORKER_ST
   t.is(await worker.stop(), 0);
   t.false(alive(Number(pid)));
   const job = await memoir.get(uuid);
-  t.is(job.failureReason, 'WORKER_STOPPED');
-  t.is(logOf(memoir, job).toString(), `${pid}\n`);
+  t.like(job, { state: JobState.QUEUED, failureReason: '', claimedBy: '', startedAt: undefined });
+  const [attempt] = job.attempts;
+  t.like(attempt, { number: 1, worker: 'worker-1', fault: Fault.WORKER, reason: 'WORKER_STOPPED' });
+  t.is(logOf(memoir, { ...job, log: attempt?.log ?? '' }).toString(), `${pid}\n`);
   t.deepEqual(workDirectories(memoir), []);
 });
 
@@ -436,7 +439,7 @@ test.serial(
         { env: { MEMOIR_PRINCIPAL: principal } },
       );
     const mistyped = start('mistyped', wrong.path, memoir.storeDirectory);
-    const uuid = await memoir.submit('quick', { n: 0 });
+    const uuid = await memoir.submit('quick', { n: 0 }, { retry: { lost: 0 } });
     await until(() => /repository .*"demo.*is not well: no job of/.test(mistyped.errors()), 'it says so');
     const spoilt = await until(async () => {
       const now = await memoir.get(uuid);
@@ -449,7 +452,9 @@ test.serial(
     );
     const healthy = start('healthy', memoir.repository.path, memoir.storeDirectory);
     const broken = start('broken', memoir.repository.path, store);
-    const uuids = await Promise.all(Array.from({ length: 20 }, (_, i) => memoir.submit('quick', { n: i + 1 })));
+    const uuids = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => memoir.submit('quick', { n: i + 1 }, { retry: { lost: 0 } })),
+    );
     // Its store is gone at once or in the middle of a job.
     await until(() => /ready; claiming jobs/.test(broken.errors()), 'it has begun');
     renameSync(store, `${store}-away`);
@@ -516,7 +521,7 @@ test.serial(
     }
     const memoir = await startTestServer(t);
     scripts(memoir, { large: '#!/bin/sh\nhead -c 3000000 /dev/urandom > "$MEMOIR_OUTPUT/x"\n' });
-    const uuid = await memoir.submit('large');
+    const uuid = await memoir.submit('large', {}, { retry: { lost: 0 } });
     const disk = join(memoir.directory, 'disk');
     mkdirSync(disk);
     const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));

@@ -2,10 +2,11 @@ import { createReadStream } from 'node:fs';
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
+import type { RetryPolicySchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { RuntimeConstraintsSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { integer, named, repeated, seconds } from '../options.js';
+import { decimal, integer, named, repeated, seconds } from '../options.js';
 import { filtersOf } from './filter-option.js';
 import { parseParameter, parseParameters } from './parameters.js';
 
@@ -40,12 +41,22 @@ export type JobRequestOptions = {
   readonly maxTasksPerNode?: number;
   readonly keepCacheMbPerTask?: number;
   readonly filter?: readonly string[];
+  readonly retryLost?: number;
+  readonly retryFailed?: number;
+  readonly retryMinBackoff?: number;
+  readonly retryMaxBackoff?: number;
+  readonly retryRamFactor?: number;
+  readonly runLimit?: number;
+  readonly queueLimit?: number;
 };
 
 /** Most bytes of parameters that are read: five times what fits into a request of any server, so that they may be indented. */
 const mostParameterBytes = 16 * 1024 ** 2;
 
 const count = integer(0, 0xffff_ffff);
+const again = integer(0, 100);
+const backoff = seconds(0, 7 * 86_400);
+const longest = seconds(1, 366 * 86_400);
 
 /** Adds the options of `JobRequestOptions`. */
 export function jobRequest(command: Command): Command {
@@ -76,6 +87,21 @@ export function jobRequest(command: Command): Command {
     .option('--docker-image <image>', 'docker image by hash, repository or repository:tag')
     .option('--docker-image-tag <tag>', 'tag of the docker image')
     .option('--arvados-sdk-version <refspec>', 'version of the Arvados SDK; needs --docker-image')
+    .option('--retry-lost <number>', 'attempts after ones that ended by no fault of the script (default: 3)', again)
+    .option('--retry-failed <number>', 'attempts after ones that the script failed (default: 0)', again)
+    .option('--retry-min-backoff <seconds>', 'shortest time between attempts, doubled with each (default: 1)', backoff)
+    .option('--retry-max-backoff <seconds>', 'longest time between attempts (default: 300)', backoff)
+    .option(
+      '--retry-ram-factor <number>',
+      'what the least memory grows by after OUT_OF_MEMORY (default: 1)',
+      decimal(1, 16),
+    )
+    .option('--run-limit <seconds>', 'longest run of an attempt; then it fails with RUN_LIMIT', longest)
+    .option(
+      '--queue-limit <seconds>',
+      'longest time until it is run for the first time; then it is not wanted any more',
+      longest,
+    )
     .option('--min-nodes <number>', 'fewest nodes', count)
     .option('--max-nodes <number>', 'most nodes', count)
     .option('--min-cores-per-node <number>', 'fewest cores of each node', count)
@@ -91,6 +117,8 @@ export function jobRequest(command: Command): Command {
  */
 export async function requestOf(options: JobRequestOptions): Promise<MessageInitShape<typeof CreateJobRequestSchema>> {
   const runtimeConstraints = constraintsOf(options);
+  const retry = retryOf(options);
+  const { runLimit, queueLimit } = options;
   return {
     repository: options.repository ?? '',
     script: options.script ?? '',
@@ -113,6 +141,26 @@ export async function requestOf(options: JobRequestOptions): Promise<MessageInit
     labels: { ...options.label },
     requiredLabels: { ...options.requireLabel },
     ...(runtimeConstraints && { runtimeConstraints }),
+    ...(retry && { retry }),
+    ...((runLimit !== undefined || queueLimit !== undefined) && {
+      limits: {
+        ...(runLimit !== undefined && { run: durationFromMs(runLimit * 1_000) }),
+        ...(queueLimit !== undefined && { queued: durationFromMs(queueLimit * 1_000) }),
+      },
+    }),
+  };
+}
+
+function retryOf(options: JobRequestOptions): MessageInitShape<typeof RetryPolicySchema> | undefined {
+  const { retryLost: lost, retryFailed: failed, retryRamFactor: ramFactor, retryMinBackoff, retryMaxBackoff } = options;
+  const given = [lost, failed, ramFactor, retryMinBackoff, retryMaxBackoff].some((value) => value !== undefined);
+  if (!given) return undefined;
+  return {
+    ...(lost !== undefined && { lost }),
+    ...(failed !== undefined && { failed }),
+    ...(ramFactor !== undefined && { ramFactor }),
+    ...(retryMinBackoff !== undefined && { minBackoff: durationFromMs(retryMinBackoff * 1_000) }),
+    ...(retryMaxBackoff !== undefined && { maxBackoff: durationFromMs(retryMaxBackoff * 1_000) }),
   };
 }
 

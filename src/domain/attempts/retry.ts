@@ -35,7 +35,9 @@ export type Again = {
 /** The policy with nothing left out. */
 export function resolvedRetry(given: RetryPolicy | undefined): RetryPolicy {
   const { lost, failed, minBackoff, maxBackoff, ramFactor } = retryDefaults;
-  const least = given?.minBackoff ?? durationFromMs(minBackoff);
+  // One that is given may be beyond the default of the other.
+  const most = given?.maxBackoff ? durationMs(given.maxBackoff) : undefined;
+  const least = given?.minBackoff ?? durationFromMs(Math.min(minBackoff, most ?? minBackoff));
   return create(RetryPolicySchema, {
     lost: given?.lost ?? lost,
     failed: given?.failed ?? failed,

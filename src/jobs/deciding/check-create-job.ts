@@ -6,6 +6,7 @@ import { parseFilters } from '../../domain/filters/parse-filters.js';
 import { checkCanonicalisable } from '../../domain/json.js';
 import { checkDuration } from '../check-duration.js';
 import { checkComponents, checkLabels, checkLength, checkRequired, textLimits } from '../limits.js';
+import { checkLimits, checkRetry } from './check-retry.js';
 
 /** Most exclude_script_versions of a request. */
 const maxExcludes = 1_000;
@@ -26,6 +27,8 @@ export function checkCreateJob(request: CreateJobRequest): void {
   checkAcceptance(request);
   if (request.scriptParameters) checkCanonicalisable('script_parameters', request.scriptParameters);
   if (request.runtimeConstraints) checkConstraints(request.runtimeConstraints);
+  if (request.retry) checkRetry(request.retry);
+  if (request.limits) checkLimits(request.limits);
 }
 
 function checkAcceptance(request: CreateJobRequest): void {

@@ -12,6 +12,7 @@ import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memo
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
+import { sharedRunsFormat } from '../../domain/log-format.js';
 import { jobStream, reuseStream } from '../../domain/streams.js';
 import { type Position, StreamDeleted, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
@@ -19,6 +20,7 @@ import { contended, maxAttempts } from '../contention.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
+import { recordedRetry } from './check-retry.js';
 import { checkScriptOf } from './check-script.js';
 import { basisMessage } from './decision-basis.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
@@ -151,6 +153,8 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       : createdAsAsked(uuid, wanted.resolutions);
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     if (found) event.basis = basisMessage(wanted, found.basis);
+    if (context.sharesRuns) event.retry = recordedRetry(asked.request.retry);
+    else if (asked.request.retry) throw cannotRetry();
     await intend(asked, event);
     const { record, position } = await streams.request(asked.caller, event);
     if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
@@ -200,6 +204,17 @@ function collidedAt(error: unknown): string | undefined {
   throw error;
 }
 
+/** Where it is not known yet that all servers understand attempts that follow others, a job is run once. */
+function cannotRetry(): MemoirError {
+  return new MemoirError(
+    'FAILED_PRECONDITION',
+    'LOG_FORMAT_NOT_ALLOWED',
+    `retry needs log format ${sharedRunsFormat}, which may not be recorded here; once every server of the store knows it, allow it by the ` +
+      'setting log_format',
+    { field: 'retry' },
+  );
+}
+
 function isReusable(found: Found): found is Reusable {
   return found.record !== undefined;
 }
@@ -240,6 +255,7 @@ function requested(
     decision,
     requestedAt: timestampFromMs(now),
     ...(request.runtimeConstraints && { runtimeConstraints: request.runtimeConstraints }),
+    ...(request.limits && { limits: request.limits }),
   });
 }
 

@@ -1,7 +1,8 @@
 import { toJson } from '@bufbuild/protobuf';
 import { type Offer, OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { QueuedRow } from '../../../projections/read-model/queue.js';
-import { isSameClaim } from '../../domain/attempt.js';
+import { isSameClaim, usedToken } from '../../domain/attempt.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
 import type { Caller } from '../caller.js';
@@ -34,7 +35,7 @@ export type Claim = Hold & {
 };
 
 /** Why a job is not given out that the read model has in the queue, where the reason is that the job has changed since. */
-const outdated: ReadonlySet<string | undefined> = new Set(['WRONG_STATE', 'OFFER_DOES_NOT_FIT']);
+const outdated: ReadonlySet<string | undefined> = new Set(['WRONG_STATE', 'OFFER_DOES_NOT_FIT', 'BACKING_OFF']);
 
 /** A job that was claimed. */
 export type Claimed = Pick<Executed, 'record' | 'position'>;
@@ -44,12 +45,14 @@ export type Claims = {
   /**
    * Claims one job.
    * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION naming the state if it is not queued, TOKEN_IN_USE if the token holds
-   * another job, OFFER_DOES_NOT_FIT naming every condition that fails, WORKER_DRAINED, QUEUE_PAUSED
+   * another job, ATTEMPT_ENDED if it held one that has ended, BACKING_OFF if the job is given to nobody yet, OFFER_DOES_NOT_FIT naming
+   * every condition that fails, WORKER_DRAINED, QUEUE_PAUSED
    */
   claim(caller: Caller, uuid: string, hold: Hold): Promise<Claimed>;
   /**
    * Claims the next job of the queue that the offer fits; undefined if none was queued in time or the signal aborted.
-   * @throws MemoirError PERMISSION_DENIED if there is no repository among those asked for whose jobs the caller may run
+   * @throws MemoirError ATTEMPT_ENDED if the token held a job that was lost, PERMISSION_DENIED if there is no repository among those asked
+   * for whose jobs the caller may run
    */
   claimNext(caller: Caller, claim: Claim, signal: AbortSignal): Promise<Claimed | undefined>;
   /** Whether a worker is given no jobs. */
@@ -70,12 +73,19 @@ export function jobClaims(context: JobsContext): Claims {
   const order = openQueueOrder(readModel);
   const pauses = openPauses(readModel);
   const waiting = waitingClaims<QueuedRow>(
-    ({ uuid }) => !taken.has(uuid) && readModel.queue.placeOfJob(uuid) !== undefined,
+    ({ uuid }) => isFree(uuid) && readModel.queue.placeOfJob(uuid) !== undefined,
   );
   readModel.onQueued((uuids) => {
     if (!uuids) waiting.availableToAll();
     else waiting.available(waiting.anyAsleep() ? uuids.flatMap(placeOf) : []);
   });
+
+  context.backOffs?.onPassed((uuids) => waiting.available(uuids.flatMap(placeOf)));
+
+  /** Whether a queued job may be taken here and now. */
+  function isFree(uuid: string): boolean {
+    return !taken.has(uuid) && !context.backOffs?.holds(uuid);
+  }
 
   const placeOf = (uuid: string): QueuedRow[] => {
     const place = readModel.queue.placeOfJob(uuid);
@@ -94,6 +104,7 @@ export function jobClaims(context: JobsContext): Claims {
       workerName: hold.workerName,
       offering: offering(hold),
       leaseMs: hold.leaseMs,
+      waited: context.backOffs?.waited(uuid),
       now: edge.now(),
     });
     if (claimed.changed && !hold.tokenMade) given.set(hold.tokenDigest, uuid);
@@ -142,7 +153,7 @@ export function jobClaims(context: JobsContext): Claims {
   async function takeFirst(caller: Caller, hold: Hold, wanting: Wanting, signal: AbortSignal) {
     for (const { uuid } of order.places(wanting)) {
       if (signal.aborted) return undefined;
-      const claimed = taken.has(uuid) ? undefined : await take(caller, uuid, hold);
+      const claimed = isFree(uuid) ? await take(caller, uuid, hold) : undefined;
       if (claimed) return claimed;
     }
     return undefined;
@@ -153,7 +164,10 @@ export function jobClaims(context: JobsContext): Claims {
     if (!tokenMade) await written.catchUp(await store.end());
   }
 
-  /** The job whose standing attempt was claimed with the token by the same principal, as far as this server has seen. */
+  /**
+   * The job whose standing attempt was claimed with the token by the same principal, as far as this server has seen.
+   * @throws MemoirError ATTEMPT_ENDED if the attempt has ended and its job is queued again: a token names one attempt
+   */
   async function standing(caller: Caller, { tokenDigest, tokenMade }: Hold): Promise<Claimed | undefined> {
     if (tokenMade) return undefined;
     const here = given.get(tokenDigest);
@@ -161,6 +175,10 @@ export function jobClaims(context: JobsContext): Claims {
       const record: JobRecord | undefined = await streams.load(uuid);
       if (record && !record.deleted && isSameClaim(record, { worker: caller.principal, tokenDigest })) {
         return { record, position: await store.end() };
+      }
+      if (record?.job.state === JobState.QUEUED && record.attempt?.worker === caller.principal) {
+        const used = usedToken(record, { worker: caller.principal, tokenDigest });
+        if (used) throw used;
       }
     }
     return undefined;

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
+import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { LeaseRow } from '../../../projections/read-model/jobs.js';
+import type { ExpireLeaseCommand, ExpireRunCommand } from '../../domain/commands.js';
 import { serverItself } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { Recording } from '../recording-store.js';
@@ -10,29 +12,33 @@ const interval = 500;
 /** Most time between two looks that counts, in milliseconds: during the rest nobody could be heard, or nothing be recorded. */
 const longestStep = 2 * interval;
 
-/** A lease as this process saw it: the revision of its event, and when, on the clock of the looks. */
+/** A lease, or an attempt, as this process saw it: the revision of its event, or its number, and when, on the clock of the looks. */
 type Seen = { readonly revision: number; readonly since: number };
+
+/** How much longer than it may an attempt runs before the server ends it, in milliseconds: its worker is to do that, and may be late. */
+const runGrace = 60_000;
 
 /** The watch over leases that run out. */
 export type LeaseWatch = {
-  /** Looks at all leases once and fails the jobs whose lease has run out. */
+  /** Looks at all leases once and ends the attempts whose lease has run out, or that take much longer than they may. */
   sweep(): Promise<void>;
   /** Ends the watch, after the sweep at hand. */
   stop(): Promise<void>;
 };
 
 /** What leases are watched with. */
-export type LeasesContext = Pick<JobsContext, 'store' | 'readModel' | 'streams' | 'edge'> & {
+export type LeasesContext = Pick<JobsContext, 'store' | 'readModel' | 'streams' | 'edge' | 'sharesRuns'> & {
   readonly recording: Recording;
 };
 
 /**
- * Fails jobs whose worker sent no heartbeat within its lease, with reason LEASE_EXPIRED. A lease runs from when this process saw it, by
+ * Ends attempts whose worker sent no heartbeat within its lease, with reason LEASE_EXPIRED: another may follow. A lease runs from when this process saw it, by
  * a clock that does not jump, and only while a heartbeat could be heard and recorded:
  *   - A look counts if the read model is up to date, the store answers, and no append has been under way since the look before. The
  *     time between two looks that count is counted, up to a second of it.
  *   - If it was as long as a worker may be silent between two heartbeats, a third of the lease, the lease begins anew: the process was
  *     stopped or slept, or the store was away. So it does when an append failed because of the store, which may have been a heartbeat.
+ * The longest run of an attempt is counted in the same time.
  * So a lease may last longer, but none ends because of a change of the wall clock, or while the worker is alive and nobody could hear
  * it, or the store could not take down what it said.
  * @param every - milliseconds between two looks of its own
@@ -40,6 +46,7 @@ export type LeasesContext = Pick<JobsContext, 'store' | 'readModel' | 'streams' 
 export function watchLeases(context: LeasesContext, logger: Logger, every = interval): LeaseWatch {
   const { readModel, streams, store, recording, edge } = context;
   let seen = new Map<string, Seen>();
+  let begun = new Map<string, Seen>();
   let lookedAt: number | undefined;
   /** Time that counted, in milliseconds. */
   let heard = 0;
@@ -73,34 +80,56 @@ export function watchLeases(context: LeasesContext, logger: Logger, every = inte
     failures = recording.failures();
     const next = new Map<string, Seen>();
     const over: LeaseRow[] = [];
+    const runs = new Map<string, Seen>();
+    const overdue: LeaseRow[] = [];
     for (const row of leases) {
       const { uuid, lease_ms: leaseMs, lease_revision: revision } = row;
       const before = seen.get(uuid);
       const anew = failed || gap > Math.max(longestStep, leaseMs / 3);
       const lease = before?.revision === revision && !anew ? before : { revision, since: heard };
       next.set(uuid, lease);
-      if (heard - lease.since > leaseMs) over.push(row);
+      if (heard - lease.since > leaseMs) {
+        over.push(row);
+        continue;
+      }
+      if (row.run_limit === null) continue;
+      const known = begun.get(uuid);
+      const run = known?.revision === row.attempt ? known : { revision: row.attempt, since: heard };
+      runs.set(uuid, run);
+      if (heard - run.since > Number.parseFloat(row.run_limit) * 1_000 + runGrace) overdue.push(row);
     }
     seen = next;
-    if (over.length > 0) await expireAll(over);
+    begun = runs;
+    if (over.length + overdue.length > 0) await expireAll(over, overdue);
   }
 
-  /** Fails the jobs, unless the store fails first: what it is recording now may be their heartbeats. */
-  async function expireAll(over: readonly LeaseRow[]): Promise<void> {
+  /** Ends the attempts, unless the store fails first: what it is recording now may be their heartbeats. */
+  async function expireAll(over: readonly LeaseRow[], overdue: readonly LeaseRow[]): Promise<void> {
     await recording.answered();
-    for (const { uuid, lease_revision: revision } of over) {
+    for (const { uuid, lease_revision: leaseRevision } of over) {
       if (recording.failures() !== failures) return;
-      await expire(uuid, revision);
+      await end(uuid, { kind: 'expire_lease', leaseRevision, ...chance(), now: edge.now() });
+    }
+    for (const { uuid, attempt } of overdue) {
+      if (recording.failures() !== failures) return;
+      await end(uuid, { kind: 'expire_run', attempt, ...chance(), now: edge.now() });
     }
   }
 
-  async function expire(uuid: string, leaseRevision: number): Promise<void> {
-    const command = { kind: 'expire_lease', leaseRevision, now: edge.now() } as const;
+  const chance = () => (context.sharesRuns ? { chance: edge.random() } : {});
+
+  async function end(uuid: string, command: ExpireLeaseCommand | ExpireRunCommand): Promise<void> {
+    const why = command.kind === 'expire_lease' ? 'its lease ran out' : 'it took longer than it may';
     try {
-      const { changed } = await streams.execute(serverItself(edge), uuid, command);
-      if (changed) logger.warn({ uuid }, 'the lease of a job ran out; the job has failed');
+      const { changed, record } = await streams.execute(serverItself(edge), uuid, command);
+      if (!changed) return;
+      const then = record.job.state === JobState.QUEUED ? 'it is queued again' : 'it has failed';
+      logger.warn(
+        { uuid, attempt: record.attempt?.number },
+        `an attempt to run a job was ended, since ${why}; ${then}`,
+      );
     } catch (error) {
-      logger.error({ err: error, uuid }, 'a job whose lease ran out could not be failed; its lease begins anew');
+      logger.error({ err: error, uuid }, `an attempt could not be ended although ${why}; its time begins anew`);
     }
   }
 
