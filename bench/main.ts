@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 const all = [
   'calls',
   'batches',
+  'claims',
   'resets',
   'subscribers',
   'index-size',

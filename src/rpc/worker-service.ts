@@ -65,8 +65,6 @@ export function workerService(
       };
       const { workerName, host, version, offer, total = offer } = request;
       saw(call.caller, { workerName, host, version, total, repositories });
-      // The queue is the read model's; who queued a job here can claim it at once.
-      if (!uuid) await context.written.seesAllOf(call.caller.principal, () => call.signal);
       const claimed: Claimed | undefined = uuid
         ? await claims.claim(call.caller, checkUuid('uuid', uuid), hold)
         : await claims.claimNext(

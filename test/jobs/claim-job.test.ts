@@ -31,6 +31,7 @@ test('a store that fails while a claim gives way to another server fails no more
       onChange: () => () => {},
       workers: { pauses: () => [] },
     },
+    written: { hasAllOf: () => true },
     streams: {
       async execute() {
         throw new MemoirError('FAILED_PRECONDITION', 'WRONG_STATE', 'another server was first');

@@ -159,9 +159,9 @@ export function jobClaims(context: JobsContext): Claims {
     return undefined;
   }
 
-  /** Reads up to the end of the log, where a claim with the token may be that another server took. */
+  /** Reads up to the end of the log, where a claim with the token may be that another server took. Those of this one are known. */
   async function seeClaims({ tokenMade }: Hold): Promise<void> {
-    if (!tokenMade) await written.catchUp(await store.end());
+    if (!tokenMade && !store.exclusive) await written.catchUp(await store.end());
   }
 
   /**
@@ -249,6 +249,7 @@ export function jobClaims(context: JobsContext): Claims {
         none ? waiting.enter('', () => false) : waiting.enter(kind, (place) => order.gives(wanting, place));
       let waitsForNone = drained();
       let waits = enter(waitsForNone);
+      let sawOwn = false;
       const claim = () =>
         serially(wish.tokenDigest, async () => {
           const before = await standing(caller, wish);
@@ -259,6 +260,12 @@ export function jobClaims(context: JobsContext): Claims {
         while (!signal.aborted) {
           const claimed = await claim();
           if (claimed) return claimed;
+          // The queue is the read model's; who queued a job here can claim it at once.
+          if (!sawOwn && !written.hasAllOf(caller.principal)) {
+            sawOwn = true;
+            await written.seesAllOf(caller.principal, () => signal);
+            continue;
+          }
           const left = until - edge.monotonic();
           if (left <= 0) return undefined;
           if (waitsForNone === drained()) await waits.sleep(signal, left);
