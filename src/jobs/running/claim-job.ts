@@ -132,7 +132,8 @@ export function jobClaims(context: JobsContext): Claims {
 
   /** A job is no longer being taken: whoever passed it over meanwhile is told if it is still queued. */
   function free(uuid: string): void {
-    if (taken.delete(uuid)) waiting.available(placeOf(uuid));
+    const places = taken.delete(uuid) ? placeOf(uuid) : [];
+    if (places.length > 0) waiting.available(places);
   }
 
   async function release(uuid: string, position: number, tokenDigest?: string): Promise<void> {
