@@ -70,7 +70,7 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
   const calls: Record<string, (uuid: string) => Promise<unknown>> = {
     getJob: (uuid) => jobs.getJob({ uuid, consistencyToken: '' } as never, call),
     watchJob: (uuid) => collect(watchJob(context, eve, uuid, signal)),
-    tailJobLog: (uuid) => collect(logs.tail(eve, uuid, 0, false, signal)),
+    tailJobLog: (uuid) => collect(logs.tail(eve, uuid, { attempt: 0, offset: 0 }, false, signal)),
     appendJobLog: (uuid) => logs.append(eve, { uuid, text: 'x', offset: undefined, tokenDigest: undefined }),
     cancelJob: (uuid) => cancelJob(context, eve, uuid, true),
     deleteJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'delete', principal: 'eve', now: 0 }),

@@ -13,13 +13,20 @@ export function logCommand(): Command {
     .description('print the live log of a job, and follow it until the job has finished')
     .argument('<uuid>', uuidHelp)
     .option('--no-follow', 'end at what the log holds now')
-    .option('--offset <bytes>', 'begin at this byte', integer(0, Number.MAX_SAFE_INTEGER), 0);
-  type LogOptions = RemoteOptions & { readonly json?: boolean; readonly follow: boolean; readonly offset: number };
-  return remote(withJson(command)).action((given: string, { json = false, follow, offset, ...options }: LogOptions) =>
-    withClients(options, async (clients) => {
-      const uuid = await wholeUuid(clients, given);
-      await streamLog(clients, { uuid, offset, noFollow: !follow, json });
-    }),
+    .option('--attempt <number>', 'begin with this attempt', integer(1, 0xffff_ffff))
+    .option('--offset <bytes>', 'begin at this byte of its log', integer(0, Number.MAX_SAFE_INTEGER), 0);
+  type LogOptions = RemoteOptions & {
+    readonly json?: boolean;
+    readonly follow: boolean;
+    readonly attempt?: number;
+    readonly offset: number;
+  };
+  return remote(withJson(command)).action(
+    (given: string, { json = false, follow, attempt = 0, offset, ...options }: LogOptions) =>
+      withClients(options, async (clients) => {
+        const uuid = await wholeUuid(clients, given);
+        await streamLog(clients, { uuid, attempt, offset, noFollow: !follow, json });
+      }),
   );
 }
 
@@ -29,14 +36,18 @@ export function logCommand(): Command {
  */
 export async function streamLog(
   clients: Clients,
-  settings: { uuid: string; offset?: number; noFollow?: boolean; json?: boolean },
+  settings: { uuid: string; attempt?: number; offset?: number; noFollow?: boolean; json?: boolean },
 ): Promise<void> {
+  let attempt = settings.attempt ?? 0;
   let offset = BigInt(settings.offset ?? 0);
-  const open = () => clients.jobs.tailJobLog({ uuid: settings.uuid, offset, noFollow: settings.noFollow ?? false });
+  const { uuid, noFollow = false } = settings;
+  const open = () => clients.jobs.tailJobLog({ uuid, attempt, offset, noFollow });
   for await (const piece of resumed(open)) {
+    if (piece.attempt > Math.max(attempt, 1)) note(`attempt ${piece.attempt} begins`);
+    attempt = piece.attempt;
     offset = piece.offset + BigInt(Buffer.byteLength(piece.text));
     if (settings.json) await printMessage(TailJobLogResponseSchema, piece);
     else await print(process.stdout.isTTY ? printableLines(piece.text) : piece.text);
-    if (piece.truncated) note('the live log ends here, at its limit; all of it is in the log that the job names');
+    if (piece.truncated) note('the live log ends here, at its limit; all of it is in the log that the attempt names');
   }
 }

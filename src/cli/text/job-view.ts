@@ -2,6 +2,7 @@ import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
 import { type Job, JobSchema, JobState, type RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { protoName } from '../../domain/proto-name.js';
+import { attemptText, limitsText, retryText } from './attempt-text.js';
 import { type FittedColumn, fittedTable } from './fitted-table.js';
 import { printable, printableLines } from './printable.js';
 import { stateText } from './style.js';
@@ -102,6 +103,10 @@ export function jobSheet(job: Job, nowMs: number): string {
     ['created', when(job.createdAt)],
     ['started', when(job.startedAt)],
     ['finished', when(job.finishedAt)],
+    ...job.attempts.map((attempt) => [`attempt ${attempt.number}`, attemptText(attempt, job, nowMs)] as const),
+    ['run again', job.retry ? retryText(job.retry) : ''],
+    ['limits', job.limits ? limitsText(job.limits) : ''],
+    ['run again for', printable(job.retryOf)],
     ['cancelled', job.cancelledAt ? `${when(job.cancelledAt)} by ${printable(job.cancelledBy)}` : ''],
     ['worker', printable(job.claimedBy)],
     ['lease until', instant(job.leaseExpiresAt)],

@@ -1,8 +1,8 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type JobLogAppended, JobLogAppendedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { unheard } from '../../domain/attempt.js';
+import { type Attempt, unheard } from '../../domain/attempt.js';
 import { invalid, isTooLarge, MemoirError } from '../../domain/errors.js';
 import { isFinished, type JobRecord, stateName } from '../../domain/job.js';
 import { jobLogStream, jobStream } from '../../domain/streams.js';
@@ -25,7 +25,7 @@ export const maxEventBytes = 128 * 1024;
 /** To how few bytes a piece is cut where a store does not take it. */
 const leastEventBytes = 1024;
 
-/** How long a live log is. */
+/** How long the live log of an attempt is. */
 export type LogSize = {
   /** In bytes of UTF-8. */
   readonly size: number;
@@ -37,16 +37,22 @@ export type LogSize = {
 export type NewPiece = {
   readonly uuid: string;
   readonly text: string;
-  /** Offset of its first byte in the log's UTF-8 form; undefined for the end as it is. */
+  /** Offset of its first byte in the UTF-8 form of the attempt's log; undefined for the end as it is. */
   readonly offset: number | undefined;
   /** SHA-256 of the claim token that came with it, in hexadecimal digits; undefined if none did. */
   readonly tokenDigest: string | undefined;
 };
 
+/** Where a live log is read from: a byte of an attempt's. */
+export type LogStart = { readonly attempt: number; readonly offset: number };
+
 /** A piece of a live log. */
 export type LogPiece = {
-  /** Offset of its first byte in the log's UTF-8 form. */
+  /** Number of the attempt whose output it is. */
+  readonly attempt: number;
+  /** Offset of its first byte in the UTF-8 form of the attempt's log. */
   readonly offset: number;
+  /** Empty where another attempt than the first begins. */
   readonly text: string;
   /** Milliseconds since 1970-01-01T00:00Z. */
   readonly recordedAt: number;
@@ -54,19 +60,19 @@ export type LogPiece = {
   readonly truncated: boolean;
 };
 
-/** Live logs of jobs. */
+/** Live logs of jobs: one after the other those of their attempts. */
 export type JobLogs = {
   /**
-   * Appends to the log of a running job, but for what the log has of the piece already; what goes beyond the limit is not kept.
+   * Appends to the log of the attempt that runs a job, but for what the log has of the piece already; what goes beyond the limit is not kept.
    * @throws MemoirError NOT_FOUND; FAILED_PRECONDITION if the job is not running, the token is that of another attempt, or the piece
    * begins behind the end of the log (LOG_GAP); PERMISSION_DENIED if another worker holds the job
    */
   append(caller: Caller, piece: NewPiece): Promise<LogSize>;
   /**
-   * The log from byte `offset` on, and what comes until the job has finished or the signal aborts.
+   * The log from a byte of an attempt's on, those of later attempts whole, and what comes until the job has finished or the signal aborts.
    * @throws MemoirError NOT_FOUND if there is no such job
    */
-  tail(caller: Caller, uuid: string, offset: number, follow: boolean, signal: AbortSignal): AsyncGenerator<LogPiece>;
+  tail(caller: Caller, uuid: string, start: LogStart, follow: boolean, signal: AbortSignal): AsyncGenerator<LogPiece>;
 };
 
 type End = LogSize & { readonly revision: number; readonly id: string };
@@ -77,13 +83,13 @@ export function jobLogs(context: JobsContext): JobLogs {
   return {
     append: (caller, piece) =>
       serially(uuidFor(caller.access, context.readModel, piece.uuid), () => append(context, caller, piece)),
-    tail: (caller, uuid, offset, follow, signal) => tail(context, caller, uuid, offset, follow, signal),
+    tail: (caller, uuid, start, follow, signal) => tail(context, caller, uuid, start, follow, signal),
   };
 }
 
 async function append(context: JobsContext, caller: Caller, piece: NewPiece): Promise<LogSize> {
   const first = await checkHeld(context, caller, piece);
-  let end = await endOfLog(context, piece.uuid);
+  let end = await endOfLog(context, piece.uuid, numberOf(first));
   let left = end.truncated ? '' : missing(piece, end.size);
   let most = maxEventBytes;
   for (let record = first; ; record = await checkHeld(context, caller, piece)) {
@@ -105,12 +111,13 @@ async function appendOne(
   context: JobsContext,
   caller: Caller,
   { uuid, offset }: NewPiece,
-  { attempt }: JobRecord,
+  record: JobRecord,
   text: string,
   known: End,
 ): Promise<End> {
   const { store, edge } = context;
   const begin = known.size;
+  const attempt = numberOf(record);
   let end = known;
   let id = '';
   for (let i = 0; i < maxAttempts; i++) {
@@ -125,7 +132,7 @@ async function appendOne(
       text: kept,
       truncated,
       appendedAt: timestampFromMs(edge.now()),
-      attempt: attempt?.number ?? 1,
+      attempt,
     });
     const encoded = eventOfCall(context, caller, event);
     id = encoded.id;
@@ -136,7 +143,7 @@ async function appendOne(
     } catch (error) {
       if (!(error instanceof WrongExpectedRevision)) throw error;
     }
-    end = await endOfLog(context, uuid);
+    end = await endOfLog(context, uuid, attempt);
   }
   throw contended(`others append to the log of job ${uuid}`);
 }
@@ -190,12 +197,31 @@ async function checkHeld(
   return record;
 }
 
-async function endOfLog({ store }: JobsContext, uuid: string): Promise<End> {
+/** Number of the attempt that runs a job. */
+function numberOf({ attempt }: JobRecord): number {
+  return attempt?.number ?? 1;
+}
+
+/**
+ * The end of an attempt's log, from which it begins where it has none yet.
+ * @throws MemoirError ATTEMPT_ENDED if the log of a later attempt has begun
+ */
+async function endOfLog({ store }: JobsContext, uuid: string, attempt: number): Promise<End> {
   let last: { readonly revision: number; readonly id: string } | undefined;
   for await (const recorded of lastFirst(store, jobLogStream(uuid))) {
     last ??= { revision: recorded.revision, id: recorded.id };
     const piece = decoded(recorded);
     if (!piece) continue;
+    const of = attemptOfPiece(piece);
+    if (of > attempt) {
+      throw new MemoirError(
+        'FAILED_PRECONDITION',
+        'ATTEMPT_ENDED',
+        `attempt ${attempt} of job ${uuid} has ended: attempt ${of} writes its log now`,
+        { metadata: { uuid, attempt: String(attempt) } },
+      );
+    }
+    if (of < attempt) break;
     return { ...last, size: Number(piece.offset) + Buffer.byteLength(piece.text), truncated: piece.truncated };
   }
   return { size: 0, truncated: false, revision: last?.revision ?? -1, id: last?.id ?? '' };
@@ -205,23 +231,40 @@ async function* tail(
   { store, readModel, streams }: JobsContext,
   caller: Caller,
   uuid: string,
-  offset: number,
+  start: LogStart,
   follow: boolean,
   signal: AbortSignal,
 ): AsyncGenerator<LogPiece> {
   const changed = waker();
   const streamsOfJob = [jobStream(uuid), jobLogStream(uuid)];
   const unsubscribes = streamsOfJob.map((stream) => readModel.onChange(stream, changed.wake));
+  // Of the first one nobody needs to be told that it begins.
+  let told = Math.max(start.attempt, 1);
+  /** Where the attempts begin that were not told of. */
+  function* beginnings(attempts: readonly Attempt[], upTo: number): Generator<LogPiece> {
+    for (const { number, startedAt } of attempts) {
+      if (number <= told || number > upTo) continue;
+      told = number;
+      const recordedAt = startedAt ? timestampMs(startedAt) : 0;
+      yield { attempt: number, offset: 0, text: '', recordedAt, truncated: false };
+    }
+  }
   try {
     let next = 0;
     for (;;) {
       const record = await streams.read(caller, uuid);
+      const attempts = record.attempt ? [...record.earlier, record.attempt] : [];
       for await (const recorded of store.readStream(jobLogStream(uuid), next)) {
-        next = recorded.revision + 1;
         const event = decoded(recorded);
-        const piece = event && pieceFrom(event, offset, recorded.recordedAt);
-        if (piece) yield piece;
+        // Of an attempt that began since the job was read it is told when the job is read again.
+        if (event && attemptOfPiece(event) > Math.max(numberOf(record), 1)) break;
+        next = recorded.revision + 1;
+        const piece = event && pieceFrom(event, start, recorded.recordedAt);
+        if (!piece) continue;
+        yield* beginnings(attempts, piece.attempt);
+        yield piece;
       }
+      yield* beginnings(attempts, Number.POSITIVE_INFINITY);
       if (!follow || isFinished(record.job.state) || signal.aborted) return;
       await changed.next(signal);
     }
@@ -230,14 +273,23 @@ async function* tail(
   }
 }
 
-function pieceFrom(event: JobLogAppended, wanted: number, recordedAt: number): LogPiece | undefined {
+/** Older versions recorded no number, and there was one attempt. */
+function attemptOfPiece({ attempt }: JobLogAppended): number {
+  return attempt || 1;
+}
+
+function pieceFrom(event: JobLogAppended, start: LogStart, recordedAt: number): LogPiece | undefined {
+  const { text, truncated } = event;
+  const attempt = attemptOfPiece(event);
+  if (attempt < start.attempt) return undefined;
+  const wanted = attempt === Math.max(start.attempt, 1) ? start.offset : 0;
   const offset = Number(event.offset);
-  const bytes = Buffer.byteLength(event.text);
-  if (offset + bytes <= wanted && !event.truncated) return undefined;
-  if (offset >= wanted) return { offset, text: event.text, recordedAt, truncated: event.truncated };
-  const utf8 = Buffer.from(event.text);
+  const bytes = Buffer.byteLength(text);
+  if (offset + bytes <= wanted && !truncated) return undefined;
+  if (offset >= wanted) return { attempt, offset, text, recordedAt, truncated };
+  const utf8 = Buffer.from(text);
   const from = characterStart(utf8, Math.min(wanted - offset, bytes));
-  return { offset: offset + from, text: utf8.subarray(from).toString('utf8'), recordedAt, truncated: event.truncated };
+  return { attempt, offset: offset + from, text: utf8.subarray(from).toString('utf8'), recordedAt, truncated };
 }
 
 /** The longest beginning of the text that has at most `limit` bytes of UTF-8 and ends between characters. */

@@ -213,17 +213,19 @@ export function jobsService(
         yield create(WatchJobResponseSchema, change);
     },
 
-    async *tailJobLog({ uuid, offset, noFollow }, call) {
+    async *tailJobLog({ uuid, attempt, offset, noFollow }, call) {
       if (offset > BigInt(Number.MAX_SAFE_INTEGER)) {
         throw invalid('offset', 'OUT_OF_RANGE', `offset ${quote(String(offset))} is beyond any log`);
       }
-      const pieces = logs.tail(callerNow(call), checkUuid('uuid', uuid), Number(offset), !noFollow, call.signal);
+      const start = { attempt, offset: Number(offset) };
+      const pieces = logs.tail(callerNow(call), checkUuid('uuid', uuid), start, !noFollow, call.signal);
       for await (const piece of pieces) {
         yield create(TailJobLogResponseSchema, {
           offset: BigInt(piece.offset),
           text: piece.text,
           recordedAt: timestampFromMs(piece.recordedAt),
           truncated: piece.truncated,
+          attempt: piece.attempt,
         });
       }
     },
