@@ -17,6 +17,7 @@ const all = [
   'verify',
   'transfer',
   'signing',
+  'content',
   'list-jobs',
   'as-of',
   'git',

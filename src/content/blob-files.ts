@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash as digest } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MemoirError } from '../domain/errors.js';
@@ -48,15 +49,11 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
   const aside = (name: string) => join(directory, 'uploads', name);
   let room: { readonly until: number; readonly free: number; readonly least: number } | undefined;
 
+  /** Bytes of a blob; undefined if it is not there. What names say is in memory nearly always, where a look takes microseconds. */
   async function size(hash: string): Promise<number | undefined> {
-    try {
-      const { size: bytes, mtimeMs } = await stat(pathOf(hash));
-      if (now() - mtimeMs > markedFor) await mark(hash);
-      return bytes;
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined;
-      throw error;
-    }
+    const found = statSync(pathOf(hash), { throwIfNoEntry: false });
+    if (found && now() - found.mtimeMs > markedFor) await mark(hash);
+    return found?.size;
   }
 
   /** Notes in the file's own time that somebody counts on it. */
@@ -85,6 +82,18 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
       }
       await file.close();
       throw notFound(name);
+    },
+
+    /** All of a small blob; undefined if its bytes are not its own. @throws as `open` */
+    async get(name: BlobName): Promise<Uint8Array | undefined> {
+      const file = await this.open(name);
+      try {
+        const data = Buffer.allocUnsafeSlow(name.size);
+        const { bytesRead } = await file.read(data, 0, data.length, 0);
+        return bytesRead === name.size && digest('sha256', data) === name.hash ? data : undefined;
+      } finally {
+        await file.close();
+      }
     },
 
     /** @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL if there is no room for so many bytes more */

@@ -7,6 +7,7 @@ import { serveThread } from '../threads/serve-thread.js';
 import { corrupt, hashOf, openBlobFiles } from './blob-files.js';
 import { type BlobName, emptyHash } from './blob-name.js';
 import type { Blob, Uploaded, UploadPiece } from './content.js';
+import { getBlobs } from './get-blobs.js';
 import { putBlobs } from './put-blobs.js';
 import { openUploads } from './uploads.js';
 
@@ -91,6 +92,11 @@ async function open({ directory }: { readonly directory: string }) {
     next,
     endReading: done,
 
+    async get(names: readonly BlobName[], call: Call): Promise<readonly (Uint8Array | SentError)[]> {
+      const found = await getBlobs(files, names);
+      call.handOver(...found.flatMap((one) => (one instanceof Error || one.length === 0 ? [] : [memoryOf(one)])));
+      return found.map((one) => (one instanceof Error ? packError(one) : one));
+    },
     async put(blobs: readonly Blob[]): Promise<readonly (SentError | undefined)[]> {
       const errors = await putBlobs(files, blobs);
       return errors.map((error) => error && packError(error));
@@ -139,6 +145,8 @@ async function open({ directory }: { readonly directory: string }) {
     },
   };
 }
+
+const memoryOf = ({ buffer }: Uint8Array): ArrayBuffer => buffer as ArrayBuffer;
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -39,6 +39,8 @@ export type ContentStore = {
    * @throws MemoirError NOT_FOUND BLOB_NOT_FOUND
    */
   read(name: BlobName, offset: number, limit: number): Promise<BlobReading>;
+  /** All of small blobs, each by itself, or NOT_FOUND BLOB_NOT_FOUND or DATA_LOSS BLOB_CORRUPT. */
+  get(names: readonly BlobName[]): Promise<readonly (Uint8Array | MemoirError)[]>;
   /**
    * Keeps small blobs, each by itself: undefined where it is kept when this resolves, so that it outlives a crash of the machine, or why it
    * is not. @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL

@@ -72,10 +72,14 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     try {
       return await what;
     } catch (error) {
-      if (!(error instanceof MemoirError)) throw unavailable(directory, error);
-      if (error.reason === 'BLOB_CORRUPT') logger.error({ err: error }, 'content had other bytes than its own');
-      throw error;
+      throw error instanceof MemoirError ? told(error) : unavailable(directory, error);
     }
+  }
+
+  /** The error, which operators are told of if it is theirs to know. */
+  function told(error: MemoirError): MemoirError {
+    if (error.reason === 'BLOB_CORRUPT') logger.error({ err: error }, 'content had other bytes than its own');
+    return error;
   }
 
   async function read(number: number): Promise<BlobReading> {
@@ -102,6 +106,10 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     async read(name, offset, limit) {
       if (name.size === 0) return { next: async () => new Uint8Array(), close: async () => undefined };
       return read(await asked(call.beginReading({ name, offset, limit })));
+    },
+    async get(names) {
+      const found = await asked(call.get(names));
+      return found.map((one) => (one instanceof Uint8Array ? one : told(unpackError(one) as MemoirError)));
     },
     async put(blobs) {
       const errors = await asked(call.put(blobs));

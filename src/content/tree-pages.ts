@@ -3,7 +3,6 @@ import { type Directory, DirectorySchema } from '../../gen/build/bazel/remote/ex
 import { invalid, MemoirError, quote } from '../domain/errors.js';
 import { type BlobName, blobName, blobText } from './blob-name.js';
 import type { ContentStore } from './content.js';
-import { readWhole } from './read-whole.js';
 
 /** Most bytes of one Directory: what fits into a message that every client takes. */
 const largestDirectory = 3 * 1024 * 1024;
@@ -26,7 +25,7 @@ export type TreeOptions = { readonly pageSize: number; readonly pageToken: strin
  * @throws MemoirError NOT_FOUND BLOB_NOT_FOUND for the root; INVALID_ARGUMENT NOT_A_DIRECTORY naming a blob that is none
  */
 export async function* treePages(
-  content: Pick<ContentStore, 'read'>,
+  content: Pick<ContentStore, 'get'>,
   root: BlobName,
   { pageSize, pageToken }: TreeOptions,
 ): AsyncGenerator<TreePage> {
@@ -70,19 +69,17 @@ export async function* treePages(
 }
 
 async function directoryOf(
-  content: Pick<ContentStore, 'read'>,
+  content: Pick<ContentStore, 'get'>,
   name: BlobName,
   isRoot: boolean,
 ): Promise<{ readonly directory: Directory } | undefined> {
   if (name.size > largestDirectory) {
     throw new MemoirError('INVALID_ARGUMENT', 'NOT_A_DIRECTORY', `blob ${blobText(name)} is larger than any Directory`);
   }
-  let data: Uint8Array;
-  try {
-    data = await readWhole(content, name);
-  } catch (error) {
-    if (!isRoot && error instanceof MemoirError && error.code === 'NOT_FOUND') return undefined;
-    throw error;
+  const [data] = await content.get([name]);
+  if (!data || data instanceof MemoirError) {
+    if (!isRoot && data?.code === 'NOT_FOUND') return undefined;
+    throw data;
   }
   try {
     const directory = fromBinary(DirectorySchema, data);

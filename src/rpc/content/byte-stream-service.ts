@@ -12,6 +12,9 @@ import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import type { Implementation } from '../service.js';
 import { checkRawAccess } from './raw-access.js';
 
+/** Bytes of one message of a read: several of them wait to be sent while the next are read. */
+const messageBytes = 128 * 1024;
+
 /** google.bytestream.ByteStream, of blobs, for those who may have bytes by their address. */
 export function byteStreamService(content: ContentStore): Implementation<typeof ByteStream> {
   return {
@@ -26,7 +29,9 @@ export function byteStreamService(content: ContentStore): Implementation<typeof 
           const data = await reading.next();
           if (data.length === 0) return;
           checkRawAccess(call, call.access());
-          yield create(ReadResponseSchema, { data });
+          for (let at = 0; at < data.length; at += messageBytes) {
+            yield create(ReadResponseSchema, { data: data.subarray(at, at + messageBytes) });
+          }
         }
       } finally {
         await reading.close();

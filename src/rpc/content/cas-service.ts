@@ -13,7 +13,6 @@ import {
 import type { StatusSchema } from '../../../gen/google/rpc/status_pb.js';
 import { type BlobName, blobName } from '../../content/blob-name.js';
 import type { Blob, ContentStore } from '../../content/content.js';
-import { readWhole } from '../../content/read-whole.js';
 import { treePages } from '../../content/tree-pages.js';
 import { invalid, MemoirError } from '../../domain/errors.js';
 import type { Implementation } from '../service.js';
@@ -83,15 +82,12 @@ export function casService(
       checkCount('digests', digests.length);
       const names = digests.map((digest, i) => blobName(`digests[${i}]`, digest));
       checkBatch(batchBytes, names);
-      const responses = await Promise.all(
-        digests.map(async (digest, i) => {
-          try {
-            return { digest, data: await readWhole(content, names[i] as BlobName), status: { code: status.OK } };
-          } catch (error) {
-            return { digest, status: statusOf(error, call.caller.requestId) };
-          }
-        }),
-      );
+      const found = await content.get(names);
+      const responses = digests.map((digest, i) => {
+        const one = found[i] as Uint8Array | MemoirError;
+        if (one instanceof MemoirError) return { digest, status: statusOf(one, call.caller.requestId) };
+        return { digest, data: one, status: { code: status.OK } };
+      });
       return create(BatchReadBlobsResponseSchema, { responses });
     },
 
