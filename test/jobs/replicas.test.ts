@@ -71,11 +71,13 @@ async function twoServers(t: ExecutionContext) {
       images: { default: () => undefined },
       repositories: {
         ...repositories,
-        async resolve(repository: string, refspec: string) {
-          const commit = await repositories.resolve(repository, refspec);
-          await resolved();
-          return commit;
-        },
+        askedBy: () => ({
+          async resolve(repository: string, refspec: string) {
+            const commit = await repositories.resolve(repository, refspec);
+            await resolved();
+            return commit;
+          },
+        }),
       },
     } as unknown as JobsContext;
     const find = reusableFinder(context, noExclusions);
