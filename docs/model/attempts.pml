@@ -167,7 +167,7 @@ end:
 }
 #endif
 
-/* A lease runs out, as one server sees it: expire() of src/jobs/running/leases.ts and `expire_lease` of decide() of src/domain/job.ts.
+/* A lease runs out, as one server sees it: sweep() of src/jobs/running/leases.ts, and `expire_lease` of decide() of src/domain/job.ts.
  * One that was renewed since is another lease, known by the revision of its event. */
 proctype watch(byte me) {
   bool looked = false;
