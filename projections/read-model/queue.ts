@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { Minima } from '../../gen/memoir/jobs/v1/attempt_pb.js';
-import { type Least, requirementsOf } from '../../src/domain/placement/requirements.js';
+import { type Least, type Requirements, requirementsOf } from '../../src/domain/placement/requirements.js';
 import { shapeKey, shapeOf, shapeOfKey } from '../../src/domain/placement/shape.js';
 import { whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
@@ -195,6 +195,9 @@ export function queueQueries(db: Database.Database) {
   const place = db.prepare(
     `SELECT ${columns} FROM queued WHERE position = (SELECT position FROM job WHERE ${whereUuid})`,
   );
+  const wanted = db.prepare(`
+    SELECT key, cores, ram_mb AS ramMb, scratch_mb AS scratchMb FROM queued JOIN shape ON shape.id = queued.shape
+    WHERE position = (SELECT position FROM job WHERE ${whereUuid})`);
   const size = db.prepare('SELECT count(*) FROM queued').pluck();
   const shapes = db.prepare('SELECT id, key FROM shape WHERE id > ? ORDER BY id');
   const shapeCount = db.prepare('SELECT count(*) FROM shape').pluck();
@@ -211,6 +214,13 @@ export function queueQueries(db: Database.Database) {
     },
     /** The place of a job, if it is queued. */
     placeOfJob: (uuid: string) => place.get(uuid, uuid) as QueuedRow | undefined,
+    /** What a job asks for, if it is queued. */
+    requirementsOf(uuid: string): Requirements | undefined {
+      const row = wanted.get(uuid, uuid) as (Least & { readonly key: string }) | undefined;
+      if (!row) return undefined;
+      const { key, cores, ramMb, scratchMb } = row;
+      return { ...shapeOfKey(key), cores, ramMb, scratchMb };
+    },
     /** The lists that began after the one with an id. */
     shapesAfter: (id: number) => shapes.all(id) as ShapeRow[],
     /** How many lists there are. */

@@ -196,6 +196,11 @@ export function workerQueries(db: Database.Database) {
       const cursor = after ? [-after.seenAt, after.principal, after.workerName] : [Number.MIN_SAFE_INTEGER, '', ''];
       return (page.all(since, ...cursor, limit) as Stored[]).map(read);
     },
+    /** Up to `limit` of the workers that were heard of since a time, or run a job. */
+    seenSince: (since: number, limit: number) =>
+      (page.all(since, Number.MIN_SAFE_INTEGER, '', '', limit) as Stored[])
+        .filter(({ seenAt }) => seenAt >= since)
+        .map(read),
     isDrained: ({ principal, workerName }: WorkerId) => drained.get(principal, workerName) !== undefined,
     /** What a worker runs, the first one begun first. */
     jobsOf: ({ principal, workerName }: WorkerId, limit: number) =>

@@ -169,6 +169,7 @@ test.serial('jobs of a paused part of the queue are given to nobody, until it is
   await root.workers.pauseQueue({ repositories: 'h*' });
   const uuid = await made('open');
   t.is((await claim('p1')).job, undefined);
+  await until('the worker is seen', async () => (await told()).some(({ workerName }) => workerName === 'p1'));
   await refused(t, server, () => claim('p1', { uuid }), {
     code: 'FAILED_PRECONDITION',
     reason: 'QUEUE_PAUSED',
@@ -184,4 +185,22 @@ test.serial('jobs of a paused part of the queue are given to nobody, until it is
   await lead.workers.resumeQueue({ repositories: 'open' });
   t.is((await waiting).job?.uuid, uuid);
   t.deepEqual((await root.workers.listPauses({})).pauses, []);
+});
+
+test.serial('a queued job that no worker seen lately could run says what none offers', async (t) => {
+  await claim('big', { total: { cores: 32 }, offer: { cores: 32 } });
+  const { job } = await request(ada, {
+    repository: 'hidden',
+    scriptParameters: { n: n++ },
+    runtimeConstraints: { minCoresPerNode: 64 },
+  });
+  const uuid = job?.uuid ?? '';
+  const waits = async () => (await ada.jobs.getJob({ uuid })).waitingFor;
+  await until('the worker is seen', async () => (await waits()) === 'no worker offers 64 cores');
+  t.deepEqual((await ada.jobs.getQueue({})).waitingFor, { [uuid]: 'no worker offers 64 cores' });
+  await claim('bigger', { total: { cores: 64 }, offer: { cores: 0 } });
+  await until('the other worker is seen', async () => (await waits()) === '');
+  t.deepEqual((await ada.jobs.getQueue({})).waitingFor, {});
+  ahead += 16 * 60_000;
+  await until('the workers are gone', async () => (await waits()).startsWith('no worker that names itself'));
 });

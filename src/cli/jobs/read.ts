@@ -23,7 +23,12 @@ type PageOptions = ReadOptions &
     readonly select?: string;
     readonly count?: boolean;
   };
-type Page = { readonly jobs: readonly Job[]; readonly nextPageToken: string; readonly totalSize?: bigint | undefined };
+type Page = {
+  readonly jobs: readonly Job[];
+  readonly nextPageToken: string;
+  readonly totalSize?: bigint | undefined;
+  readonly waitingFor?: Readonly<Record<string, string>>;
+};
 type PageRequest = Pick<MessageInitShape<typeof GetQueueRequestSchema>, 'pageSize' | 'pageToken' | 'filters'> & {
   readonly select?: FieldMask;
   readonly countTotal: boolean;
@@ -36,10 +41,10 @@ export function getCommand(): Command {
     withClients(options, async (clients) => {
       const { asOf } = options;
       const uuid = await wholeUuid(clients, given, asOf);
-      const { job } = await clients.jobs.getJob({ uuid, ...(asOf && { asOf }) }, clients.unary);
+      const { job, waitingFor } = await clients.jobs.getJob({ uuid, ...(asOf && { asOf }) }, clients.unary);
       if (!job) throw new Error('the server answered without a job');
       if (options.json) await printMessage(JobSchema, job);
-      else await printLine(jobSheet(job, Date.now()));
+      else await printLine(jobSheet(job, Date.now(), waitingFor));
     }),
   );
 }
@@ -110,6 +115,7 @@ function paged(command: Command): Command {
 function printPages(options: PageOptions, next: (page: PageRequest) => Promise<Page>, nothing: string): Promise<void> {
   const filters = filtersOf(options.filter);
   const paths = options.select?.split(',').map((path) => path.trim());
+  const waiting = new Map<string, string>();
   const asked = { filters, ...(paths && { select: create(FieldMaskSchema, { paths }) }) };
   return printList(options, {
     schema: JobSchema,
@@ -117,10 +123,11 @@ function printPages(options: PageOptions, next: (page: PageRequest) => Promise<P
     async page(which) {
       const countTotal = options.count === true && which.pageToken === '';
       const page = await next({ ...asked, countTotal, ...which });
+      for (const uuid in page.waitingFor) waiting.set(uuid, page.waitingFor[uuid] ?? '');
       if (page.totalSize !== undefined) note(`${page.totalSize} in all`);
       return { rows: page.jobs, nextPageToken: page.nextPageToken };
     },
-    table: (rows, width) => (paths ? selectedTable(rows, paths, width) : jobTable(rows, Date.now(), width)),
+    table: (rows, width) => (paths ? selectedTable(rows, paths, width) : jobTable(rows, Date.now(), width, waiting)),
     none: nothing,
   });
 }

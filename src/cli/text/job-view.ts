@@ -26,10 +26,18 @@ const jobColumns: readonly JobColumn[] = [
 /**
  * Jobs as a table, one a line.
  * @param width of the lines in characters, to which columns are left out and cells cut
+ * @param waiting what jobs wait for that no worker could run, by their uuids
  */
-export function jobTable(jobs: readonly Job[], nowMs: number, width = Number.POSITIVE_INFINITY): string {
-  const rows = jobs.map((job) => jobColumns.map(({ text }) => text(job, nowMs)));
-  return fittedTable(jobColumns, rows, width);
+export function jobTable(
+  jobs: readonly Job[],
+  nowMs: number,
+  width = Number.POSITIVE_INFINITY,
+  waiting: ReadonlyMap<string, string> = new Map(),
+): string {
+  const waits = { title: 'WAITS FOR', rank: 8, least: 10, text: ({ uuid }: Job) => cell(waiting.get(uuid) ?? '', 100) };
+  const columns = waiting.size === 0 ? jobColumns : [...jobColumns, waits];
+  const rows = jobs.map((job) => columns.map(({ text }) => text(job, nowMs)));
+  return fittedTable(columns, rows, width);
 }
 
 /**
@@ -72,11 +80,12 @@ function running(job: Job): boolean {
 }
 
 /** Everything about one job, one fact a line. */
-export function jobSheet(job: Job, nowMs: number): string {
+export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
   const when = (time: Job['createdAt']) => (time ? `${instant(time)} (${age(time, nowMs)})` : '');
   return sheet([
     ['uuid', job.uuid],
     ['state', stateText(job.state)],
+    ['waits for', printable(waitingFor)],
     ['damaged', job.damaged ? 'yes: its stream was deleted or truncated in the event store' : ''],
     ['failure', job.failureReason && `${printable(job.failureReason)}: ${indented(job.failureMessage)}`],
     ['progress', progressText(job)],

@@ -36,6 +36,7 @@ import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../../j
 import { watchJob } from '../../jobs/reading/watch-job.js';
 import { cancelJob } from '../../jobs/running/cancel-job.js';
 import type { JobLogs } from '../../jobs/running/job-log.js';
+import { waitingFor } from '../../jobs/workers/waiting-for.js';
 import type { CallContext } from '../call.js';
 import type { Implementation } from '../service.js';
 import { meantForCaller } from '../status.js';
@@ -55,6 +56,7 @@ export function jobsService(
   logger: Logger,
 ): Implementation<typeof JobsService> {
   const { store, readModel, history, streams, written, edge } = context;
+  const waitsFor = waitingFor(context);
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
   const meantOf = (call: CallContext) => (error: unknown) => meantForCaller(error, call.caller.requestId, logger);
@@ -110,7 +112,7 @@ export function jobsService(
         : (await streams.read(caller, wanted)).job;
       if (!mayRead(caller.access, job)) throw jobNotFound(wanted);
       if (row) job.damaged = await context.damaged.look(job.uuid);
-      return create(GetJobResponseSchema, { job });
+      return create(GetJobResponseSchema, { job, waitingFor: waitsFor(job.uuid) });
     },
 
     async listJobs(request, call) {
@@ -197,7 +199,9 @@ export function jobsService(
       const read = listOfQueue(context, request);
       await see(request.consistencyToken, call);
       const completeUpTo = await seeOwn(written, readModel, call);
-      return create(GetQueueResponseSchema, { ...(await read(call.caller, call.signal)), completeUpTo });
+      const page = await read(call.caller, call.signal);
+      const waiting = page.jobs.map(({ uuid }) => [uuid, waitsFor(uuid)] as const).filter(([, what]) => what !== '');
+      return create(GetQueueResponseSchema, { ...page, completeUpTo, waitingFor: Object.fromEntries(waiting) });
     },
 
     async getQueueSize({ consistencyToken }, call) {

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import test from 'ava';
 import fc from 'fast-check';
 import { OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { unrunnable } from '../../../src/domain/placement/nearest.js';
 import { fits, type Requirements, requirementsOf, unmetBy } from '../../../src/domain/placement/requirements.js';
 import { classOf, fitsShape, shapeKey, shapeOf, shapeOfKey } from '../../../src/domain/placement/shape.js';
 
@@ -121,4 +122,26 @@ test('classes are in order, small numbers have their own, and none is wider than
     }),
   );
   t.not(shapeKey(shapeOf({ ...nothing, cores: 1 })), shapeKey(shapeOf({ ...nothing, ramMb: 1 })));
+});
+
+test('a job that no worker could run names every condition that fails for the nearest', (t) => {
+  const worker = (has: typeof offer | undefined, more = {}) => ({
+    offer: has,
+    repositories: [],
+    drained: false,
+    ...more,
+  });
+  const big = { ...nothing, cores: 64 };
+  const seen = (workers: ReturnType<typeof worker>[], wanted: Requirements) =>
+    unrunnable(workers, wanted, '15 minutes');
+  t.is(seen([worker(offer)], nothing), '');
+  t.is(seen([], nothing), 'no worker that names itself was seen in the last 15 minutes');
+  t.is(seen([worker(offer), worker(undefined)], big), 'no worker offers 64 cores');
+  t.is(seen([worker(offer), worker(create(OfferSchema, { cores: 64 }))], big), '');
+  t.is(
+    seen([worker(offer), worker(create(OfferSchema, { cores: 64 }))], { ...big, labels: { gpu: 'a100', zone: 'b' } }),
+    'no worker offers all that it asks for: the nearest does not offer 64 cores',
+  );
+  t.is(seen([worker(offer, { drained: true })], nothing), 'no worker offers not to be drained');
+  t.is(seen([worker(offer, { repositories: ['x'] })], big), 'no worker offers 64 cores, to run jobs of r');
 });
