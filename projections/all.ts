@@ -3,6 +3,7 @@ import { jobLives } from './history/job-lives.js';
 import { logSubjects } from './history/log-subjects.js';
 import { logTimes } from './history/log-times.js';
 import { logTree } from './history/log-tree.js';
+import { answers } from './read-model/answers.js';
 import { backOffs } from './read-model/back-offs.js';
 import { claims } from './read-model/claims.js';
 import { exclusions } from './read-model/exclusions.js';
@@ -27,6 +28,7 @@ export const allProjections: readonly Projection[] = [
   generations,
   claims,
   backOffs,
+  answers,
   tombstones,
   workers,
 ];

@@ -54,6 +54,12 @@ export const remotesConfig = z.strictObject({
     .default(1024 * 1024 * 1024),
 });
 
+/** What past jobs are answers. */
+export const reuseConfig = z.strictObject({
+  /** Whose queued and running jobs are answers: those that the caller may read, or its own alone. */
+  share_unfinished: z.enum(['readers', 'owner']).default('readers'),
+});
+
 /** A public key as `memoir audit key` prints it. */
 const publicKey = z.string().superRefine((text, context) => {
   try {
@@ -103,6 +109,8 @@ export const serverConfig = z.strictObject({
     .optional(),
   /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
   reuse_if_outputs_differ: z.boolean().default(false),
+  /** What is reused. */
+  reuse: reuseConfig.prefault({}),
   /**
    * On a store that other servers write too: a complete job is answered with without a read of its stream while this server was at the end of
    * the log within so many seconds; 0 always reads.

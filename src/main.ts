@@ -144,6 +144,7 @@ export async function startServer(
       recordIntentions: store.allowedFormat >= 2,
       sharesRuns: store.allowedFormat >= sharedRunsFormat,
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
+      ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       ...(keeping && { keepCommit: keeping.requested }),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());

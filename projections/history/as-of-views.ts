@@ -45,7 +45,7 @@ const state = `CASE WHEN ${finished} THEN now.state WHEN ${turned} THEN ${runnin
   WHEN ${started} THEN ${JobState.RUNNING} ELSE ${JobState.QUEUED} END`;
 
 /** What the events of a job leave as it is, and so what it was at any time. */
-const lasting = ['position', 'request_digest', 'retry', 'limits', 'retry_of', ...lastingFields];
+const lasting = ['position', 'request_digest', 'retry', 'limits', 'retry_of', 'interest_id', ...lastingFields];
 
 /** What one event sets: from then on it is what it is now. */
 const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>
@@ -63,6 +63,10 @@ const jobColumns: Readonly<Record<string, string>> = {
   ...set(finished, 'NULL', 'finished_at', 'cancelled_at'),
   ...set(finished, "''", 'output', 'log', 'cancelled_by', 'failure_reason', 'failure_message'),
   priority: `CASE WHEN ${changed} THEN ${last('job_change', 'priority')} ELSE life.priority END`,
+  interest_count: `CASE WHEN ${changed} THEN ${last('job_change', 'interest_count')} ELSE 1 END`,
+  waiting_since: `CASE WHEN ${changed} THEN ${last('job_change', 'waiting_since')} END`,
+  minima: `CASE WHEN ${changed} THEN ${last('job_change', 'minima')} END`,
+  least_ram_mb: `CASE WHEN ${changed} THEN ${last('job_change', 'least_ram_mb')} ELSE 0 END`,
   description: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'description', 'described')} END, life.description)`,
   components: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'components', 'composed')} END, life.components)`,
   labels: `coalesce(CASE WHEN ${changed} THEN ${text('job_change', 'labels', 'labelled')} END, life.labels)`,
@@ -102,6 +106,7 @@ const candidateColumns: Readonly<Record<string, string>> = {
   nondeterministic: 'now.nondeterministic',
   leave_lfs_pointers: 'now.leave_lfs_pointers',
   leave_submodules: 'now.leave_submodules',
+  required_labels: 'now.required_labels',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'log'),
 };

@@ -1,27 +1,27 @@
-import { create, type DescMessage, fromJson, type JsonObject, type MessageShape, toJson } from '@bufbuild/protobuf';
-import { durationMs, type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import {
-  type Job,
-  JobSchema,
   JobState,
   RuntimeConstraintsSchema,
   type TasksSummary,
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { minimaOf } from '../../src/domain/interests/minima.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
 import { attemptQueries, attemptTable, attemptWriter } from './attempts.js';
-import { type FlagsRow, flagsOf } from './flags.js';
+import { interestColumns, interestQueries, interestTable, interestWriter, keptId } from './interests.js';
+import type { JobRow } from './job-row.js';
 import { listIndexes } from './list-indexes.js';
+
+export { type JobRow, jobFromRow } from './job-row.js';
 
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 8,
-  tables: ['job', 'label', 'attempt'],
+  version: 9,
+  tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (
       position INTEGER PRIMARY KEY,
@@ -70,8 +70,8 @@ export const jobs: Projection = {
       attempt_count INTEGER NOT NULL DEFAULT 0,
       retry TEXT,
       limits TEXT,
-      retry_of TEXT NOT NULL
-    ) STRICT;${attemptTable}
+      retry_of TEXT NOT NULL,${interestColumns}
+    ) STRICT;${attemptTable}${interestTable}
     CREATE TABLE label (
       name TEXT NOT NULL,
       value TEXT NOT NULL,
@@ -93,8 +93,9 @@ export const jobs: Projection = {
       INSERT INTO job (position, uuid, owner, repository, script, script_version, supplied_script_version, script_parameters,
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
-        leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of,
+        interest_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -110,6 +111,7 @@ export const jobs: Projection = {
         progress = coalesce(?, progress), progress_message = coalesce(?, progress_message), revision = ? WHERE position = ?`);
     const released = 'lease_ms = 0, lease_expires_at = NULL, lease_revision = -1';
     const attempts = attemptWriter(db);
+    const interests = interestWriter(db);
     const again = db.prepare(`
       UPDATE job SET state = ${JobState.QUEUED}, claimed_by = '', started_at = NULL, ${released}, revision = ?
       WHERE position = ?`);
@@ -131,7 +133,8 @@ export const jobs: Projection = {
         components = coalesce(?, components), labels = coalesce(?, labels), revision = ? WHERE position = ?`);
     const deleted = db.prepare('UPDATE job SET deleted = 1, revision = ? WHERE position = ?');
     return {
-      JobRequested(event, { position, revision }) {
+      JobRequested(event, recorded) {
+        const { position, revision, id } = recorded;
         const { runtimeConstraints } = event;
         insert.run(
           position,
@@ -163,7 +166,9 @@ export const jobs: Projection = {
           jsonOrNull(RetryPolicySchema, event.retry),
           jsonOrNull(TimeLimitsSchema, event.limits),
           event.retryOf,
+          keptId(event, id),
         );
+        interests.requested(event, recorded);
         setLabels(position, millis(event.requestedAt), event.labels);
       },
       JobStarted(event, { stream, revision }) {
@@ -173,11 +178,13 @@ export const jobs: Projection = {
         const number = event.attempt || 1;
         started.run(number, event.worker, at, leaseMs, at + leaseMs, revision, revision, position);
         attempts.started(position, event);
+        interests.started(position);
       },
       JobAttemptEnded(event, { stream, revision }) {
         const position = positionOf(stream);
         again.run(revision, position);
         attempts.ended(position, event);
+        interests.ended(position, event.minRamMb);
       },
       JobResumed(event, { stream, revision }) {
         const leaseMs = event.lease ? durationMs(event.lease) : 0;
@@ -202,16 +209,21 @@ export const jobs: Projection = {
       },
       JobCompleted(event, { stream, revision }) {
         const at = millis(event.completedAt);
-        completed.run(event.output, event.log, tasks(event.tasksSummary), at, revision, positionOf(stream));
+        const position = positionOf(stream);
+        completed.run(event.output, event.log, tasks(event.tasksSummary), at, revision, position);
+        interests.finished(position);
       },
       JobFailed(event, { stream, revision }) {
         const at = millis(event.failedAt);
         const position = positionOf(stream);
         failed.run(event.reason, event.message, event.log, tasks(event.tasksSummary), at, revision, position);
         attempts.failed(position, event);
+        interests.finished(position);
       },
       JobCancelled(event, { stream, revision }) {
-        cancelled.run(event.cancelledBy, millis(event.cancelledAt), revision, positionOf(stream));
+        const position = positionOf(stream);
+        cancelled.run(event.cancelledBy, millis(event.cancelledAt), revision, position);
+        interests.finished(position);
       },
       JobUpdated(event, { stream, revision }) {
         const components = event.components ? JSON.stringify(event.components.uuids) : null;
@@ -223,8 +235,11 @@ export const jobs: Projection = {
           for (const name in before) unlabel.run(name, before[name], row.created_at, position);
           setLabels(position, row.created_at, event.labels.values);
         }
-        updated.run(event.priority ?? null, event.description ?? null, components, labels, revision, position);
+        const priority = interests.updated(position, event);
+        updated.run(priority, event.description ?? null, components, labels, revision, position);
       },
+      JobJoined: (event, recorded) => interests.joined(positionOf(recorded.stream), event, recorded),
+      JobLeft: (event, recorded) => interests.left(positionOf(recorded.stream), event, recorded),
       JobDeleted(_event, { stream, revision }) {
         deleted.run(revision, positionOf(stream));
       },
@@ -244,106 +259,6 @@ function tasks(summary: TasksSummary | undefined): string | null {
 
 function jsonOrNull<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc> | undefined): string | null {
   return message ? JSON.stringify(toJson(schema, message)) : null;
-}
-
-/** A row of the table `job`. */
-export type JobRow = FlagsRow & {
-  readonly position: number;
-  readonly uuid: string;
-  readonly owner: string;
-  readonly repository: string;
-  readonly script: string;
-  readonly script_version: string;
-  readonly supplied_script_version: string;
-  readonly script_parameters: string;
-  readonly state: JobState;
-  readonly priority: number;
-  readonly submit_id: string;
-  readonly request_digest: string;
-  readonly runtime_constraints: string | null;
-  readonly docker_image_locator: string;
-  readonly arvados_sdk_version: string;
-  readonly output: string;
-  readonly log: string;
-  readonly tasks_summary: string | null;
-  readonly components: string;
-  readonly labels: string;
-  readonly required_labels: string;
-  readonly attempt_count: number;
-  /** They are in no list of some fields of jobs. */
-  readonly retry?: string | null;
-  readonly limits?: string | null;
-  readonly retry_of?: string;
-  readonly description: string;
-  readonly created_at: number;
-  readonly started_at: number | null;
-  readonly finished_at: number | null;
-  readonly cancelled_at: number | null;
-  readonly cancelled_by: string;
-  readonly claimed_by: string;
-  readonly lease_expires_at: number | null;
-  readonly lease_ms: number;
-  readonly lease_revision: number;
-  readonly run_number: number;
-  readonly computation_digest: string;
-  readonly revision: number;
-  readonly failure_reason: string;
-  readonly failure_message: string;
-  readonly progress: number | null;
-  readonly progress_message: string;
-  readonly deleted: number;
-  readonly require_output: number;
-};
-
-/** The job that a row holds. */
-export function jobFromRow(row: JobRow): Job {
-  const job = create(JobSchema, {
-    uuid: row.uuid,
-    owner: row.owner,
-    repository: row.repository,
-    script: row.script,
-    scriptVersion: row.script_version,
-    suppliedScriptVersion: row.supplied_script_version,
-    scriptParameters: JSON.parse(row.script_parameters) as JsonObject,
-    state: row.state,
-    priority: row.priority,
-    submitId: row.submit_id,
-    ...flagsOf(row),
-    requireOutput: row.require_output !== 0,
-    dockerImageLocator: row.docker_image_locator,
-    arvadosSdkVersion: row.arvados_sdk_version,
-    output: row.output,
-    log: row.log,
-    components: JSON.parse(row.components) as Labels,
-    labels: JSON.parse(row.labels) as Labels,
-    requiredLabels: JSON.parse(row.required_labels) as Labels,
-    attemptCount: row.attempt_count,
-    retryOf: row.retry_of ?? '',
-    description: row.description,
-    createdAt: timestampFromMs(row.created_at),
-    cancelledBy: row.cancelled_by,
-    claimedBy: row.claimed_by,
-    runNumber: row.run_number,
-    computationDigest: row.computation_digest,
-    revision: row.revision,
-    failureReason: row.failure_reason,
-    failureMessage: row.failure_message,
-    progressMessage: row.progress_message,
-  });
-  if (row.runtime_constraints) {
-    job.runtimeConstraints = fromJson(RuntimeConstraintsSchema, JSON.parse(row.runtime_constraints));
-    const minima = minimaOf(job.runtimeConstraints);
-    if (minima) job.minima = minima;
-  }
-  if (row.tasks_summary) job.tasksSummary = fromJson(TasksSummarySchema, JSON.parse(row.tasks_summary));
-  if (row.retry) job.retry = fromJson(RetryPolicySchema, JSON.parse(row.retry));
-  if (row.limits) job.limits = fromJson(TimeLimitsSchema, JSON.parse(row.limits));
-  if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);
-  if (row.finished_at !== null) job.finishedAt = timestampFromMs(row.finished_at);
-  if (row.cancelled_at !== null) job.cancelledAt = timestampFromMs(row.cancelled_at);
-  if (row.lease_expires_at !== null) job.leaseExpiresAt = timestampFromMs(row.lease_expires_at);
-  if (row.progress !== null) job.progress = row.progress;
-  return job;
 }
 
 /** A lease as the read model knows it. */
@@ -379,6 +294,7 @@ export function jobQueries(db: Database.Database) {
   return {
     /** The attempts of a job, of which the row is given, the first one first. */
     attempts: attemptQueries(db),
+    ...interestQueries(db),
     /** The row of a job. */
     get: (uuid: string) => byUuid.get(uuid, uuid) as JobRow | undefined,
     /** The first job that an owner made with a submit_id, deleted or not. */

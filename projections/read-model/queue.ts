@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { Minima } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { resultingPriority } from '../../src/domain/interests/interests.js';
 import { type Least, type Requirements, requirementsOf } from '../../src/domain/placement/requirements.js';
 import { shapeKey, shapeOf, shapeOfKey } from '../../src/domain/placement/shape.js';
 import { whereUuid } from '../running/job-position.js';
@@ -12,7 +13,7 @@ import type { Projection } from '../running/projection.js';
  */
 export const queue: Projection = {
   name: 'queue',
-  version: 2,
+  version: 3,
   tables: ['queued', 'running', 'shape'],
   schema: `
     CREATE TABLE queued (
@@ -99,6 +100,13 @@ export const queue: Projection = {
       resize(positionOf(stream), () => sizes, at);
     }
 
+    /** Gives a job another priority, also while it runs and may come back. */
+    function rank(priority: number | undefined, position: number | null): void {
+      if (priority === undefined) return;
+      reorder.run(-priority, position);
+      reorderRunning.run(-priority, position);
+    }
+
     /** Puts a job that was started into the queue again. */
     function back(position: number | null, at: number): void {
       const job = running.get(position) as RunningRow | undefined;
@@ -133,16 +141,19 @@ export const queue: Projection = {
         back(job, position);
         if (minRamMb > 0n) resize(job, (now) => ({ ...now, ramMb: Number(minRamMb) }), position);
       },
-      JobJoined: ({ resultingMinima }, { stream, position }) => settle(resultingMinima, stream, position),
-      JobLeft: ({ resultingMinima }, { stream, position }) => settle(resultingMinima, stream, position),
+      JobJoined({ resultingMinima, resultingPriority: priority }, { stream, position }) {
+        rank(priority, positionOf(stream));
+        settle(resultingMinima, stream, position);
+      },
+      JobLeft({ resultingMinima, resultingPriority: priority }, { stream, position }) {
+        rank(priority, positionOf(stream));
+        settle(resultingMinima, stream, position);
+      },
       JobCompleted: (_event, { stream }) => leave(stream),
       JobFailed: (_event, { stream }) => leave(stream),
       JobCancelled: (_event, { stream }) => leave(stream),
       JobUpdated(event, { stream }) {
-        if (event.priority === undefined) return;
-        const position = positionOf(stream);
-        reorder.run(-event.priority, position);
-        reorderRunning.run(-event.priority, position);
+        rank(resultingPriority(event), positionOf(stream));
       },
     };
   },

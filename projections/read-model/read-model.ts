@@ -5,6 +5,7 @@ import type { Trust } from '../../src/eventstore/signing/signing-state.js';
 import { type Follower, startFollower } from '../running/follower.js';
 import { openReadConnection, readTrouble } from '../running/read-connection.js';
 import type { BatchApplied } from '../running/thread.js';
+import { answerQueries } from './answers.js';
 import { backOffQueries } from './back-offs.js';
 import { claimQueries } from './claims.js';
 import { exclusionQueries } from './exclusions.js';
@@ -30,6 +31,7 @@ export type ReadModel = Follower & {
   readonly images: ReturnType<typeof imageQueries>;
   /** The generation that the log is in, as far as it was read. */
   generation(): Generation;
+  readonly answers: ReturnType<typeof answerQueries>;
   readonly claims: ReturnType<typeof claimQueries>;
   readonly backOffs: ReturnType<typeof backOffQueries>;
   readonly tombstones: ReturnType<typeof tombstoneQueries>;
@@ -115,6 +117,7 @@ function queriesOf(db: Database.Database) {
     queue: queueQueries(db),
     lineage: lineageQueries(db),
     exclusions: exclusionQueries(db),
+    answers: answerQueries(db),
     claims: claimQueries(db),
     backOffs: backOffQueries(db),
     images: imageQueries(db),

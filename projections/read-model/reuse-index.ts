@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import type { CandidateFacts } from '../../src/domain/reuse.js';
+import { type CandidateFacts, labelsText } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import type { Projection } from '../running/projection.js';
@@ -12,7 +12,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 6,
+  version: 7,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -31,7 +31,8 @@ export const reuseIndex: Projection = {
       output TEXT NOT NULL DEFAULT '',
       log TEXT NOT NULL DEFAULT '',
       leave_lfs_pointers INTEGER NOT NULL,
-      leave_submodules INTEGER NOT NULL
+      leave_submodules INTEGER NOT NULL,
+      required_labels TEXT NOT NULL
     ) STRICT;
     CREATE TABLE taken_run (
       computation_digest TEXT NOT NULL,
@@ -47,8 +48,8 @@ export const reuseIndex: Projection = {
   prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
-        docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?)`);
+        docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const complete = db.prepare(
       `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ? WHERE position = ?`,
@@ -72,6 +73,7 @@ export const reuseIndex: Projection = {
           Number(event.nondeterministic),
           Number(event.leaveLfsPointers ?? true),
           Number(event.leaveSubmodules ?? true),
+          labelsText(event.requiredLabels),
         );
       },
       JobStarted: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
@@ -102,6 +104,7 @@ export const candidateColumns = [
   'log',
   'leave_lfs_pointers',
   'leave_submodules',
+  'required_labels',
 ]
   .map((column) => `candidate.${column}`)
   .join(', ');
@@ -121,6 +124,8 @@ export type CandidateRow = FlagsRow & {
   readonly deleted: number;
   readonly output: string;
   readonly log: string;
+  /** Of a row of the table `job` it is another text, which only candidates have that do not match filters. */
+  readonly required_labels: string;
 };
 
 /** Reads of the index. */
@@ -168,5 +173,6 @@ export function factsFromRow(row: CandidateRow): CandidateFacts {
     deleted: row.deleted !== 0,
     output: row.output,
     log: row.log,
+    ...(row.required_labels !== '' && { requiredLabels: row.required_labels }),
   };
 }

@@ -3,6 +3,7 @@ import { jobStream } from '../domain/streams.js';
 import { decodeEvent } from '../eventstore/codec.js';
 import { whyForeign } from '../eventstore/foreign.js';
 import { type EventLog, type Position, type RecordedEvent, StreamDeleted } from '../eventstore/port.js';
+import { holdsDecision } from './recorded-decision.js';
 
 /** What is in the log although no server passes it on, or a stream that does not begin where it must. */
 export type ForeignFinding = Pick<RecordedEvent, 'position' | 'stream' | 'revision' | 'id' | 'type'> & {
@@ -47,7 +48,7 @@ type Found = Pick<ForeignFinding, 'kind' | 'why'>;
 function judge(recorded: RecordedEvent): Found | undefined {
   const why = whyForeign(recorded);
   if (why !== undefined) return { kind: 'foreign', why };
-  if (recorded.type !== 'JobRequested' && recorded.type !== 'JobReused') return undefined;
+  if (!holdsDecision(recorded.type)) return undefined;
   try {
     decodeEvent(recorded);
     return undefined;

@@ -7,7 +7,7 @@ import { distinctValues } from '../../projections/lists/distinct-values.js';
 import { type Access, unrestricted } from '../domain/access.js';
 import { computationDigests, jobUuid } from '../domain/computation.js';
 import type { JobRecord } from '../domain/job.js';
-import type { CandidateFacts, ReuseTerms } from '../domain/reuse.js';
+import { type CandidateFacts, labelsText, type ReuseTerms } from '../domain/reuse.js';
 import { knowsRules } from '../domain/rule-sets.js';
 import { jobStream } from '../domain/streams.js';
 import type { EventLog, Position } from '../eventstore/port.js';
@@ -142,6 +142,8 @@ export function rederiver(context: RederiveContext): Rederive {
       leaveSubmodules: !basis.refuseSubmodules,
       reuseIfOutputsDiffer: basis.outputsMayDiffer,
       ...(basis.outputRequired && { outputRequired: true }),
+      ...(basis.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
+      requiredLabels: labelsText(basis.requiredLabels),
       ...(basis.oldestHeartbeat && { oldestHeartbeat: timestampMs(basis.oldestHeartbeat) }),
     };
     const wanted: Wanted = {

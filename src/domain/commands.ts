@@ -73,6 +73,8 @@ export type CancelCommand = {
   readonly cascade?: boolean;
   /** A stable word for why; absent for none. */
   readonly reason?: 'FOR_EVERYONE';
+  /** Whether it is refused where others than the principal, or more than one, want the job. */
+  readonly unlessShared?: boolean;
   readonly now: number;
 };
 

@@ -34,7 +34,7 @@ import type {
 } from './commands.js';
 import { MemoirError } from './errors.js';
 import type { JobEvent } from './events.js';
-import { join, leave, reprioritise } from './interests/decide-interests.js';
+import { isShared, join, leave, reprioritise, wantedByOthers } from './interests/decide-interests.js';
 import type { Interests } from './interests/interests.js';
 import { isFinished, stateName, wrongState } from './job-state.js';
 import { isTooDeep } from './json.js';
@@ -127,6 +127,7 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
     case 'cancel':
       if (job.state === JobState.CANCELLED) return [];
       if (isFinished(job.state)) return wrongState(job, JobState.CANCELLED);
+      if (command.unlessShared && isShared(record.interests, command.principal)) return wantedByOthers(record);
       return [
         create(JobCancelledSchema, {
           cancelledBy: command.principal,

@@ -23,6 +23,8 @@ export type CandidateFacts = {
   readonly log: string;
   /** When its worker last showed a sign of life, in milliseconds since 1970-01-01T00:00Z; absent unless known and running. */
   readonly lastHeartbeat?: number;
+  /** Labels that it requires of a worker, as `labelsText` gives them; absent or empty: none. */
+  readonly requiredLabels?: string;
   /** Its repository, where that may be another than the request's. */
   readonly repository?: string;
   /** With filters: the first that it does not match, and the values compared, for people. */
@@ -44,6 +46,10 @@ export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
   readonly failedFilter?: (candidate: C) => string | undefined;
   /** The standing exclusion that a candidate is under, for people. */
   readonly exclusion?: (candidate: C) => string | undefined;
+  /** Whether of unfinished candidates only the principal's own are accepted. By rule set 1 that is always so. */
+  readonly ownUnfinishedOnly?: boolean;
+  /** Labels that the request requires of a worker, as candidates have them; absent or empty: none. */
+  readonly requiredLabels?: string;
   /** The oldest last heartbeat that is accepted of a running candidate, in milliseconds since 1970-01-01T00:00Z. */
   readonly oldestHeartbeat?: number;
   /** Whether a commit is accepted. */
@@ -95,7 +101,26 @@ export function decideBySet1<C extends CandidateFacts>(
   candidates: readonly C[],
   terms: ReuseTerms<C>,
 ): ReuseDecision<C> {
-  const first = candidates.map((candidate) => ruleOut(candidate, terms));
+  return decide(candidates, terms, byOwnRun);
+}
+
+/** The same by rule set 2, in which unfinished jobs of others are accepted, unless they are to run on other workers. */
+export function decideBySet2<C extends CandidateFacts>(
+  candidates: readonly C[],
+  terms: ReuseTerms<C>,
+): ReuseDecision<C> {
+  return decide(candidates, terms, byRun);
+}
+
+/** What rules an unfinished candidate out. */
+type RunRule = (candidate: CandidateFacts, terms: ReuseTerms<never>) => RuledOut | undefined;
+
+function decide<C extends CandidateFacts>(
+  candidates: readonly C[],
+  terms: ReuseTerms<C>,
+  ofRun: RunRule,
+): ReuseDecision<C> {
+  const first = candidates.map((candidate) => ruleOut(candidate, terms, ofRun));
   const left = candidates.filter((_, i) => !first[i]);
   const complete = left.filter(({ state }) => state === JobState.COMPLETE);
   const differing = terms.reuseIfOutputsDiffer ? undefined : firstDifference(complete);
@@ -112,7 +137,7 @@ export function decideBySet1<C extends CandidateFacts>(
 }
 
 /** The first rule that rules a candidate out by what it is, without regard to the others. */
-function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>): RuledOut | undefined {
+function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>, ofRun: RunRule): RuledOut | undefined {
   const { state } = candidate;
   const unasked = terms.failedFilter ? byFilter(candidate, terms.failedFilter) : byVersions(candidate, terms);
   const otherwise = unasked ?? byCheckout(candidate, terms);
@@ -122,7 +147,7 @@ function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>): 
   const exclusion = terms.exclusion?.(candidate);
   if (exclusion !== undefined) return out(Rule.EXCLUDED, exclusion);
   if (state === JobState.FAILED || state === JobState.CANCELLED) return out(Rule.STATE, `it is ${stateName(state)}`);
-  return state === JobState.COMPLETE ? byResult(candidate, terms) : byRun(candidate, terms);
+  return state === JobState.COMPLETE ? byResult(candidate, terms) : ofRun(candidate, terms);
 }
 
 function byFilter<C>(candidate: C, failed: (candidate: C) => string | undefined): RuledOut | undefined {
@@ -181,15 +206,30 @@ function byResult(candidate: CandidateFacts, { outputRequired }: ReuseTerms<neve
   return undefined;
 }
 
+function byOwnRun(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
+  return byOwner(candidate, terms) ?? byHeartbeat(candidate, terms);
+}
+
 function byRun(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
-  if (candidate.owner !== terms.principal) {
-    return out(
-      Rule.OWNER,
-      `it is ${stateName(candidate.state)} and belongs to ${quote(candidate.owner)}, not to ${quote(terms.principal)}`,
-    );
-  }
-  const { lastHeartbeat } = candidate;
-  const { oldestHeartbeat } = terms;
+  const otherwise = (terms.ownUnfinishedOnly && byOwner(candidate, terms)) || byLabels(candidate, terms);
+  return otherwise ?? byHeartbeat(candidate, terms);
+}
+
+function byOwner({ state, owner }: CandidateFacts, { principal }: ReuseTerms<never>): RuledOut | undefined {
+  if (owner === principal) return undefined;
+  return out(Rule.OWNER, `it is ${stateName(state)} and belongs to ${quote(owner)}, not to ${quote(principal)}`);
+}
+
+function byLabels(
+  { requiredLabels: its = '' }: CandidateFacts,
+  { requiredLabels: ours = '' }: ReuseTerms<never>,
+): RuledOut | undefined {
+  if (its === ours) return undefined;
+  const [has, asked] = [its, ours].map((labels) => (labels === '' ? 'no labels' : labels));
+  return out(Rule.LABELS, `it requires ${has} of a worker, the request ${asked}`);
+}
+
+function byHeartbeat({ lastHeartbeat }: CandidateFacts, { oldestHeartbeat }: ReuseTerms<never>): RuledOut | undefined {
   if (lastHeartbeat !== undefined && oldestHeartbeat !== undefined && lastHeartbeat < oldestHeartbeat) {
     const [last, oldest] = [lastHeartbeat, oldestHeartbeat].map((time) => new Date(time).toISOString());
     return out(Rule.HEARTBEAT, `its last heartbeat was at ${last}, accepted is ${oldest} or later`);
@@ -246,6 +286,32 @@ export const orderOfSet1: readonly Rule[] = [
   Rule.NOT_PREFERRED,
 ];
 
+/** The rules of set 2 in the order in which they are tried. */
+export const orderOfSet2: readonly Rule[] = [
+  Rule.FILTER,
+  Rule.SCRIPT_VERSION,
+  Rule.DOCKER_IMAGE_LOCATOR,
+  Rule.ARVADOS_SDK_VERSION,
+  Rule.CHECKOUT,
+  Rule.NONDETERMINISTIC,
+  Rule.DELETED,
+  Rule.EXCLUDED,
+  Rule.STATE,
+  Rule.NO_OUTPUT,
+  Rule.NO_LOG,
+  Rule.OWNER,
+  Rule.LABELS,
+  Rule.HEARTBEAT,
+  Rule.OUTPUTS_DIFFER,
+  Rule.NOT_PREFERRED,
+];
+
+/** Required labels as the rules compare them: JSON of the pairs by name; empty for none. */
+export function labelsText(labels: Readonly<Record<string, string>>): string {
+  const names = Object.keys(labels);
+  return names.length === 0 ? '' : JSON.stringify(names.sort().map((name) => [name, labels[name]]));
+}
+
 /** The rule as people and filters spell it, in lower case: `script_version`, `outputs_differ`. */
 export function ruleName(rule: Rule): string {
   return (Rule[rule] ?? String(rule)).toLowerCase();
@@ -253,6 +319,7 @@ export function ruleName(rule: Rule): string {
 
 /** What the rules look at in a job. */
 export function factsOf({ job, deleted, leaseMs }: JobRecord): CandidateFacts {
+  const requiredLabels = labelsText(job.requiredLabels);
   return {
     ...(job.leaseExpiresAt && { lastHeartbeat: timestampMs(job.leaseExpiresAt) - leaseMs }),
     uuid: job.uuid,
@@ -267,5 +334,6 @@ export function factsOf({ job, deleted, leaseMs }: JobRecord): CandidateFacts {
     deleted,
     output: job.output,
     log: job.log,
+    ...(requiredLabels !== '' && { requiredLabels }),
   };
 }

@@ -2,7 +2,9 @@ import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import {
   type CandidateFacts,
   decideBySet1,
+  decideBySet2,
   orderOfSet1,
+  orderOfSet2,
   otherCheckout,
   type ReuseDecision,
   type ReuseTerms,
@@ -18,10 +20,16 @@ export type RuleSet = {
   readonly order: readonly Rule[];
 };
 
-const sets: ReadonlyMap<number, RuleSet> = new Map([[1, { decide: decideBySet1, order: orderOfSet1 }]]);
+const sets: ReadonlyMap<number, RuleSet> = new Map([
+  [1, { decide: decideBySet1, order: orderOfSet1 }],
+  [2, { decide: decideBySet2, order: orderOfSet2 }],
+]);
 
-/** Number of the set that this version takes its own decisions by. */
-export const usedRules = 1;
+/** Number of the set that this version takes its own decisions by where runs may be shared. */
+export const usedRules = 2;
+
+/** The same where they may not, since servers of the last version may be there too. */
+export const rulesBefore = 1;
 
 /** Whether this version has the set. */
 export function knowsRules(number: number): boolean {

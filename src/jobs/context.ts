@@ -29,6 +29,8 @@ export type JobsContext = {
   readonly serverVersion: string;
   /** Whether a finished job is reused although finished jobs of the same work have different outputs. */
   readonly reuseIfOutputsDiffer: boolean;
+  /** Whether of unfinished jobs only the caller's own are answers, where runs may be shared. */
+  readonly ownUnfinishedOnly?: boolean;
   /** Whether what is intended for a submit_id is recorded before it is answered, which needs format 2 of the log. */
   readonly recordIntentions?: boolean;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
@@ -42,7 +44,10 @@ export type JobsContext = {
 };
 
 /** What a decision is taken with; it may be one of the past. */
-export type DecidingContext = Pick<JobsContext, 'repositories' | 'images' | 'reuseIfOutputsDiffer'> & {
+export type DecidingContext = Pick<
+  JobsContext,
+  'repositories' | 'images' | 'reuseIfOutputsDiffer' | 'sharesRuns' | 'ownUnfinishedOnly'
+> & {
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
   readonly readModel: Pick<ReadModel, 'candidates'>;
   readonly lists: Pick<JobLists, 'candidates' | 'values'>;

@@ -48,8 +48,11 @@ export type JobStreams = {
   unread(uuid: string, position: Position): Unread | undefined;
   /** The job as it is now, deleted or not; undefined if there is none. */
   load(uuid: string): Promise<JobRecord | undefined>;
-  /** As `load` for a caller: a job that the caller may not know of is not read, and looked up as one that does not exist. */
-  loadFor(caller: Caller, uuid: string): Promise<JobRecord | undefined>;
+  /**
+   * As `load` for a caller: a job that the caller may not know of is not read, and looked up as one that does not exist. `kind` is that of the
+   * command that is meant, if any.
+   */
+  loadFor(caller: Caller, uuid: string, kind?: Command['kind']): Promise<JobRecord | undefined>;
   /**
    * The job as it is now, for a caller who may read it.
    * @throws MemoirError NOT_FOUND if there is no such job or the caller may not know of it
@@ -146,7 +149,8 @@ export function openJobStreams(
     return record;
   }
 
-  const loadFor = (caller: Caller, uuid: string) => load(uuidFor(caller.access, facts, uuid));
+  const loadFor = (caller: Caller, uuid: string, kind?: Command['kind']) =>
+    load(uuidFor(caller.access, facts, uuid, kind));
 
   function remember(record: JobRecord, bytes: number, looked: number): void {
     const other = known.peek(record.job.uuid);
@@ -195,7 +199,7 @@ export function openJobStreams(
       }
       const now = after as JobRecord;
       remember(now, bytes, looked);
-      written.note(now.job.computationDigest, position);
+      if (events.some(changesCandidate)) written.note(now.job.computationDigest, position);
       for (const event of events) {
         if (event.$typeName === 'memoir.events.v1.JobCompleted') written.note(outputKey(event.output), position);
       }
@@ -208,7 +212,7 @@ export function openJobStreams(
   }
 
   async function attempt(caller: Caller, uuid: string, command: Command): Promise<Executed> {
-    const record = permitted(caller, uuid, await loadFor(caller, uuid), command);
+    const record = permitted(caller, uuid, await loadFor(caller, uuid, command.kind), command);
     const events = decide(record, command);
     if (events instanceof MemoirError) throw events;
     if (events.length === 0) return { record, position: await store.end(), changed: false };
@@ -228,6 +232,11 @@ export function openJobStreams(
     request: (caller, requested) => append(caller, requested.uuid, undefined, [requested]),
     // The lock is that of what the caller may know of, so that nobody waits for changes of a hidden job.
     execute: (caller, uuid, command) =>
-      serially(uuidFor(caller.access, facts, uuid), () => attempts(caller, uuid, command)),
+      serially(uuidFor(caller.access, facts, uuid, command.kind), () => attempts(caller, uuid, command)),
   };
+}
+
+/** Whether an event may change what the rules of reuse look at: that others want a job too, or no longer, does not. */
+function changesCandidate({ $typeName }: JobEvent): boolean {
+  return $typeName !== 'memoir.events.v1.JobJoined' && $typeName !== 'memoir.events.v1.JobLeft';
 }

@@ -3,8 +3,9 @@ import type { RecordedEvent } from '../../gen/memoir/history/v1/history_service_
 import { RecordedEventSchema } from '../../gen/memoir/history/v1/history_service_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { uuidOfAnyJobStream } from '../domain/streams.js';
 import type { JobFacts } from '../jobs/reading/permit.js';
-import { type Reader, redactEvent, redactJob } from '../jobs/reading/redact.js';
+import { hidesCaller, type Reader, redactEvent, redactJob } from '../jobs/reading/redact.js';
 import type { CallContext } from './call.js';
 import { Encoded } from './encoded.js';
 import { readableEvent, readableJob } from './messages/deep-parameters.js';
@@ -24,8 +25,13 @@ export function redactRecorded(reader: Reader, given: RecordedEvent): RecordedEv
   const recorded = readableEvent(given);
   const { event, metadata } = recorded;
   if (!event.value) return recorded;
-  const value = redactEvent(reader, metadata?.principal ?? '', event.value);
-  return value === event.value ? recorded : { ...recorded, event: { case: event.case, value } as typeof event };
+  const principal = metadata?.principal ?? '';
+  const uuid = uuidOfAnyJobStream(recorded.stream) ?? '';
+  const value = redactEvent(reader, principal, event.value, uuid);
+  if (value === event.value) return recorded;
+  const told = { ...recorded, event: { case: event.case, value } as typeof event };
+  if (!metadata || !hidesCaller(reader, principal, event.value, uuid)) return told;
+  return { ...told, metadata: { ...metadata, principal: '', requestId: '', traceparent: '' } };
 }
 
 /**

@@ -45,7 +45,7 @@ export function subscribeEvents(context: JobsContext) {
 
 type Sent = Encoded<typeof SubscribeEventsResponseSchema>;
 
-/** What subscribers are sent of an event: made once for all, but where it holds what some of them may not know, who read not all. */
+/** What subscribers are sent of an event: made once for all, but where it holds what some of them may not know. */
 function presented(
   facts: JobFacts & Pick<ReadModel, 'generation'>,
   recorded: RecordedEvent,
@@ -57,7 +57,10 @@ function presented(
   const forAll = encoded(redactRecorded({ access: unrestricted(''), facts }, event));
   if (!event.event.value || !holdsSecrets(event.event.value)) return () => forAll;
   // Decoded again: what is remembered of an event is its text alone.
-  return (access) => (access.readsAll ? forAll : encoded(redactRecorded({ access, facts }, eventMessage(recorded))));
+  return (access) => {
+    if (access.readsAll && access.administersAll) return forAll;
+    return encoded(redactRecorded({ access, facts }, eventMessage(recorded)));
+  };
 }
 
 function eventResponse(

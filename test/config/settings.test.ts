@@ -35,6 +35,7 @@ test('a data directory is all that is needed', async (t) => {
       silence: 30,
     },
     repositories: {},
+    reuse: { share_unfinished: 'readers' },
     reuse_if_outputs_differ: false,
     log_end_within: 0.25,
     wait_for_store: false,

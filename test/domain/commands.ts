@@ -97,8 +97,8 @@ export const anyRequest: fc.Arbitrary<JobRequested> = fc
     }),
   );
 
-/** What can be asked of a job that is there. The first kinds come more often, so that sequences reach every state. */
-export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
+/** What workers and the owner can ask of a job that is there. The first kinds come more often, so that sequences reach every state. */
+const anyOwnCommand: fc.Arbitrary<Command> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
@@ -221,4 +221,10 @@ export const anyWish: fc.Arbitrary<Command> = fc.oneof(
   fc
     .record({ principal, priority, whose: maybe(fc.constantFrom({}, { interest: 'x' })), now })
     .map(({ whose, ...facts }) => ({ kind: 'update' as const, ...facts, ...(whose && { whose }) })),
+);
+
+/** What can be asked of a job that is there. */
+export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 3, arbitrary: anyOwnCommand },
+  { weight: 1, arbitrary: anyWish },
 );

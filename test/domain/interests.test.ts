@@ -188,7 +188,7 @@ test('whatever is asked, what is told follows from those that stand, in an order
 });
 
 test('who has waited too long leaves, unless the job has been run', (t) => {
-  const limit = leaveOf('memoir', { of: ['bob'], interest: 'x', reason: 'QUEUE_LIMIT' });
+  const limit = leaveOf('memoir', { of: [{ principal: 'bob' }], interest: 'x', reason: 'QUEUE_LIMIT' });
   const waiting = [request(), joinOf({ ...bob, submitId: 'x', joinedAt: timestampFromMs(noon) })];
   t.is(after(...waiting, limit).told.at(-1), 'JobLeft');
   t.is(after(...waiting, start, limit).told.at(-1), '');
@@ -197,7 +197,7 @@ test('who has waited too long leaves, unless the job has been run', (t) => {
 
 test('a cascade withdraws all that the principals of a job want', (t) => {
   const all: Partial<LeaveCommand> = {
-    of: ['alice', 'w'],
+    of: [{ principal: 'alice' }, { principal: 'w', since: noon }],
     all: true,
     reason: 'CASCADE',
     cascadeFrom: 'p',
@@ -207,6 +207,8 @@ test('a cascade withdraws all that the principals of a job want', (t) => {
   t.is(told.at(-1), 'JobLeft JobLeft JobCancelled');
   t.deepEqual(record.cancelled, { cascadeFrom: 'p', cascade: true });
   t.is(record.job.cancelledBy, 'carol');
+  const later = { ...all, of: [{ principal: 'alice' }, { principal: 'w', since: noon + 1 }] };
+  t.is(after(request(), joinOf({ principal: 'w', submitId: 'x' }), leaveOf('carol', later)).told.at(-1), 'JobLeft');
 });
 
 test('a join tells of no more than it changes', (t) => {

@@ -143,6 +143,27 @@ test('differing outputs are named, with the jobs that gave them', (t) => {
   for (const { ruledOut } of verdicts) t.regex(ruledOut?.detail ?? '', /u0 gave "o1", u2 gave "o2"/);
 });
 
+test('by set 2 unfinished jobs of others are answers, unless they are for other workers, or only the own ones are shared', (t) => {
+  const rules = 2;
+  t.is(conclude([queued('bob'), running('bob')], { rules }).chosen, 'u1');
+  t.deepEqual(conclude([queued('bob'), queued()], { rules, ownUnfinishedOnly: true }).rules, ['OWNER', undefined]);
+  const labelled = { ...running('bob'), requiredLabels: '[["gpu","a100"]]' };
+  t.deepEqual(conclude([labelled, queued('bob')], { rules }).rules, ['LABELS', undefined]);
+  t.is(conclude([labelled], { rules, requiredLabels: '[["gpu","a100"]]' }).chosen, 'u0');
+  t.regex(
+    conclude([labelled], { rules }).verdicts[0]?.ruledOut?.detail ?? '',
+    /requires \[\["gpu","a100"\]\] of a worker/,
+  );
+  t.is(conclude([{ ...labelled, state: JobState.COMPLETE, output: 'o', log: 'l' }], { rules }).chosen, 'u0');
+  const late = { ...labelled, lastHeartbeat: 1 };
+  const own = { rules, ownUnfinishedOnly: true, oldestHeartbeat: 2 };
+  t.deepEqual(conclude([late], own).rules, ['OWNER']);
+  t.deepEqual(conclude([{ ...late, owner: 'alice' }], own).rules, ['LABELS']);
+  t.deepEqual(conclude([{ ...late, owner: 'alice', requiredLabels: '' }], own).rules, ['HEARTBEAT']);
+  // Set 1 knows neither.
+  t.is(conclude([{ ...labelled, owner: 'alice' }], { rules: 1 }).chosen, 'u0');
+});
+
 test('a decision is taken by the set of rules that its terms name, the first unless they name one', (t) => {
   const candidates = [failed, complete('o1'), running()];
   const unnamed = decideReuse(candidates, terms);

@@ -137,7 +137,36 @@ test('failed, cancelled, nondeterministic and deleted jobs are never reused; the
   t.is(uuidOf(await find(ada, { nondeterministic: true, ...own('never') })), uuidOf(made));
 });
 
-test('queued and running jobs are handed to their owner alone, complete ones to all', async (t) => {
+test('queued and running jobs are answers for whoever may read them', async (t) => {
+  const adas = await find(ada, own('owner'));
+  t.deepEqual(decided(await find(ada, own('owner'))), {
+    outcome: 'REUSED_QUEUED',
+    candidates: [[uuidOf(adas), 'UNSPECIFIED']],
+  });
+  t.deepEqual(decided(await find(bob, own('owner'))), {
+    outcome: 'REUSED_QUEUED',
+    candidates: [[uuidOf(adas), 'UNSPECIFIED']],
+  });
+  await bob.worker.claimJob({ uuid: uuidOf(adas) });
+  t.is(decided(await find(server.as('cleo'), own('owner'))).outcome, 'REUSED_RUNNING');
+  await bob.worker.completeJob({ uuid: uuidOf(adas), output: 'o', log: 'l' });
+  t.is(uuidOf(await find(bob, own('owner'))), uuidOf(adas));
+});
+
+test('of unfinished jobs only those are answers that require the same labels of a worker', async (t) => {
+  const labelled = await find(ada, { requiredLabels: { gpu: 'a100', zone: 'x' }, ...own('labels') });
+  const other = await find(ada, own('labels'));
+  t.deepEqual(decided(other), { outcome: 'CREATED_NO_MATCH', candidates: [[uuidOf(labelled), 'LABELS']] });
+  t.is(uuidOf(await find(bob, { requiredLabels: { zone: 'x', gpu: 'a100' }, ...own('labels') })), uuidOf(labelled));
+  await complete(bob, uuidOf(other));
+  t.is(uuidOf(await find(bob, { requiredLabels: { zone: 'y' }, ...own('labels') })), uuidOf(other));
+});
+
+test('with share_unfinished = "owner" they are handed to their owner alone, complete ones to all', async (t) => {
+  const settings = { reuse: { share_unfinished: 'owner' as const } };
+  const apart = await startTestServer({ repositories: { project: project.repository.path }, settings });
+  t.teardown(() => apart.dispose());
+  const [ada, bob] = [apart.as('ada'), apart.as('bob')];
   const adas = await find(ada, own('owner'));
   t.deepEqual(decided(await find(ada, own('owner'))), {
     outcome: 'REUSED_QUEUED',

@@ -55,6 +55,8 @@ test.after.always(async () => {
   project.repository.dispose();
 });
 
+const cascading = { cascade: true, interest: '', allMine: false, forEveryone: false };
+
 test.serial('of a hidden job nothing is read, and as much is read as for none', async (t) => {
   const hidden = await bench.request(sketch);
   await bench.complete(hidden, 'sha256:hidden');
@@ -72,7 +74,7 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
     watchJob: (uuid) => collect(watchJob(context, eve, uuid, signal)),
     tailJobLog: (uuid) => collect(logs.tail(eve, uuid, { attempt: 0, offset: 0 }, false, signal)),
     appendJobLog: (uuid) => logs.append(eve, { uuid, text: 'x', offset: undefined, tokenDigest: undefined }),
-    cancelJob: (uuid) => cancelJob(context, eve, uuid, true),
+    cancelJob: (uuid) => cancelJob(context, eve, uuid, cascading),
     deleteJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'delete', principal: 'eve', now: 0 }),
     updateJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'update', priority: 1, now: 0 } as never),
     heartbeat: (uuid) => context.streams.execute(eve, uuid, { kind: 'heartbeat', worker: 'eve', now: 0 } as never),
@@ -111,7 +113,7 @@ test.serial('a cascade does not read a hidden component, and a history nothing o
   await context.history.waitFor(await context.store.end());
 
   reads.length = 0;
-  const { cancelled } = await cancelJob(context, eve, own.uuid, true);
+  const { cancelled } = await cancelJob(context, eve, own.uuid, cascading);
   t.deepEqual(new Set(cancelled), new Set([own.uuid, theirs.uuid]));
   t.false(reads.includes(jobStream(hidden.uuid)));
 

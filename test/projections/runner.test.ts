@@ -25,7 +25,8 @@ function agrees(t: ExecutionContext, db: Database.Database, told: Told): void {
   for (const [uuid, { record, position }] of told) {
     const { job } = record;
     const row = db.prepare('SELECT * FROM job WHERE uuid = ?').get(uuid) as Parameters<typeof jobFromRow>[0];
-    same(t, comparable({ ...jobFromRow(row), attempts: jobs.attempts(row) }), comparable(job), uuid);
+    const read = { ...jobFromRow(row), attempts: jobs.attempts(row), interests: jobs.interests(row) };
+    same(t, comparable(read), comparable(job), uuid);
     t.is(row.position, position);
     t.is(row.deleted !== 0, record.deleted);
     t.is(row.request_digest, record.requestDigest);

@@ -13,13 +13,16 @@ export type JoinCommand = {
   readonly now: number;
 };
 
+/** Whose interests are meant, and with `since` only those not older than that, in milliseconds since 1970-01-01T00:00Z. */
+export type Leaver = { readonly principal: string; readonly since?: number };
+
 /** That interests in a job end. */
 export type LeaveCommand = {
   readonly kind: 'leave';
   /** Principal that says so. */
   readonly principal: string;
   /** Whose interests are meant; absent for one's own. */
-  readonly of?: readonly string[];
+  readonly of?: readonly Leaver[];
   /** Which one; absent for the only one, or those without a submit_id. */
   readonly interest?: string;
   /** True for all of them. */

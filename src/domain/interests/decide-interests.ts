@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
+import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import {
   JobCancelledSchema,
   type JobJoined,
@@ -31,6 +31,20 @@ export type Wanted = {
 /** Whether as many want a job as may. */
 export function isFull({ standing }: Interests): boolean {
   return standing.length >= mostInterests;
+}
+
+/** Whether more than one want a job, and not all of them are a principal's. */
+export function isShared({ standing }: Interests, principal: string): boolean {
+  return standing.length > 1 && standing.some((one) => one.principal !== principal);
+}
+
+/** The FAILED_PRECONDITION for a job that is not cancelled for all who want it. */
+export function wantedByOthers({ job, interests: { standing } }: Pick<Wanted, 'job' | 'interests'>): MemoirError {
+  const message = `${standing.length} want job ${job.uuid}: it is cancelled for all of them only with for_everyone, by who administers its repository`;
+  return new MemoirError('FAILED_PRECONDITION', 'WANTED_BY_OTHERS', message, {
+    field: 'for_everyone',
+    metadata: { uuid: job.uuid, interest_count: String(standing.length) },
+  });
 }
 
 /**
@@ -121,6 +135,7 @@ function adjust(
   now: Pick<Job, 'priority' | 'minima'>,
 ): Pick<Job, 'priority' | 'minima'> {
   if (rest.length === 0) return now;
+  if (rest[0]?.since) event.waitingSince = rest[0].since;
   const priority = Math.max(...rest.map((one) => one.priority));
   if (priority !== now.priority) event.resultingPriority = priority;
   if (attempt) return { ...now, priority };
@@ -163,8 +178,13 @@ export function reprioritise(
 /** Which interests are meant. */
 type Choice = Pick<LeaveCommand, 'principal' | 'of' | 'interest' | 'all'>;
 
-function isMeant(one: Pick<Standing, 'id' | 'principal'>, { principal, of = [principal], interest }: Choice): boolean {
-  return of.includes(one.principal) && (interest === undefined || one.id === interest);
+function isMeant(
+  one: Pick<Standing, 'id' | 'principal'> & Partial<Pick<Standing, 'since'>>,
+  { principal, of = [{ principal }], interest }: Choice,
+): boolean {
+  if (interest !== undefined && one.id !== interest) return false;
+  const began = one.since ? timestampMs(one.since) : Number.POSITIVE_INFINITY;
+  return of.some((whose) => whose.principal === one.principal && (whose.since ?? began) <= began);
 }
 
 /**

@@ -1,6 +1,7 @@
+import { create } from '@bufbuild/protobuf';
 import { durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import type { JobJoined, JobLeft, JobRequested, JobUpdated } from '../../../gen/memoir/events/v1/events_pb.js';
-import type { Minima } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { type Interest, InterestSchema, type Minima } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { isWithin, minimaOf } from './minima.js';
 
@@ -22,6 +23,8 @@ export type Standing = {
   readonly queuedMs: number | undefined;
   /** Revision of the event that began it. */
   readonly revision: number;
+  /** What clients are told of it; made once, since there may be many. */
+  readonly told: Interest;
 };
 
 /** Who wants a job. */
@@ -39,7 +42,7 @@ export function isSame(one: Pick<Standing, 'id' | 'principal'>, other: Pick<Stan
 
 /** The interest that a job begins with: its owner's. */
 export function interestOfRequest(event: JobRequested, id: string, revision: number, job: Job): Interests {
-  const first: Standing = {
+  const first = made({
     id: event.submitId || id,
     principal: event.owner,
     named: event.submitId !== '',
@@ -48,7 +51,7 @@ export function interestOfRequest(event: JobRequested, id: string, revision: num
     minima: minimaOf(event.runtimeConstraints),
     queuedMs: event.limits?.queued && durationMs(event.limits.queued),
     revision,
-  };
+  });
   if (first.minima) job.minima = first.minima;
   return told({ standing: [first], ended: [] }, job);
 }
@@ -63,7 +66,7 @@ export function joined(
 ): Interests {
   const { submitId, principal, resultingMinima, resultingPriority } = event;
   const granted = resultingMinima !== undefined || isWithin(event.minima, job.minima);
-  const one: Standing = {
+  const one = made({
     id: event.interest || submitId || id,
     principal,
     named: submitId !== '',
@@ -72,7 +75,7 @@ export function joined(
     minima: granted ? event.minima : undefined,
     queuedMs: event.limits?.queued && durationMs(event.limits.queued),
     revision,
-  };
+  });
   if (resultingPriority !== undefined) job.priority = resultingPriority;
   if (resultingMinima) job.minima = resultingMinima;
   return told({ standing: [...standing, one], ended }, job);
@@ -93,7 +96,7 @@ export function reprioritised({ standing, ended }: Interests, event: JobUpdated,
   const now = resultingPriority(event);
   if (now !== undefined) job.priority = now;
   const meant = (one: Standing) => id === '' || isSame(one, { id, principal });
-  return told({ standing: standing.map((one) => (meant(one) ? { ...one, priority } : one)), ended }, job);
+  return told({ standing: standing.map((one) => (meant(one) ? made({ ...one, priority }) : one)), ended }, job);
 }
 
 /** The priority that a job has after an update; undefined if unchanged. */
@@ -106,6 +109,16 @@ export function finished(job: Job): void {
   told({ standing: [], ended: [] }, job);
 }
 
-function told(interests: Interests, _job: Job): Interests {
+function told(interests: Interests, job: Job): Interests {
+  const { standing } = interests;
+  job.interestCount = standing.length;
+  job.interests = standing.map((one) => one.told);
+  delete job.waitingSince;
+  if (standing[0]?.since) job.waitingSince = standing[0].since;
   return interests;
+}
+
+function made(one: Omit<Standing, 'told'>): Standing {
+  const { id, principal, priority, since } = one;
+  return { ...one, told: create(InterestSchema, { id, principal, priority, ...(since && { since }) }) };
 }

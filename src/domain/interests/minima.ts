@@ -24,9 +24,14 @@ export function largest(all: readonly (Minima | undefined)[]): Minima | undefine
     const { cores = 0, ramMb = 0n, scratchMb = 0n } = most ?? {};
     most = create(MinimaSchema, {
       cores: Math.max(cores, one.cores),
-      ramMb: ramMb > one.ramMb ? ramMb : one.ramMb,
-      scratchMb: scratchMb > one.scratchMb ? scratchMb : one.scratchMb,
+      ramMb: larger(ramMb, one.ramMb),
+      scratchMb: larger(scratchMb, one.scratchMb),
     });
   }
   return most;
+}
+
+function larger(one: bigint, other: bigint): bigint {
+  if (one < other) return other;
+  return one;
 }

@@ -1,11 +1,6 @@
 import { create, type JsonObject, toJson } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import {
-  type JobRequested,
-  JobRequestedSchema,
-  type JobReused,
-  JobReusedSchema,
-} from '../../../gen/memoir/events/v1/events_pb.js';
+import { type JobRequested, JobRequestedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
 import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
@@ -13,13 +8,13 @@ import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
 import { sharedRunsFormat } from '../../domain/log-format.js';
-import { jobStream, reuseStream } from '../../domain/streams.js';
+import { jobStream } from '../../domain/streams.js';
 import { type Position, StreamDeleted, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
 import { contended, maxAttempts } from '../contention.js';
 import type { JobsContext } from '../context.js';
-import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
+import { type AnswerEvent, answerEvent, recordAnswer } from './answer-with-job.js';
 import { recordedRetry } from './check-retry.js';
 import { checkScriptOf } from './check-script.js';
 import { basisMessage } from './decision-basis.js';
@@ -47,6 +42,8 @@ type Request = {
   readonly digest: string;
   /** What was intended for its submit_id before, and became another's. */
   failed?: Intention | undefined;
+  /** How often a job was no longer as it was when it was decided on. */
+  changed?: number;
 };
 
 /** A decision for a past job. */
@@ -99,7 +96,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
   }
 
   /** Records how a request is going to be answered, if it has a submit_id. @throws WrongExpectedRevision if another server did before */
-  async function intend(asked: Request, event: JobRequested | JobReused): Promise<void> {
+  async function intend(asked: Request, event: JobRequested | AnswerEvent): Promise<void> {
     if (asked.digest === '' || !context.recordIntentions) return;
     await submissions.intend(asked, asked.failed, event);
   }
@@ -167,21 +164,10 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     wanted: Wanted,
     { decision: found, record, basis }: Reusable,
   ): Promise<Answer> {
-    const { caller, request, commit } = wanted;
-    const { job } = record;
+    const { caller } = wanted;
     const decision = reused(record.job, found, wanted.resolutions);
-    const event = create(JobReusedSchema, {
-      uuid: job.uuid,
-      requestedBy: caller.principal,
-      suppliedScriptVersion: request.scriptVersion,
-      scriptVersion: commit,
-      submitId: request.submitId,
-      requestDigest: asked.digest,
-      labels: request.labels,
-      decision,
-      reusedAt: timestampFromMs(edge.now()),
-      basis: basisMessage(wanted, basis),
-    });
+    const answered = { wanted, digest: asked.digest, basis, decision, record, now: edge.now() };
+    const event = answerEvent(answered, context.sharesRuns);
     try {
       await intend(asked, event);
     } catch (error) {
@@ -190,8 +176,18 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       const first = await retry(asked);
       return first ?? answer(asked);
     }
-    const { position } = await store.append(reuseStream(job.uuid), 'any', [eventOfCall(context, caller, event)]);
-    return { job, reused: true, decision, position };
+    const recorded = await recordAnswer(context, caller, event, record);
+    if (!recorded) return decideAgain(asked);
+    const { job } = recorded.record;
+    return { job, reused: true, decision: event.decision ?? decision, position: recorded.position };
+  }
+
+  /** The job was claimed, finished or cancelled while the request was to join it. */
+  async function decideAgain(asked: Request): Promise<Answer> {
+    asked.changed = (asked.changed ?? 0) + 1;
+    if (asked.changed >= maxAttempts) throw contended('others change the job that is the answer');
+    const first = asked.digest === '' ? undefined : await retry(asked);
+    return first ?? answer(asked);
   }
 
   return createJob;

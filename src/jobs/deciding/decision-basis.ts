@@ -39,6 +39,8 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   message.refuseLfsPointers = terms.leaveLfsPointers === false;
   message.refuseSubmodules = terms.leaveSubmodules === false;
   message.outputRequired = terms.outputRequired ?? false;
+  message.ownUnfinishedOnly = terms.ownUnfinishedOnly ?? false;
+  message.requiredLabels = request.requiredLabels;
   message.ownJobsOnly = !filters && !caller.access.knows(request.repository);
   // Where no exclusion changed in between, both are of one moment.
   const together = exclusions.changed <= position && position <= exclusions.standing;

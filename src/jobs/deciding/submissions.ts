@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
 import {
+  type JobJoined,
   type JobRequested,
   type JobReused,
   type SubmissionIntended,
@@ -16,6 +17,7 @@ import { type ExpectedRevision, type Position, WrongExpectedRevision } from '../
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
+import { type AnswerEvent, joinJob, recordReused, reusedInstead, wants } from './answer-with-job.js';
 
 /** A request with a submit_id. */
 export type Submission = {
@@ -42,10 +44,11 @@ export type Submissions = {
    * Records what is intended.
    * @throws WrongExpectedRevision if another server intended something meanwhile
    */
-  intend(submission: Submission, after: Intention | undefined, answer: JobRequested | JobReused): Promise<void>;
+  intend(submission: Submission, after: Intention | undefined, answer: JobRequested | AnswerEvent): Promise<void>;
   /**
    * Carries an intention out, if it is not yet, and gives the job.
-   * @returns undefined if the run that was intended is another's, who made it before: then the submission is to be decided anew
+   * @returns undefined if the run that was intended is another's, who made it before, or the job that was to be joined has finished: then the
+   * submission is to be decided anew
    */
   complete(submission: Submission, intention: Intention): Promise<JobRecord | undefined>;
 };
@@ -75,7 +78,16 @@ export function openSubmissions(context: JobsContext): Submissions {
       if (event?.$typeName !== 'memoir.events.v1.JobReused') continue;
       if (event.submitId === reused.submitId && event.requestedBy === reused.requestedBy) return;
     }
-    await store.append(stream, 'any', [eventOfCall(context, caller, reused)]);
+    await recordReused(context, caller, reused);
+  }
+
+  async function ensureJoined(caller: Caller, joined: JobJoined, since: Position): Promise<JobRecord | undefined> {
+    const record = await streams.read(caller, joined.uuid);
+    if (wants(record, joined)) return record;
+    const done = await joinJob(context, caller, joined);
+    // Too many want the job: what is recorded is that the request was answered with it.
+    if (done && !wants(done.record, joined)) await ensureReused(caller, reusedInstead(joined), since);
+    return done?.record;
   }
 
   async function ensureRequested(submission: Submission, requested: JobRequested): Promise<JobRecord | undefined> {
@@ -122,13 +134,7 @@ export function openSubmissions(context: JobsContext): Submissions {
         principal: caller.principal,
         submitId: request.submitId,
         requestDigest: digest,
-        answer:
-          answer.$typeName === 'memoir.events.v1.JobReused'
-            ? { case: 'reused', value: answer }
-            : {
-                case: 'requested',
-                value: { ...answer, scriptParameters: {}, description: '', components: {}, labels: {} },
-              },
+        answer: intendedAnswer(answer),
       });
       const stream = submitStream(submitDigest(caller.principal, request.submitId));
       const expected: ExpectedRevision = after?.revision ?? 'no_stream';
@@ -137,14 +143,32 @@ export function openSubmissions(context: JobsContext): Submissions {
 
     async complete(submission, { event: { answer }, position }) {
       if (answer.case === 'requested') return ensureRequested(submission, answer.value);
-      if (answer.case !== 'reused') return undefined;
-      await ensureReused(submission.caller, answer.value, position);
-      return streams.read(submission.caller, answer.value.uuid).catch((error: unknown) => {
-        if (error instanceof MemoirError && error.code === 'NOT_FOUND') throw gone(submission.request.submitId);
+      if (answer.case === undefined) return undefined;
+      const { caller, request } = submission;
+      try {
+        if (answer.case === 'joined') return await ensureJoined(caller, answer.value, position);
+        await ensureReused(caller, answer.value, position);
+        return await streams.read(caller, answer.value.uuid);
+      } catch (error) {
+        if (error instanceof MemoirError && error.code === 'NOT_FOUND') throw gone(request.submitId);
         throw error;
-      });
+      }
     },
   };
+}
+
+function intendedAnswer(answer: JobRequested | AnswerEvent): SubmissionIntended['answer'] {
+  switch (answer.$typeName) {
+    case 'memoir.events.v1.JobReused':
+      return { case: 'reused', value: answer };
+    case 'memoir.events.v1.JobJoined':
+      return { case: 'joined', value: answer };
+    case 'memoir.events.v1.JobRequested':
+      return {
+        case: 'requested',
+        value: { ...answer, scriptParameters: {}, description: '', components: {}, labels: {} },
+      };
+  }
 }
 
 /** The ALREADY_EXISTS for a submit_id that another request had. */

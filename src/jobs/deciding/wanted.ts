@@ -3,8 +3,8 @@ import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_
 import { type ComputationDigests, computationDigests } from '../../domain/computation.js';
 import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
-import type { CandidateFacts, ReuseTerms } from '../../domain/reuse.js';
-import { usedRules } from '../../domain/rule-sets.js';
+import { type CandidateFacts, labelsText, type ReuseTerms } from '../../domain/reuse.js';
+import { rulesBefore, usedRules } from '../../domain/rule-sets.js';
 import type { Repositories } from '../../git/port.js';
 import type { Caller } from '../caller.js';
 import type { DecidingContext } from '../context.js';
@@ -31,7 +31,7 @@ export type Wanted = {
 /** What requests are resolved with. */
 export type ResolvingContext = Pick<
   DecidingContext,
-  'repositories' | 'images' | 'edge' | 'lists' | 'reuseIfOutputsDiffer'
+  'repositories' | 'images' | 'edge' | 'lists' | 'reuseIfOutputsDiffer' | 'sharesRuns' | 'ownUnfinishedOnly'
 >;
 
 /** Name of the repository in which arvados_sdk_version is resolved. */
@@ -68,7 +68,7 @@ export async function resolveRequest(
   if (name !== undefined) note(resolutions, 'default_docker_image', name, dockerImageLocator);
   const { maxHeartbeatAge } = request;
   const terms: Mutable<ReuseTerms<CandidateFacts>> = {
-    rules: usedRules,
+    rules: context.sharesRuns ? usedRules : rulesBefore,
     principal: caller.principal,
     acceptsCommit: commits.accepts,
     acceptedCommits: commits.description,
@@ -78,6 +78,9 @@ export async function resolveRequest(
     leaveSubmodules: request.leaveSubmodules,
     reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
   };
+  const requiredLabels = labelsText(request.requiredLabels);
+  if (requiredLabels !== '') terms.requiredLabels = requiredLabels;
+  if (context.sharesRuns && context.ownUnfinishedOnly) terms.ownUnfinishedOnly = true;
   if (commits.exact && !filtered && !maxHeartbeatAge) {
     terms.key = keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion);
   }
@@ -141,6 +144,6 @@ function keyOf(
   arvadosSdkVersion: string,
 ): string {
   const { leaveLfsPointers, leaveSubmodules, requireOutput } = request;
-  const asked = [leaveLfsPointers, leaveSubmodules, requireOutput];
+  const asked = [leaveLfsPointers, leaveSubmodules, requireOutput, labelsText(request.requiredLabels)];
   return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion, ...asked]);
 }

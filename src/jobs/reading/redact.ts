@@ -18,19 +18,79 @@ function sees({ access, facts }: Reader, uuid: string): boolean {
   return job !== undefined && permission(access, job, 'read') === 'granted';
 }
 
-/** The job as a reader may know it: components that it may not read keep their name alone, except for the job's owner. */
-export function redactJob(reader: Reader, job: Job): Job {
+/**
+ * The job as a reader may know it: components that it may not read keep their name alone, except for the job's owner, and who else is
+ * waiting is told to who administers the repository.
+ */
+export function redactJob(reader: Reader, given: Job): Job {
   const { access } = reader;
+  const job = withOwnInterests(access, given);
   if (access.readsAll || job.owner === access.principal) return job;
   const components = redactComponents(reader, job.components);
   return components === job.components ? job : { ...job, components };
 }
 
+function withOwnInterests(access: Access, job: Job): Job {
+  const { principal } = access;
+  const { interests, cancelledBy } = job;
+  const isOwn = (one: { readonly principal: string }) => one.principal === principal;
+  const knowsWhoCancelled = cancelledBy === '' || cancelledBy === principal || cancelledBy === job.owner;
+  if ((knowsWhoCancelled && interests.every(isOwn)) || access.administers(job.repository)) return job;
+  return { ...job, interests: interests.filter(isOwn), cancelledBy: knowsWhoCancelled ? cancelledBy : '' };
+}
+
+/** Whether a reader may know who is waiting for a job, and who was answered with it. */
+function knowsWho({ access, facts }: Reader, uuid: string): boolean {
+  if (access.administersAll) return true;
+  const job = facts.jobs.facts(uuid);
+  return job !== undefined && access.administers(job.repository);
+}
+
 /**
  * The event, recorded on behalf of a principal, as a reader may know it. What a decision was taken from is for audits of the log alone;
- * all else is whole for whoever reads all, and for the principal itself, who was told it before.
+ * all else is whole for whoever reads all, and for the principal itself, who was told it before; but who wants a job is for itself and for who
+ * administers the repository. `uuid` is that of the job in whose stream it is, if any.
  */
-export function redactEvent(reader: Reader, principal: string, event: MemoirEvent): MemoirEvent {
+export function redactEvent(reader: Reader, principal: string, event: MemoirEvent, uuid = ''): MemoirEvent {
+  const told = redactContent(reader, principal, event);
+  return hidesCaller(reader, principal, event, uuid) ? withoutWho(told) : told;
+}
+
+/**
+ * Whether it is not for a reader to know on whose behalf an event of a job was recorded, since it tells who wants the job, or was answered with
+ * it. That is for oneself and for who administers the repository.
+ */
+export function hidesCaller(reader: Reader, principal: string, event: MemoirEvent, uuid: string): boolean {
+  return tellsWho.has(event.$typeName) && reader.access.principal !== principal && !knowsWho(reader, uuid);
+}
+
+/** Types of the events that anybody who wants a job may cause, beside its owner and who administers its repository. */
+const tellsWho: ReadonlySet<string> = new Set(
+  ['JobReused', 'JobJoined', 'JobLeft', 'JobUpdated', 'JobDeleted', 'JobCancelled'].map(
+    (name) => `memoir.events.v1.${name}`,
+  ),
+);
+
+function withoutWho(event: MemoirEvent): MemoirEvent {
+  switch (event.$typeName) {
+    case 'memoir.events.v1.JobReused':
+      return { ...event, requestedBy: '', submitId: '', requestDigest: '', labels: {} };
+    case 'memoir.events.v1.JobJoined':
+      return { ...event, interest: '', principal: '', submitId: '', requestDigest: '', labels: {} };
+    case 'memoir.events.v1.JobLeft':
+      return { ...event, interest: '', principal: '' };
+    case 'memoir.events.v1.JobUpdated':
+      return { ...event, interest: '', updatedBy: '' };
+    case 'memoir.events.v1.JobDeleted':
+      return { ...event, deletedBy: '' };
+    case 'memoir.events.v1.JobCancelled':
+      return { ...event, cancelledBy: '' };
+    default:
+      return event;
+  }
+}
+
+function redactContent(reader: Reader, principal: string, event: MemoirEvent): MemoirEvent {
   const whole = reader.access.readsAll || reader.access.principal === principal;
   switch (event.$typeName) {
     case 'memoir.events.v1.JobRequested': {
@@ -45,12 +105,8 @@ export function redactEvent(reader: Reader, principal: string, event: MemoirEven
     }
     case 'memoir.events.v1.JobJoined': {
       const { basis: _, ...told } = event;
-      // Who else is waiting, and how it calls what it wants, is its own affair.
-      if (whole) return told;
-      return { ...told, interest: '', principal: '', submitId: '', labels: {}, ...redactDecided(reader, event) };
+      return whole ? told : { ...told, labels: {}, ...redactDecided(reader, event) };
     }
-    case 'memoir.events.v1.JobLeft':
-      return whole ? event : { ...event, interest: '', principal: '' };
     case 'memoir.events.v1.SubmissionIntended':
       return { ...event, answer: { case: undefined } };
     case 'memoir.events.v1.JobStarted':
@@ -75,17 +131,8 @@ export function holdsSecrets(event: MemoirEvent): boolean {
   switch (event.$typeName) {
     case 'memoir.events.v1.JobRequested':
       return hasSecrets(event.decision) || Object.keys(event.components).length > 0;
-    case 'memoir.events.v1.JobReused':
-      return hasSecrets(event.decision) || Object.keys(event.labels).length > 0;
-    case 'memoir.events.v1.JobJoined':
-    case 'memoir.events.v1.JobLeft':
-      return true;
-    case 'memoir.events.v1.JobUpdated':
-      return event.components !== undefined;
-    case 'memoir.events.v1.JobCancelled':
-      return event.cascadeFrom !== '';
     default:
-      return false;
+      return tellsWho.has(event.$typeName);
   }
 }
 

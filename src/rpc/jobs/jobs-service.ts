@@ -22,6 +22,7 @@ import {
 } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { jobFromRow } from '../../../projections/read-model/jobs.js';
 import { invalid, quote } from '../../domain/errors.js';
+import { isFinished } from '../../domain/job.js';
 import { type Position, start } from '../../eventstore/port.js';
 import { positionOf } from '../../history/as-of.js';
 import type { Caller } from '../../jobs/caller.js';
@@ -32,10 +33,12 @@ import { explainReuse } from '../../jobs/deciding/explain-reuse.js';
 import type { ExplainReuseAsOf } from '../../jobs/deciding/explain-reuse-as-of.js';
 import type { FindReusable } from '../../jobs/deciding/find-reusable.js';
 import { checkUuid } from '../../jobs/limits.js';
+import { interestsAsOf } from '../../jobs/reading/interests-as-of.js';
 import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../../jobs/reading/permit.js';
 import { watchJob } from '../../jobs/reading/watch-job.js';
-import { cancelJob } from '../../jobs/running/cancel-job.js';
+import { cancelJob, checkCancellation } from '../../jobs/running/cancel-job.js';
 import type { JobLogs } from '../../jobs/running/job-log.js';
+import { checkWhose, deleteJob, updateJob } from '../../jobs/running/steer-job.js';
 import { waitingFor } from '../../jobs/workers/waiting-for.js';
 import type { CallContext } from '../call.js';
 import type { Implementation } from '../service.js';
@@ -102,13 +105,18 @@ export function jobsService(
         const past = history.at(await positionOf(context, asOf, call.signal)).jobs;
         const row = past.get(visible);
         const then = row && { ...jobFromRow(row), attempts: past.attempts(row) };
+        if (then && then.interestCount > 0) then.interests = await interestsAsOf(store, then);
         if (!then || !mayRead(caller.access, then)) throw jobNotFound(wanted);
         return create(GetJobResponseSchema, { job: then });
       }
       const row = written.hasAllOf(caller.principal) ? readModel.jobs.get(visible) : undefined;
       // What the read model does not have yet is in the stream: who wrote reads what was written.
       const job = row
-        ? { ...jobFromRow(row), attempts: readModel.jobs.attempts(row) }
+        ? {
+            ...jobFromRow(row),
+            attempts: readModel.jobs.attempts(row),
+            interests: readModel.jobs.interests(row),
+          }
         : (await streams.read(caller, wanted)).job;
       if (!mayRead(caller.access, job)) throw jobNotFound(wanted);
       if (row) job.damaged = await context.damaged.look(job.uuid);
@@ -122,12 +130,15 @@ export function jobsService(
       return create(ListJobsResponseSchema, { ...(await read(call.caller, call.signal)), completeUpTo });
     },
 
-    async cancelJob({ uuid, cascade }, { caller }) {
-      const { record, cancelled, position } = await cancelJob(context, caller, checkUuid('uuid', uuid), cascade);
+    async cancelJob({ uuid, ...cancellation }, { caller }) {
+      const done = await cancelJob(context, caller, checkUuid('uuid', uuid), cancellation);
+      const { record, cancelled, withdrawn, position } = done;
       const { job } = record;
       return create(CancelJobResponseSchema, {
         job,
         cancelledUuids: [...cancelled],
+        withdrawnInterests: [...withdrawn],
+        remaining: isFinished(job.state) ? 0 : record.interests.standing.length,
         consistencyToken: tokenOf(readModel, position),
       });
     },
@@ -136,18 +147,20 @@ export function jobsService(
       if (!request.job) throw invalid('job', 'REQUIRED', 'job is required');
       const uuid = checkUuid('job.uuid', request.job.uuid);
       const command = updateCommand(request.job, request.updateMask?.paths ?? [], request.expectedRevision, edge.now());
-      const { record, position } = await streams.execute(caller, uuid, command);
+      const { interest, forEveryone } = request;
+      const { record, position } = await updateJob(context, caller, uuid, command, { interest, forEveryone });
       return create(UpdateJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
 
     async deleteJob({ uuid }, { caller }) {
-      const command = { kind: 'delete', principal: caller.principal, now: edge.now() } as const;
-      const { position } = await streams.execute(caller, checkUuid('uuid', uuid), command);
+      const { position } = await deleteJob(context, caller, checkUuid('uuid', uuid));
       return create(DeleteJobResponseSchema, { consistencyToken: tokenOf(readModel, position) });
     },
 
-    async cancelJobs({ selection, cascade }, call) {
-      const one = (uuid: string) => cancelJob(context, call.caller, uuid, cascade);
+    async cancelJobs({ selection, cascade, allMine, forEveryone }, call) {
+      const cancellation = { cascade, allMine, forEveryone, interest: '' };
+      checkCancellation(cancellation);
+      const one = (uuid: string) => cancelJob(context, call.caller, uuid, cancellation);
       const { outcomes, matching, done, position } = await steerJobs(
         context,
         selection,
@@ -160,14 +173,19 @@ export function jobsService(
         outcomes: [...outcomes],
         matching,
         cancelledUuids: [...new Set(done.flatMap(({ cancelled }) => cancelled))],
+        withdrawnUuids: done
+          .filter(({ record, withdrawn }) => withdrawn.length > 0 && !isFinished(record.job.state))
+          .map(({ record }) => record.job.uuid),
         consistencyToken: tokenOfMany(position),
       });
     },
 
-    async updateJobs({ selection, job, updateMask }, call) {
+    async updateJobs({ selection, job, updateMask, forEveryone }, call) {
       if (!job) throw invalid('job', 'REQUIRED', 'job is required');
       const command = updateCommand(job, updateMask?.paths ?? [], undefined, edge.now());
-      const one = (uuid: string) => streams.execute(call.caller, uuid, command);
+      const whose = { interest: '', forEveryone };
+      checkWhose(command, whose);
+      const one = (uuid: string) => updateJob(context, call.caller, uuid, command, whose);
       const among = command.priority === undefined ? 'all' : 'unfinished';
       const { outcomes, matching, position } = await steerJobs(context, selection, among, call, one, meantOf(call));
       return create(UpdateJobsResponseSchema, {
@@ -178,8 +196,7 @@ export function jobsService(
     },
 
     async deleteJobs({ selection }, call) {
-      const command = { kind: 'delete', principal: call.caller.principal, now: edge.now() } as const;
-      const one = (uuid: string) => streams.execute(call.caller, uuid, command);
+      const one = (uuid: string) => deleteJob(context, call.caller, uuid);
       const { outcomes, matching, position } = await steerJobs(
         context,
         selection,

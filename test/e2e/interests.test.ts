@@ -1,0 +1,191 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { collect } from '../contract/events.js';
+import { makeProject } from '../support/project.js';
+import { failure } from '../support/refused.js';
+import { complete, find, uuidOf } from '../support/runs.js';
+import { startTestServer } from '../support/server.js';
+import { until } from '../support/until.js';
+
+const project = makeProject();
+const dir = mkdtempSync(join(tmpdir(), 'memoir-interests-'));
+const policy = join(dir, 'policy.toml');
+const grant = (to: string, role: string, repository: string) =>
+  `[[grants]]\nto = ["${to}"]\nroles = ["${role}"]\nrepositories = ["${repository}"]\n`;
+const grants = [
+  ...['ada', 'bob', 'cleo', 'lora'].map((name) => grant(name, 'submitter', 'project')),
+  grant('w', 'worker', 'project'),
+  grant('rita', 'reader', '**'),
+  grant('root', 'admin', '**'),
+];
+const allow = (...all: string[]) => writeFileSync(policy, all.join('\n'));
+allow(...grants);
+const server = await startTestServer({
+  repositories: { project: project.repository.path },
+  settings: { policy, insecure: true },
+});
+const as = (name: string) => server.as(name);
+const [ada, bob, cleo, w, rita, root] = ['ada', 'bob', 'cleo', 'w', 'rita', 'root'].map(as) as [
+  ReturnType<typeof as>,
+  ReturnType<typeof as>,
+  ReturnType<typeof as>,
+  ReturnType<typeof as>,
+  ReturnType<typeof as>,
+  ReturnType<typeof as>,
+];
+test.after.always(async () => {
+  await server.dispose();
+  rmSync(dir, { recursive: true });
+});
+
+const own = (name: string) => ({ scriptParameters: { interests: name } });
+const types = async (client: typeof ada, uuid: string) =>
+  (await collect(client.history.readHistory({ uuid }))).map(({ event }) => event?.eventType);
+
+test('whoever asks for the same joins, and who no longer wants it leaves; the last one cancels it', async (t) => {
+  const uuid = uuidOf(await find(ada, own('join')));
+  const joined = await find(bob, { priority: 7, ...own('join') });
+  t.is(uuidOf(joined), uuid);
+  t.true(joined.reused);
+  t.like(joined.job, { interestCount: 2, priority: 7 });
+  // Asked for again it is wanted already, and the stream does not grow.
+  await find(bob, { priority: 3, ...own('join') });
+  t.deepEqual(await types(root, uuid), ['JobRequested', 'JobJoined', 'JobReused']);
+  const left = await ada.jobs.cancelJob({ uuid });
+  t.like(left, { remaining: 1, cancelledUuids: [] });
+  t.is(left.withdrawnInterests.length, 1);
+  t.is(left.job?.state, JobState.QUEUED);
+  t.like(await ada.jobs.cancelJob({ uuid }), { remaining: 1, withdrawnInterests: [] });
+  const last = await bob.jobs.cancelJob({ uuid });
+  t.like(last, { remaining: 0, cancelledUuids: [uuid] });
+  t.is(last.job?.state, JobState.CANCELLED);
+  t.deepEqual((await types(root, uuid)).slice(3), ['JobLeft', 'JobLeft', 'JobCancelled']);
+});
+
+test('who waits is told to itself and to admins, and to others how many; histories hide who', async (t) => {
+  const uuid = uuidOf(await find(ada, own('who')));
+  await find(bob, { submitId: 'mine', priority: 2, ...own('who') });
+  await find(cleo, own('who'));
+  const seen = async (client: typeof ada) => {
+    const { job } = await client.jobs.getJob({ uuid });
+    return [job?.interestCount, ...(job?.interests ?? []).map(({ principal }) => principal)];
+  };
+  t.deepEqual(await seen(bob), [3, 'bob']);
+  t.deepEqual(await seen(rita), [3]);
+  t.deepEqual(await seen(root), [3, 'ada', 'bob', 'cleo']);
+  const [waiting] = (await bob.jobs.getJob({ uuid })).job?.interests ?? [];
+  t.like(waiting, { id: 'mine', priority: 2 });
+  await bob.jobs.cancelJob({ uuid, interest: 'mine' });
+  await find(bob, own('who'));
+  for (const client of [rita, ada, cleo]) {
+    const text = JSON.stringify(await collect(client.history.readHistory({ uuid })), (_, value) =>
+      typeof value === 'bigint' ? String(value) : value,
+    );
+    t.notRegex(text, /bob|mine/);
+  }
+  t.regex(
+    JSON.stringify((await collect(root.history.readHistory({ uuid }))).map(({ event }) => event?.metadata)),
+    /bob/,
+  );
+  const position = (await root.jobs.getJob({ uuid })).job?.createdAt;
+  const then = await root.jobs.getJob({
+    uuid,
+    asOf: { moment: { case: 'position', value: BigInt(await server.end()) } },
+  });
+  t.deepEqual(
+    then.job?.interests.map(({ principal }) => principal),
+    ['ada', 'cleo', 'bob'],
+  );
+  t.deepEqual(then.job?.waitingSince, position);
+  await root.jobs.cancelJob({ uuid, forEveryone: true });
+  t.is((await rita.jobs.getJob({ uuid })).job?.interestCount, 0);
+});
+
+test('a job is cancelled for everyone by admins, and by its owner while nobody else joined', async (t) => {
+  const uuid = uuidOf(await find(ada, own('everyone')));
+  await find(bob, own('everyone'));
+  const before = await types(root, uuid);
+  for (const client of [ada, bob]) {
+    const error = await failure(t, () => client.jobs.cancelJob({ uuid, forEveryone: true }));
+    t.like(error, { code: 7, reason: 'NOT_PERMITTED' });
+  }
+  const shared = await failure(t, () => root.jobs.cancelJob({ uuid }));
+  t.like(shared, { reason: 'WANTED_BY_OTHERS' });
+  t.like(await failure(t, () => cleo.jobs.cancelJob({ uuid })), { code: 7 });
+  t.like(await failure(t, () => bob.jobs.cancelJob({ uuid, interest: 'no' })), { reason: 'NO_INTEREST' });
+  t.like(await failure(t, () => bob.jobs.cancelJob({ uuid, interest: 'no', allMine: true })), {
+    reason: 'CONFLICTING_FIELDS',
+  });
+  t.deepEqual(await types(root, uuid), before);
+  t.deepEqual((await root.jobs.cancelJob({ uuid, forEveryone: true })).cancelledUuids, [uuid]);
+  const alone = uuidOf(await find(ada, own('alone')));
+  t.deepEqual((await ada.jobs.cancelJob({ uuid: alone, forEveryone: true })).cancelledUuids, [alone]);
+});
+
+test('a priority is that of the interest of who sets it, and of the whole job for admins alone', async (t) => {
+  const uuid = uuidOf(await find(ada, { priority: 1, ...own('priority') }));
+  await find(bob, { priority: 5, ...own('priority') });
+  const set = (client: typeof ada, priority: number, forEveryone = false) =>
+    client.jobs.updateJob({ job: { uuid, priority }, updateMask: { paths: ['priority'] }, forEveryone });
+  t.is((await set(bob, 3)).job?.priority, 3);
+  t.is((await set(ada, 2)).job?.priority, 3);
+  t.is((await set(bob, -1)).job?.priority, 2);
+  t.like(await failure(t, () => set(bob, 9, true)), { code: 7 });
+  t.like(await failure(t, () => set(rita, 9)), { code: 7 });
+  t.like(await failure(t, () => bob.jobs.updateJob({ job: { uuid }, updateMask: { paths: ['description'] } })), {
+    code: 7,
+  });
+  t.is((await set(root, 9)).job?.priority, 9);
+  const end = String(await server.end());
+  t.is((await rita.jobs.getJob({ uuid, consistencyToken: end })).job?.priority, 9);
+  await root.jobs.cancelJob({ uuid, forEveryone: true });
+});
+
+test.serial(
+  'a join tells nothing of what may not be read, and who may no longer read can still withdraw',
+  async (t) => {
+    const lora = server.as('lora');
+    const uuid = uuidOf(await find(ada, own('lost')));
+    await find(lora, { submitId: 'late', ...own('lost') });
+    allow(...grants.filter((one) => !one.includes('"lora"')));
+    const mayRead = () =>
+      lora.jobs.getJob({ uuid }).then(
+        () => true,
+        () => false,
+      );
+    await until('the policy', async () => !(await mayRead()));
+    t.like(await failure(t, () => lora.jobs.getJob({ uuid })), { code: 5 });
+    const stranger = server.as('stranger');
+    t.like(await failure(t, () => stranger.jobs.cancelJob({ uuid })), { code: 5, reason: 'JOB_NOT_FOUND' });
+    t.like(await lora.jobs.cancelJob({ uuid }), { remaining: 1 });
+    t.like(await lora.jobs.cancelJob({ uuid, interest: 'late' }), { remaining: 1 });
+    await ada.jobs.cancelJob({ uuid });
+  },
+);
+
+test('a job that others were answered with is deleted by admins alone', async (t) => {
+  const uuid = uuidOf(await find(ada, own('delete')));
+  await complete(w, uuid);
+  await find(bob, own('delete'));
+  t.like(await failure(t, () => ada.jobs.deleteJob({ uuid })), { code: 7, reason: 'NOT_PERMITTED' });
+  await root.jobs.deleteJob({ uuid });
+  const alone = uuidOf(await find(ada, own('delete alone')));
+  await complete(w, alone);
+  await ada.jobs.deleteJob({ uuid: alone });
+  t.pass();
+});
+
+test('a submit_id that joined is answered with the same job again, and recorded once', async (t) => {
+  const uuid = uuidOf(await find(ada, own('again')));
+  const asked = { submitId: 'again', ...own('again') };
+  t.is(uuidOf(await find(bob, asked)), uuid);
+  t.is(uuidOf(await find(bob, asked)), uuid);
+  t.deepEqual(await types(root, uuid), ['JobRequested', 'JobJoined']);
+  await complete(w, uuid);
+  t.is(uuidOf(await find(bob, asked)), uuid);
+  const other = await failure(t, () => find(bob, { ...asked, priority: 1 }));
+  t.is(other.reason, 'SUBMIT_ID_USED');
+});
