@@ -1,18 +1,23 @@
+import { create } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import { RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { systemEdge } from '../../src/edge.js';
 import { type EventStore, StoreUnavailable } from '../../src/eventstore/port.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { recordingStore } from '../../src/jobs/recording-store.js';
 import { watchLeases } from '../../src/jobs/running/leases.js';
+import { requestOf } from '../domain/commands.js';
 import { openExclusionsBench } from '../support/exclusions.js';
+import { rounds } from '../support/rounds.js';
 
 // The watch over leases on a real store and read model, looked at by hand on a clock of the test's.
 
 const never = 2 ** 31 - 1;
 
-async function start(t: ExecutionContext, leaseMs: number) {
+async function start(t: ExecutionContext, leaseMs: number, more: Parameters<typeof requestOf>[0] = {}) {
   const bench = await openExclusionsBench({});
   const { context } = bench;
   const clock = { monotonic: 1_000 };
@@ -32,13 +37,16 @@ async function start(t: ExecutionContext, leaseMs: number) {
   };
   const { store, recording } = recordingStore(troubled);
   const streams = openJobStreams(store, edge, 'test', context.written, context.readModel);
-  const leases = watchLeases({ ...context, store, streams, edge, recording }, pino({ level: 'silent' }), never);
+  const watched = { ...context, sharesRuns: true, store, streams, edge, recording };
+  const leases = watchLeases(watched, pino({ level: 'silent' }), never);
   t.teardown(async () => {
     await leases.stop();
     await bench.close();
   });
-  const { uuid } = await bench.request({ repository: 'project', commit: 'c', parameters: { own: t.title } });
   const worker = bench.caller('worker');
+  const asked = requestOf({ ...more, scriptParameters: { own: t.title } });
+  const { uuid } = asked;
+  await streams.request(worker, asked);
   await streams.execute(worker, uuid, { kind: 'start', worker: 'worker', leaseMs, now: 0 });
   await bench.settle();
   /** Lets time pass, with a look at the leases twice a second. */
@@ -55,6 +63,7 @@ async function start(t: ExecutionContext, leaseMs: number) {
     pass,
     look: () => leases.sweep(),
     heartbeat: () => streams.execute(worker, uuid, { kind: 'heartbeat', worker: 'worker', now: 0 }),
+    job: async () => (await streams.load(uuid))?.job,
     state: async () => (await streams.load(uuid))?.job.state,
   };
 }
@@ -177,4 +186,55 @@ test('a lease that could not be ended for want of the store begins anew', async 
   t.is(await state(), JobState.RUNNING);
   await pass(500);
   t.is(await state(), JobState.FAILED);
+});
+
+test('an attempt that its worker lets run for a minute longer than it may is ended, whatever its lease', async (t) => {
+  const limits = create(TimeLimitsSchema, { run: { seconds: 5n } });
+  const { pass, heartbeat, job } = await start(t, 3_600_000, { limits });
+  await pass(64_500);
+  await heartbeat();
+  t.is((await job())?.state, JobState.RUNNING);
+  await pass(1_500);
+  const ended = await job();
+  t.like(ended, { state: JobState.FAILED, failureReason: 'RUN_LIMIT' });
+  t.is(ended?.failureMessage, 'the attempt took longer than its limit of 5 s');
+});
+
+test('a completion at the moment of the expiry is recorded once, whichever comes first', async (t) => {
+  const second = durationFromMs(1_000);
+  const retry = create(RetryPolicySchema, { lost: 1, failed: 0, minBackoff: second, maxBackoff: second });
+  const bench = await openExclusionsBench({});
+  t.teardown(() => bench.close());
+  const { context } = bench;
+  const clock = { monotonic: 1_000 };
+  const edge = { ...systemEdge, monotonic: () => clock.monotonic };
+  const { store, recording } = recordingStore(context.store);
+  const streams = openJobStreams(store, edge, 'test', context.written, context.readModel);
+  const watched = { ...context, sharesRuns: true, store, streams, edge, recording };
+  const leases = watchLeases(watched, pino({ level: 'silent' }), never);
+  t.teardown(() => leases.stop());
+  const worker = bench.caller('worker');
+  const ways = { 'in time': 0, 'taken back': 0 };
+  for (let round = 0; round < rounds(25, 500); round++) {
+    const asked = requestOf({ retry, scriptParameters: { round } });
+    const { uuid } = asked;
+    await streams.request(worker, asked);
+    await streams.execute(worker, uuid, { kind: 'start', worker: 'worker', leaseMs: 1_000, now: 0 });
+    await bench.settle();
+    await leases.sweep();
+    for (let i = 0; i < 2; i++) {
+      clock.monotonic += 500;
+      await leases.sweep();
+    }
+    clock.monotonic += 1;
+    const over = leases.sweep();
+    for (let turns = round % 5; turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
+    const complete = { kind: 'complete', worker: 'worker', output: 'o', log: 'l', now: 0 } as const;
+    const [, { record }] = await Promise.all([over, streams.execute(worker, uuid, complete)]);
+    t.like(record.job, { state: JobState.COMPLETE, output: 'o', attemptCount: 1 });
+    t.is((await streams.load(uuid))?.job.state, JobState.COMPLETE);
+    ways[record.job.revision === 2 ? 'in time' : 'taken back']++;
+  }
+  t.log(ways);
+  t.true(ways['in time'] > 0 && ways['taken back'] > 0, JSON.stringify(ways));
 });
