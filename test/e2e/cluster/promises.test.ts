@@ -1,0 +1,96 @@
+import { randomInt, randomUUID } from 'node:crypto';
+import test from 'ava';
+import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { stateName } from '../../../src/domain/job.js';
+import { newestFormat } from '../../../src/domain/log-format.js';
+import { startDouble } from '../../support/kurrentdb-double/double.js';
+import { makeProject } from '../../support/project.js';
+import { endsOf } from '../../support/promises/attempt-ends.js';
+import { actAsClient } from '../../support/promises/client.js';
+import { judge } from '../../support/promises/judge.js';
+import { type Random, seeded, type Told } from '../../support/promises/told.js';
+import { actAsWorker } from '../../support/promises/worker.js';
+import { rounds } from '../../support/rounds.js';
+import { type Clients, startTestServer, type TestServer } from '../../support/server.js';
+import { until } from '../../support/until.js';
+import '../../support/native-client.js';
+
+// The histories of docs/model, made at random, against two real servers on one log, with the model's assertions. The seed of a round tells
+// what each one does; what comes of it depends on who is faster too. MEMOIR_ROUNDS=100 for the whole of it.
+
+const clients = ['ada', 'bob', 'cyd'];
+const workers = ['w1', 'w2', 'w3'];
+
+const project = makeProject();
+test.after.always(() => project.repository.dispose());
+
+test('what people are told of jobs is kept by two servers on one log, whoever joins, withdraws, is cut off or comes back', async (t) => {
+  t.timeout(600_000);
+  const double = await startDouble();
+  t.teardown(() => double.stop());
+  const settings = { store: double.url, log_format: newestFormat };
+  const servers: TestServer[] = [];
+  for (let i = 0; i < 2; i++) {
+    const server = await startTestServer({ repositories: { project: project.repository.path }, settings });
+    t.teardown(async () => {
+      // Of a store that is away for a moment a server says so, as it should.
+      server.errors.length = 0;
+      await server.dispose();
+    });
+    servers.push(server);
+  }
+  const told: Told[] = [];
+  const telling = { told, now: () => double.log.records.length };
+  const ended = endsOf(double.log);
+
+  const whole = rounds(1, 40);
+  for (let round = 0; round < whole; round++) {
+    const seed = Number(process.env.MEMOIR_SEED ?? randomInt(2 ** 32));
+    t.log(`round ${round}, MEMOIR_SEED=${seed}`);
+    const random = seeded(seed);
+    const own = randomUUID();
+    const each = (who: string): [at: Clients[], random: Random] => [
+      servers.map((server) => server.as(who)),
+      seeded(random() * 2 ** 32),
+    ];
+    // Some answers of the store are lost, and once the connection.
+    for (const fault of ['lose_answer', 'lose_answer', 'drop'] as const) {
+      double.faults.inject('append', ...Array.from({ length: 9 }, () => undefined), { kind: fault });
+    }
+    let over = false;
+    const asking = clients.map((who) => {
+      const [at, its] = each(who);
+      return actAsClient(at, { own, atOnce: 2, over: () => over }, its, telling);
+    });
+    const working = workers.map((name) => {
+      const [at, its] = each('worker');
+      return actAsWorker(at, name, 3, its, { ...telling, ended });
+    });
+    await Promise.all(working).finally(() => {
+      over = true;
+    });
+    await Promise.all(asking);
+
+    const { stories, broken } = judge(double.log.records, told);
+    t.deepEqual(broken, [], `MEMOIR_SEED=${seed}`);
+    // Both servers tell the same of every job as the log.
+    for (const server of servers) {
+      const { jobs } = server.as('ada');
+      for (const { uuid, state, attempts, standing } of stories.values()) {
+        await until(`${uuid} is ${state} at both servers`, async () => {
+          const { job } = await jobs.getJob({ uuid });
+          const waiting = state === 'Queued' || state === 'Running' ? standing.size : 0;
+          return (
+            stateName(job?.state ?? JobState.UNSPECIFIED) === state &&
+            job?.attemptCount === attempts.length &&
+            job.interestCount === waiting
+          );
+        });
+      }
+    }
+  }
+  const kinds = new Set(double.log.records.map(({ type }) => type));
+  t.log(
+    `${told.length} answers, ${double.log.records.length} events of ${[...kinds].filter((kind) => /^Job/.test(kind))}`,
+  );
+});
