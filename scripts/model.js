@@ -72,7 +72,7 @@ export const instances = [
     model: 'cascades.pml',
     flags: [],
     rules: ['NO_REVISION', 'CASCADE_FROM_LEFT', 'CASCADE_TAKES_ALL'],
-    limits: ['TWO_PARENTS'],
+    limits: ['TWO_PARENTS', 'OWNER_WANTS_CHILD'],
   },
   {
     name: 'runs of a computation',

@@ -1,11 +1,13 @@
 /* Two jobs: a parent, and a child that the parent's worker requested while it ran, which is among its components. Who withdraws from the
  * parent with `cascade` withdraws from what lies below it too: cancelJob() of src/jobs/running/cancel-job.ts.
  *
- * A cascade is many appends, one after the other, while everybody else goes on. It goes down only from a job that this call cancelled, and
- * withdraws there the interests of that job's owner and of its worker, no others.
+ * A cascade is many appends, one after the other, while everybody else goes on: cascadeFrom() of src/jobs/running/cascade.ts. It goes down
+ * only from a job that this call cancelled, and withdraws there the interests of that job's owner and of its workers, no others: leaversOf()
+ * of src/jobs/running/cascade.ts.
  *
  * Interests are a bit for each: ADA owns the parent, BOB joins it and may want the child for himself, WORKER runs the parent and requested
- * the child. -DTWO_PARENTS gives the child a second parent, of another owner, which the same principal works on. */
+ * the child. -DTWO_PARENTS gives the child a second parent, of another owner, which the same principal works on; with -DOWNER_WANTS_CHILD
+ * Ada wants the child for herself too. */
 
 #define ADA 1
 #define BOB 2
@@ -102,7 +104,13 @@ below_again:
   atomic {
     if
     :: event == Nothing -> goto end
-    :: d_step { event != Nothing && UNCHANGED(CHILD, me) -> record_left(CHILD, below); appended(CHILD); event = Nothing }
+    :: d_step {
+         event != Nothing && UNCHANGED(CHILD, me) ->
+         record_left(CHILD, below);
+         promised = promised & ~who; /* who says so knows what it takes along */
+         appended(CHILD);
+         event = Nothing
+       }
     :: else -> goto below_again
     fi
   }
@@ -110,7 +118,7 @@ end:
   skip
 }
 
-/* Bob joins the parent, or wants the child for himself. */
+/* Somebody joins the parent, or wants the child for himself. */
 proctype join(byte me; byte job; byte who) {
 again:
   atomic {
@@ -174,6 +182,9 @@ init {
     run withdraw(0, ADA); run withdraw(1, BOB); run join(2, PARENT, BOB); run join(3, CHILD, BOB); run worker(4)
 #ifdef TWO_PARENTS
     ; run other_worker()
+#endif
+#ifdef OWNER_WANTS_CHILD
+    ; run join(5, CHILD, ADA)
 #endif
   }
 }

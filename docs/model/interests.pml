@@ -31,7 +31,8 @@ bool withdrew = false;  /* it withdrew the first */
 #endif
 #endif
 
-/* createJob() of src/jobs/deciding/create-job.ts, join() and isCovered() of src/domain/interests/decide-interests.ts.
+/* createJob() of src/jobs/deciding/create-job.ts, answerEvent() and joinJob() of src/jobs/deciding/answer-with-job.ts, join() and isCovered()
+ * of src/domain/interests/decide-interests.ts.
  * Whoever asks for what has finished is answered with that or with another run: runs.pml. */
 inline decide_ask(client) {
   if
