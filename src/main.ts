@@ -24,6 +24,7 @@ import { recordingStore } from './jobs/recording-store.js';
 import { watchBackOffs } from './jobs/running/back-offs.js';
 import { keepCommits } from './jobs/running/keep-commits.js';
 import { watchLeases } from './jobs/running/leases.js';
+import { watchQueueLimits } from './jobs/running/queue-limits.js';
 import { settlingStore } from './jobs/settling-store.js';
 import { makeDirectory } from './make-directory.js';
 import { openPolicyFile } from './policy/policy-file.js';
@@ -148,6 +149,7 @@ export async function startServer(
       ...(keeping && { keepCommit: keeping.requested }),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());
+    if (context.sharesRuns) open(watchQueueLimits(context, logger), (limits) => limits.stop());
 
     // Bytes.
     const content = open(

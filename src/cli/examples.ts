@@ -41,6 +41,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   cancel: [
     `memoir cancel ${uuid}`,
     `memoir cancel ${uuid} --cascade`,
+    `memoir cancel ${uuid} --interest nightly-17`,
     `memoir cancel --filter '["labels.study","=","pilot"]' --dry-run`,
   ],
   update: [

@@ -6,6 +6,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
+import { rounds } from '../support/rounds.js';
 import { complete, find, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
@@ -188,4 +189,51 @@ test('a submit_id that joined is answered with the same job again, and recorded 
   t.is(uuidOf(await find(bob, asked)), uuid);
   const other = await failure(t, () => find(bob, { ...asked, priority: 1 }));
   t.is(other.reason, 'SUBMIT_ID_USED');
+});
+
+test('who watches a job is told of what changes in it, not of who else waits', async (t) => {
+  const uuid = uuidOf(await find(ada, { priority: 1, ...own('watch') }));
+  const told: string[] = [];
+  const watching = (async () => {
+    for await (const { eventType, job } of rita.jobs.watchJob({ uuid })) told.push(`${eventType} ${job?.priority}`);
+  })();
+  await until('the watch', () => told.length === 1);
+  await find(bob, own('watch'));
+  await find(cleo, { priority: 4, ...own('watch') });
+  await bob.jobs.cancelJob({ uuid });
+  await root.jobs.cancelJob({ uuid, forEveryone: true });
+  await watching;
+  t.deepEqual(told, [' 1', 'JobJoined 4', 'JobCancelled 4']);
+});
+
+test('whatever happens to a job at the same moment, whoever is answered with it waits for it', async (t) => {
+  for (let round = 0; round < rounds(3); round++) {
+    const asked = own(`race ${round}`);
+    const uuid = uuidOf(await find(ada, asked));
+    const claimed = round % 3 === 1 ? await w.worker.claimJob({ uuid }) : undefined;
+    const happens = [
+      () => ada.jobs.cancelJob({ uuid }),
+      () => w.worker.completeJob({ uuid, output: 'o', log: 'l', ...(claimed && { claimToken: claimed.claimToken }) }),
+      () => w.worker.claimJob({ uuid }),
+    ];
+    const callers = Array.from({ length: 20 }, (_, i) => [bob, cleo, ada][i % 3] as typeof ada);
+    const [answers] = await Promise.all([
+      Promise.all(callers.map((client, i) => find(client, i % 2 ? { submitId: `${round}-${i}`, ...asked } : asked))),
+      happens[round % 3]?.(),
+    ]);
+    const uuids = new Set(answers.map(uuidOf));
+    t.true(uuids.size <= 2, `round ${round}: ${[...uuids]}`);
+    for (const one of uuids) {
+      const { job } = await root.jobs.getJob({ uuid: one });
+      const waiting = job?.interests.map(({ principal }) => principal) ?? [];
+      const answered = callers.filter((_, n) => uuidOf(answers[n] as (typeof answers)[number]) === one);
+      const others = [bob, cleo].filter((client) => answered.includes(client));
+      // Ada may have withdrawn what she wanted; nobody else did.
+      if (job?.state === JobState.CANCELLED) t.deepEqual(others, [], `round ${round}`);
+      else if (job?.state !== JobState.COMPLETE) {
+        for (const client of others) t.true(waiting.includes(client === bob ? 'bob' : 'cleo'), `round ${round}`);
+      }
+      await root.jobs.cancelJob({ uuid: one, forEveryone: true }).catch(() => undefined);
+    }
+  }
 });

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import {
+  type CancelJobResponse,
   CancelJobResponseSchema,
   CancelJobsResponseSchema,
   DeleteJobResponseSchema,
@@ -18,7 +19,13 @@ import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 
 type SteerOptions = RemoteOptions & { readonly json?: boolean };
 
-type CancelOptions = SteerOptions & ManyOptions & { readonly cascade?: boolean };
+type CancelOptions = SteerOptions &
+  ManyOptions & {
+    readonly cascade?: boolean;
+    readonly interest?: string;
+    readonly allMine?: boolean;
+    readonly forEveryone?: boolean;
+  };
 
 type UpdateOptions = SteerOptions &
   ManyOptions & {
@@ -34,30 +41,50 @@ type UpdateOptions = SteerOptions &
 /** `memoir cancel`. */
 export function cancelCommand(): Command {
   const command = new Command('cancel')
-    .description('cancel jobs that have not finished')
+    .description('withdraw your interest in jobs that have not finished; with the last interest a job is cancelled')
     .argument('[uuid...]', uuidHelp)
-    .option('--cascade', 'cancel also the unfinished jobs among its components, and theirs, and so on');
+    .option(
+      '--cascade',
+      'where that cancels it, withdraw also what it wanted of its components, and they of theirs, and so on',
+    )
+    .option('--interest <id>', 'the interest to withdraw: the submit id of its request, or the id that get prints')
+    .option('--all-mine', 'withdraw all your interests')
+    .option(
+      '--for-everyone',
+      'cancel it whoever else wants it: for administrators, and for the owner while nobody else does',
+    );
   return remote(withJson(manyJobs(command, 'the unfinished jobs that match'))).action(
     (given: readonly string[], options: CancelOptions) =>
       withClients(options, async (clients) => {
-        const { cascade = false, dryRun = false } = options;
+        const { cascade = false, dryRun = false, interest = '', allMine = false, forEveryone = false } = options;
         const selection = await selectionOf(clients, given, options);
         if (selection) {
-          const answer = await clients.jobs.cancelJobs({ selection, cascade }, clients.unary);
+          if (interest !== '') throw invalid('interest', 'BAD_OPTIONS', '--interest is for one job');
+          const answer = await clients.jobs.cancelJobs({ selection, cascade, allMine, forEveryone }, clients.unary);
           if (options.json) return printMessage(CancelJobsResponseSchema, answer);
           await printOutcomes(answer, 'cancelled', dryRun);
           const named = new Set(answer.outcomes.map(({ uuid }) => uuid));
           for (const uuid of answer.cancelledUuids)
             if (!named.has(uuid)) await printLine(`cancelled ${printable(uuid)}`);
+          for (const uuid of answer.withdrawnUuids)
+            await printLine(`${printable(uuid)}: withdrawn; others still want it`);
           return;
         }
         const uuid = await wholeUuid(clients, given[0] as string);
-        const answer = await clients.jobs.cancelJob({ uuid, cascade }, clients.unary);
+        const asked = { uuid, cascade, interest, allMine, forEveryone };
+        const answer = await clients.jobs.cancelJob(asked, clients.unary);
         if (options.json) return printMessage(CancelJobResponseSchema, answer);
         for (const cancelled of answer.cancelledUuids) await printLine(`cancelled ${printable(cancelled)}`);
-        if (answer.cancelledUuids.length === 0) await printLine(`${printable(uuid)} was cancelled before`);
+        if (answer.cancelledUuids.length === 0) await printLine(withdrawnText(uuid, answer));
       }),
   );
+}
+
+/** What became of a job that was not cancelled by a call. */
+function withdrawnText(uuid: string, { withdrawnInterests, remaining }: CancelJobResponse): string {
+  const still = `${remaining} ${remaining === 1 ? 'other still wants' : 'others still want'} it`;
+  if (withdrawnInterests.length > 0) return `${printable(uuid)}: withdrawn; ${still}`;
+  return remaining > 0 ? `${printable(uuid)}: withdrawn before; ${still}` : `${printable(uuid)} was cancelled before`;
 }
 
 /** `memoir update`. */

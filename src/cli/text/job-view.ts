@@ -1,5 +1,6 @@
 import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
+import type { Interest } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Job, JobSchema, JobState, type RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { protoName } from '../../domain/proto-name.js';
 import { attemptText, limitsText, retryText } from './attempt-text.js';
@@ -79,6 +80,16 @@ function running(job: Job): boolean {
   return job.state === JobState.RUNNING;
 }
 
+/** How many want a job, where it is more than one. */
+function wantedText({ interestCount, waitingSince }: Job, nowMs: number): string {
+  if (interestCount < 2) return '';
+  return `${interestCount}, the first of them since ${instant(waitingSince)} (${age(waitingSince, nowMs)})`;
+}
+
+function interestText({ principal, since, priority }: Interest, nowMs: number): string {
+  return `of ${printable(principal)}, priority ${priority}, since ${instant(since)} (${age(since, nowMs)})`;
+}
+
 /** Everything about one job, one fact a line. */
 export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
   const when = (time: Job['createdAt']) => (time ? `${instant(time)} (${age(time, nowMs)})` : '');
@@ -86,6 +97,10 @@ export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
     ['uuid', job.uuid],
     ['state', stateText(job.state)],
     ['waits for', printable(waitingFor)],
+    ['wanted by', wantedText(job, nowMs)],
+    ...(job.interestCount > 1 ? job.interests : []).map(
+      (one) => [`interest ${printable(one.id)}`, interestText(one, nowMs)] as const,
+    ),
     ['damaged', job.damaged ? 'yes: its stream was deleted or truncated in the event store' : ''],
     ['failure', job.failureReason && `${printable(job.failureReason)}: ${indented(job.failureMessage)}`],
     ['progress', progressText(job)],

@@ -16,7 +16,8 @@ export type Change = {
 };
 
 /**
- * The job as it is now and after every change, none left out, until it has finished or the signal aborts.
+ * The job as it is now and after every change, none left out, until it has finished or the signal aborts. That others want it too, or no longer, is
+ * a change only where it changes more of the job than who waits for it.
  * @throws MemoirError NOT_FOUND if there is no such job or the caller may not read it, or no longer; DATA_LOSS JOB_DAMAGED if its stream
  * was deleted or truncated
  */
@@ -32,13 +33,16 @@ export async function* watchJob(
   const unsubscribe = readModel.onChange(stream, changed.wake);
   try {
     let record = await streams.read(caller, uuid);
-    yield { job: record.job, eventType: '' };
+    let told = record.job;
+    yield { job: told, eventType: '' };
     while (!isFinished(record.job.state) && !signal.aborted) {
       await changed.next(signal);
       for await (const recorded of store.readStream(stream, record.streamRevision + 1)) {
         const before = record.job.revision;
         record = evolveRecorded(record, recorded) ?? record;
         if (record.job.revision === before) continue;
+        if (quiet.has(recorded.type) && !changes(told, record.job)) continue;
+        told = record.job;
         yield { job: readable(caller, uuid, record).job, eventType: recorded.type };
       }
     }
@@ -47,4 +51,12 @@ export async function* watchJob(
   } finally {
     unsubscribe();
   }
+}
+
+/** Types of events that may change no more than who waits for a job. */
+const quiet: ReadonlySet<string> = new Set(['JobJoined', 'JobLeft']);
+
+/** Whether more of a job changed than who waits for it. */
+function changes(before: Job, after: Job): boolean {
+  return before.priority !== after.priority || before.minima !== after.minima;
 }
