@@ -27,7 +27,8 @@ export function redactJob(reader: Reader, given: Job): Job {
   const job = withOwnInterests(access, given);
   if (access.readsAll || job.owner === access.principal) return job;
   const components = redactComponents(reader, job.components);
-  return components === job.components ? job : { ...job, components };
+  const retryOf = job.retryOf === '' || sees(reader, job.retryOf) ? job.retryOf : '';
+  return components === job.components && retryOf === job.retryOf ? job : { ...job, components, retryOf };
 }
 
 function withOwnInterests(access: Access, job: Job): Job {
@@ -96,7 +97,13 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
     case 'memoir.events.v1.JobRequested': {
       const { basis: _, ...told } = event;
       if (whole) return told;
-      return { ...told, components: redactComponents(reader, event.components), ...redactDecided(reader, event) };
+      const retryOf = event.retryOf === '' || sees(reader, event.retryOf) ? event.retryOf : '';
+      return {
+        ...told,
+        retryOf,
+        components: redactComponents(reader, event.components),
+        ...redactDecided(reader, event),
+      };
     }
     case 'memoir.events.v1.JobReused': {
       const { basis: _, ...told } = event;
@@ -130,7 +137,7 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
 export function holdsSecrets(event: MemoirEvent): boolean {
   switch (event.$typeName) {
     case 'memoir.events.v1.JobRequested':
-      return hasSecrets(event.decision) || Object.keys(event.components).length > 0;
+      return hasSecrets(event.decision) || event.retryOf !== '' || Object.keys(event.components).length > 0;
     default:
       return tellsWho.has(event.$typeName);
   }

@@ -1,6 +1,7 @@
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { unheard } from '../../domain/attempt.js';
+import { canTakeBack, unheard } from '../../domain/attempt.js';
 import type { HeartbeatCommand } from '../../domain/commands.js';
+import { MemoirError } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
 import { jobStream } from '../../domain/streams.js';
 import type { Caller } from '../caller.js';
@@ -10,7 +11,8 @@ import { waker } from '../waker.js';
 /**
  * Records a sign of life, then waits up to `waitMs` milliseconds while the attempt goes on, and gives the job as it is then. Less when
  * the signal aborts.
- * @throws MemoirError as `decide` refuses a heartbeat, also if the attempt ends during the wait and another begins
+ * @throws MemoirError as `decide` refuses a heartbeat, also if the attempt ends during the wait and another begins; ABORTED LEASE_EXPIRED if
+ * it is lost during the wait and can be taken back
  */
 export async function heartbeat(
   { streams, readModel, edge }: JobsContext,
@@ -29,6 +31,7 @@ export async function heartbeat(
   try {
     for (;;) {
       record = (await streams.load(uuid)) ?? record;
+      if (canTakeBack(record, command)) throw lostMeanwhile(uuid);
       const foreign = unheard(record, command);
       if (foreign) throw foreign;
       const left = until - edge.monotonic();
@@ -38,4 +41,14 @@ export async function heartbeat(
   } finally {
     unsubscribe();
   }
+}
+
+/** The lease ran out while the answer was held back, and nobody claimed the job since: if the worker is there, it may say so once more. */
+function lostMeanwhile(uuid: string): MemoirError {
+  return new MemoirError(
+    'ABORTED',
+    'LEASE_EXPIRED',
+    `the lease of job ${uuid} ran out while this heartbeat waited; the same heartbeat again takes the job back while nobody claims it`,
+    { metadata: { uuid } },
+  );
 }
