@@ -6,6 +6,8 @@ import test, { type ExecutionContext } from 'ava';
 import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { openReadModel } from '../../projections/read-model/read-model.js';
+import { unrestricted } from '../../src/domain/access.js';
+import type { Command } from '../../src/domain/commands.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
 import { type EventStore, StoreUnavailable } from '../../src/eventstore/port.js';
@@ -54,7 +56,12 @@ async function twoServers(t: ExecutionContext) {
     },
   };
 
-  async function server(name: string, resolved: Pause = async () => {}, decided: Pause = async () => {}) {
+  async function server(
+    name: string,
+    resolved: Pause = async () => {},
+    decided: Pause = async () => {},
+    sharesRuns = false,
+  ) {
     const readModel = await openReadModel(url, join(directory, name));
     closers.push(() => readModel.close());
     await readModel.caughtUp();
@@ -66,6 +73,7 @@ async function twoServers(t: ExecutionContext) {
       edge: systemEdge,
       serverVersion: name,
       recordIntentions: true,
+      sharesRuns,
       streams: openJobStreams(mortal, systemEdge, name, written, readModel),
       reuseIfOutputsDiffer: false,
       images: { default: () => undefined },
@@ -86,11 +94,12 @@ async function twoServers(t: ExecutionContext) {
       await decided();
       return found;
     });
-    const ask = (wish: Wish) => {
+    const ask = (wish: Wish, principal = 'memoir') => {
       const work = { repository: 'project', script: 'run.sh', scriptVersion: 'main' };
-      return createJob(serverItself(systemEdge), create(CreateJobRequestSchema, { ...work, ...wish }));
+      const caller = { ...serverItself(systemEdge), principal, access: unrestricted(principal) };
+      return createJob(caller, create(CreateJobRequestSchema, { ...work, ...wish }));
     };
-    return { ask, readModel };
+    return { ask, readModel, streams: context.streams };
   }
   /** Types of the events of the log. */
   async function types() {
@@ -197,4 +206,67 @@ test('200 concurrent find_or_creates at two servers make one job', async (t) => 
     t.is(new Set(answers.map((answer) => answer?.job.uuid)).size, 1, `round ${round}`);
     t.is(answers.filter((answer) => !answer?.reused).length, 1);
   }
+});
+
+const leaving = {
+  kind: 'leave',
+  principal: 'ada',
+  reason: 'WITHDRAWN',
+  cascadeFrom: '',
+  cascade: false,
+  now: 0,
+} as const;
+const claim = { kind: 'start', worker: 'w', leaseMs: 60_000, now: 0 } as const;
+const completion = { kind: 'complete', worker: 'w', output: 'o', log: 'l', now: 0 } as const;
+const meanwhile: Record<string, [before: Command[], between: Command, outcome: Outcome, same: boolean]> = {
+  'its only interest was withdrawn': [[], leaving, Outcome.CREATED_NO_MATCH, false],
+  // What was intended for the submit_id still stands, and is carried out.
+  'it was claimed': [[], claim, Outcome.RETRIED, true],
+  'it was completed': [[claim], completion, Outcome.REUSED_COMPLETE, true],
+};
+
+for (const [what, [before, between, outcome, same]] of Object.entries(meanwhile)) {
+  test(`a join is decided anew, or carried out as intended, if ${what} at another server after the decision`, async (t) => {
+    const server = await twoServers(t);
+    const one = await server('one', undefined, undefined, true);
+    const caller = { ...serverItself(systemEdge), principal: 'ada', access: unrestricted('ada') };
+    let uuid = '';
+    let happened = false;
+    const other = await server(
+      'other',
+      undefined,
+      async () => {
+        if (happened || uuid === '') return;
+        happened = true;
+        await one.streams.execute(caller, uuid, between);
+      },
+      true,
+    );
+    const made = await one.ask({ findOrCreate: true }, 'ada');
+    let { position } = made;
+    for (const command of before) ({ position } = await one.streams.execute(caller, made.job.uuid, command));
+    await other.readModel.waitFor(position);
+    uuid = made.job.uuid;
+    const answer = await other.ask({ findOrCreate: true, submitId: 's' }, 'bob');
+    t.true(happened);
+    t.is(answer.decision.outcome, outcome);
+    t.is(answer.job.uuid === uuid, same);
+    t.is((await one.ask({ findOrCreate: true, submitId: 's' }, 'bob')).job.uuid, answer.job.uuid);
+  });
+}
+
+test('a join that a server which died had intended is completed by another, once', async (t) => {
+  const server = await twoServers(t);
+  const [one, other] = [
+    await server('one', undefined, undefined, true),
+    await server('other', undefined, undefined, true),
+  ];
+  const made = await one.ask({ findOrCreate: true }, 'ada');
+  await other.readModel.waitFor(made.position);
+  server.dying.prefix = 'job-';
+  server.dying.times = 1;
+  const wish = { findOrCreate: true, submitId: 's' };
+  await t.throwsAsync(one.ask(wish, 'bob'), { instanceOf: StoreUnavailable });
+  for (const { ask } of [other, one, other]) t.is((await ask(wish, 'bob')).job.uuid, made.job.uuid);
+  t.deepEqual(await server.types(), ['JobRequested', 'SubmissionIntended', 'JobJoined']);
 });
