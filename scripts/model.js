@@ -106,7 +106,7 @@ async function search(directory, { model, flags }, without, timeout) {
   await run('spin', [...defined, '-a', model], here);
   // What is found at once costs less than what makes finding it fast.
   const [fast, room] = without.length > 0 ? ['-O0', '-w18'] : ['-O1', '-w22'];
-  await run('cc', [fast, '-DSAFETY', '-DCOLLAPSE', '-DMEMLIM=4096', '-w', '-o', 'pan', 'pan.c'], here);
+  await run('cc', [fast, '-DSAFETY', '-DMEMLIM=4096', '-w', '-o', 'pan', 'pan.c'], here);
   const begun = performance.now();
   // -E: that everybody waits for good is no error, since whoever stops early is one of the histories. -b: too deep is one. -w: places for 2^n states.
   const { stdout } = await run('./pan', ['-E', '-b', '-m100000', room], { ...here, timeout }).catch((error) => {

@@ -17,7 +17,7 @@ const models = readdirSync(`${root}docs/model`).filter((file) => file.endsWith('
 const read = (file: string): string => readFileSync(`${root}${file}`, 'utf8');
 
 test('every interleaving keeps the promises, and none of the rules can be left out', async (t) => {
-  t.timeout(180_000);
+  t.timeout(300_000);
   const lacking = await missing();
   if (lacking !== undefined) {
     wanting(t, 'spin', lacking);
