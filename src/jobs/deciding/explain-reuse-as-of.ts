@@ -4,6 +4,7 @@ import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { ExclusionsAsOf } from '../ports/exclusions.js';
 import { contextAsOf } from '../reading/context-as-of.js';
+import { interestsAsOf } from '../reading/interests-as-of.js';
 import { type Explanation, explainReuse } from './explain-reuse.js';
 import { reusableFinder } from './find-reusable.js';
 
@@ -23,6 +24,11 @@ export function pastExplainer(context: JobsContext, exclusionsAsOf: ExclusionsAs
     const time = history.times.at(position, edge.now());
     const then = contextAsOf(context, { position, time, reads });
     const rules = await exclusionsAsOf(reads, position);
-    return explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);
+    const explained = await explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);
+    const { job } = explained;
+    const row = job && reads.jobs.get(job.uuid);
+    if (!job || !row) return explained;
+    const interests = job.interestCount > 0 ? await interestsAsOf(context.store, job) : [];
+    return { ...explained, job: { ...job, attempts: reads.jobs.attempts(row), interests } };
   };
 }
