@@ -184,7 +184,8 @@ again: skip;
 }
 
 #ifdef LIMITS
-/* The limit of the queue of client 0 is over, at some time: its interest ends, unless the job has been run. */
+/* The limit of the queue of client 0 is over, at some time: its interest ends, unless the job has been run. watchQueueLimits() and end()
+ * of src/jobs/running/queue-limits.ts, leave() of src/domain/interests/decide-interests.ts */
 proctype limit(byte me) {
   mtype call = Ask;
   mtype event = Nothing;
