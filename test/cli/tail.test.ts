@@ -28,8 +28,11 @@ test('tail prints what is recorded, as a story, as JSON, and as CloudEvents', as
     story?.output() ?? '',
     new RegExp(`^\\S+ ada requested a\\.sh of demo: run 1, queued \\[job-${first}\\]$`, 'm'),
   );
-  const [requested, cancelled] = parsed(json?.output() ?? '');
-  t.deepEqual([requested?.event.event_type, cancelled?.event.event_type], ['JobRequested', 'JobCancelled']);
+  const [requested, left, cancelled] = parsed(json?.output() ?? '');
+  t.deepEqual(
+    [requested, left, cancelled].map((line) => line?.event.event_type),
+    ['JobRequested', 'JobLeft', 'JobCancelled'],
+  );
   const [event] = linesOf(cloud?.output() ?? '').map((line) => JSON.parse(line));
   t.is(event.specversion, '1.0');
   t.is(event.type, 'memoir.events.v1.JobRequested');
