@@ -6,6 +6,7 @@ import type { EventLog, Position } from '../eventstore/port.js';
 import { commitRanges } from '../exclusions/commit-ranges.js';
 import type { Repositories } from '../git/port.js';
 import { type DecisionsReport, differencesOf, type Finding } from './audit-report.js';
+import { contradicted } from './contradicted.js';
 import { buildPast } from './past-of-log.js';
 import { type RecordedDecision, recordedDecision, type UnreadableDecision } from './recorded-decision.js';
 import { NoSuchAnswer, type Rederive, rederiver, Underivable } from './rederive.js';
@@ -45,7 +46,11 @@ export async function auditDecisions(audit: DecisionsAudit): Promise<DecisionsRe
       const decision = recordedDecision(recorded);
       if (!decision) continue;
       onProgress?.('deriving', recorded.position, end);
-      const finding = await judge(rederive, (one) => unreadTooLong(log, past, one), decision);
+      const finding = await judge(
+        rederive,
+        async (one) => contradicted(past, one) ?? unreadTooLong(log, past, one),
+        decision,
+      );
       if (!finding) {
         counts.same++;
         if ('decision' in decision && !decision.basis) counts.byLogBefore++;

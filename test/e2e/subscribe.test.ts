@@ -214,7 +214,7 @@ test.serial('an envelope tells what the log has, and its CloudEvents attributes'
   const reader = subscriber(as('root'), { start: { case: 'beginning', value: {} }, eventTypes: [...eventTypes] });
   await reader.live();
   await reader.end();
-  t.deepEqual(new Set(reader.events().map(({ eventType }) => eventType)).size, 12);
+  t.deepEqual(new Set(reader.events().map(({ eventType }) => eventType)).size, 13);
   for (const [i, event] of recorded.entries()) {
     const { content, cloudEvent, position } = reader.messages[i] ?? {};
     if (content?.case !== 'event' || !cloudEvent?.time) return t.fail();
