@@ -107,9 +107,11 @@ function missing(load: Load, events: readonly RecordedEvent[]): string[] {
     events.filter(({ type }) => once.has(type)).map((event) => [`${event.type} ${event.stream}`, event]),
   );
   const found: string[] = [];
-  for (const { position, stream, type } of load.acknowledged) {
+  for (const { position, stream, type, or } of load.acknowledged) {
     const event = once.has(type) ? only.get(`${type} ${stream}`) : at.get(position);
-    if (event === undefined || event.position > position || event.stream !== stream || event.type !== type) {
+    const isThere = event !== undefined && event.position <= position;
+    const isIt = [{ stream, type }, or].some((one) => event?.stream === one?.stream && event?.type === one?.type);
+    if (!isThere || !isIt) {
       found.push(`${type} of ${stream} at ${position}`);
     }
   }

@@ -93,7 +93,10 @@ test.serial(
       naming: `job ${uuid} asks for 64 cores (the offer has 8), 2000 MiB of RAM (the offer has 1999), the label gpu=a100 (the offer has gpu=h100)`,
     });
     t.is((await bob.worker.claimJob({ offer })).job, undefined);
-    const { job } = await bob.worker.claimJob({ offer: { ...plenty, labels: { gpu: 'a100' } } });
+    const { job } = await bob.worker.claimJob({
+      offer: { ...plenty, labels: { gpu: 'a100' } },
+      wait: { seconds: 60n },
+    });
     t.is(job?.uuid, uuid);
     t.deepEqual(job?.requiredLabels, { gpu: 'a100' });
     const events = await collect(bob.history.readHistory({ uuid }));

@@ -2,7 +2,13 @@ import type { CallError } from '../../src/rpc/call-error.js';
 import { type Clients, clientsOf } from './server.js';
 
 /** A write that the server acknowledged: the event that must be in the log, and where. */
-export type Acknowledged = { readonly position: number; readonly stream: string; readonly type: string };
+export type Acknowledged = {
+  readonly position: number;
+  readonly stream: string;
+  readonly type: string;
+  /** The event that may be there in its place: an unfinished job is joined, unless that is so already. */
+  readonly or?: { readonly stream: string; readonly type: string };
+};
 
 /** A request of a job under a submit_id, answered or not. */
 export type Asked = { readonly submitId: string; readonly i: number; readonly findOrCreate: boolean };
@@ -43,8 +49,8 @@ export function startLoad(address: string, prefix: string, random = Math.random)
   let over = false;
   let news = () => {};
 
-  function note(consistencyToken: string, stream: string, type: string) {
-    acknowledged.push({ position: Number(consistencyToken), stream, type });
+  function note(consistencyToken: string, stream: string, type: string, or?: Acknowledged['or']) {
+    acknowledged.push({ position: Number(consistencyToken), stream, type, ...(or && { or }) });
     news();
   }
 
@@ -75,7 +81,9 @@ export function startLoad(address: string, prefix: string, random = Math.random)
     const { job, reused, consistencyToken } = await ask(clients, of);
     const uuid = job?.uuid ?? '';
     known.push(uuid);
-    note(consistencyToken, reused ? `reuse-${uuid}` : `job-${uuid}`, reused ? 'JobReused' : 'JobRequested');
+    const joined = { stream: `job-${uuid}`, type: 'JobJoined' };
+    if (reused) note(consistencyToken, `reuse-${uuid}`, 'JobReused', joined);
+    else note(consistencyToken, `job-${uuid}`, 'JobRequested');
   };
 
   const work = async ({ worker }: Clients) => {
