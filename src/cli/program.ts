@@ -9,6 +9,7 @@ import { excludeCommand, exclusionsCommand, reinstateCommand } from './jobs/excl
 import { explainCommand } from './jobs/explain.js';
 import { logCommand } from './jobs/log.js';
 import { getCommand, listCommand, queueCommand, watchCommand } from './jobs/read.js';
+import { retryCommand } from './jobs/retry.js';
 import { cancelCommand, deleteCommand, updateCommand } from './jobs/steer.js';
 import { submitCommand } from './jobs/submit.js';
 import { exportCommand } from './log/export.js';
@@ -40,6 +41,7 @@ export function program(): Command {
     cancelCommand(),
     updateCommand(),
     deleteCommand(),
+    retryCommand(),
     reposCommand(),
     resolveCommand(),
     rangeCommand(),

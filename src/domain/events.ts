@@ -15,6 +15,7 @@ import type {
   JobProgressed,
   JobRequested,
   JobResumed,
+  JobRetryIntended,
   JobReused,
   JobStarted,
   JobUpdated,
@@ -52,6 +53,7 @@ export type MemoirEvent =
   | JobEvent
   | JobReused
   | SubmissionIntended
+  | JobRetryIntended
   | JobLogAppended
   | ExclusionEvent
   | ImageRegistered

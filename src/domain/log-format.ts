@@ -41,6 +41,8 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'JobRequested', field: 'requiredLabels' },
   // Answers a submit_id that was answered already with another job.
   { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
+  // Runs a job again that is run again already.
+  { format: 4, event: 'JobRetryIntended' },
   // Gives out jobs that are not to be given.
   { format: 4, event: 'WorkerDrained' },
   { format: 4, event: 'WorkerUndrained' },

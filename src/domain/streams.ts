@@ -22,6 +22,9 @@ export const repositoryOfExclusionStream = (stream: string): string => stream.sl
 /** Stream of what is intended for a submit_id, by the digest of its principal and itself. */
 export const submitStream = (digest: string): string => `submit-${digest}`;
 
+/** Stream of what a job is run again by, by hand. */
+export const retryStream = (uuid: string): string => `retry-${uuid}`;
+
 /** Stream of what is known of a worker, by the digest of its principal and name. */
 export const workerStream = (digest: string): string => `worker-${digest}`;
 
@@ -56,6 +59,7 @@ export const streamPrefixes: readonly string[] = [
   'checkpoint-',
   'log-',
   'submit-',
+  'retry-',
   'worker-',
   'queue-',
 ];

@@ -41,6 +41,7 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
   ['exclusion-', ['ExcludedFromReuse', 'ReinstatedForReuse']],
   ['checkpoint-', ['CheckpointSigned']],
   ['submit-', ['SubmissionIntended']],
+  ['retry-', ['JobRetryIntended']],
   ['log-', ['GenerationStarted', 'RunNumbersTaken', 'SigningKeysChanged']],
   ['worker-', ['WorkerSeen', 'WorkerDrained', 'WorkerUndrained']],
   ['queue-', ['QueuePaused', 'QueueResumed']],

@@ -21,7 +21,7 @@ const ownerLimit = 256;
  * The types that are left out unless they are named: live output, by far the most of a log, intentions, which answers follow, and that
  * workers are there.
  */
-const onlyByName: readonly string[] = ['JobLogAppended', 'SubmissionIntended', 'WorkerSeen'];
+const onlyByName: readonly string[] = ['JobLogAppended', 'SubmissionIntended', 'JobRetryIntended', 'WorkerSeen'];
 
 /** Conditions on events as a client gives them: alternatives of each kind, none for no condition. */
 export type GivenFilter = {

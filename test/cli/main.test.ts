@@ -226,6 +226,24 @@ test('cancel, update and delete do what they say, and history tells it', async (
   t.regex((await run(['history'])).err, /uuid is required, or one of computation_digest/);
 });
 
+test('retry runs a cancelled job again, once, and says by which', async (t) => {
+  const { run } = t.context.memoir;
+  const uuid = JSON.parse((await run(submit('-p', 'case=retried', '--json'))).out).job.uuid;
+  t.regex((await run(['retry', uuid])).err, /is Queued[\s\S]*reason: JOB_NOT_RETRIABLE/);
+  await run(['cancel', uuid]);
+  const first = await run(['retry', uuid, '--priority', '3']);
+  const [, made = ''] = new RegExp(`^${uuid}: is run again by (\\S+)\n$`).exec(first.out) ?? [];
+  t.regex(made, /^[0-9a-f-]{36}$/, first.err);
+  t.regex((await run(['get', made])).out, new RegExp(`run again for +${uuid}`));
+  const again = await run(['retry', uuid, made]);
+  t.is(again.out, `${uuid}: was run again before by ${made}\n`);
+  t.regex(again.err, new RegExp(`^${made}: job ${made} is Queued`));
+  t.is(again.code, 4);
+  const dry = await run(['retry', uuid, '--dry-run']);
+  t.deepEqual([dry.code, dry.out], [0, `${uuid}\n`]);
+  t.regex(dry.err, /1 job would be run again; nothing was done/);
+});
+
 test('a job of somebody else is told with the refspec that one gave oneself', async (t) => {
   const { run } = t.context.memoir;
   const args = submit(

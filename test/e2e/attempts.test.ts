@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { systemEdge } from '../../src/edge.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
@@ -319,3 +321,42 @@ test.serial('what is out of bounds is refused by name, and nothing is recorded',
     naming: 'FAULT_SCRIPT',
   });
 });
+
+test.serial('a job that failed is run again by hand, once, by the next run, as anybody sees', async (t) => {
+  const { ada, bob } = clients();
+  const uuid = await requested({ labels: { team: 'imaging' }, priority: 4 });
+  await refused(t, server, () => bob.jobs.retryJob({ uuid }), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'JOB_NOT_RETRIABLE',
+    naming: 'is Queued',
+  });
+  await bob.worker.failJob({ ...(await claim(uuid)), reason: 'SCRIPT_FAILED' });
+  const old = await get(uuid);
+  t.is(old.state, JobState.FAILED);
+  const { job, reused, consistencyToken } = await bob.jobs.retryJob({ uuid, priority: 6 });
+  t.false(reused);
+  t.like(job, { owner: 'bob', retryOf: uuid, priority: 6, state: JobState.QUEUED, runNumber: old.runNumber + 1 });
+  t.like(job, { scriptVersion: old.scriptVersion, labels: { team: 'imaging' }, interestCount: 1, attemptCount: 0 });
+  const made = job?.uuid ?? '';
+  const { job: read } = await ada.jobs.getJob({ uuid: made, consistencyToken });
+  t.like(read, { uuid: made, retryOf: uuid, retry: old.retry });
+  const again = await ada.jobs.retryJob({ uuid });
+  t.like(again, { reused: true, job: { uuid: made, owner: 'bob', priority: 6 } });
+  const [first] = await collect(ada.history.readHistory({ uuid: made }));
+  t.like(first?.event?.event.value, { decision: { uuid: made, outcome: Outcome.CREATED_AS_ASKED } });
+  t.regex(JSON.stringify(first?.event?.event.value, plain), /asked for as a retry of run \d+, which is Failed/);
+  // It is run as any, and may be run again itself once it has ended without success.
+  await bob.worker.completeJob({ ...(await claim(made)), output: 'sha256:o', log: 'sha256:l' });
+  const { outcomes, retried, matching } = await ada.jobs.retryJobs({ selection: { uuids: [uuid, made] } });
+  t.deepEqual(
+    outcomes.map(({ error }) => error?.reason ?? ''),
+    ['', 'JOB_NOT_RETRIABLE'],
+  );
+  t.like(retried, { length: 1, 0: { retryOf: uuid, uuid: made, reused: true } });
+  t.is(matching, 2n);
+  const filters = [filterFromTriple(['computation_digest', '=', old.computationDigest])];
+  const dry = await ada.jobs.retryJobs({ selection: { filters, dryRun: true } });
+  t.deepEqual([dry.outcomes.map((one) => one.uuid), dry.retried], [[uuid], []]);
+});
+
+const plain = (_: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value);

@@ -187,7 +187,7 @@ test('bytes that are no message are INVALID_ARGUMENT for every method', async (t
   ];
   const paths = [
     ...['CreateJob', 'GetJob', 'ListJobs', 'CancelJob', 'UpdateJob', 'DeleteJob', 'GetQueue', 'GetQueueSize'],
-    ...['WatchJob', 'TailJobLog'],
+    ...['WatchJob', 'TailJobLog', 'RetryJob', 'RetryJobs'],
   ].map((name) => `/memoir.jobs.v1.JobsService/${name}`);
   paths.push(
     ...['ClaimJob', 'Heartbeat', 'AppendJobLog', 'CompleteJob', 'FailJob'].map(

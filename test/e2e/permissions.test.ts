@@ -84,6 +84,7 @@ test.serial('a job that may not be read is as one that does not exist, by every 
     cancelJob: () => eve.jobs.cancelJob({ uuid }),
     updateJob: () => eve.jobs.updateJob({ job: { uuid, priority: 1 }, updateMask: { paths: ['priority'] } }),
     deleteJob: () => eve.jobs.deleteJob({ uuid }),
+    retryJob: () => eve.jobs.retryJob({ uuid }),
     readHistory: () => collect(eve.history.readHistory({ uuid })),
     claimJob: () => eve.worker.claimJob({ uuid }),
     heartbeat: () => eve.worker.heartbeat({ uuid }),

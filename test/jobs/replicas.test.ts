@@ -17,6 +17,7 @@ import { serverItself } from '../../src/jobs/caller.js';
 import type { JobsContext } from '../../src/jobs/context.js';
 import { jobCreator } from '../../src/jobs/deciding/create-job.js';
 import { reusableFinder } from '../../src/jobs/deciding/find-reusable.js';
+import { jobRetrier } from '../../src/jobs/deciding/retry-job.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
 import { makeProject } from '../support/project.js';
@@ -25,6 +26,12 @@ import { makeProject } from '../support/project.js';
 
 type Wish = MessageInitShape<typeof CreateJobRequestSchema>;
 type Pause = () => Promise<void>;
+
+const callerOf = (principal: string) => ({
+  ...serverItself(systemEdge),
+  principal,
+  access: unrestricted(principal),
+});
 
 const noExclusions = {
   any: () => false,
@@ -96,10 +103,12 @@ async function twoServers(t: ExecutionContext) {
     });
     const ask = (wish: Wish, principal = 'memoir') => {
       const work = { repository: 'project', script: 'run.sh', scriptVersion: 'main' };
-      const caller = { ...serverItself(systemEdge), principal, access: unrestricted(principal) };
-      return createJob(caller, create(CreateJobRequestSchema, { ...work, ...wish }));
+      return createJob(callerOf(principal), create(CreateJobRequestSchema, { ...work, ...wish }));
     };
-    return { ask, readModel, streams: context.streams };
+    const retryJob = jobRetrier(context);
+    const retry = (uuid: string, principal = 'memoir', priority?: number) =>
+      retryJob(callerOf(principal), uuid, priority);
+    return { ask, retry, retryAs: retryJob, readModel, streams: context.streams };
   }
   /** Types of the events of the log. */
   async function types() {
@@ -229,7 +238,7 @@ for (const [what, [before, between, outcome, same]] of Object.entries(meanwhile)
   test(`a join is decided anew, or carried out as intended, if ${what} at another server after the decision`, async (t) => {
     const server = await twoServers(t);
     const one = await server('one', undefined, undefined, true);
-    const caller = { ...serverItself(systemEdge), principal: 'ada', access: unrestricted('ada') };
+    const caller = callerOf('ada');
     let uuid = '';
     let happened = false;
     const other = await server(
@@ -269,4 +278,120 @@ test('a join that a server which died had intended is completed by another, once
   await t.throwsAsync(one.ask(wish, 'bob'), { instanceOf: StoreUnavailable });
   for (const { ask } of [other, one, other]) t.is((await ask(wish, 'bob')).job.uuid, made.job.uuid);
   t.deepEqual(await server.types(), ['JobRequested', 'SubmissionIntended', 'JobJoined']);
+});
+
+/** Two servers that share runs, and a job of ada's that she gave up. */
+async function withCancelled(t: ExecutionContext, wish: Wish = {}) {
+  const server = await twoServers(t);
+  const one = await server('one', undefined, undefined, true);
+  const other = await server('other', undefined, undefined, true);
+  const { job } = await one.ask(wish, 'ada');
+  const { record } = await one.streams.execute(callerOf('ada'), job.uuid, leaving);
+  return { server, one, other, old: record.job };
+}
+
+test('however many ask two servers to run a job again, beside requests for the same, one new job does', async (t) => {
+  const { server, one, other, old } = await withCancelled(t);
+  for (let round = 0, { uuid } = old; round < 5; round++) {
+    const before = (await server.types()).filter((type) => type === 'JobRequested').length;
+    const asked = Array.from({ length: 20 }, (_, i) => (i % 2 ? one : other).retry(uuid, i % 3 ? 'ada' : 'bob'));
+    const beside = [one, other].map(({ ask }) => ask({}, 'eve'));
+    const [retried, made] = [await Promise.all(asked), await Promise.all(beside)];
+    const [first] = retried;
+    t.is(new Set(retried.map(({ job }) => job.uuid)).size, 1, `round ${round}`);
+    t.is(retried.filter(({ reused }) => !reused).length, 1, `round ${round}`);
+    t.is(first?.job.retryOf, uuid);
+    t.is(new Set([...made, ...retried].map(({ job }) => job.runNumber)).size, 3);
+    t.is((await server.types()).filter((type) => type === 'JobRequested').length, before + 3);
+    uuid = first?.job.uuid ?? '';
+    const owner = first?.job.owner ?? '';
+    await one.streams.execute(callerOf(owner), uuid, { ...leaving, principal: owner });
+  }
+});
+
+test('a retry that a server which died had intended is completed by whoever asks again, as it was intended', async (t) => {
+  const wish = {
+    scriptParameters: { deep: ['é'] },
+    labels: { team: 'imaging' },
+    requiredLabels: { gpu: 'a100' },
+    requireOutput: true,
+    nondeterministic: true,
+    runtimeConstraints: { minCoresPerNode: 2 },
+    limits: { run: { seconds: 60n } },
+    retry: { failed: 2 },
+    priority: 3,
+    description: 'd',
+    components: { part: '6474a05f-fc92-48bb-bbc8-600098820550' },
+  };
+  const { server, one, other, old } = await withCancelled(t, wish);
+  server.dying.prefix = 'job-';
+  server.dying.times = 1;
+  await t.throwsAsync(one.retry(old.uuid, 'bob', 7), { instanceOf: StoreUnavailable });
+  t.is((await server.types()).at(-1), 'JobRetryIntended');
+  const { job, reused } = await other.retry(old.uuid, 'ada', 9);
+  t.true(reused);
+  t.like(job, { owner: 'bob', priority: 7, retryOf: old.uuid, runNumber: 2, submitId: '', components: {} });
+  for (const field of [
+    'repository',
+    'script',
+    'scriptVersion',
+    'scriptParameters',
+    'computationDigest',
+    'labels',
+    'requiredLabels',
+    'requireOutput',
+    'nondeterministic',
+    'leaveLfsPointers',
+    'leaveSubmodules',
+    'runtimeConstraints',
+    'limits',
+    'retry',
+    'description',
+    'dockerImageLocator',
+    'arvadosSdkVersion',
+  ] as const) {
+    t.deepEqual(job[field], old[field], field);
+  }
+  t.is((await one.retry(old.uuid, 'bob')).job.uuid, job.uuid);
+  t.deepEqual((await server.types()).slice(-2), ['JobRetryIntended', 'JobRequested']);
+});
+
+test("a retry whose run became another request's is the next run", async (t) => {
+  const { server, one, other, old } = await withCancelled(t);
+  server.dying.prefix = 'job-';
+  server.dying.times = 1;
+  await t.throwsAsync(one.retry(old.uuid), { instanceOf: StoreUnavailable });
+  const first = await one.ask({});
+  const { job, reused } = await other.retry(old.uuid);
+  t.deepEqual([first.job.runNumber, job.runNumber, reused], [2, 3, false]);
+  t.like(await one.retry(old.uuid), { job: { uuid: job.uuid }, reused: true });
+});
+
+test('what cannot be run again is refused, and nothing is recorded', async (t) => {
+  const { server, one, other, old } = await withCancelled(t);
+  const before = await server('before');
+  const queued = (await one.ask({ scriptParameters: { of: 'queued' } }, 'ada')).job.uuid;
+  const remade = (await one.retry(old.uuid, 'ada')).job.uuid;
+  const remove = { kind: 'delete', principal: 'ada', now: 0 } as const;
+  await one.streams.execute(callerOf('ada'), remade, leaving);
+  await one.streams.execute(callerOf('ada'), remade, remove);
+  const gone = (await one.ask({ scriptParameters: { of: 'gone' } }, 'ada')).job.uuid;
+  for (const command of [leaving, remove]) await one.streams.execute(callerOf('ada'), gone, command);
+  const reader = { ...callerOf('rita'), access: { ...unrestricted('rita'), submits: () => false } };
+  const types = await server.types();
+  const refused = (of: { retry: typeof one.retry }, uuid: string, reason: string, message: RegExp) =>
+    t.throwsAsync(of.retry(uuid), { message }).then((error) => t.like(error, { reason }));
+  await refused(other, queued, 'JOB_NOT_RETRIABLE', /is Queued: only one that is Failed or Cancelled/);
+  await refused(other, gone, 'JOB_NOT_FOUND', /there is no job/);
+  await refused(
+    other,
+    old.uuid,
+    'JOB_DELETED',
+    new RegExp(`job ${remade}, which ran job ${old.uuid} again, was deleted`),
+  );
+  await refused(before, old.uuid, 'LOG_FORMAT_NOT_ALLOWED', /needs log format 4/);
+  await t.throwsAsync(one.retryAs(reader, old.uuid), {
+    message: /"rita" may not request jobs of repository "project"/,
+  });
+  t.deepEqual(await server.types(), types);
 });

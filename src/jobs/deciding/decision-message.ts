@@ -26,6 +26,15 @@ export function createdAsAsked(uuid: string, names: readonly ResolvedName[]): De
   });
 }
 
+/** The decision that a job was made to run another again. It names that by its run alone: a summary may be told to others. */
+export function createdAsRetry(uuid: string, runNumber: number, state: string): Decision {
+  return create(DecisionSchema, {
+    outcome: Outcome.CREATED_AS_ASKED,
+    summary: `a new job, asked for as a retry of run ${runNumber}, which is ${state}`,
+    uuid,
+  });
+}
+
 /** The decision that a job was made because none could be reused. */
 export function createdNoMatch(
   uuid: string,

@@ -116,6 +116,10 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
     }
     case 'memoir.events.v1.SubmissionIntended':
       return { ...event, answer: { case: undefined } };
+    case 'memoir.events.v1.JobRetryIntended': {
+      if (whole || (sees(reader, event.retryOf) && sees(reader, event.uuid))) return event;
+      return { ...event, retryOf: '', uuid: '', runNumber: 0, owner: '' };
+    }
     case 'memoir.events.v1.JobStarted':
       // By the digest of a weak claim token the token could be guessed.
       return { ...event, claimTokenDigest: '' };
@@ -138,6 +142,8 @@ export function holdsSecrets(event: MemoirEvent): boolean {
   switch (event.$typeName) {
     case 'memoir.events.v1.JobRequested':
       return hasSecrets(event.decision) || event.retryOf !== '' || Object.keys(event.components).length > 0;
+    case 'memoir.events.v1.JobRetryIntended':
+      return true;
     default:
       return tellsWho.has(event.$typeName);
   }

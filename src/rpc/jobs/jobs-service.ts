@@ -15,6 +15,8 @@ import {
   GetQueueSizeResponseSchema,
   type JobsService,
   ListJobsResponseSchema,
+  RetryJobResponseSchema,
+  RetryJobsResponseSchema,
   TailJobLogResponseSchema,
   UpdateJobResponseSchema,
   UpdateJobsResponseSchema,
@@ -32,6 +34,7 @@ import type { Answer, CreateJob } from '../../jobs/deciding/create-job.js';
 import { explainReuse } from '../../jobs/deciding/explain-reuse.js';
 import type { ExplainReuseAsOf } from '../../jobs/deciding/explain-reuse-as-of.js';
 import type { FindReusable } from '../../jobs/deciding/find-reusable.js';
+import { jobRetrier } from '../../jobs/deciding/retry-job.js';
 import { checkUuid } from '../../jobs/limits.js';
 import { interestsAsOf } from '../../jobs/reading/interests-as-of.js';
 import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../../jobs/reading/permit.js';
@@ -60,6 +63,7 @@ export function jobsService(
 ): Implementation<typeof JobsService> {
   const { store, readModel, history, streams, written, edge } = context;
   const waitsFor = waitingFor(context);
+  const retryJob = jobRetrier(context);
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
   const meantOf = (call: CallContext) => (error: unknown) => meantForCaller(error, call.caller.requestId, logger);
@@ -208,6 +212,29 @@ export function jobsService(
       return create(DeleteJobsResponseSchema, {
         outcomes: [...outcomes],
         matching,
+        consistencyToken: tokenOfMany(position),
+      });
+    },
+
+    async retryJob({ uuid, priority }, { caller }) {
+      const { job, reused, position } = await retryJob(caller, checkUuid('uuid', uuid), priority);
+      return create(RetryJobResponseSchema, { job, reused, consistencyToken: tokenOf(readModel, position) });
+    },
+
+    async retryJobs({ selection, priority }, call) {
+      const one = (uuid: string) => retryJob(call.caller, uuid, priority);
+      const { outcomes, matching, done, position } = await steerJobs(
+        context,
+        selection,
+        'retriable',
+        call,
+        one,
+        meantOf(call),
+      );
+      return create(RetryJobsResponseSchema, {
+        outcomes: [...outcomes],
+        matching,
+        retried: done.map(({ retryOf, job, reused }) => ({ retryOf, uuid: job.uuid, reused })),
         consistencyToken: tokenOfMany(position),
       });
     },

@@ -20,7 +20,7 @@ const maxJobs = 1_000;
 const usualLimit = 100;
 
 /** Which of the jobs that filters choose are meant. */
-export type Among = 'unfinished' | 'finished' | 'all';
+export type Among = 'unfinished' | 'finished' | 'retriable' | 'all';
 
 /** What became of many jobs. */
 export type ManySteered<R> = {
@@ -106,7 +106,11 @@ async function selected(
 function stateFilters(among: Among): Filter[] {
   if (among === 'all') return [];
   const states = [JobState.QUEUED, JobState.RUNNING, JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED];
-  const names = states.filter((state) => isFinished(state) === (among === 'finished')).map(stateName);
+  const meant =
+    among === 'retriable'
+      ? [JobState.FAILED, JobState.CANCELLED]
+      : states.filter((state) => isFinished(state) === (among === 'finished'));
+  const names = meant.map(stateName);
   const values = names.map((value) => create(ValueSchema, { kind: { case: 'stringValue', value } }));
   const operand = create(ValueSchema, { kind: { case: 'listValue', value: create(ListValueSchema, { values }) } });
   return [create(FilterSchema, { attribute: 'state', operator: 'in', operand })];

@@ -1,0 +1,198 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import {
+  type JobRequested,
+  JobRequestedSchema,
+  type JobRetryIntended,
+  JobRetryIntendedSchema,
+} from '../../../gen/memoir/events/v1/events_pb.js';
+import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { jcsDigest, jobUuid } from '../../domain/computation.js';
+import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
+import { stateName } from '../../domain/job.js';
+import { sharedRunsFormat } from '../../domain/log-format.js';
+import { jobStream, retryStream } from '../../domain/streams.js';
+import { judged, lastFirst } from '../../eventstore/foreign.js';
+import { type Position, WrongExpectedRevision } from '../../eventstore/port.js';
+import type { Caller } from '../caller.js';
+import { contended, maxAttempts } from '../contention.js';
+import type { JobsContext } from '../context.js';
+import { eventOfCall } from '../event-of-call.js';
+import { keyedLock } from '../keyed-lock.js';
+import { denied } from '../reading/permit.js';
+import { createdAsRetry } from './decision-message.js';
+
+/** What a job is run again by. */
+export type Retried = {
+  /** Uuid of the job that failed or was cancelled. */
+  readonly retryOf: string;
+  readonly job: Job;
+  /** True if somebody asked for it before. */
+  readonly reused: boolean;
+  /** Whoever has read up to here sees it. */
+  readonly position: Position;
+};
+
+/**
+ * Runs a job that failed or was cancelled again, by the next run of the same computation. `priority` is that of the old job unless given.
+ * @throws MemoirError NOT_FOUND if the caller may not know of the job; PERMISSION_DENIED if it may not request jobs of the repository;
+ * INVALID_ARGUMENT if that is no longer configured; FAILED_PRECONDITION if the job is in another state, what ran it again was deleted, or log format 4 may not be recorded
+ */
+export type RetryJob = (caller: Caller, uuid: string, priority?: number) => Promise<Retried>;
+
+/** By which job one is run again, and where that was recorded. */
+type Intention = { readonly event: JobRetryIntended; readonly revision: number };
+
+/**
+ * Makes the use case RetryJob. It is once only by the job's stream of intentions: the first is appended to a stream that must not exist and
+ * names the run, whose stream must not exist either. Whoever finds an intention whose job is not there makes that job; if the run has become
+ * that of another request meanwhile, a second intention follows the first, and so on. So of all runs that were intended one is the retry.
+ */
+export function jobRetrier(context: JobsContext): RetryJob {
+  const { store, readModel, streams, written, edge } = context;
+  const serially = keyedLock();
+
+  async function retryJob(caller: Caller, uuid: string, priority?: number): Promise<Retried> {
+    const { job } = await streams.read(caller, uuid);
+    checkRetriable(context, caller, job);
+    return serially(uuid, () => retryOnce(caller, job, priority ?? job.priority));
+  }
+
+  async function retryOnce(caller: Caller, old: Job, priority: number): Promise<Retried> {
+    let own = false;
+    for (let i = 0; i < maxAttempts; i++) {
+      const intention = await last(old.uuid);
+      const done = intention && (await carriedOut(caller, old, intention));
+      if (done) return { ...done, retryOf: old.uuid, reused: !own };
+      own = await intend(caller, old, priority, intention);
+    }
+    throw contended('others request the same computation');
+  }
+
+  async function last(uuid: string): Promise<Intention | undefined> {
+    let revision: number | undefined;
+    for await (const recorded of lastFirst(store, retryStream(uuid))) {
+      revision ??= recorded.revision;
+      const { event } = judged(recorded);
+      if (event?.$typeName === 'memoir.events.v1.JobRetryIntended' && event.retryOf === uuid) {
+        return { event, revision };
+      }
+    }
+    return undefined;
+  }
+
+  /** The job that was intended, made if it was not yet; undefined if its run is another request's. */
+  async function carriedOut(
+    caller: Caller,
+    old: Job,
+    { event }: Intention,
+  ): Promise<Pick<Retried, 'job' | 'position'> | undefined> {
+    let record = await streams.load(event.uuid);
+    if (!record) {
+      try {
+        const { record: made, position } = await streams.request(caller, requestedAgain(old, event));
+        const { uuid, repository, scriptVersion: commit } = made.job;
+        context.keepCommit?.({ uuid, repository, commit });
+        return { job: made.job, position };
+      } catch (error) {
+        if (!(error instanceof WrongExpectedRevision)) throw error;
+        record = await streams.load(event.uuid);
+      }
+    }
+    if (record?.job.retryOf !== old.uuid) return undefined;
+    if (record.deleted) throw retryDeleted(old.uuid, event.uuid);
+    return { job: record.job, position: await store.end() };
+  }
+
+  /** Records by which job it is to be run again; false if another server did meanwhile. */
+  async function intend(caller: Caller, old: Job, priority: number, after: Intention | undefined): Promise<boolean> {
+    const { computationDigest } = old;
+    // Runs of other servers too.
+    await written.catchUp(await store.end());
+    const runNumber = Math.max(readModel.candidates.lastRun(computationDigest), after?.event.runNumber ?? 0) + 1;
+    const event = create(JobRetryIntendedSchema, {
+      retryOf: old.uuid,
+      uuid: jobUuid(computationDigest, runNumber),
+      runNumber,
+      owner: caller.principal,
+      priority,
+      requestedAt: timestampFromMs(edge.now()),
+    });
+    // What could not be carried out is not intended either.
+    store.checkSize?.(jobStream(event.uuid), [eventOfCall(context, caller, requestedAgain(old, event))]);
+    try {
+      const expected = after?.revision ?? 'no_stream';
+      await store.append(retryStream(old.uuid), expected, [eventOfCall(context, caller, event)]);
+      return true;
+    } catch (error) {
+      if (error instanceof WrongExpectedRevision) return false;
+      throw error;
+    }
+  }
+
+  return retryJob;
+}
+
+function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Caller, job: Job): void {
+  const { uuid, repository, state } = job;
+  if (!caller.access.submits(repository)) throw denied(caller, `request jobs of repository ${quote(repository)}`);
+  if (state !== JobState.FAILED && state !== JobState.CANCELLED) {
+    throw new MemoirError(
+      'FAILED_PRECONDITION',
+      'JOB_NOT_RETRIABLE',
+      `job ${uuid} is ${stateName(state)}: only one that is Failed or Cancelled can be run again`,
+      { field: 'uuid', metadata: { state: stateName(state) } },
+    );
+  }
+  if (!repositories.names().includes(repository)) throw unknownRepository(repository);
+  if (sharesRuns) return;
+  throw new MemoirError(
+    'FAILED_PRECONDITION',
+    'LOG_FORMAT_NOT_ALLOWED',
+    `to run a job again needs log format ${sharedRunsFormat}, which may not be recorded here; once every server of the store knows it, ` +
+      'allow it by the setting log_format',
+  );
+}
+
+/**
+ * The request that runs a job again: what the job was asked for with, at the commit that was resolved then. Its components are its own to
+ * start.
+ */
+function requestedAgain(old: Job, { uuid, runNumber, owner, priority, requestedAt }: JobRetryIntended): JobRequested {
+  const { scriptParameters = {} } = old;
+  return create(JobRequestedSchema, {
+    uuid,
+    owner,
+    repository: old.repository,
+    script: old.script,
+    scriptVersion: old.scriptVersion,
+    suppliedScriptVersion: old.scriptVersion,
+    scriptParameters,
+    parametersDigest: jcsDigest(scriptParameters),
+    computationDigest: old.computationDigest,
+    runNumber,
+    priority,
+    dockerImageLocator: old.dockerImageLocator,
+    arvadosSdkVersion: old.arvadosSdkVersion,
+    nondeterministic: old.nondeterministic,
+    leaveLfsPointers: old.leaveLfsPointers,
+    leaveSubmodules: old.leaveSubmodules,
+    requireOutput: old.requireOutput,
+    description: old.description,
+    labels: old.labels,
+    requiredLabels: old.requiredLabels,
+    retryOf: old.uuid,
+    decision: createdAsRetry(uuid, old.runNumber, stateName(old.state)),
+    ...(requestedAt && { requestedAt }),
+    ...(old.runtimeConstraints && { runtimeConstraints: old.runtimeConstraints }),
+    ...(old.retry && { retry: old.retry }),
+    ...(old.limits && { limits: old.limits }),
+  });
+}
+
+function retryDeleted(uuid: string, by: string): MemoirError {
+  return new MemoirError('FAILED_PRECONDITION', 'JOB_DELETED', `job ${by}, which ran job ${uuid} again, was deleted`, {
+    field: 'uuid',
+    metadata: { uuid: by },
+  });
+}
