@@ -125,7 +125,8 @@ test('files that are damaged or removed under a server are made anew, and never 
     for (const [i, job] of jobs.entries()) {
       t.true(equals(JobSchema, job, right[i] as typeof job));
       const alone = await answer(() => ada.jobs.getJob({ uuid: job.uuid }));
-      t.true(equals(JobSchema, alone.job as typeof job, job));
+      // Who waits and what ran is told of one job alone.
+      t.true(equals(JobSchema, { ...(alone.job as typeof job), attempts: [], interests: [] }, job));
     }
     t.is((await answer(() => ada.jobs.listJobs({ asOf }))).jobs.length, right.length);
     same(t, liveRows(server.config), await rebuiltRows(server.config));
