@@ -251,6 +251,7 @@ export function jobClaims(context: JobsContext): Claims {
       let waitsForNone = drained();
       let waits = enter(waitsForNone);
       let sawOwn = false;
+      let sawAll = wish.waitMs > 0;
       const claim = () =>
         serially(wish.tokenDigest, async () => {
           const before = await standing(caller, wish);
@@ -268,7 +269,13 @@ export function jobClaims(context: JobsContext): Claims {
             continue;
           }
           const left = until - edge.monotonic();
-          if (left <= 0) return undefined;
+          if (left <= 0 && sawAll) return undefined;
+          if (left <= 0) {
+            // Who does not wait is told that there is nothing only of what was acknowledged to anybody until now.
+            sawAll = true;
+            await written.catchUp(await store.end());
+            continue;
+          }
           if (waitsForNone === drained()) await waits.sleep(signal, left);
           else {
             waits.leave();
