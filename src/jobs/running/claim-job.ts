@@ -273,7 +273,9 @@ export function jobClaims(context: JobsContext): Claims {
           if (left <= 0) {
             // Who does not wait is told that there is nothing only of what was acknowledged to anybody until now.
             sawAll = true;
-            await written.catchUp(await store.end());
+            const end = await store.end().catch(() => undefined);
+            if (end === undefined) return undefined;
+            await written.catchUp(end);
             continue;
           }
           if (waitsForNone === drained()) await waits.sleep(signal, left);
