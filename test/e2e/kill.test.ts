@@ -4,7 +4,7 @@ import type { JobLogAppended } from '../../gen/memoir/events/v1/events_pb.js';
 import { decodeEvent } from '../../src/eventstore/codec.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import { CallError } from '../../src/rpc/call-error.js';
-import { type Asked, ask, type Load, startLoad } from '../support/load.js';
+import { type Acknowledged, type Asked, ask, type Load, startLoad } from '../support/load.js';
 import { logFaults } from '../support/log-faults.js';
 import { makeProject } from '../support/project.js';
 import { eventsOf, liveRows, rebuiltRows } from '../support/read-model.js';
@@ -100,6 +100,11 @@ const submitIdOf = (event: RecordedEvent) => (JSON.parse(event.data) as { submit
 /** Events that a job has at most once. Who repeats the call is answered as the first time, with a position that is later. */
 const once = new Set(['JobCancelled', 'JobDeleted']);
 
+/** Whether an event is the join that was acknowledged: it may be told by a later position, where the job changed while it was joined. */
+function isJoin(event: RecordedEvent, { stream, type, submitId }: NonNullable<Acknowledged['or']>): boolean {
+  return event.stream === stream && event.type === type && submitIdOf(event) === submitId;
+}
+
 /** What the server acknowledged and the log does not hold. */
 function missing(load: Load, events: readonly RecordedEvent[]): string[] {
   const at = new Map(events.map((event) => [event.position, event]));
@@ -109,9 +114,8 @@ function missing(load: Load, events: readonly RecordedEvent[]): string[] {
   const found: string[] = [];
   for (const { position, stream, type, or } of load.acknowledged) {
     const event = once.has(type) ? only.get(`${type} ${stream}`) : at.get(position);
-    const isThere = event !== undefined && event.position <= position;
-    const isIt = [{ stream, type }, or].some((one) => event?.stream === one?.stream && event?.type === one?.type);
-    if (!isThere || !isIt) {
+    const isIt = event?.stream === stream && event.type === type && event.position <= position;
+    if (!isIt && !(or && events.some((one) => one.position <= position && isJoin(one, or)))) {
       found.push(`${type} of ${stream} at ${position}`);
     }
   }

@@ -6,8 +6,8 @@ export type Acknowledged = {
   readonly position: number;
   readonly stream: string;
   readonly type: string;
-  /** The event that may be there in its place: an unfinished job is joined, unless that is so already. */
-  readonly or?: { readonly stream: string; readonly type: string };
+  /** The event that may be there in its place, or before: an unfinished job is joined, unless that is so already. */
+  readonly or?: { readonly stream: string; readonly type: string; readonly submitId: string };
 };
 
 /** A request of a job under a submit_id, answered or not. */
@@ -81,7 +81,7 @@ export function startLoad(address: string, prefix: string, random = Math.random)
     const { job, reused, consistencyToken } = await ask(clients, of);
     const uuid = job?.uuid ?? '';
     known.push(uuid);
-    const joined = { stream: `job-${uuid}`, type: 'JobJoined' };
+    const joined = { stream: `job-${uuid}`, type: 'JobJoined', submitId: of.submitId };
     if (reused) note(consistencyToken, `reuse-${uuid}`, 'JobReused', joined);
     else note(consistencyToken, `job-${uuid}`, 'JobRequested');
   };
