@@ -90,6 +90,17 @@ test('a log in which any one byte changed is refused', async (t) => {
   t.true(refused > 25, `only ${refused} of ${places.length}`);
 });
 
+test('a log whose schema names another column is refused as damaged', async (t) => {
+  const path = spoilt('schema', (copy) => {
+    const bytes = readFileSync(copy);
+    const place = bytes.indexOf('recorded_at INTEGER');
+    const file = openSync(copy, 'r+');
+    writeSync(file, Buffer.from('R'), 0, 1, place);
+    writeSync(file, Buffer.from('s'), 0, 1, place + 2);
+  });
+  await refuses(t, path, /is damaged: no such column: recorded_at/);
+});
+
 test('a payload in which one letter changed is refused, naming the event', async (t) => {
   const path = spoilt('letter', (copy) => {
     const db = new Database(copy);

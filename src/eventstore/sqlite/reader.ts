@@ -12,6 +12,7 @@ import {
   type SubscribeOptions,
   start,
 } from '../port.js';
+import { isDamage } from './is-damage.js';
 import { columns, type EventRow, eventFromRow } from './rows.js';
 import { openLogReader } from './schema.js';
 import { commitChannel } from './writer-protocol.js';
@@ -159,7 +160,7 @@ function readable<T>(path: string, read: () => T): T {
     return read();
   } catch (error) {
     if (!(error instanceof Database.SqliteError)) throw error;
-    if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
+    if (isDamage(error)) {
       throw new StoreUnreadable(`the event log ${quote(path)} is damaged: ${error.message}`, error);
     }
     throw new StoreUnavailable(`the event log ${quote(path)} cannot be read: ${error.message}`, error);

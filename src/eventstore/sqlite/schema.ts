@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { quote } from '../../domain/errors.js';
 import { StoreUnavailable, StoreUnreadable } from '../port.js';
+import { isDamage } from './is-damage.js';
 import { columns, type EventRow, eventFromRow } from './rows.js';
 
 /** "MEMO" in ASCII: the SQLite application_id of an event log. */
@@ -51,8 +52,8 @@ export function openLogFile(path: string, purpose: Purpose = 'serve'): Database.
     return db;
   } catch (error) {
     db?.close();
-    if (error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
-      throw new StoreUnreadable(`the event log ${quote(path)} is damaged: ${error.message}`, error);
+    if (isDamage(error)) {
+      throw new StoreUnreadable(`the event log ${quote(path)} is damaged: ${(error as Error).message}`, error);
     }
     throw error;
   }
@@ -74,8 +75,8 @@ export function openUntouched(path: string): Database.Database | undefined {
     }
   } catch (error) {
     db.close();
-    if (error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
-      throw damaged(path, error.message);
+    if (isDamage(error)) {
+      throw damaged(path, (error as Error).message);
     }
     throw error;
   }
@@ -92,8 +93,8 @@ function checkUntouched(path: string, purpose: Purpose): void {
     checkIdentity(db, path, purpose);
     checkContent(db, path);
   } catch (error) {
-    if (error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
-      throw damaged(path, error.message);
+    if (isDamage(error)) {
+      throw damaged(path, (error as Error).message);
     }
     throw error;
   } finally {
@@ -123,8 +124,8 @@ export function openLogToExport(path: string): Database.Database {
   } catch (error) {
     db?.close();
     if (error instanceof StoreUnreadable) throw error;
-    if (error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) {
-      throw damaged(path, error.message);
+    if (isDamage(error)) {
+      throw damaged(path, (error as Error).message);
     }
     throw new StoreUnavailable(`the event log ${quote(path)} cannot be read: ${(error as Error).message}`, error);
   }
