@@ -8,7 +8,7 @@ for (const [code, reason, again] of [
   ['DEADLINE_EXCEEDED', '', true],
   ['CANCELLED', '', true],
   ['ABORTED', 'CONTENTION', true],
-  ['ABORTED', 'ANYTHING_ELSE', false],
+  ['ABORTED', 'ANYTHING_ELSE', true],
   ['FAILED_PRECONDITION', 'NOT_RUNNING', false],
   ['INVALID_ARGUMENT', 'EVENT_TOO_LARGE', false],
 ] as const) {

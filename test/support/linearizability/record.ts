@@ -113,7 +113,7 @@ export function contradictions(histories: Histories, events: readonly RecordedEv
     }
   }
   const found: string[] = [];
-  const story = /^JobRequested( JobStarted)?( JobCompleted| JobCancelled)?$/;
+  const story = /^JobRequested( JobStarted)?( JobCompleted|( JobLeft)? JobCancelled)?$/;
   for (const [uuid, types] of jobs) {
     const told = types.join(' ');
     if (!story.test(told)) found.push(`job ${uuid} has the story ${told}`);
