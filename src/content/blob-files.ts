@@ -1,4 +1,4 @@
-import { createHash, hash as digest } from 'node:crypto';
+import { hash as digest, type Hash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -156,13 +156,12 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
   };
 }
 
-/** The SHA-256 of an open file, in hexadecimal digits. `each` is called after every piece with its bytes. */
-export async function hashOf(file: FileHandle, each?: (bytes: number) => Promise<void> | void): Promise<string> {
-  const hash = createHash('sha256');
+/** Gives an open file to a hash from its beginning on, and how many bytes it has. `each` is called after every piece with its bytes. */
+export async function hashInto(hash: Hash, file: FileHandle, each?: (bytes: number) => Promise<void>): Promise<number> {
   const piece = Buffer.allocUnsafe(pieceBytes);
   for (let at = 0; ; ) {
     const { bytesRead } = await file.read(piece, 0, piece.length, at);
-    if (bytesRead === 0) return hash.digest('hex');
+    if (bytesRead === 0) return at;
     hash.update(piece.subarray(0, bytesRead));
     at += bytesRead;
     await each?.(bytesRead);

@@ -4,7 +4,7 @@ import { MemoirError } from '../domain/errors.js';
 import type { Call } from '../threads/methods.js';
 import { packError, type SentError } from '../threads/sent-error.js';
 import { serveThread } from '../threads/serve-thread.js';
-import { corrupt, hashOf, openBlobFiles } from './blob-files.js';
+import { corrupt, hashInto, openBlobFiles } from './blob-files.js';
 import { type BlobName, emptyHash } from './blob-name.js';
 import type { Blob, Uploaded, UploadPiece } from './content.js';
 import { getBlobs } from './get-blobs.js';
@@ -122,12 +122,13 @@ async function open({ directory }: { readonly directory: string }) {
         const file = await files.open(name).catch(() => undefined);
         if (!file) continue;
         try {
-          const hash = await hashOf(file, async (read) => {
+          const hash = createHash('sha256');
+          await hashInto(hash, file, async (read) => {
             bytes += read;
             const early = (bytes / bytesPerSecond) * 1_000 - (performance.now() - begun);
             if (early > 0) await pause(early, signal);
           });
-          if (hash !== name.hash) {
+          if (hash.digest('hex') !== name.hash) {
             await files.quarantine(name);
             found.push(name);
           }

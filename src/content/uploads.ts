@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { invalid, MemoirError } from '../domain/errors.js';
-import { type BlobFiles, mismatch } from './blob-files.js';
+import { type BlobFiles, hashInto, mismatch } from './blob-files.js';
 import { type BlobName, blobText, emptyHash } from './blob-name.js';
 import type { Uploaded, UploadPiece } from './content.js';
 
@@ -51,14 +51,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
       throw error;
     }
     const hash = createHash('sha256');
-    let size = 0;
-    const piece = Buffer.allocUnsafe(1024 * 1024);
-    for (;;) {
-      const { bytesRead } = await file.read(piece, 0, piece.length, size);
-      if (bytesRead === 0) break;
-      hash.update(piece.subarray(0, bytesRead));
-      size += bytesRead;
-    }
+    const size = await hashInto(hash, file);
     const upload = { file, hash, size, touched: now() };
     uploads.set(key, upload);
     return upload;

@@ -65,9 +65,9 @@ export function attemptOf(event: JobStarted): Attempt {
   };
 }
 
-/** The attempts of a job, the last one first. */
-function lastFirst({ attempt, earlier }: Attempted): readonly Attempt[] {
-  return attempt ? [attempt, ...earlier.toReversed()] : [];
+/** The attempts of a job, the first one first. */
+export function attemptsOf({ attempt, earlier }: Pick<Attempted, 'attempt' | 'earlier'>): readonly Attempt[] {
+  return attempt ? [...earlier, attempt] : earlier;
 }
 
 /**
@@ -75,7 +75,7 @@ function lastFirst({ attempt, earlier }: Attempted): readonly Attempt[] {
  * none to compare with, as where an older version recorded the claim, or the server made the token and the call carries none.
  */
 function spokenFor(attempted: Attempted, { worker, tokenDigest }: Speaker): Attempt | undefined {
-  return lastFirst(attempted).find((one) => {
+  return attemptsOf(attempted).findLast((one) => {
     if (one.worker !== worker) return false;
     if (one.tokenDigest === '' || one.tokenDigest === tokenDigest) return true;
     return tokenDigest === undefined && one.tokenMade;
@@ -91,7 +91,7 @@ export function unheard(attempted: Attempted, speaker: Speaker): MemoirError | u
   const { worker, tokenDigest } = speaker;
   const own = spokenFor(attempted, speaker);
   if (own && own === attempt && job.state !== JobState.QUEUED) return undefined;
-  if (!attempt || !lastFirst(attempted).some((one) => one.worker === worker)) return notYours(job, worker);
+  if (!attempt || !attemptsOf(attempted).some((one) => one.worker === worker)) return notYours(job, worker);
   if (own) return attemptEnded(job, own, `attempt ${own.number} of job ${job.uuid} has ended${howEnded(own)}`);
   const why = tokenDigest === undefined ? 'carries no claim token' : 'carries the claim token of another';
   return attemptEnded(job, attempt, `this does not speak for attempt ${attempt.number} of job ${job.uuid}: it ${why}`);
@@ -121,7 +121,7 @@ export function isSameClaim({ job, attempt }: Attempted, { worker, tokenDigest }
 export function usedToken(attempted: Attempted, { tokenDigest }: Speaker): MemoirError | undefined {
   const { job } = attempted;
   if (tokenDigest === undefined) return undefined;
-  const own = lastFirst(attempted).find((one) => one.tokenDigest === tokenDigest);
+  const own = attemptsOf(attempted).findLast((one) => one.tokenDigest === tokenDigest);
   if (!own) return undefined;
   const what = `the claim token is that of attempt ${own.number} of job ${job.uuid}, which has ended`;
   return attemptEnded(job, own, `${what}${howEnded(own)}; make a new one for each claim`);

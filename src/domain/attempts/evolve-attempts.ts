@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { JobAttemptEnded, JobResumed, JobStarted } from '../../../gen/memoir/events/v1/events_pb.js';
 import { Fault, MinimaSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { type Attempt, type AttemptEnd, type Attempted, attemptOf } from '../attempt.js';
+import { type Attempt, type AttemptEnd, type Attempted, attemptOf, attemptsOf } from '../attempt.js';
 import { attemptMessage } from './attempt-message.js';
 import { type BackOff, backOffOf } from './back-off.js';
 import { leastRamMb } from './retry.js';
@@ -22,7 +22,7 @@ export function attemptStarted(before: Attempted, event: JobStarted, job: Job): 
   delete job.tasksSummary;
   delete job.progress;
   job.progressMessage = '';
-  return told(attemptOf(event), before.attempt ? [...before.earlier, before.attempt] : before.earlier, job);
+  return told(attemptOf(event), attemptsOf(before), job);
 }
 
 /** An attempt ended, and the job is queued again. */
@@ -62,7 +62,7 @@ export function lastEnded({ attempt, earlier }: Attempted, end: Partial<AttemptE
 }
 
 function told(attempt: Attempt | undefined, earlier: readonly Attempt[], job: Job): Attempts {
-  job.attempts = [...earlier, ...(attempt ? [attempt] : [])].map(attemptMessage);
+  job.attempts = attemptsOf({ attempt, earlier }).map(attemptMessage);
   job.attemptCount = job.attempts.length;
   return { attempt, earlier, backOff: undefined };
 }

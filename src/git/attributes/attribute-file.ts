@@ -1,3 +1,4 @@
+import { unquote } from '../c-quoted.js';
 import { hasWildcard, wildmatch } from './wildmatch.js';
 
 /** What a line says of an attribute: set, unset, unspecified again, or a value. */
@@ -56,42 +57,10 @@ export function readAttributeFile(content: Buffer, atRoot: boolean): AttributeFi
 }
 
 function splitLine(line: string): { name: string; rest: string } {
-  const unquoted = line.startsWith('"') ? unquote(line) : undefined;
+  const unquoted = unquote(line);
   if (unquoted) return unquoted;
   const end = line.search(blanks);
   return end < 0 ? { name: line, rest: '' } : { name: line.slice(0, end), rest: line.slice(end) };
-}
-
-const escapes: Readonly<Record<string, string>> = {
-  a: '\x07',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-  v: '\v',
-  '\\': '\\',
-  '"': '"',
-};
-
-/** A name in quotes as C has them; undefined for one without an end, or with an escape that is none. */
-function unquote(line: string): { name: string; rest: string } | undefined {
-  let name = '';
-  for (let at = 1; at < line.length; ) {
-    const character = line.charAt(at);
-    if (character === '"') return { name, rest: line.slice(at + 1) };
-    if (character !== '\\') {
-      name += character;
-      at++;
-      continue;
-    }
-    const octal = /^[0-3][0-7]{2}/.exec(line.slice(at + 1, at + 4))?.[0];
-    const escaped = octal ? String.fromCharCode(Number.parseInt(octal, 8)) : escapes[line.charAt(at + 1)];
-    if (escaped === undefined) return undefined;
-    name += escaped;
-    at += 1 + (octal?.length ?? 1);
-  }
-  return undefined;
 }
 
 /** Undefined for a pattern that means nothing here: a negative one, or one of directories alone. */

@@ -1,5 +1,6 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { unquote } from '../c-quoted.js';
 import { fileKind } from '../file-kind.js';
 import { errno } from '../problem.js';
 
@@ -32,29 +33,15 @@ function lines(file: string): string[] {
     return readFileSync(file, 'latin1')
       .split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
-      .map((line) => Buffer.from(line.startsWith('"') ? (unquote(line) ?? line) : line, 'latin1').toString('utf8'));
+      .map((line) => Buffer.from(unquoted(line), 'latin1').toString('utf8'));
   } catch (error) {
     if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return [];
     throw error;
   }
 }
 
-const escapes: Readonly<Record<string, string>> = {
-  a: '\x07',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-  v: '\v',
-  '\\': '\\',
-  '"': '"',
-};
-
-/** The bytes of a text in quotes as git quotes paths (`unquote_c_style`), one character each; undefined if it is not quoted so. */
-function unquote(line: string): string | undefined {
-  const quoted = /^"((?:[^"\\]|\\(?:[0-3][0-7]{2}|[abfnrtv\\"]))*)"$/.exec(line)?.[1];
-  return quoted?.replace(/\\(?:([0-7]{3})|(.))/g, (_, octal: string | undefined, letter: string) =>
-    octal === undefined ? (escapes[letter] ?? letter) : String.fromCharCode(Number.parseInt(octal, 8)),
-  );
+/** The whole line if it is not one name in quotes. */
+function unquoted(line: string): string {
+  const found = unquote(line);
+  return found?.rest === '' ? found.name : line;
 }

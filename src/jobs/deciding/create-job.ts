@@ -7,7 +7,6 @@ import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memo
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
-import { sharedRunsFormat } from '../../domain/log-format.js';
 import { jobStream } from '../../domain/streams.js';
 import { type Position, StreamDeleted, WrongExpectedRevision } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';
@@ -20,6 +19,7 @@ import { checkScriptOf } from './check-script.js';
 import { basisMessage } from './decision-basis.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
+import { needsSharedRuns } from './needs-shared-runs.js';
 import { type Intention, openSubmissions, usedBefore } from './submissions.js';
 import { resolveRequest, type Wanted } from './wanted.js';
 
@@ -151,7 +151,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     if (found) event.basis = basisMessage(wanted, found.basis);
     if (context.sharesRuns) event.retry = recordedRetry(asked.request.retry);
-    else if (asked.request.retry) throw cannotRetry();
+    else if (asked.request.retry) throw needsSharedRuns('retry', { field: 'retry' });
     await intend(asked, event);
     const { record, position } = await streams.request(asked.caller, event);
     if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
@@ -198,17 +198,6 @@ function collidedAt(error: unknown): string | undefined {
   if (error instanceof WrongExpectedRevision) return error.stream;
   if (error instanceof StreamDeleted) return undefined;
   throw error;
-}
-
-/** Where it is not known yet that all servers understand attempts that follow others, a job is run once. */
-function cannotRetry(): MemoirError {
-  return new MemoirError(
-    'FAILED_PRECONDITION',
-    'LOG_FORMAT_NOT_ALLOWED',
-    `retry needs log format ${sharedRunsFormat}, which may not be recorded here; once every server of the store knows it, allow it by the ` +
-      'setting log_format',
-    { field: 'retry' },
-  );
 }
 
 function isReusable(found: Found): found is Reusable {

@@ -4,7 +4,7 @@ import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { ExclusionsAsOf } from '../ports/exclusions.js';
 import { contextAsOf } from '../reading/context-as-of.js';
-import { interestsAsOf } from '../reading/interests-as-of.js';
+import { jobAsOf } from '../reading/job-as-of.js';
 import { type Explanation, explainReuse } from './explain-reuse.js';
 import { reusableFinder } from './find-reusable.js';
 
@@ -25,10 +25,7 @@ export function pastExplainer(context: JobsContext, exclusionsAsOf: ExclusionsAs
     const then = contextAsOf(context, { position, time, reads });
     const rules = await exclusionsAsOf(reads, position);
     const explained = await explainReuse(then, reusableFinder(then, rules), caller, request, maxCandidates);
-    const { job } = explained;
-    const row = job && reads.jobs.get(job.uuid);
-    if (!job || !row) return explained;
-    const interests = job.interestCount > 0 ? await interestsAsOf(context.store, job) : [];
-    return { ...explained, job: { ...job, attempts: reads.jobs.attempts(row), interests } };
+    const job = explained.job && (await jobAsOf(context.store, reads.jobs, explained.job.uuid));
+    return job ? { ...explained, job } : explained;
   };
 }

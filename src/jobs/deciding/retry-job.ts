@@ -10,7 +10,6 @@ import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
 import { stateName } from '../../domain/job.js';
-import { sharedRunsFormat } from '../../domain/log-format.js';
 import { jobStream, retryStream } from '../../domain/streams.js';
 import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type Position, WrongExpectedRevision } from '../../eventstore/port.js';
@@ -21,6 +20,7 @@ import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
 import { denied } from '../reading/permit.js';
 import { createdAsRetry } from './decision-message.js';
+import { needsSharedRuns } from './needs-shared-runs.js';
 
 /** What a job is run again by. */
 export type Retried = {
@@ -145,13 +145,7 @@ function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Calle
     );
   }
   if (!repositories.names().includes(repository)) throw unknownRepository(repository);
-  if (sharesRuns) return;
-  throw new MemoirError(
-    'FAILED_PRECONDITION',
-    'LOG_FORMAT_NOT_ALLOWED',
-    `to run a job again needs log format ${sharedRunsFormat}, which may not be recorded here; once every server of the store knows it, ` +
-      'allow it by the setting log_format',
-  );
+  if (!sharesRuns) throw needsSharedRuns('to run a job again');
 }
 
 /**

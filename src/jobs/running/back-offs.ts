@@ -17,7 +17,11 @@ export type BackOffs = {
   stop(): void;
 };
 
+/** A job that backs off, and whether its listeners were told that it does not any more. */
 type Waiting = BackOffRow & { readonly since: number; passed: boolean };
+
+/** The clock only goes forwards, so that what is over stays so. */
+const isOver = ({ since, ms }: Waiting, now: number): boolean => now - since >= ms;
 
 /**
  * Counts the back-offs of jobs by a clock that does not jump. A server that is started anew begins them anew, since it does not know how
@@ -48,7 +52,7 @@ export function watchBackOffs(
     const now = edge.monotonic();
     const over: string[] = [];
     for (const one of waiting.values()) {
-      if (one.passed || now - one.since < one.ms) continue;
+      if (one.passed || !isOver(one, now)) continue;
       one.passed = true;
       over.push(one.uuid);
     }
@@ -70,11 +74,11 @@ export function watchBackOffs(
   return {
     holds(uuid) {
       const one = waiting.get(uuid);
-      return one !== undefined && !one.passed && edge.monotonic() - one.since < one.ms;
+      return one !== undefined && !isOver(one, edge.monotonic());
     },
     waited(uuid) {
       const one = waiting.get(uuid);
-      return one && (one.passed || edge.monotonic() - one.since >= one.ms) ? one.revision : undefined;
+      return one && isOver(one, edge.monotonic()) ? one.revision : undefined;
     },
     onPassed: (listener) => void listeners.push(listener),
     stop() {

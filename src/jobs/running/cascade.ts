@@ -1,5 +1,6 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { permission } from '../../domain/access.js';
+import { attemptsOf } from '../../domain/attempt.js';
 import type { Command } from '../../domain/commands.js';
 import { MemoirError } from '../../domain/errors.js';
 import type { Leaver } from '../../domain/interests/commands.js';
@@ -80,11 +81,10 @@ function commandFor(
 }
 
 /** Whose interests in its components a job stands for. What a worker wanted before it ran the job, it did not want for that. */
-function leaversOf({ job, attempt, earlier }: JobRecord): readonly Leaver[] {
-  const attempts = attempt ? [...earlier, attempt] : earlier;
-  const workers = attempts.map(({ worker, startedAt }) => ({
+function leaversOf(record: JobRecord): readonly Leaver[] {
+  const workers = attemptsOf(record).map(({ worker, startedAt }) => ({
     principal: worker,
     ...(startedAt && { since: timestampMs(startedAt) }),
   }));
-  return [{ principal: job.owner }, ...workers];
+  return [{ principal: record.job.owner }, ...workers];
 }

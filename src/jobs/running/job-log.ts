@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type JobLogAppended, JobLogAppendedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { type Attempt, unheard } from '../../domain/attempt.js';
+import { type Attempt, attemptsOf, unheard } from '../../domain/attempt.js';
 import { invalid, isTooLarge, MemoirError } from '../../domain/errors.js';
 import { isFinished, type JobRecord, stateName } from '../../domain/job.js';
 import { jobLogStream, jobStream } from '../../domain/streams.js';
@@ -253,7 +253,7 @@ async function* tail(
     let next = 0;
     for (;;) {
       const record = await streams.read(caller, uuid);
-      const attempts = record.attempt ? [...record.earlier, record.attempt] : [];
+      const attempts = attemptsOf(record);
       for await (const recorded of store.readStream(jobLogStream(uuid), next)) {
         const event = decoded(recorded);
         // Of an attempt that began since the job was read it is told when the job is read again.

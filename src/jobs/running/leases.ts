@@ -5,6 +5,7 @@ import type { ExpireLeaseCommand, ExpireRunCommand } from '../../domain/commands
 import { serverItself } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { Recording } from '../recording-store.js';
+import { type Sweeping, sweepEvery } from './sweeping.js';
 
 /** How often the leases are looked at, in milliseconds. */
 const interval = 500;
@@ -17,14 +18,6 @@ type Seen = { readonly revision: number; readonly since: number };
 
 /** How much longer than it may an attempt runs before the server ends it, in milliseconds: its worker is to do that, and may be late. */
 const runGrace = 60_000;
-
-/** The watch over leases that run out. */
-export type LeaseWatch = {
-  /** Looks at all leases once and ends the attempts whose lease has run out, or that take much longer than they may. */
-  sweep(): Promise<void>;
-  /** Ends the watch, after the sweep at hand. */
-  stop(): Promise<void>;
-};
 
 /** What leases are watched with. */
 export type LeasesContext = Pick<JobsContext, 'store' | 'readModel' | 'streams' | 'edge' | 'sharesRuns'> & {
@@ -43,7 +36,7 @@ export type LeasesContext = Pick<JobsContext, 'store' | 'readModel' | 'streams' 
  * it, or the store could not take down what it said.
  * @param every - milliseconds between two looks of its own
  */
-export function watchLeases(context: LeasesContext, logger: Logger, every = interval): LeaseWatch {
+export function watchLeases(context: LeasesContext, logger: Logger, every = interval): Sweeping {
   const { readModel, streams, store, recording, edge } = context;
   let seen = new Map<string, Seen>();
   let begun = new Map<string, Seen>();
@@ -52,8 +45,6 @@ export function watchLeases(context: LeasesContext, logger: Logger, every = inte
   let heard = 0;
   let failures = 0;
   let oldest: number | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let stopped = false;
 
   async function canRecord(): Promise<boolean> {
     const before = oldest;
@@ -133,24 +124,5 @@ export function watchLeases(context: LeasesContext, logger: Logger, every = inte
     }
   }
 
-  let running: Promise<void> = Promise.resolve();
-  function schedule(): void {
-    if (stopped) return;
-    timer = setTimeout(() => {
-      running = sweep()
-        .catch((error: unknown) => logger.error({ err: error }, 'leases could not be checked'))
-        .finally(schedule);
-    }, every);
-    timer.unref();
-  }
-  schedule();
-
-  return {
-    sweep,
-    async stop() {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
-    },
-  };
+  return sweepEvery(every, sweep, (error) => logger.error({ err: error }, 'leases could not be checked'));
 }

@@ -2,20 +2,13 @@ import type { Logger } from 'pino';
 import type { LimitedRow } from '../../../projections/read-model/interests.js';
 import { serverItself } from '../caller.js';
 import type { JobsContext } from '../context.js';
+import { type Sweeping, sweepEvery } from './sweeping.js';
 
 /** How often the limits are looked at, in milliseconds. */
 const interval = 500;
 
 /** Most time between two looks that counts, in milliseconds: during the rest this process may have been stopped. */
 const longestStep = 2 * interval;
-
-/** The watch over interests that end after some time unless their job is run. */
-export type QueueLimitWatch = {
-  /** Looks at all of them once, and ends those whose time is up. */
-  sweep(): Promise<void>;
-  /** Ends the watch, after the sweep at hand. */
-  stop(): Promise<void>;
-};
 
 /**
  * Ends interests in jobs that were not run for the first time within what the request allowed, with reason QUEUE_LIMIT, and with the last of them the
@@ -27,13 +20,11 @@ export function watchQueueLimits(
   { readModel, streams, store, edge }: Pick<JobsContext, 'readModel' | 'streams' | 'store' | 'edge'>,
   logger: Logger,
   every = interval,
-): QueueLimitWatch {
+): Sweeping {
   let seen = new Map<number, number>();
   let lookedAt: number | undefined;
   /** Time that counted, in milliseconds. */
   let heard = 0;
-  let timer: NodeJS.Timeout | undefined;
-  let stopped = false;
 
   async function sweep(): Promise<void> {
     if (!readModel.progress().live) return;
@@ -80,24 +71,5 @@ export function watchQueueLimits(
     }
   }
 
-  let running: Promise<void> = Promise.resolve();
-  function schedule(): void {
-    if (stopped) return;
-    timer = setTimeout(() => {
-      running = sweep()
-        .catch((error: unknown) => logger.error({ err: error }, 'limits of the queue could not be checked'))
-        .finally(schedule);
-    }, every);
-    timer.unref();
-  }
-  schedule();
-
-  return {
-    sweep,
-    async stop() {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
-    },
-  };
+  return sweepEvery(every, sweep, (error) => logger.error({ err: error }, 'limits of the queue could not be checked'));
 }

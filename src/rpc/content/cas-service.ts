@@ -51,16 +51,16 @@ export function casService(
       checkRawAccess(call);
       checkAsked(instanceName, digestFunction);
       checkCount('requests', requests.length);
-      checkBatch(
-        batchBytes,
-        requests.map(({ digest }, i) => blobName(`requests[${i}].digest`, digest)),
-      );
       const given: { readonly digest: Digest | undefined; readonly blob: Blob; readonly error?: MemoirError }[] =
         requests.map(({ digest, data, compressor }, i) => ({
           digest,
           blob: { name: blobName(`requests[${i}].digest`, digest), data },
           ...(compressor !== Compressor_Value.IDENTITY && { error: compressed(`requests[${i}].compressor`) }),
         }));
+      checkBatch(
+        batchBytes,
+        given.map(({ blob }) => blob.name),
+      );
       const taken = given.filter(({ error }) => !error);
       const errors = await content.put(taken.map(({ blob }) => blob));
       const errorOf = new Map(taken.map((one, i) => [one, errors[i]]));

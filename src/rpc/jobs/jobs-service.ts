@@ -36,7 +36,7 @@ import type { ExplainReuseAsOf } from '../../jobs/deciding/explain-reuse-as-of.j
 import type { FindReusable } from '../../jobs/deciding/find-reusable.js';
 import { jobRetrier } from '../../jobs/deciding/retry-job.js';
 import { checkUuid } from '../../jobs/limits.js';
-import { interestsAsOf } from '../../jobs/reading/interests-as-of.js';
+import { jobAsOf } from '../../jobs/reading/job-as-of.js';
 import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../../jobs/reading/permit.js';
 import { watchJob } from '../../jobs/reading/watch-job.js';
 import { cancelJob, checkCancellation } from '../../jobs/running/cancel-job.js';
@@ -107,9 +107,7 @@ export function jobsService(
       const visible = uuidFor(caller.access, readModel, wanted);
       if (asOf) {
         const past = history.at(await positionOf(context, asOf, call.signal)).jobs;
-        const row = past.get(visible);
-        const then = row && { ...jobFromRow(row), attempts: past.attempts(row) };
-        if (then && then.interestCount > 0) then.interests = await interestsAsOf(store, then);
+        const then = await jobAsOf(store, past, visible);
         if (!then || !mayRead(caller.access, then)) throw jobNotFound(wanted);
         return create(GetJobResponseSchema, { job: then });
       }
