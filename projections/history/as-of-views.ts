@@ -44,6 +44,9 @@ const ofLease = (column: string, ofTurn: string, none: string) =>
 const state = `CASE WHEN ${finished} THEN now.state WHEN ${turned} THEN ${running(String(JobState.RUNNING), String(JobState.QUEUED))}
   WHEN ${started} THEN ${JobState.RUNNING} ELSE ${JobState.QUEUED} END`;
 
+/** Number of the last attempt up to the position. */
+const attempts = `CASE WHEN ${turned} THEN ${turn('number')} WHEN ${started} THEN 1 ELSE 0 END`;
+
 /** What the events of a job leave as it is, and so what it was at any time. */
 const lasting = ['position', 'request_digest', 'retry', 'limits', 'retry_of', 'interest_id', ...lastingFields];
 
@@ -59,7 +62,7 @@ const jobColumns: Readonly<Record<string, string>> = {
     WHEN ${started} THEN life.started_at END`,
   claimed_by: `CASE WHEN ${finished} THEN now.claimed_by WHEN ${turned} THEN ${running('worker', "''")}
     WHEN ${started} THEN life.claimed_by ELSE '' END`,
-  attempt_count: `CASE WHEN ${turned} THEN ${turn('number')} WHEN ${started} THEN 1 ELSE 0 END`,
+  attempt_count: attempts,
   ...set(finished, 'NULL', 'finished_at', 'cancelled_at'),
   ...set(finished, "''", 'output', 'log', 'cancelled_by', 'failure_reason', 'failure_message'),
   priority: `CASE WHEN ${changed} THEN ${last('job_change', 'priority')} ELSE life.priority END`,
@@ -92,6 +95,10 @@ const jobColumns: Readonly<Record<string, string>> = {
   final_claimed_by: 'now.claimed_by',
 };
 
+/** What was known of the last attempt from its start on. */
+const ofAttempt = (column: string) =>
+  `(SELECT ${column} FROM main.attempt WHERE job = now.position AND number = ${attempts})`;
+
 const candidateColumns: Readonly<Record<string, string>> = {
   position: 'now.position',
   uuid: 'now.uuid',
@@ -109,6 +116,10 @@ const candidateColumns: Readonly<Record<string, string>> = {
   required_labels: 'now.required_labels',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'log'),
+  worker: `coalesce(${ofAttempt('worker')}, '')`,
+  worker_name: `coalesce(${ofAttempt('worker_name')}, '')`,
+  ran_from: ofAttempt('started_at'),
+  ...set(finished, 'NULL', 'ran_until'),
 };
 
 /** An attempt of a job, `one`, as it was: its end by the turn that tells of it, if it was followed by another turn of the job. */

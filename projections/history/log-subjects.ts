@@ -2,11 +2,10 @@ import type Database from 'better-sqlite3';
 import {
   checkpointStream,
   exclusionStream,
-  imageExclusionStream,
+  exclusionStreamsOfNone,
   imageStream,
   jobLogStream,
   jobStream,
-  outputExclusionStream,
   repositoryOfExclusionStream,
   uuidOfAnyJobStream,
 } from '../../src/domain/streams.js';
@@ -120,7 +119,7 @@ function subjectIds(db: Database.Database): (kind: SubjectKind, name: string) =>
 }
 
 function repositoryOfExclusions(stream: string): string | undefined {
-  if (!stream.startsWith(exclusionStream('')) || [imageExclusionStream, outputExclusionStream].includes(stream)) {
+  if (!stream.startsWith(exclusionStream('')) || exclusionStreamsOfNone.includes(stream)) {
     return undefined;
   }
   return repositoryOfExclusionStream(stream);

@@ -1,13 +1,14 @@
 import { fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import type Database from 'better-sqlite3';
 import { type Exclusion, ExclusionSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
+import { isOfNone } from '../../src/domain/exclusions.js';
 import { repositoryOfExclusionStream } from '../../src/domain/streams.js';
 import type { Position } from '../../src/eventstore/port.js';
 import type { Projection } from '../running/projection.js';
 
 /**
  * One row an exclusion, lifted or not. `position` is that of its ExcludedFromReuse, `changed` that of the last event of it;
- * `repository` is empty for those of images and outputs.
+ * `repository` is empty for those of what belongs to none: images, outputs and workers.
  */
 export const exclusions: Projection = {
   name: 'exclusions',
@@ -38,9 +39,7 @@ export const exclusions: Projection = {
     return {
       ExcludedFromReuse({ exclusion }, { stream, position }) {
         if (!exclusion) return;
-        const { case: kind } = exclusion.target;
-        const everywhere = kind === 'dockerImageLocator' || kind === 'output';
-        const repository = everywhere ? '' : repositoryOfExclusionStream(stream);
+        const repository = isOfNone(exclusion.target) ? '' : repositoryOfExclusionStream(stream);
         const json = JSON.stringify(toJson(ExclusionSchema, exclusion));
         insert.run(position, exclusion.id, repository, json, position);
       },
@@ -64,7 +63,7 @@ export type ExclusionRow = {
   readonly position: number;
   /** Position of the last event of it. */
   readonly changed: number;
-  /** The repository that it concerns; empty for images and outputs. */
+  /** The repository that it concerns; empty for images, outputs and workers. */
   readonly repository: string;
   readonly exclusion: Exclusion;
   readonly reinstated: boolean;

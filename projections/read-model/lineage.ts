@@ -3,6 +3,7 @@ import type { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { addressKey, mentionsOf } from '../../src/domain/lineage.js';
 import { whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
+import type { RanRow } from './reuse-index.js';
 
 /** Most texts of one job's parameters that are kept, so that no request can fill the index. Content addresses go first. */
 const maxMentions = 10_000;
@@ -64,12 +65,12 @@ export type LineageRow = {
   readonly deleted: number;
   readonly output: string;
   readonly log: string;
-};
+} & RanRow;
 
 /** Reads of the lineage, all of them in pages that are short enough for the thread that answers calls. */
 export function lineageQueries(db: Database.Database) {
   const columns = `c.position, c.uuid, j.owner, j.repository, c.script_version, c.docker_image_locator, c.state, c.nondeterministic,
-    c.deleted, c.output, c.log`;
+    c.deleted, c.output, c.log, c.worker, c.worker_name, c.ran_from, c.ran_until`;
   const joined = `${columns} FROM candidate c JOIN job j ON j.position = c.position`;
   const page = db.prepare(`SELECT ${joined} WHERE c.position > ? ORDER BY c.position LIMIT ?`);
   const one = db.prepare(`SELECT ${joined} WHERE c.position = ?`);

@@ -1,6 +1,7 @@
+import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { type CandidateFacts, labelsText } from '../../src/domain/reuse.js';
+import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import type { Projection } from '../running/projection.js';
@@ -8,11 +9,11 @@ import { type FlagsRow, flagsOf } from './flags.js';
 
 /**
  * The candidates of reuse: one narrow row a job, found by computation in the order of age. `position` is that of its JobRequested.
- * Beside them the runs that are taken without a job: those of jobs that the log lost.
+ * `worker` and what follows tell of the last attempt; `ran_until` is that of the one that completed the job. Beside them the runs that are taken without a job: those of jobs that the log lost.
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 7,
+  version: 8,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -32,7 +33,11 @@ export const reuseIndex: Projection = {
       log TEXT NOT NULL DEFAULT '',
       leave_lfs_pointers INTEGER NOT NULL,
       leave_submodules INTEGER NOT NULL,
-      required_labels TEXT NOT NULL
+      required_labels TEXT NOT NULL,
+      worker TEXT NOT NULL DEFAULT '',
+      worker_name TEXT NOT NULL DEFAULT '',
+      ran_from INTEGER,
+      ran_until INTEGER
     ) STRICT;
     CREATE TABLE taken_run (
       computation_digest TEXT NOT NULL,
@@ -51,8 +56,11 @@ export const reuseIndex: Projection = {
         docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels)
       VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
+    const start = db.prepare(
+      `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
+    );
     const complete = db.prepare(
-      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ? WHERE position = ?`,
+      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ?, ran_until = ? WHERE position = ?`,
     );
     const remove = db.prepare('UPDATE candidate SET deleted = 1 WHERE position = ?');
     const take = db.prepare(
@@ -76,10 +84,12 @@ export const reuseIndex: Projection = {
           labelsText(event.requiredLabels),
         );
       },
-      JobStarted: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
+      JobStarted: ({ worker, workerName, startedAt }, { stream }) =>
+        void start.run(worker, workerName, millis(startedAt), positionOf(stream)),
       JobAttemptEnded: (_event, { stream }) => void enter.run(JobState.QUEUED, positionOf(stream)),
       JobResumed: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
-      JobCompleted: (event, { stream }) => void complete.run(event.output, event.log, positionOf(stream)),
+      JobCompleted: ({ output, log, completedAt }, { stream }) =>
+        void complete.run(output, log, millis(completedAt), positionOf(stream)),
       JobFailed: (_event, { stream }) => void enter.run(JobState.FAILED, positionOf(stream)),
       JobCancelled: (_event, { stream }) => void enter.run(JobState.CANCELLED, positionOf(stream)),
       RunNumbersTaken(event, { position }) {
@@ -89,6 +99,10 @@ export const reuseIndex: Projection = {
     };
   },
 };
+
+function millis(time: Timestamp | undefined): number {
+  return time ? timestampMs(time) : 0;
+}
 
 /** Columns of a `CandidateRow`. */
 export const candidateColumns = [
@@ -105,6 +119,10 @@ export const candidateColumns = [
   'leave_lfs_pointers',
   'leave_submodules',
   'required_labels',
+  'worker',
+  'worker_name',
+  'ran_from',
+  'ran_until',
 ]
   .map((column) => `candidate.${column}`)
   .join(', ');
@@ -113,20 +131,29 @@ export const candidateColumns = [
 export const ofParameters =
   'substr(candidate.parameters_digest, 1, 12) = substr(?, 1, 12) AND candidate.parameters_digest = ?';
 
-/** What the index has of a candidate. */
-export type CandidateRow = FlagsRow & {
-  readonly uuid: string;
-  readonly owner: string;
-  readonly state: JobState;
-  readonly script_version: string;
-  readonly docker_image_locator: string;
-  readonly arvados_sdk_version: string;
-  readonly deleted: number;
-  readonly output: string;
-  readonly log: string;
-  /** Of a row of the table `job` it is another text, which only candidates have that do not match filters. */
-  readonly required_labels: string;
+/** What the index has of where and when a candidate ran. */
+export type RanRow = {
+  readonly worker: string;
+  readonly worker_name: string;
+  readonly ran_from: number | null;
+  readonly ran_until: number | null;
 };
+
+/** What the index has of a candidate; a row of the table `job` has nothing of where it ran. */
+export type CandidateRow = FlagsRow &
+  Partial<RanRow> & {
+    readonly uuid: string;
+    readonly owner: string;
+    readonly state: JobState;
+    readonly script_version: string;
+    readonly docker_image_locator: string;
+    readonly arvados_sdk_version: string;
+    readonly deleted: number;
+    readonly output: string;
+    readonly log: string;
+    /** Of a row of the table `job` it is another text, which only candidates have that do not match filters. */
+    readonly required_labels: string;
+  };
 
 /** Reads of the index. */
 export function reuseQueries(db: Database.Database) {
@@ -160,9 +187,20 @@ export function reuseQueries(db: Database.Database) {
   };
 }
 
+/** Where and when a candidate of the index ran, or runs. */
+export function ranFromRow(row: Partial<RanRow> & Pick<CandidateRow, 'state'>): Ran | undefined {
+  const { state, worker = '', worker_name: workerName = '', ran_from, ran_until } = row;
+  if (worker === '') return undefined;
+  const from = ran_from ?? 0;
+  if (state === JobState.RUNNING) return { worker, workerName, from };
+  return state === JobState.COMPLETE ? { worker, workerName, from, until: ran_until ?? 0 } : undefined;
+}
+
 /** The facts in a row of the index, or of the table `job`. */
 export function factsFromRow(row: CandidateRow): CandidateFacts {
+  const ran = ranFromRow(row);
   return {
+    ...(ran && { ran }),
     uuid: row.uuid,
     owner: row.owner,
     state: row.state,

@@ -64,6 +64,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir exclude --repository demo --commit v1.1 --reason "reads the wrong column" --dry-run',
     'memoir exclude --repository demo --introduced-by 3b18e512 --fixed-by v1.4 --cascade --reason "rounds the wrong way"',
     'memoir exclude --output sha256:e0ee8bb5 --lost --reason "disk 7 died"',
+    'memoir exclude worker farm --name node-17 --from 2026-01-31 --until 12h --cascade --reason "bad RAM" --dry-run',
   ],
   reinstate: ['memoir reinstate 5d2f7a90-58cc-4372-a567-0e02b2c3d479 --reason "it was right after all"'],
   exclusions: ['memoir exclusions', 'memoir exclusions --repository demo --reinstated'],

@@ -38,7 +38,7 @@ export type Access = {
   administers(repository: string): boolean;
   /** Whether it may steer a job: it owns the job, or administers the job's repository. */
   steers(job: Owned): boolean;
-  /** Whether it administers every repository, and so what belongs to none: images and outputs. */
+  /** Whether it administers every repository, and so what belongs to none: images, outputs and workers. */
   readonly administersAll: boolean;
 };
 

@@ -1,5 +1,7 @@
-import type { CommitRangeTarget, Exclusion } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
+import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import type { CommitRangeTarget, Exclusion, WorkerTarget } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import { quote } from './errors.js';
+import type { Ran } from './reuse.js';
 
 /** What an exclusion looks at in a job. */
 export type ExcludableJob = {
@@ -9,10 +11,17 @@ export type ExcludableJob = {
   readonly dockerImageLocator: string;
   /** Empty unless it is complete and has one. */
   readonly output: string;
+  /** Where and when it ran, or runs; absent if it is queued, or ended otherwise than well. */
+  readonly ran?: Ran;
 };
 
 /** What is excluded, as the oneof of a message holds it. */
 export type ExclusionTarget = Exclusion['target'];
+
+/** Whether a target is of no repository. */
+export function isOfNone({ case: kind }: ExclusionTarget): boolean {
+  return kind === 'dockerImageLocator' || kind === 'output' || kind === 'worker';
+}
 
 /** Whether a commit is in a range; undefined if that cannot be told now. */
 export type InRange = (range: CommitRangeTarget, commit: string) => boolean | undefined;
@@ -33,9 +42,19 @@ export function hitsItself({ target }: Pick<Exclusion, 'target'>, job: Excludabl
       return job.dockerImageLocator === target.value;
     case 'output':
       return job.output === target.value;
+    case 'worker':
+      return job.ran !== undefined && ranThere(target.value, job.ran);
     default:
       return false;
   }
+}
+
+/** Whether something ran at a worker, and not wholly before or after the time. Clocks may have been set back while it ran. */
+function ranThere({ principal, workerName, since, until }: WorkerTarget, ran: Ran): boolean {
+  if (ran.worker !== principal || (workerName !== '' && ran.workerName !== workerName)) return false;
+  const end = ran.until ?? Number.POSITIVE_INFINITY;
+  if (since && Math.max(ran.from, end) < timestampMs(since)) return false;
+  return !until || Math.min(ran.from, end) < timestampMs(until);
 }
 
 /** Whether two exclusions have the same target. */
@@ -52,7 +71,20 @@ export function isSameTarget(
       one.repository === other.repository && one.introducedBy === other.introducedBy && one.fixedBy === other.fixedBy
     );
   }
+  if (a.case === 'worker' && b.case === 'worker') {
+    const [one, other] = [a.value, b.value];
+    return (
+      one.principal === other.principal &&
+      one.workerName === other.workerName &&
+      isSameTime(one.since, other.since) &&
+      isSameTime(one.until, other.until)
+    );
+  }
   return a.case === b.case && a.value === b.value;
+}
+
+function isSameTime(one: Timestamp | undefined, other: Timestamp | undefined): boolean {
+  return one?.seconds === other?.seconds && one?.nanos === other?.nanos;
 }
 
 /** What an exclusion excludes, for people: `commit 3b18… of "weather"`. */
@@ -70,6 +102,13 @@ export function targetText(target: ExclusionTarget): string {
       return `docker image ${quote(target.value)}`;
     case 'output':
       return `output ${quote(target.value)}`;
+    case 'worker': {
+      const { principal, workerName, since, until } = target.value;
+      const named = workerName === '' ? 'all workers' : `worker ${quote(workerName)}`;
+      const time = (word: string, at: Timestamp | undefined) =>
+        at ? ` ${word} ${new Date(timestampMs(at)).toISOString()}` : '';
+      return `${named} of ${quote(principal)}${time('from', since)}${time('until', until)}`;
+    }
     default:
       return 'nothing';
   }

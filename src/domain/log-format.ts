@@ -11,7 +11,10 @@ export type Need = {
   readonly format: number;
   /** Bare name of the event. */
   readonly event: string;
-  /** Field of the event, in the spelling of its TypeScript type, that needs the format where it is set; absent: the event as such. */
+  /**
+   * Field of the event, in the spelling of its TypeScript type, that needs the format where it is set, with those that it is in before it and dots
+   * between; absent: the event as such.
+   */
   readonly field?: string;
   /** Field of the group `field` that needs the format where it is the one that is set; absent: any. */
   readonly member?: string;
@@ -41,6 +44,8 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'JobRequested', field: 'requiredLabels' },
   // Answers a submit_id that was answered already with another job.
   { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
+  // Answers with what was taken out of reuse.
+  { format: 4, event: 'ExcludedFromReuse', field: 'exclusion.target', member: 'worker' },
   // Runs a job again that is run again already.
   { format: 4, event: 'JobRetryIntended' },
   // Gives out jobs that are not to be given.
@@ -67,14 +72,14 @@ export function formatNeeded(event: MemoirEvent, among: readonly Need[] = needs)
 
 function concerns({ field, member }: Need, event: MemoirEvent): boolean {
   if (field === undefined) return true;
-  if (member === undefined) return isSet(event, field);
-  const group = (event as unknown as Readonly<Record<string, { readonly case?: string } | undefined>>)[field];
-  return group?.case === member;
+  const value = field
+    .split('.')
+    .reduce<unknown>((of, name) => (of as Readonly<Record<string, unknown>>)?.[name], event);
+  return member === undefined ? isSet(value) : (value as { readonly case?: string } | undefined)?.case === member;
 }
 
 /** Whether a field has another value than one that was never set. */
-function isSet(event: MemoirEvent, field: string): boolean {
-  const value = (event as unknown as Readonly<Record<string, unknown>>)[field];
+function isSet(value: unknown): boolean {
   if (value === undefined || value === null || value === '' || value === 0 || value === 0n || value === false)
     return false;
   if (Array.isArray(value) || value instanceof Uint8Array) return value.length > 0;

@@ -5,6 +5,17 @@ import { emptyOutput } from './empty-output.js';
 import { quote } from './errors.js';
 import { type JobRecord, stateName } from './job.js';
 
+/** Where and when the attempt ran that completed a job, or runs it. Times are milliseconds since 1970-01-01T00:00Z. */
+export type Ran = {
+  /** Principal of the worker. */
+  readonly worker: string;
+  /** What it calls itself beside that; empty where it does not. */
+  readonly workerName: string;
+  readonly from: number;
+  /** Absent while it runs. */
+  readonly until?: number;
+};
+
 /** What the rules look at in a past job with the same script_parameters. */
 export type CandidateFacts = {
   readonly uuid: string;
@@ -25,6 +36,8 @@ export type CandidateFacts = {
   readonly lastHeartbeat?: number;
   /** Labels that it requires of a worker, as `labelsText` gives them; absent or empty: none. */
   readonly requiredLabels?: string;
+  /** Where and when it ran, or runs; absent unless it is complete or running. */
+  readonly ran?: Ran;
   /** Its repository, where that may be another than the request's. */
   readonly repository?: string;
   /** With filters: the first that it does not match, and the values compared, for people. */
@@ -318,9 +331,11 @@ export function ruleName(rule: Rule): string {
 }
 
 /** What the rules look at in a job. */
-export function factsOf({ job, deleted, leaseMs }: JobRecord): CandidateFacts {
+export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): CandidateFacts {
   const requiredLabels = labelsText(job.requiredLabels);
+  const ran = ranBy(job.state, attempt);
   return {
+    ...(ran && { ran }),
     ...(job.leaseExpiresAt && { lastHeartbeat: timestampMs(job.leaseExpiresAt) - leaseMs }),
     uuid: job.uuid,
     owner: job.owner,
@@ -336,4 +351,18 @@ export function factsOf({ job, deleted, leaseMs }: JobRecord): CandidateFacts {
     log: job.log,
     ...(requiredLabels !== '' && { requiredLabels }),
   };
+}
+
+function ranBy(state: JobState, attempt: JobRecord['attempt']): Ran | undefined {
+  if (!attempt || attempt.worker === '' || (state !== JobState.RUNNING && state !== JobState.COMPLETE))
+    return undefined;
+  const { worker, workerName, startedAt, ended } = attempt;
+  const from = startedAt ? timestampMs(startedAt) : 0;
+  if (state === JobState.RUNNING) return { worker, workerName, from };
+  return { worker, workerName, from, until: ended?.at ? timestampMs(ended.at) : 0 };
+}
+
+/** Whether two ran at the same place at the same time. */
+export function isSameRun(one: Ran | undefined, other: Ran | undefined): boolean {
+  return one?.worker === other?.worker && one?.workerName === other?.workerName && one?.from === other?.from;
 }

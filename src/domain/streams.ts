@@ -16,6 +16,16 @@ export const imageExclusionStream = 'exclusion-@images';
 /** Stream of the exclusions of outputs. */
 export const outputExclusionStream = 'exclusion-@outputs';
 
+/** Stream of the exclusions of what workers ran. */
+export const workerExclusionStream = 'exclusion-@workers';
+
+/** Streams of the exclusions of what belongs to no repository. */
+export const exclusionStreamsOfNone: readonly string[] = [
+  imageExclusionStream,
+  outputExclusionStream,
+  workerExclusionStream,
+];
+
 /** The repository in the name of a stream of exclusions of jobs and commits. */
 export const repositoryOfExclusionStream = (stream: string): string => stream.slice('exclusion-'.length);
 

@@ -10,14 +10,20 @@ import { type Exclusion, ExclusionSchema } from '../../gen/memoir/jobs/v1/exclus
 import type { ExclusionRow } from '../../projections/read-model/exclusions.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { ExclusionEvent } from '../domain/events.js';
-import type { ExclusionTarget } from '../domain/exclusions.js';
-import { exclusionStream, imageExclusionStream, outputExclusionStream } from '../domain/streams.js';
+import { type ExclusionTarget, isOfNone } from '../domain/exclusions.js';
+import {
+  exclusionStream,
+  imageExclusionStream,
+  outputExclusionStream,
+  workerExclusionStream,
+} from '../domain/streams.js';
 import { decodeEvent } from '../eventstore/codec.js';
 import { lastOfStream } from '../eventstore/last-event.js';
 import type { Position } from '../eventstore/port.js';
 import type { Caller } from '../jobs/caller.js';
 import { decidedAgain } from '../jobs/contention.js';
 import type { JobsContext } from '../jobs/context.js';
+import { needsSharedRuns } from '../jobs/deciding/needs-shared-runs.js';
 import { eventOfCall } from '../jobs/event-of-call.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import { jobNotFound } from '../jobs/reading/permit.js';
@@ -48,8 +54,8 @@ export type Excluded = {
 export type Exclusions = {
   /**
    * What an order would exclude; nothing is recorded and the exclusion has no id.
-   * @throws MemoirError INVALID_ARGUMENT naming what is wrong of the target; NOT_FOUND if there is no such job; what the
-   * repositories throw
+   * @throws MemoirError INVALID_ARGUMENT naming what is wrong of the target; NOT_FOUND if there is no such job; FAILED_PRECONDITION for
+   * a worker where log format 4 is not allowed; what the repositories throw
    */
   preview(caller: Caller, order: ExclusionOrder, maxHits: number): Promise<{ exclusion: Exclusion; hits: Hits }>;
   /**
@@ -70,6 +76,12 @@ export type Exclusions = {
   reinstate(caller: Caller, id: string, reason: string): Promise<Position>;
 };
 
+/** The stream of the exclusions of what belongs to no repository. */
+function streamOfNone({ case: kind }: ExclusionTarget): string {
+  if (kind === 'worker') return workerExclusionStream;
+  return kind === 'dockerImageLocator' ? imageExclusionStream : outputExclusionStream;
+}
+
 /** Makes the use cases. */
 export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): Exclusions {
   const { store, readModel, written, edge } = context;
@@ -78,6 +90,9 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
   /** The exclusion that an order is for, with its target resolved, and the stream where it belongs. */
   async function draft(caller: Caller, order: ExclusionOrder, id: string) {
     await checkExcludes(caller, order.target, context.streams.loadFor);
+    if (order.target.case === 'worker' && !context.sharesRuns) {
+      throw needsSharedRuns('an exclusion of what a worker ran', { field: 'worker' });
+    }
     const target = await checkTarget(
       { ...context.repositories, ...context.repositories.askedBy(caller) },
       order.target,
@@ -103,10 +118,8 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
       case 'commit':
       case 'commitRange':
         return exclusionStream(target.value.repository);
-      case 'dockerImageLocator':
-        return imageExclusionStream;
       default:
-        return outputExclusionStream;
+        return streamOfNone(target);
     }
   }
 
@@ -212,13 +225,8 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
       if (!row || !knowsExclusion(caller.access, readModel, row))
         throw new MemoirError('NOT_FOUND', 'EXCLUSION_NOT_FOUND', `there is no exclusion ${id}`, { field: 'id' });
       await checkReinstates(caller, row, context.streams.loadFor);
-      const { case: kind } = row.exclusion.target;
-      const stream =
-        kind === 'dockerImageLocator'
-          ? imageExclusionStream
-          : kind === 'output'
-            ? outputExclusionStream
-            : exclusionStream(row.repository);
+      const { target } = row.exclusion;
+      const stream = isOfNone(target) ? streamOfNone(target) : exclusionStream(row.repository);
       const { found, position } = await append<ExclusionRow>(caller, stream, () => {
         const now = readModel.exclusions.get(id) ?? row;
         if (now.reinstated) return { found: now };

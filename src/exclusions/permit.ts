@@ -10,7 +10,7 @@ import { checkKnows, denied, permitted } from '../jobs/reading/permit.js';
 
 /**
  * Lets through who may exclude a target from reuse, or reinstate it: a job's owner, the administrators of a repository for its
- * jobs and commits, those of every repository for images and outputs, which belong to none. `jobOf` loads a job as the caller may know of it.
+ * jobs and commits, those of every repository for images, outputs and workers, which belong to none. `jobOf` loads a job as the caller may know of it.
  * @throws MemoirError NOT_FOUND or INVALID_ARGUMENT for what the caller may not know of, PERMISSION_DENIED otherwise
  */
 export async function checkExcludes(
@@ -36,7 +36,8 @@ export async function checkExcludes(
     }
     case 'dockerImageLocator':
     case 'output':
-      if (!access.administersAll) throw denied(caller, 'exclude images or outputs from reuse');
+    case 'worker':
+      if (!access.administersAll) throw denied(caller, 'exclude images, outputs or what a worker ran from reuse');
       return;
     default:
       return;
@@ -64,8 +65,8 @@ export function seesJob(access: Access, { jobs }: Pick<ReadModel, 'jobs'>, uuid:
 }
 
 /**
- * Whether a principal may know of an exclusion: one of a repository that it knows, or of a job that it may read. Images and outputs
- * are of no repository, so that theirs are for those who may read all; others are told where a decision obeys one.
+ * Whether a principal may know of an exclusion: one of a repository that it knows, or of a job that it may read. Images, outputs and
+ * workers are of no repository, so that theirs are for those who may read all; others are told where a decision obeys one.
  */
 export function knowsExclusion(
   access: Access,

@@ -15,13 +15,15 @@ export type Standing = {
   alike(exclusion: Pick<Exclusion, 'target'>): Held[];
 };
 
-/** Where an exclusion is kept: an exact one under what it excludes, a range under its repository. */
+/** Where an exclusion is kept: an exact one under what it excludes, a range under its repository, one of a worker under its principal. */
 function keyOf({ target }: Pick<Exclusion, 'target'>): string {
   switch (target.case) {
     case 'commit':
       return commitKey(target.value.repository, target.value.commit);
     case 'commitRange':
       return rangeKey(target.value.repository);
+    case 'worker':
+      return workerKey(target.value.principal);
     default:
       return `${target.case} ${target.value ?? ''}`;
   }
@@ -29,6 +31,7 @@ function keyOf({ target }: Pick<Exclusion, 'target'>): string {
 
 const commitKey = (repository: string, commit: string) => `commit ${commit} ${repository}`;
 const rangeKey = (repository: string) => `commitRange ${repository}`;
+const workerKey = (principal: string) => `worker ${principal}`;
 
 /** Starts with none. */
 export function standingExclusions(): Standing {
@@ -56,12 +59,14 @@ export function standingExclusions(): Standing {
     },
     ranges: (repository) => held.get(rangeKey(repository)) ?? none,
     *hitting(job, inRange) {
-      const { uuid, repository, scriptVersion, dockerImageLocator, output } = job;
+      const { uuid, repository, scriptVersion, dockerImageLocator, output, ran } = job;
       yield* held.get(`jobUuid ${uuid}`) ?? none;
       yield* held.get(commitKey(repository, scriptVersion)) ?? none;
       for (const range of held.get(rangeKey(repository)) ?? none) if (hitsItself(range, job, inRange)) yield range;
       if (dockerImageLocator !== '') yield* held.get(`dockerImageLocator ${dockerImageLocator}`) ?? none;
       if (output !== '') yield* held.get(`output ${output}`) ?? none;
+      if (!ran) return;
+      for (const worker of held.get(workerKey(ran.worker)) ?? none) if (hitsItself(worker, job, inRange)) yield worker;
     },
     alike: (exclusion) => (held.get(keyOf(exclusion)) ?? none).filter((other) => isSameTarget(other, exclusion)),
   };

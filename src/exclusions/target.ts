@@ -1,7 +1,11 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { type WorkerTarget, WorkerTargetSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import { invalid, quote } from '../domain/errors.js';
 import type { ExclusionTarget } from '../domain/exclusions.js';
 import type { Repositories } from '../git/port.js';
-import { checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
+import { checkTime } from '../jobs/check-time.js';
+import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 
 /**
  * The target with everything in it checked and its refspecs resolved to commits, as an exclusion keeps it.
@@ -47,11 +51,26 @@ export async function checkTarget(
     case 'output':
       checkRequired('output', target.value, textLimits.address);
       return target;
+    case 'worker':
+      return { ...target, value: checkWorker(target.value) };
     default:
       throw invalid(
         'target',
         'REQUIRED',
-        'one of job_uuid, commit, commit_range, docker_image_locator and output is required',
+        'one of job_uuid, commit, commit_range, docker_image_locator, output and worker is required',
       );
   }
+}
+
+function checkWorker(target: WorkerTarget): WorkerTarget {
+  const { principal, workerName, since, until } = target;
+  checkRequired('worker.principal', principal, textLimits.workerName);
+  checkLength('worker.worker_name', workerName, textLimits.workerName);
+  const from = since && timestampFromMs(checkTime('worker.since', since));
+  const to = until && timestampFromMs(checkTime('worker.until', until));
+  if (from && to && timestampMs(to) <= timestampMs(from)) {
+    const [begin, end] = [from, to].map((time) => new Date(timestampMs(time)).toISOString());
+    throw invalid('worker.until', 'EMPTY_TIME', `worker.until ${end} is not after worker.since ${begin}`);
+  }
+  return create(WorkerTargetSchema, { principal, workerName, ...(from && { since: from }), ...(to && { until: to }) });
 }

@@ -1,5 +1,6 @@
 import type { LineageRow } from '../../projections/read-model/lineage.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
+import { ranFromRow } from '../../projections/read-model/reuse-index.js';
 import { type ExcludableJob, hitsItself } from '../domain/exclusions.js';
 import type { Position } from '../eventstore/port.js';
 import type { Held } from '../jobs/ports/exclusions.js';
@@ -41,7 +42,9 @@ export type Tracer = {
 
 /** The job that a row tells of. */
 export function jobOf(row: LineageRow): ExcludableJob {
+  const ran = ranFromRow(row);
   return {
+    ...(ran && { ran }),
     uuid: row.uuid,
     repository: row.repository,
     scriptVersion: row.script_version,

@@ -2,8 +2,8 @@ import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { AsOf } from '../../gen/memoir/jobs/v1/as_of_pb.js';
 import { invalid } from '../domain/errors.js';
 import type { Position } from '../eventstore/port.js';
+import { checkTime } from '../jobs/check-time.js';
 import type { JobsContext } from '../jobs/context.js';
-import { checkTime } from './check-time.js';
 import { positionBefore } from './position-before.js';
 import { upToDate } from './up-to-date.js';
 

@@ -3,8 +3,7 @@ import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type Access, permission } from '../domain/access.js';
 import {
   exclusionStream,
-  imageExclusionStream,
-  outputExclusionStream,
+  exclusionStreamsOfNone,
   repositoryOfExclusionStream,
   uuidOfAnyJobStream,
 } from '../domain/streams.js';
@@ -22,7 +21,7 @@ export type EventFacts = {
     /** Principal of the worker that claimed it; empty if none did. */
     readonly claimedBy: string;
   };
-  /** The repository of the job or exclusion; undefined for what belongs to none: docker images, exclusions of images and outputs. */
+  /** The repository of the job or exclusion; undefined for what belongs to none: docker images, exclusions of images, outputs and workers. */
   readonly repository?: string;
   /** Whether a principal may read the event: by the rules for the job or exclusion that it is of. */
   readonly readableBy: (access: Access) => boolean;
@@ -65,7 +64,7 @@ function factsOfExclusion(
   stream: string,
   id: string | undefined,
 ): EventFacts {
-  const ofNone = stream === imageExclusionStream || stream === outputExclusionStream;
+  const ofNone = exclusionStreamsOfNone.includes(stream);
   const row = id === undefined ? undefined : readModel.exclusions.get(id);
   return {
     ...(!ofNone && { repository: repositoryOfExclusionStream(stream) }),

@@ -5,8 +5,8 @@ import {
   ReadHistoryResponseSchema,
 } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { invalid, quote } from '../domain/errors.js';
-import { checkTime } from '../history/check-time.js';
 import { type HistoryQuery, readHistory } from '../history/read-history.js';
+import { checkTime } from '../jobs/check-time.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkUuid, textLimits } from '../jobs/limits.js';
 import { eventMessage } from './event-message.js';

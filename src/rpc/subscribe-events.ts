@@ -9,7 +9,6 @@ import {
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { unrestricted } from '../domain/access.js';
 import type { RecordedEvent } from '../eventstore/port.js';
-import { checkTime } from '../history/check-time.js';
 import { cloudEventAttributes, cloudEventSource, cloudEventVersion } from '../history/cloud-event.js';
 import { eventFilter } from '../history/event-filter.js';
 import { openEventHub } from '../history/event-hub.js';
@@ -17,6 +16,7 @@ import type { Presented } from '../history/log-entry.js';
 import { type Beginning, type Place, placeOf, resumeTokenOf } from '../history/place.js';
 import { type Heartbeat, subscribe } from '../history/subscribe.js';
 import { checkDuration } from '../jobs/check-duration.js';
+import { checkTime } from '../jobs/check-time.js';
 import type { JobsContext } from '../jobs/context.js';
 import type { JobFacts } from '../jobs/reading/permit.js';
 import { holdsSecrets } from '../jobs/reading/redact.js';

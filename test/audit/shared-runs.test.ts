@@ -72,6 +72,20 @@ async function decideShared(): Promise<void> {
   await ada.jobs.getJob({ uuid, consistencyToken });
   await find(cleo, again);
 
+  // What a worker ran is out of reuse, running and complete, until that is lifted.
+  const spoilt = { scriptParameters: { n: 3 } };
+  const ran = uuidOf(await find(ada, spoilt));
+  const claim = await bob.worker.claimJob({ uuid: ran, offer: plenty, workerName: 'cellar' });
+  const worker = { principal: 'bob', workerName: 'cellar', since: { seconds: 1n } };
+  const order = { target: { case: 'worker' as const, value: worker }, reason: 'bad RAM' };
+  const { exclusion } = await ada.exclusions.excludeFromReuse(order);
+  await find(cleo, spoilt);
+  const results = { output: 'sha256:bad', log: 'sha256:log' };
+  await bob.worker.completeJob({ uuid: ran, claimToken: claim.claimToken, ...results });
+  await find(dora, spoilt);
+  await ada.exclusions.reinstateForReuse({ id: exclusion?.id ?? '', reason: 'it was not' });
+  await find(dora, spoilt);
+
   server.config.reuse.share_unfinished = 'owner';
   await server.restart();
   await find(server.as('bob'), again);
@@ -110,6 +124,10 @@ test('decisions of rule set 2 come out the same: new jobs, joined ones and reuse
     'JobReused 2 REUSED_COMPLETE: ANSWER NOT_PREFERRED',
     'JobRequested 2 CREATED_NO_MATCH: ',
     'JobJoined 2 REUSED_QUEUED: ANSWER',
+    'JobRequested 2 CREATED_NO_MATCH: ',
+    'JobRequested 2 CREATED_NO_MATCH: EXCLUDED',
+    'JobJoined 2 REUSED_QUEUED: EXCLUDED ANSWER',
+    'JobReused 2 REUSED_COMPLETE: ANSWER NOT_PREFERRED',
     'JobRequested 2 CREATED_NO_MATCH: OWNER',
     'JobReused 2 REUSED_QUEUED: ANSWER OWNER',
   ]);

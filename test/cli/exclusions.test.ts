@@ -76,6 +76,11 @@ test.serial('every kind of target can be given, and only one at a time', async (
     [['--repository', 'demo', '--introduced-by', 'main~1', '--fixed-by', 'main'], /until [0-9a-f]{40}: /],
     [['--image', 'sha256:image'], /of docker image "sha256:image": 0 jobs/],
     [['--output', 'sha256:out'], /of output "sha256:out": 0 jobs/],
+    [['worker', 'farm', '--name', 'n7'], /of worker "n7" of "farm": 0 jobs/],
+    [
+      ['worker', 'farm', '--from', '2026-01-31', '--until', '2026-02-01'],
+      /of all workers of "farm" from 2026-01-31T00:00:00.000Z until 2/,
+    ],
   ];
   t.context.memoir.repository.commit({ 'other.txt': 'x' });
   for (const [args, out] of good) {
@@ -92,6 +97,12 @@ test.serial('every kind of target can be given, and only one at a time', async (
     [['exclude', uuid, '--fixed-by', 'main', ...because], 2, /--fixed-by needs --introduced-by/],
     [['exclude', uuid, '--lost', ...because], 2, /--lost goes with --output alone/],
     [['exclude', '--output', 'x', '--lost', '--cascade', ...because], 2, /--lost goes with --output alone/],
+    [['exclude', 'worker', ...because], 2, /needs a principal/],
+    [['exclude', 'worker', '--name', 'n7', ...because], 2, /needs a principal/],
+    [['exclude', uuid, '--name', 'n7', ...because], 2, /--until need it/],
+    [['exclude', 'worker', 'farm', '--output', 'x', ...because], 2, /give one of/],
+    [['exclude', 'worker', 'farm', '--from', '2026-02-01', '--until', '2026-01-31', ...because], 2, /EMPTY_TIME/],
+    [['exclude', 'worker', 'farm', '--from', 'yesterday', ...because], 2, /Give a time/],
     [['exclude', '--output', 'never', '--lost', ...because], 3, /no job has the output "never"/],
     [['exclude', '--repository', 'demo', '--commit', 'nope', ...because], 2, /"nope"[\s\S]*field: commit.commit/],
     [['exclude', uuid, '--max-hits', '0', ...because], 2, /whole number/],

@@ -84,6 +84,9 @@ async function build(): Promise<Scene> {
   const order = { target, cascade: true, reason: 'the veiled instrument was broken' };
   await both.exclusions.excludeFromReuse(order);
 
+  const worker = { case: 'worker' as const, value: { principal: 'veiled worker' } };
+  await root.exclusions.excludeFromReuse({ target: worker, reason: 'its instrument was broken' });
+
   // A job of the open repository that took the output of the spoilt one, and a request that meets it.
   const taking = { repository: 'open', scriptParameters: { input: 'sha256:spoilt' } };
   const spoilt = uuidOf(await request(both, taking));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import {
+  ExcludedFromReuseSchema,
   JobDeletedSchema,
   JobRequestedSchema,
   SubmissionIntendedSchema,
@@ -42,6 +43,7 @@ test('what needs a format is told by its kind or by a field that is set', (t) =>
     { format: 4, event: 'JobRequested', field: 'components' },
     { format: 5, event: 'JobRequested', field: 'decision' },
     { format: 6, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
+    { format: 7, event: 'ExcludedFromReuse', field: 'exclusion.target', member: 'worker' },
   ];
   t.is(formatNeeded(create(JobDeletedSchema), table), 2);
   t.is(formatNeeded(create(JobRequestedSchema), table), 1);
@@ -52,6 +54,15 @@ test('what needs a format is told by its kind or by a field that is set', (t) =>
     create(SubmissionIntendedSchema, { answer: { case: kind, value: {} } });
   t.is(formatNeeded(intended('reused'), table), 1);
   t.is(formatNeeded(intended('joined'), table), 6);
+  t.is(formatNeeded(create(ExcludedFromReuseSchema), table), 1);
+  t.is(
+    formatNeeded(create(ExcludedFromReuseSchema, { exclusion: { target: { case: 'output', value: 'x' } } }), table),
+    1,
+  );
+  t.is(
+    formatNeeded(create(ExcludedFromReuseSchema, { exclusion: { target: { case: 'worker', value: {} } } }), table),
+    7,
+  );
   t.is(Math.max(1, ...needs.map(({ format }) => format)), newestFormat);
 });
 

@@ -1,15 +1,23 @@
-import type { JsonObject } from '@bufbuild/protobuf';
+import { create, type JsonObject } from '@bufbuild/protobuf';
+import { TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
+import { type WorkerTarget, WorkerTargetSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { accessOf } from '../../src/domain/access.js';
 import type { ExclusionTarget } from '../../src/domain/exclusions.js';
-import { type ExclusionsBench, type JobSketch, openExclusionsBench } from '../support/exclusions.js';
+import { exclusionUseCases } from '../../src/exclusions/exclude.js';
+import { type ExclusionsBench, type JobSketch, openExclusionsBench, type Place } from '../support/exclusions.js';
 import { makeRepository, type TestRepository } from '../support/git-repository.js';
 
 const commitOf = (repository: string, commit: string): ExclusionTarget => ({
   case: 'commit',
   value: { $typeName: 'memoir.jobs.v1.CommitTarget', repository, commit },
 });
+const workerOf = (worker: Partial<WorkerTarget>): ExclusionTarget => ({
+  case: 'worker',
+  value: create(WorkerTargetSchema, { principal: 'worker', ...worker } as WorkerTarget),
+});
+const seconds = (time: number) => timestampFromMs(time * 1_000);
 const rangeOf = (repository: string, introducedBy: string, fixedBy = ''): ExclusionTarget => ({
   case: 'commitRange',
   value: { $typeName: 'memoir.jobs.v1.CommitRangeTarget', repository, introducedBy, fixedBy },
@@ -23,9 +31,9 @@ async function makeJobs(bench: ExclusionsBench, { git }: TestRepository) {
     string,
   ];
   const jobs = new Map<string, readonly [Job, JobSketch]>();
-  async function add(name: string, sketch: JobSketch, output = `sha256:${name}`) {
+  async function add(name: string, sketch: JobSketch, output = `sha256:${name}`, at: Place = {}) {
     const job = await bench.request(sketch);
-    if (output !== '') await bench.complete(job, output);
+    if (output !== '') await bench.complete(job, output, 'log', at);
     jobs.set(name, [job, sketch]);
   }
   const plain = (parameters: JsonObject, more: Partial<JobSketch> = {}): JobSketch => ({
@@ -35,7 +43,7 @@ async function makeJobs(bench: ExclusionsBench, { git }: TestRepository) {
     ...more,
   });
   await add('old', plain({ n: 1 }, { commit: first }));
-  await add('it', plain({ n: 2 }, { image: 'image-1' }));
+  await add('it', plain({ n: 2 }, { image: 'image-1' }), 'sha256:it', { name: 'cellar', from: 1_000, until: 2_000 });
   await add('new', plain({ n: 3 }, { commit: third }));
   await add('elsewhere', plain({ n: 4 }, { repository: 'other' }));
   await add('taker', plain({ deep: [{ er: 'sha256:it' }] }, { repository: 'other' }));
@@ -62,6 +70,14 @@ test('every kind of target, with and without cascade, standing and lifted', asyn
     ['commit of another repository', commitOf('other', 'main~1'), ['elsewhere', ...after, 'named only'], []],
     ['image', { case: 'dockerImageLocator', value: 'image-1' }, ['it'], after],
     ['output', { case: 'output', value: 'sha256:it' }, ['it'], after],
+    ['worker', workerOf({ workerName: 'cellar' }), ['it'], after],
+    ['worker at a time', workerOf({ since: seconds(2), until: seconds(3) }), ['it'], after],
+    ['worker in between', workerOf({ since: seconds(1.2), until: seconds(1.5) }), ['it'], after],
+    ['worker until a time', workerOf({ workerName: 'cellar', until: seconds(1.001) }), ['it'], after],
+    ['worker before', workerOf({ workerName: 'cellar', until: seconds(1) }), [], []],
+    ['worker later', workerOf({ since: seconds(2.001) }), [], []],
+    ['worker of another principal', workerOf({ principal: 'another' }), [], []],
+    ['worker of another name', workerOf({ workerName: 'attic' }), [], []],
     ['nothing that there is', { case: 'output', value: 'sha256:nothing' }, [], []],
   ];
   const excluded = async () => {
@@ -115,6 +131,68 @@ test('jobs to come are hit too: on later commits, by their output, and by what t
   t.is(await bench.ruledOut(rest, other), undefined);
   await bench.complete(took, 'o2');
   t.is(await bench.ruledOut(rest, other), exclusion.id);
+  await bench.close();
+  repository.dispose();
+});
+
+test('what a worker runs is hit while it does, and with cascade what takes its output', async (t) => {
+  const repository = makeRepository();
+  const commit = repository.commit({ n: '1' });
+  const bench = await openExclusionsBench({ one: repository.path });
+  const ada = bench.caller('ada');
+  const target = workerOf({ workerName: 'cellar', since: seconds(10) });
+  const { exclusion } = await bench.exclusions.exclude(ada, { target, cascade: true, reason: 'bad RAM' }, 1);
+  const sketches = [1, 'o1', 3].map((taken): JobSketch => ({ repository: 'one', commit, parameters: { taken } }));
+  const [ran, took, earlier] = sketches as [JobSketch, JobSketch, JobSketch];
+  const [first, second, third] = [await bench.request(ran), await bench.request(took), await bench.request(earlier)];
+  t.is(await bench.ruledOut(first, ran), undefined, 'queued');
+  await bench.start(first, { name: 'cellar', from: 9_000 });
+  t.is(await bench.ruledOut(first, ran), exclusion.id, 'running');
+  const lost = { kind: 'expire_lease', leaseRevision: 1, chance: 0, now: 11_000 } as const;
+  await bench.context.streams.execute(ada, first.uuid, lost);
+  t.is(await bench.ruledOut(first, ran), undefined, 'it failed');
+  await bench.complete(third, 'o1', 'log', { name: 'cellar', from: 9_000, until: 9_999 });
+  t.is(await bench.ruledOut(third, earlier), undefined, 'before the time');
+  t.is(await bench.ruledOut(second, took), undefined, 'what took its output');
+  const again = await bench.request(ran);
+  await bench.complete(again, 'o1', 'log', { name: 'cellar', from: 9_000, until: 10_000 });
+  t.is(await bench.ruledOut(again, ran), exclusion.id, 'it ended in the time');
+  t.is(await bench.ruledOut(second, took), exclusion.id, 'what took the same output');
+  const list = bench.context.readModel.exclusions.list({ includeReinstated: false, before: 1_000, limit: 2 });
+  t.like(list, { 0: { repository: '', exclusion: { target: { case: 'worker' } } } });
+  await bench.close();
+  repository.dispose();
+});
+
+test('a worker that is none, and a time that is none, are refused', async (t) => {
+  const repository = makeRepository();
+  const bench = await openExclusionsBench({ one: repository.path });
+  const ada = bench.caller('ada');
+  const cases: [worker: Partial<WorkerTarget>, reason: string, message: RegExp][] = [
+    [{ principal: '' }, 'REQUIRED', /^worker\.principal is required$/],
+    [{ workerName: 'x'.repeat(257) }, 'TOO_LONG', /^worker\.worker_name .* has 257 bytes/],
+    [{ since: seconds(2), until: seconds(2) }, 'EMPTY_TIME', /^worker\.until 1970-01-01T00:00:02\.000Z is not after/],
+    [{ since: create(TimestampSchema, { nanos: -1 }) }, 'OUT_OF_RANGE', /^worker\.since of 0 seconds and -1 nanosec/],
+  ];
+  const end = await bench.context.store.end();
+  const before = exclusionUseCases({ ...bench.context, sharesRuns: false }, bench.rules);
+  const early = before.exclude(ada, { target: workerOf({}), cascade: false, reason: 'r' }, 1);
+  t.like(await t.throwsAsync(early), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'LOG_FORMAT_NOT_ALLOWED',
+    field: 'worker',
+  });
+  for (const [worker, reason, message] of cases) {
+    const order = { target: workerOf(worker), cascade: false, reason: 'r' };
+    for (const ordered of [bench.exclusions.preview(ada, order, 1), bench.exclusions.exclude(ada, order, 1)]) {
+      t.like(await t.throwsAsync(ordered, { message }), { code: 'INVALID_ARGUMENT', reason });
+    }
+  }
+  const grants = [{ to: ['eve'], roles: ['admin' as const], repositories: ['one'] }];
+  const eve = bench.caller('eve', accessOf({ groups: {}, grants }, 'eve'));
+  const order = { target: workerOf({}), cascade: false, reason: 'r' };
+  t.like(await t.throwsAsync(bench.exclusions.exclude(eve, order, 1)), { code: 'PERMISSION_DENIED' });
+  t.is(await bench.context.store.end(), end, 'nothing is recorded');
   await bench.close();
   repository.dispose();
 });

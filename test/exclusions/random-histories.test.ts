@@ -1,10 +1,12 @@
-import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { create, type JsonObject, type JsonValue } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
 import fc from 'fast-check';
+import { WorkerTargetSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { ExclusionTarget } from '../../src/domain/exclusions.js';
 import { catchUp } from '../projections/scratch.js';
-import { type ExclusionsBench, type JobSketch, openExclusionsBench } from '../support/exclusions.js';
+import { type ExclusionsBench, type JobSketch, openExclusionsBench, type Place } from '../support/exclusions.js';
 import { type GeneratedCommit, histories, writeHistory } from '../support/git-history.js';
 import { makeRepository } from '../support/git-repository.js';
 import { rounds } from '../support/rounds.js';
@@ -17,6 +19,7 @@ const [runs, length] = [rounds(2, 8), 260];
 
 const addresses = Array.from({ length: 4 }, (_, i) => `sha256:${String(i).repeat(64)}`);
 const outputs = ['o0', 'o1', 'o2', 'o3', 'o4', 'o5', ...addresses];
+const workerNames = ['', 'cellar', 'attic'];
 const images = ['', 'image-1', 'image-2'];
 const repositoryNames = ['one', 'twin'];
 
@@ -24,6 +27,8 @@ type KnownJob = {
   readonly job: Job;
   readonly sketch: JobSketch;
   readonly commit: number;
+  /** Where and when it ran; undefined unless it is complete. */
+  ran?: Required<Place>;
   output: string;
   log: string;
   state: 'queued' | 'complete' | 'failed';
@@ -148,6 +153,25 @@ function targetOf(world: World, { other, third, yes }: Operation, n: number) {
       const output = at(outputs, other);
       return { target: { case: 'output', value: output }, hitsItself: (job) => job.output === output, output };
     },
+    () => {
+      const [name, since, until] = [
+        at(workerNames, other),
+        1_000 * (third % 4),
+        1_000 * (1 + (third % 4) + (other % 3)),
+      ];
+      const time = yes ? { since: timestampFromMs(since), until: timestampFromMs(until) } : {};
+      return {
+        target: {
+          case: 'worker',
+          value: create(WorkerTargetSchema, { principal: 'worker', workerName: name, ...time }),
+        },
+        hitsItself: ({ ran, state }) =>
+          state === 'complete' &&
+          ran !== undefined &&
+          (name === '' || ran.name === name) &&
+          !(yes && (ran.until < since || ran.from >= until)),
+      };
+    },
   ];
   return at(kinds, n)();
 }
@@ -177,8 +201,10 @@ async function apply(bench: ExclusionsBench, world: World, op: Operation): Promi
       const done = at(open, pick);
       const given = other % 9 === 0 ? '' : at(outputs, other);
       const log = third % 11 === 0 ? '' : 'log';
-      await bench.complete(done.job, given, log);
-      Object.assign(done, { output: given, log, state: 'complete' });
+      const from = 1_000 * (third % 5);
+      const ran = { name: at(workerNames, third), from, until: from + 1_000 * (pick % 3) };
+      await bench.complete(done.job, given, log, ran);
+      Object.assign(done, { output: given, log, state: 'complete', ran });
       return undefined;
     }
     case 'fail': {

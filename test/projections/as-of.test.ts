@@ -30,6 +30,7 @@ import type { MemoirEvent } from '../../src/domain/events.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { newestFirst, parseOrder } from '../../src/domain/filters/job-order.js';
 import { parseFilters } from '../../src/domain/filters/parse-filters.js';
+import { factsOf } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { noon } from '../domain/commands.js';
 import { anyFilterOf } from '../domain/filters/any-filter.js';
@@ -182,6 +183,7 @@ function checkTold(t: ExecutionContext, db: Parameters<typeof listJobs>[0], told
     }
     const candidate = reads.candidates.candidates(job.computationDigest).find((one) => one.uuid === uuid);
     t.like(candidate, { state: job.state, deleted }, at);
+    t.deepEqual(candidate?.ran, factsOf(record).ran, at);
     t.is(queued.has(uuid), job.state === JobState.QUEUED, at);
     const backing = job.state === JobState.QUEUED ? backOff : undefined;
     t.deepEqual(backOffs.get(uuid), backing && { uuid, ...backing }, at);

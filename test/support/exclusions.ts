@@ -7,10 +7,10 @@ import { JobRequestedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { openHistoryModel } from '../../projections/history/history-model.js';
 import { openJobLists } from '../../projections/lists/job-lists.js';
-import { jobFromRow } from '../../projections/read-model/jobs.js';
 import { openReadModel } from '../../projections/read-model/read-model.js';
 import { type Access, unrestricted } from '../../src/domain/access.js';
 import { computationDigests, jobUuid } from '../../src/domain/computation.js';
+import { factsOf } from '../../src/domain/reuse.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
 import type { EventStore } from '../../src/eventstore/port.js';
@@ -37,6 +37,9 @@ export type JobSketch = {
   readonly nondeterministic?: boolean;
 };
 
+/** Where and when a job runs, in milliseconds since 1970-01-01T00:00Z. */
+export type Place = { readonly name?: string; readonly from?: number; readonly until?: number };
+
 /** The use cases of exclusions on a real store, read model and repositories, without a server around them. */
 export type ExclusionsBench = {
   readonly context: JobsContext;
@@ -46,8 +49,10 @@ export type ExclusionsBench = {
   caller(principal: string, access?: Access): Caller;
   /** Records a new job, whatever jobs there are. */
   request(sketch: JobSketch): Promise<Job>;
+  /** Has a worker claim the job. */
+  start(job: Job, at?: Place): Promise<void>;
   /** Claims the job and completes it. */
-  complete(job: Job, output: string, log?: string): Promise<void>;
+  complete(job: Job, output: string, log?: string, at?: Place): Promise<void>;
   /** Waits until the read model has everything. */
   settle(): Promise<void>;
   /** The rows of the read model as the exclusions see a job: by which exclusion it is ruled out, if by any. */
@@ -92,6 +97,7 @@ export async function openExclusionsBench(
     damaged: damagedJobs(store, readModel),
     streams: openJobStreams(store, systemEdge, 'test', written, readModel),
     reuseIfOutputsDiffer: false,
+    sharesRuns: true,
     jobLogLimit: 1_000,
   };
   const rules = exclusionRules(context);
@@ -103,6 +109,10 @@ export async function openExclusionsBench(
   });
   const worker = caller('worker');
   const runs = new Map<string, number>();
+
+  async function start({ uuid }: Job, { name: workerName = '', from: now = 0 }: Place = {}): Promise<void> {
+    await context.streams.execute(worker, uuid, { kind: 'start', worker: 'worker', workerName, leaseMs: 60_000, now });
+  }
 
   return {
     context,
@@ -132,18 +142,20 @@ export async function openExclusionsBench(
       );
       return record.job;
     },
-    async complete({ uuid }, output, log = 'log') {
-      await context.streams.execute(worker, uuid, { kind: 'start', worker: 'worker', leaseMs: 60_000, now: 0 });
-      const command = { kind: 'complete', worker: 'worker', output, log, now: 0 } as const;
-      await context.streams.execute(worker, uuid, command);
+    start,
+    async complete(job, output, log = 'log', at = {}) {
+      await start(job, at);
+      const command = { kind: 'complete', worker: 'worker', output, log, now: at.until ?? at.from ?? 0 } as const;
+      await context.streams.execute(worker, job.uuid, command);
     },
     settle: async () => written.catchUp(await store.end()),
     async ruledOut({ uuid }, { repository, parameters }) {
       const record = await context.streams.load(uuid);
       if (!record) throw new Error(`no job ${uuid}`);
       if (!rules.any()) return undefined;
-      const rule = await rules.ruleFor({ repository, parameters: () => parameters, candidates: [record.job] });
-      return rule?.(record.job)?.exclusion.id;
+      const facts = factsOf(record);
+      const rule = await rules.ruleFor({ repository, parameters: () => parameters, candidates: [facts] });
+      return rule?.(facts)?.exclusion.id;
     },
     async ruledOutThen({ uuid }, { repository, parameters }, position) {
       await history.waitFor(position);
@@ -152,9 +164,10 @@ export async function openExclusionsBench(
       const row = reads.jobs.get(uuid);
       const past = exclusionRulesAsOf(await standingAsOf(reads.exclusions), reads, ranges, position);
       if (!row || !past.any()) return undefined;
-      const job = jobFromRow(row);
-      const rule = await past.ruleFor({ repository, parameters: () => parameters, candidates: [job] });
-      return rule?.(job)?.exclusion.id;
+      const facts = reads.candidates.candidates(row.computation_digest).find((one) => one.uuid === uuid);
+      if (!facts) throw new Error(`no candidate ${uuid}`);
+      const rule = await past.ruleFor({ repository, parameters: () => parameters, candidates: [facts] });
+      return rule?.(facts)?.exclusion.id;
     },
     path: (name) => join(directory, name),
     async close() {

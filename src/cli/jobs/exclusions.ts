@@ -1,5 +1,7 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
-import type { Exclusion } from '../../../gen/memoir/jobs/v1/exclusion_pb.js';
+import { type Exclusion, type WorkerTarget, WorkerTargetSchema } from '../../../gen/memoir/jobs/v1/exclusion_pb.js';
 import {
   type ExcludeFromReuseRequest,
   type ExcludeFromReuseResponse,
@@ -18,6 +20,7 @@ import { note, printLine, printMessage } from '../text/output.js';
 import { type ListOptions, printList } from '../text/print-list.js';
 import { printable } from '../text/printable.js';
 import { instant } from '../text/time-text.js';
+import { time, timeForms } from '../time-option.js';
 import { uuidHelp, wholeUuid } from './uuid-prefix.js';
 
 type Target = ExcludeFromReuseRequest['target'];
@@ -30,6 +33,9 @@ type ExcludeOptions = RemoteOptions & {
   readonly fixedBy?: string;
   readonly image?: string;
   readonly output?: string;
+  readonly name?: string;
+  readonly from?: number;
+  readonly until?: number;
   readonly lost?: boolean;
   readonly cascade?: boolean;
   readonly dryRun?: boolean;
@@ -40,27 +46,35 @@ type ExclusionsOptions = RemoteOptions & ListOptions & { readonly repository?: s
 /** `memoir exclude`. */
 export function excludeCommand(): Command {
   const command = new Command('exclude')
-    .description('take jobs out of reuse: one job, a commit, a range of commits, an image or an output')
-    .argument('[uuid]', uuidHelp)
+    .description(
+      'take jobs out of reuse: one job, a commit, a range of commits, an image, an output or what a worker ran',
+    )
+    .argument('[uuid]', `${uuidHelp}; or the word worker`)
+    .argument('[principal]', 'after the word worker: the principal of the worker')
     .option('--repository <name>', 'repository of --commit or --introduced-by')
     .option('--commit <refspec>', 'jobs of this commit')
     .option('--introduced-by <refspec>', 'jobs of commits that have this one in their history, itself included')
     .option('--fixed-by <refspec>', 'but not of those that have this one in theirs')
     .option('--image <locator>', 'jobs that ran in this docker image')
     .option('--output <address>', 'jobs with this output')
+    .option('--name <name>', 'only what the worker of this name ran (with worker)')
+    .option('--from <time>', `only what ran at this time or later (with worker): ${timeForms}`, time(Date.now))
+    .option('--until <time>', 'only what began before this time (with worker)', time(Date.now))
     .option('--lost', 'the output is gone rather than wrong (with --output)')
     .option('--cascade', 'also jobs that took an excluded output as a parameter value, however deep')
     .option('--dry-run', 'print what would be hit, and record nothing')
     .option('--max-hits <number>', 'most jobs to print', integer(1, 10_000), 1_000)
     .requiredOption('--reason <text>', 'why');
-  return remote(withJson(command)).action((uuid: string | undefined, options: ExcludeOptions) =>
-    options.lost ? reportLost(uuid, options) : exclude(uuid, options),
+  return remote(withJson(command)).action(
+    (uuid: string | undefined, principal: string | undefined, options: ExcludeOptions) => {
+      const target = targetOf(uuid, principal, options);
+      return options.lost ? reportLost(target, options) : exclude(target, options);
+    },
   );
 }
 
-async function exclude(uuid: string | undefined, options: ExcludeOptions): Promise<void> {
+async function exclude(given: Target, options: ExcludeOptions): Promise<void> {
   const { reason, cascade = false, dryRun = false, maxHits } = options;
-  const given = targetOf(uuid, options);
   await withClients(options, async (clients) => {
     const target = given.case === 'jobUuid' ? { ...given, value: await wholeUuid(clients, given.value) } : given;
     const request = { target, reason, cascade, dryRun, maxHits };
@@ -70,8 +84,7 @@ async function exclude(uuid: string | undefined, options: ExcludeOptions): Promi
   });
 }
 
-async function reportLost(uuid: string | undefined, options: ExcludeOptions): Promise<void> {
-  const target = targetOf(uuid, options);
+async function reportLost(target: Target, options: ExcludeOptions): Promise<void> {
   if (target.case !== 'output' || options.cascade || options.dryRun) {
     throw invalid('output', 'BAD_OPTIONS', '--lost goes with --output alone, without --cascade and --dry-run');
   }
@@ -168,19 +181,36 @@ export function exclusionText({ target, cascade, outputLost }: Exclusion): strin
   return `${targetText(target)}${outputLost ? ' (lost)' : ''}${more}`;
 }
 
+function workerOf(principal: string, { name = '', from, until }: ExcludeOptions): WorkerTarget {
+  return create(WorkerTargetSchema, {
+    principal,
+    workerName: name,
+    ...(from !== undefined && { since: timestampFromMs(from) }),
+    ...(until !== undefined && { until: timestampFromMs(until) }),
+  });
+}
+
 function jobs(count: number): string {
   return count === 1 ? '1 job' : `${count} jobs`;
 }
 
 /** @throws MemoirError INVALID_ARGUMENT if there is not exactly one target, or a part of it is missing or too much */
-function targetOf(uuid: string | undefined, options: ExcludeOptions): Target {
+function targetOf(uuid: string | undefined, principal: string | undefined, options: ExcludeOptions): Target {
   const { repository, commit, introducedBy, fixedBy, image, output } = options;
+  const ofWorker = [principal, options.name, options.from, options.until].some((value) => value !== undefined);
+  if (ofWorker !== (uuid === 'worker') || (ofWorker && principal === undefined)) {
+    throw invalid(
+      'target',
+      'BAD_OPTIONS',
+      '`memoir exclude worker` needs a principal, and --name, --from and --until need it',
+    );
+  }
   const given = [uuid, commit, introducedBy, image, output].filter((value) => value !== undefined);
   if (given.length !== 1) {
     throw invalid(
       'target',
       'BAD_OPTIONS',
-      'give one of: the uuid of a job, --commit, --introduced-by, --image and --output',
+      'give one of: the uuid of a job, worker and a principal, --commit, --introduced-by, --image and --output',
     );
   }
   const ofCommits = commit !== undefined || introducedBy !== undefined;
@@ -190,6 +220,7 @@ function targetOf(uuid: string | undefined, options: ExcludeOptions): Target {
   if (fixedBy !== undefined && introducedBy === undefined) {
     throw invalid('target', 'BAD_OPTIONS', '--fixed-by needs --introduced-by');
   }
+  if (principal !== undefined) return { case: 'worker', value: workerOf(principal, options) };
   if (uuid !== undefined) return { case: 'jobUuid', value: uuid };
   if (image !== undefined) return { case: 'dockerImageLocator', value: image };
   if (output !== undefined) return { case: 'output', value: output };

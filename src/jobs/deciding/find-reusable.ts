@@ -4,7 +4,7 @@ import { lastingFields } from '../../domain/filters/field.js';
 import type { JobFilter } from '../../domain/filters/filter.js';
 import { filterFailure } from '../../domain/filters/matches.js';
 import type { JobRecord } from '../../domain/job.js';
-import { type CandidateFacts, factsOf, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
+import { type CandidateFacts, factsOf, isSameRun, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
 import type { Position } from '../../eventstore/port.js';
 import type { Repositories } from '../../git/port.js';
 import type { DecidingContext } from '../context.js';
@@ -171,7 +171,10 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
         candidates = candidates.filter((candidate) => candidate !== chosen);
         continue;
       }
-      const same = record.job.state === chosen.state && record.deleted === chosen.deleted;
+      const same =
+        record.job.state === chosen.state &&
+        record.deleted === chosen.deleted &&
+        (!terms.exclusion || isSameRun(chosen.ran, factsOf(record).ran));
       // With filters, what else is so of it now may matter.
       const facts = same && !filters ? chosen : again(record, chosen);
       if (same && facts.failedFilter === undefined) {

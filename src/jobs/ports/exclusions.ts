@@ -9,7 +9,7 @@ import type { Position } from '../../eventstore/port.js';
 export type Held = Omit<Exclusion, 'reason'>;
 
 /** What is looked at in a candidate; it is of the request's repository unless it says of which. */
-export type Questioned = Pick<CandidateFacts, 'uuid' | 'scriptVersion' | 'dockerImageLocator' | 'output'> & {
+export type Questioned = Pick<CandidateFacts, 'uuid' | 'scriptVersion' | 'dockerImageLocator' | 'output' | 'ran'> & {
   readonly repository?: string;
 };
 
