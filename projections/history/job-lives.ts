@@ -22,7 +22,7 @@ const bytesOf = "coalesce(unhex(@uuid, '-'), CAST(@uuid AS BLOB))";
  */
 export const jobLives: Projection = {
   name: 'job-lives',
-  version: 4,
+  version: 5,
   tables: ['job_life', 'job_report', 'job_change', 'job_turn'],
   schema: `
     CREATE TABLE job_life (

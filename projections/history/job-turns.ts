@@ -1,6 +1,7 @@
 import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import type { JobAttemptEnded, JobResumed, JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
+import { keptSize } from '../../src/domain/outputs/digest.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 
 /**
@@ -25,6 +26,8 @@ export const turnTable = `
       message TEXT NOT NULL DEFAULT '',
       log TEXT NOT NULL DEFAULT '',
       output TEXT NOT NULL DEFAULT '',
+      log_size INTEGER,
+      output_size INTEGER,
       PRIMARY KEY (job, position)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX job_turn_worker ON job_turn (worker, job);`;
@@ -47,11 +50,20 @@ export function turnWriter(db: Database.Database) {
     VALUES (@job, @position, @revision, @number, @position, @worker, @startedAt, 1, @leaseMs, @startedAt + @leaseMs)`);
   const follow = db.prepare(`
     INSERT INTO job_turn (job, position, revision, number, begun, worker, started_at, running, lease_ms, lease_expires_at,
-      ended_at, fault, reason, message, log, output)
+      ended_at, fault, reason, message, log, output, log_size, output_size)
     SELECT job, @position, @revision, number, begun, worker, started_at, @running, @leaseMs, @expiresAt, @endedAt, @fault,
-      @reason, @message, @log, @output
+      @reason, @message, @log, @output, @logSize, @outputSize
     FROM job_turn WHERE job = @job ORDER BY position DESC LIMIT 1`);
-  const none = { endedAt: null, fault: 0, reason: '', message: '', log: '', output: '' };
+  const none = {
+    endedAt: null,
+    fault: 0,
+    reason: '',
+    message: '',
+    log: '',
+    output: '',
+    logSize: null,
+    outputSize: null,
+  };
   return {
     started(job: number | null, event: JobStarted, { position, revision }: At): void {
       const leaseMs = event.lease ? durationMs(event.lease) : 0;
@@ -65,7 +77,8 @@ export function turnWriter(db: Database.Database) {
       const { fault, reason, message, log, output } = event;
       first.run(job);
       turn.run(job);
-      const end = { endedAt: millis(event.endedAt), fault, reason, message, log, output };
+      const sizes = { logSize: keptSize(event.logDigest), outputSize: keptSize(event.outputDigest) };
+      const end = { endedAt: millis(event.endedAt), fault, reason, message, log, output, ...sizes };
       follow.run({ job, position, revision, running: 0, leaseMs: 0, expiresAt: 0, ...end });
     },
     resumed(job: number | null, event: JobResumed, { position, revision }: At): void {

@@ -4,6 +4,7 @@ import type Database from 'better-sqlite3';
 import type { JobAttemptEnded, JobFailed, JobResumed, JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Attempt, AttemptSchema, type Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { keptDigests, keptSize } from '../../src/domain/outputs/digest.js';
 
 /**
  * SQL that makes the table of the attempts, in the file and beside the table `job`: one row each, by the position of the job. How the attempt
@@ -22,6 +23,8 @@ export const attemptTable = `
       message TEXT NOT NULL DEFAULT '',
       log TEXT NOT NULL DEFAULT '',
       output TEXT NOT NULL DEFAULT '',
+      log_size INTEGER,
+      output_size INTEGER,
       PRIMARY KEY (job, number)
     ) STRICT, WITHOUT ROWID;`;
 
@@ -30,9 +33,11 @@ export function attemptWriter(db: Database.Database) {
   const begin = db.prepare(`
     INSERT OR REPLACE INTO attempt (job, number, worker, worker_name, started_at) VALUES (?, ?, ?, ?, ?)`);
   const end = db.prepare(`
-    UPDATE attempt SET ended_at = ?, fault = ?, reason = ?, message = ?, log = ?, output = ? WHERE job = ? AND number = ?`);
+    UPDATE attempt SET ended_at = ?, fault = ?, reason = ?, message = ?, log = ?, output = ?, log_size = ?,
+      output_size = ? WHERE job = ? AND number = ?`);
   const goOn = db.prepare(`
-    UPDATE attempt SET ended_at = NULL, fault = 0, reason = '', message = '', log = '', output = ''
+    UPDATE attempt SET ended_at = NULL, fault = 0, reason = '', message = '', log = '', output = '', log_size = NULL,
+      output_size = NULL
     WHERE job = ? AND number = ?`);
   const blame = db.prepare('UPDATE attempt SET fault = ? WHERE job = ? AND number = ?');
   return {
@@ -43,7 +48,8 @@ export function attemptWriter(db: Database.Database) {
     },
     ended(job: number | null, event: JobAttemptEnded): void {
       const { endedAt, fault, reason, message, log, output } = event;
-      end.run(millis(endedAt), fault, reason, message, log, output, job, event.attempt || 1);
+      const sizes = [keptSize(event.logDigest), keptSize(event.outputDigest)];
+      end.run(millis(endedAt), fault, reason, message, log, output, ...sizes, job, event.attempt || 1);
     },
     resumed: (job: number | null, event: JobResumed) => void goOn.run(job, event.attempt || 1),
     failed(job: number | null, { fault, attempt }: JobFailed): void {
@@ -67,6 +73,8 @@ type AttemptRow = {
   readonly message: string;
   readonly log: string;
   readonly output: string;
+  readonly log_size: number | null;
+  readonly output_size: number | null;
 };
 
 /** What of the row of a job tells how its last attempt ended. */
@@ -80,6 +88,8 @@ type FinishedRow = {
   readonly failure_message: string;
   readonly log: string;
   readonly output: string;
+  readonly log_size: number | null;
+  readonly output_size: number | null;
 };
 
 /** Reads of the attempts. */
@@ -97,16 +107,20 @@ function withFinish(row: AttemptRow, job: FinishedRow): AttemptRow {
   if (row.ended_at !== null || job.claimed_by === '') return row;
   switch (job.state) {
     case JobState.COMPLETE:
-      return { ...row, ended_at: job.finished_at, log: job.log, output: job.output };
+      return { ...row, ended_at: job.finished_at, ...resultOf(job) };
     case JobState.FAILED: {
-      const { finished_at, failure_reason: reason, failure_message: message, log } = job;
-      return { ...row, ended_at: finished_at, reason, message, log };
+      const { finished_at, failure_reason: reason, failure_message: message, log, log_size } = job;
+      return { ...row, ended_at: finished_at, reason, message, log, log_size };
     }
     case JobState.CANCELLED:
       return { ...row, ended_at: job.cancelled_at, reason: 'CANCELLED' };
     default:
       return row;
   }
+}
+
+function resultOf({ log, output, log_size, output_size }: FinishedRow) {
+  return { log, output, log_size, output_size };
 }
 
 function messageOf(row: AttemptRow): Attempt {
@@ -120,6 +134,7 @@ function messageOf(row: AttemptRow): Attempt {
     message,
     log,
     output,
+    ...keptDigests(row),
     startedAt: timestampFromMs(row.started_at),
     ...(row.ended_at !== null && { endedAt: timestampFromMs(row.ended_at) }),
   });

@@ -8,6 +8,7 @@ import {
   RuntimeConstraintsSchema,
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { keptDigests } from '../../src/domain/outputs/digest.js';
 import { type FlagsRow, flagsOf } from './flags.js';
 import { tellWaiting, type WaitingRow } from './interests.js';
 
@@ -34,6 +35,9 @@ export type JobRow = FlagsRow &
     readonly arvados_sdk_version: string;
     readonly output: string;
     readonly log: string;
+    readonly output_v1: string;
+    readonly output_size: number | null;
+    readonly log_size: number | null;
     readonly tasks_summary: string | null;
     readonly components: string;
     readonly labels: string;
@@ -83,6 +87,8 @@ export function jobFromRow(row: JobRow): Job {
     arvadosSdkVersion: row.arvados_sdk_version,
     output: row.output,
     log: row.log,
+    outputV1: row.output_v1,
+    ...keptDigests(row),
     components: JSON.parse(row.components) as Labels,
     labels: JSON.parse(row.labels) as Labels,
     requiredLabels: JSON.parse(row.required_labels) as Labels,

@@ -8,6 +8,7 @@ import {
   type TasksSummary,
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { keptSize } from '../../src/domain/outputs/digest.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
 import { attemptQueries, attemptTable, attemptWriter } from './attempts.js';
@@ -20,7 +21,7 @@ export { type JobRow, jobFromRow } from './job-row.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 9,
+  version: 10,
   tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (
@@ -42,6 +43,9 @@ export const jobs: Projection = {
       arvados_sdk_version TEXT NOT NULL,
       output TEXT NOT NULL DEFAULT '',
       log TEXT NOT NULL DEFAULT '',
+      output_v1 TEXT NOT NULL DEFAULT '',
+      output_size INTEGER,
+      log_size INTEGER,
       tasks_summary TEXT,
       components TEXT NOT NULL,
       description TEXT NOT NULL,
@@ -120,10 +124,10 @@ export const jobs: Projection = {
         (claimed_by, started_at) = (SELECT worker, started_at FROM attempt WHERE job = ? AND number = ?)
       WHERE position = ?`);
     const completed = db.prepare(`
-      UPDATE job SET state = ${JobState.COMPLETE}, output = ?, log = ?, tasks_summary = coalesce(?, tasks_summary),
-        finished_at = ?, ${released}, revision = ? WHERE position = ?`);
+      UPDATE job SET state = ${JobState.COMPLETE}, output = ?, log = ?, output_v1 = ?, output_size = ?, log_size = ?,
+        tasks_summary = coalesce(?, tasks_summary), finished_at = ?, ${released}, revision = ? WHERE position = ?`);
     const failed = db.prepare(`
-      UPDATE job SET state = ${JobState.FAILED}, failure_reason = ?, failure_message = ?, log = ?,
+      UPDATE job SET state = ${JobState.FAILED}, failure_reason = ?, failure_message = ?, log = ?, log_size = ?,
         tasks_summary = coalesce(?, tasks_summary), finished_at = ?, ${released}, revision = ? WHERE position = ?`);
     const cancelled = db.prepare(`
       UPDATE job SET state = ${JobState.CANCELLED}, cancelled_by = ?, cancelled_at = ?, ${released}, revision = ?
@@ -210,13 +214,16 @@ export const jobs: Projection = {
       JobCompleted(event, { stream, revision }) {
         const at = millis(event.completedAt);
         const position = positionOf(stream);
-        completed.run(event.output, event.log, tasks(event.tasksSummary), at, revision, position);
+        const { output, log, outputV1 } = event;
+        const sizes = [keptSize(event.outputDigest), keptSize(event.logDigest)];
+        completed.run(output, log, outputV1, ...sizes, tasks(event.tasksSummary), at, revision, position);
         interests.finished(position);
       },
       JobFailed(event, { stream, revision }) {
         const at = millis(event.failedAt);
         const position = positionOf(stream);
-        failed.run(event.reason, event.message, event.log, tasks(event.tasksSummary), at, revision, position);
+        const { reason, message, log, logDigest } = event;
+        failed.run(reason, message, log, keptSize(logDigest), tasks(event.tasksSummary), at, revision, position);
         attempts.failed(position, event);
         interests.finished(position);
       },

@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { addressKey, mentionsOf } from '../../src/domain/lineage.js';
+import { addressesOf } from '../../src/domain/outputs/addresses.js';
 import { whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
 import type { RanRow } from './reuse-index.js';
@@ -9,13 +10,13 @@ import type { RanRow } from './reuse-index.js';
 const maxMentions = 10_000;
 
 /**
- * Which jobs gave and which took an output. `address` has a row for each output that a job gave, and for each text of its
+ * Which jobs gave and which took an output. `address` has a row for each address of the output that a job gave, and for each text of its
  * parameters that may be one that it took; `product` has the completions in the order of the log, for following them. `job` is the
  * position of the job's JobRequested.
  */
 export const lineage: Projection = {
   name: 'lineage',
-  version: 2,
+  version: 3,
   tables: ['address', 'product'],
   schema: `
     CREATE TABLE address (
@@ -41,10 +42,10 @@ export const lineage: Projection = {
           address.run(addressKey(text), 0, position);
         }
       },
-      JobCompleted({ output }, { stream, position }) {
-        const job = output === '' ? null : positionOf(stream);
+      JobCompleted(event, { stream, position }) {
+        const job = event.output === '' ? null : positionOf(stream);
         if (job === null) return;
-        address.run(addressKey(output), 1, job);
+        for (const text of addressesOf(event)) address.run(addressKey(text), 1, job);
         product.run(position, job);
       },
     };
@@ -64,13 +65,14 @@ export type LineageRow = {
   readonly nondeterministic: number;
   readonly deleted: number;
   readonly output: string;
+  readonly output_v1: string;
   readonly log: string;
 } & RanRow;
 
 /** Reads of the lineage, all of them in pages that are short enough for the thread that answers calls. */
 export function lineageQueries(db: Database.Database) {
   const columns = `c.position, c.uuid, j.owner, j.repository, c.script_version, c.docker_image_locator, c.state, c.nondeterministic,
-    c.deleted, c.output, c.log, c.worker, c.worker_name, c.ran_from, c.ran_until`;
+    c.deleted, c.output, c.output_v1, c.log, c.worker, c.worker_name, c.ran_from, c.ran_until`;
   const joined = `${columns} FROM candidate c JOIN job j ON j.position = c.position`;
   const page = db.prepare(`SELECT ${joined} WHERE c.position > ? ORDER BY c.position LIMIT ?`);
   const one = db.prepare(`SELECT ${joined} WHERE c.position = ?`);

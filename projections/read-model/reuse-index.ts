@@ -13,7 +13,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 8,
+  version: 9,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -30,6 +30,7 @@ export const reuseIndex: Projection = {
       nondeterministic INTEGER NOT NULL,
       deleted INTEGER NOT NULL DEFAULT 0,
       output TEXT NOT NULL DEFAULT '',
+      output_v1 TEXT NOT NULL DEFAULT '',
       log TEXT NOT NULL DEFAULT '',
       leave_lfs_pointers INTEGER NOT NULL,
       leave_submodules INTEGER NOT NULL,
@@ -60,7 +61,7 @@ export const reuseIndex: Projection = {
       `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
     );
     const complete = db.prepare(
-      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, log = ?, ran_until = ? WHERE position = ?`,
+      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, output_v1 = ?, log = ?, ran_until = ? WHERE position = ?`,
     );
     const remove = db.prepare('UPDATE candidate SET deleted = 1 WHERE position = ?');
     const take = db.prepare(
@@ -88,8 +89,8 @@ export const reuseIndex: Projection = {
         void start.run(worker, workerName, millis(startedAt), positionOf(stream)),
       JobAttemptEnded: (_event, { stream }) => void enter.run(JobState.QUEUED, positionOf(stream)),
       JobResumed: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
-      JobCompleted: ({ output, log, completedAt }, { stream }) =>
-        void complete.run(output, log, millis(completedAt), positionOf(stream)),
+      JobCompleted: ({ output, outputV1, log, completedAt }, { stream }) =>
+        void complete.run(output, outputV1, log, millis(completedAt), positionOf(stream)),
       JobFailed: (_event, { stream }) => void enter.run(JobState.FAILED, positionOf(stream)),
       JobCancelled: (_event, { stream }) => void enter.run(JobState.CANCELLED, positionOf(stream)),
       RunNumbersTaken(event, { position }) {
@@ -115,6 +116,7 @@ export const candidateColumns = [
   'nondeterministic',
   'deleted',
   'output',
+  'output_v1',
   'log',
   'leave_lfs_pointers',
   'leave_submodules',
@@ -150,6 +152,7 @@ export type CandidateRow = FlagsRow &
     readonly arvados_sdk_version: string;
     readonly deleted: number;
     readonly output: string;
+    readonly output_v1: string;
     readonly log: string;
     /** Of a row of the table `job` it is another text, which only candidates have that do not match filters. */
     readonly required_labels: string;
@@ -210,6 +213,7 @@ export function factsFromRow(row: CandidateRow): CandidateFacts {
     ...flagsOf(row),
     deleted: row.deleted !== 0,
     output: row.output,
+    ...(row.output_v1 !== '' && { outputV1: row.output_v1 }),
     log: row.log,
     ...(row.required_labels !== '' && { requiredLabels: row.required_labels }),
   };

@@ -2,6 +2,7 @@ import { equals } from '@bufbuild/protobuf';
 import { durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import type { JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import type { Digest } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { type Job, JobState, TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CompleteCommand, FailCommand, Speaker } from './commands.js';
 import { MemoirError } from './errors.js';
@@ -34,6 +35,9 @@ export type AttemptEnd = {
   readonly message: string;
   readonly log: string;
   readonly output: string;
+  /** What of these servers keep. */
+  readonly logDigest?: Digest | undefined;
+  readonly outputDigest?: Digest | undefined;
   /** Whether the worker gave the job back in good order. */
   readonly givenBack: boolean;
 };

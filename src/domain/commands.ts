@@ -1,5 +1,6 @@
 import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import type { Digest } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import type { TasksSummary } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { JoinCommand, LeaveCommand } from './interests/commands.js';
 import type { Offering } from './placement/requirements.js';
@@ -78,14 +79,23 @@ export type CancelCommand = {
   readonly now: number;
 };
 
-/** A worker's report that the run ended with success. */
-export type CompleteCommand = Speaker & {
-  readonly kind: 'complete';
-  readonly output: string;
-  readonly log: string;
-  readonly tasksSummary?: TasksSummary | undefined;
-  readonly now: number;
+/** What of a report servers keep; absent of what they do not. The addresses are then those of the digests. */
+type Kept = {
+  readonly outputDigest?: Digest | undefined;
+  readonly logDigest?: Digest | undefined;
 };
+
+/** A worker's report that the run ended with success. */
+export type CompleteCommand = Speaker &
+  Kept & {
+    readonly kind: 'complete';
+    /** With `outputDigest`: address that the same files have as a manifest. */
+    readonly outputV1?: string | undefined;
+    readonly output: string;
+    readonly log: string;
+    readonly tasksSummary?: TasksSummary | undefined;
+    readonly now: number;
+  };
 
 /** A worker's sign of life; what is absent stays as it is. */
 export type HeartbeatCommand = Speaker & {
@@ -99,7 +109,8 @@ export type HeartbeatCommand = Speaker & {
 
 /** A worker's report that the run ended without success. */
 export type FailCommand = Speaker &
-  Chance & {
+  Chance &
+  Kept & {
     readonly kind: 'fail';
     /** Whose fault it is; the script's unless given. */
     readonly fault?: Fault;

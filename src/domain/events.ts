@@ -1,5 +1,6 @@
 import type {
   CheckpointSigned,
+  ContentStored,
   ExcludedFromReuse,
   GenerationStarted,
   ImageForgotten,
@@ -55,6 +56,7 @@ export type MemoirEvent =
   | SubmissionIntended
   | JobRetryIntended
   | JobLogAppended
+  | ContentStored
   | ExclusionEvent
   | ImageRegistered
   | ImageForgotten

@@ -25,23 +25,40 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       job.state = JobState.COMPLETE;
       job.output = event.output;
       job.log = event.log;
+      job.outputV1 = event.outputV1;
+      if (event.outputDigest) job.outputDigest = event.outputDigest;
+      if (event.logDigest) job.logDigest = event.logDigest;
       if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
       setTime(job, 'finishedAt', event.completedAt);
       finished(job);
       return {
         ...released(next),
-        ...lastEnded(record, { log: event.log, output: event.output, at: event.completedAt }, job),
+        ...lastEnded(
+          record,
+          {
+            log: event.log,
+            output: event.output,
+            at: event.completedAt,
+            logDigest: event.logDigest,
+            outputDigest: event.outputDigest,
+          },
+          job,
+        ),
       };
     case 'memoir.events.v1.JobFailed': {
-      const { reason, message, log, fault } = event;
+      const { reason, message, log, fault, logDigest } = event;
       job.state = JobState.FAILED;
       job.failureReason = reason;
       job.failureMessage = message;
       job.log = log;
+      if (logDigest) job.logDigest = logDigest;
       if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
       setTime(job, 'finishedAt', event.failedAt);
       finished(job);
-      return { ...released(next), ...lastEnded(record, { reason, message, log, fault, at: event.failedAt }, job) };
+      return {
+        ...released(next),
+        ...lastEnded(record, { reason, message, log, fault, logDigest, at: event.failedAt }, job),
+      };
     }
     case 'memoir.events.v1.JobCancelled':
       job.state = JobState.CANCELLED;

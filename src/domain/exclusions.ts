@@ -1,6 +1,7 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { CommitRangeTarget, Exclusion, WorkerTarget } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import { quote } from './errors.js';
+import { addressesOf } from './outputs/addresses.js';
 import type { Ran } from './reuse.js';
 
 /** What an exclusion looks at in a job. */
@@ -11,6 +12,8 @@ export type ExcludableJob = {
   readonly dockerImageLocator: string;
   /** Empty unless it is complete and has one. */
   readonly output: string;
+  /** The other address of it; absent or empty if it has none. */
+  readonly outputV1?: string;
   /** Where and when it ran, or runs; absent if it is queued, or ended otherwise than well. */
   readonly ran?: Ran;
 };
@@ -41,7 +44,7 @@ export function hitsItself({ target }: Pick<Exclusion, 'target'>, job: Excludabl
     case 'dockerImageLocator':
       return job.dockerImageLocator === target.value;
     case 'output':
-      return job.output === target.value;
+      return addressesOf(job).includes(target.value);
     case 'worker':
       return job.ran !== undefined && ranThere(target.value, job.ran);
     default:

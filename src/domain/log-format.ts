@@ -53,6 +53,10 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'WorkerUndrained' },
   { format: 4, event: 'QueuePaused' },
   { format: 4, event: 'QueueResumed' },
+  // Takes two equal outputs for different ones, and runs what was run.
+  { format: 4, event: 'JobCompleted', field: 'outputV1' },
+  // Does not know the stream, and has another log.
+  { format: 4, event: 'ContentStored' },
 ];
 
 /** The format of what lets several share a run: interests, attempts after the first, workers that are drained, queues that are paused. */

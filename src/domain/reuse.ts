@@ -4,6 +4,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from './empty-output.js';
 import { quote } from './errors.js';
 import { type JobRecord, stateName } from './job.js';
+import { addressesOf, isSameOutput } from './outputs/addresses.js';
 
 /** Where and when the attempt ran that completed a job, or runs it. Times are milliseconds since 1970-01-01T00:00Z. */
 export type Ran = {
@@ -31,6 +32,8 @@ export type CandidateFacts = {
   readonly leaveSubmodules: boolean;
   readonly deleted: boolean;
   readonly output: string;
+  /** The address that the same files have as a manifest, where `output` is that of a tree; absent otherwise. */
+  readonly outputV1?: string;
   readonly log: string;
   /** When its worker last showed a sign of life, in milliseconds since 1970-01-01T00:00Z; absent unless known and running. */
   readonly lastHeartbeat?: number;
@@ -212,7 +215,7 @@ function byCheckout(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledO
 
 function byResult(candidate: CandidateFacts, { outputRequired }: ReuseTerms<never>): RuledOut | undefined {
   if (candidate.output === '') return out(Rule.NO_OUTPUT, 'it is Complete without an output');
-  if (outputRequired && candidate.output === emptyOutput) {
+  if (outputRequired && addressesOf(candidate).includes(emptyOutput)) {
     return out(Rule.NO_OUTPUT, 'its output is empty, and the request requires one');
   }
   if (candidate.log === '') return out(Rule.NO_LOG, 'it is Complete without a log');
@@ -272,7 +275,7 @@ type Difference = { readonly one: CandidateFacts; readonly other: CandidateFacts
 
 function firstDifference(complete: readonly CandidateFacts[]): Difference | undefined {
   const one = complete[0];
-  const other = complete.find(({ output }) => output !== one?.output);
+  const other = one && complete.find((candidate) => !isSameOutput(candidate, one));
   return one && other && { one, other };
 }
 
@@ -348,6 +351,7 @@ export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): Candidat
     leaveSubmodules: job.leaveSubmodules,
     deleted,
     output: job.output,
+    ...(job.outputV1 !== '' && { outputV1: job.outputV1 }),
     log: job.log,
     ...(requiredLabels !== '' && { requiredLabels }),
   };

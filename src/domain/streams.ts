@@ -41,6 +41,9 @@ export const workerStream = (digest: string): string => `worker-${digest}`;
 /** Stream of the pauses of the queue. */
 export const queuePausesStream = 'queue-pauses';
 
+/** Stream of what is known of content, by its hash. */
+export const contentStream = (hash: string): string => `content-${hash}`;
+
 /** Stream of the docker images of a repository. */
 export const imageStream = (repository: string): string => `image-${repository}`;
 
@@ -72,6 +75,7 @@ export const streamPrefixes: readonly string[] = [
   'retry-',
   'worker-',
   'queue-',
+  'content-',
 ];
 
 /** The uuid in the name of a job's stream. */

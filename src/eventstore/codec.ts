@@ -1,6 +1,7 @@
 import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import {
   CheckpointSignedSchema,
+  ContentStoredSchema,
   ExcludedFromReuseSchema,
   GenerationStartedSchema,
   ImageForgottenSchema,
@@ -66,6 +67,7 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     WorkerUndrainedSchema,
     QueuePausedSchema,
     QueueResumedSchema,
+    ContentStoredSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

@@ -3,6 +3,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { LineageRow } from '../../projections/read-model/lineage.js';
 import { hitsItself } from '../domain/exclusions.js';
 import { mentionsOf } from '../domain/lineage.js';
+import { addressesOf } from '../domain/outputs/addresses.js';
 import type { Position } from '../eventstore/port.js';
 import type { Held } from '../jobs/ports/exclusions.js';
 import { jobOf, learnOf, type Trace, type TraceContext, type Tracer } from './trace.js';
@@ -78,7 +79,8 @@ export function cascades({ readModel, ranges }: TraceContext, tracer: Tracer): C
   async function followJob(row: LineageRow, position: Position): Promise<void> {
     let texts: ReadonlySet<string> | undefined;
     for (const trace of traces.values()) {
-      if (trace.position >= position || trace.outputs.has(row.output)) continue;
+      const addresses = addressesOf(jobOf(row));
+      if (trace.position >= position || addresses.every((address) => trace.outputs.has(address))) continue;
       const { exclusion } = trace;
       await learnOf(ranges, exclusion, [row]);
       let hit = hitsItself(exclusion, jobOf(row), ranges.has);
@@ -86,7 +88,7 @@ export function cascades({ readModel, ranges }: TraceContext, tracer: Tracer): C
         texts ??= mentionsOf(JSON.parse(lineage.parameters(row.position)) as JsonObject);
         hit = firstIn(trace, texts) !== undefined;
       }
-      if (hit) await tracer.spread(trace, row.output, row.uuid);
+      for (const address of hit ? addresses : []) await tracer.spread(trace, address, row.uuid);
       forgetJobs(trace);
     }
   }

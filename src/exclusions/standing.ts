@@ -1,5 +1,6 @@
 import type { Exclusion } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import { type ExcludableJob, hitsItself, type InRange, isSameTarget } from '../domain/exclusions.js';
+import { addressesOf } from '../domain/outputs/addresses.js';
 import type { Held } from '../jobs/ports/exclusions.js';
 
 /** The exclusions that stand, in memory, found by what they exclude. */
@@ -59,12 +60,12 @@ export function standingExclusions(): Standing {
     },
     ranges: (repository) => held.get(rangeKey(repository)) ?? none,
     *hitting(job, inRange) {
-      const { uuid, repository, scriptVersion, dockerImageLocator, output, ran } = job;
+      const { uuid, repository, scriptVersion, dockerImageLocator, ran } = job;
       yield* held.get(`jobUuid ${uuid}`) ?? none;
       yield* held.get(commitKey(repository, scriptVersion)) ?? none;
       for (const range of held.get(rangeKey(repository)) ?? none) if (hitsItself(range, job, inRange)) yield range;
       if (dockerImageLocator !== '') yield* held.get(`dockerImageLocator ${dockerImageLocator}`) ?? none;
-      if (output !== '') yield* held.get(`output ${output}`) ?? none;
+      for (const address of addressesOf(job)) yield* held.get(`output ${address}`) ?? none;
       if (!ran) return;
       for (const worker of held.get(workerKey(ran.worker)) ?? none) if (hitsItself(worker, job, inRange)) yield worker;
     },

@@ -2,6 +2,7 @@ import type { LineageRow } from '../../projections/read-model/lineage.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { ranFromRow } from '../../projections/read-model/reuse-index.js';
 import { type ExcludableJob, hitsItself } from '../domain/exclusions.js';
+import { addressesOf } from '../domain/outputs/addresses.js';
 import type { Position } from '../eventstore/port.js';
 import type { Held } from '../jobs/ports/exclusions.js';
 import type { CommitRanges } from './commit-ranges.js';
@@ -50,6 +51,7 @@ export function jobOf(row: LineageRow): ExcludableJob {
     scriptVersion: row.script_version,
     dockerImageLocator: row.docker_image_locator,
     output: row.output,
+    outputV1: row.output_v1,
   };
 }
 
@@ -102,9 +104,11 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
           if (trace.through.has(position)) continue;
           trace.through.set(position, next.uuid);
           const row = lineage.job(position);
-          if (!row || row.output === '' || trace.outputs.has(row.output)) continue;
-          trace.outputs.set(row.output, row.uuid);
-          open.push({ output: row.output, uuid: row.uuid });
+          for (const address of row ? addressesOf(jobOf(row)) : []) {
+            if (trace.outputs.has(address)) continue;
+            trace.outputs.set(address, (row as LineageRow).uuid);
+            open.push({ output: address, uuid: (row as LineageRow).uuid });
+          }
         }
         if (takers.length < pageSize) break;
         after = takers.at(-1) as number;
@@ -134,8 +138,8 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
       }
       if (!exclusion.cascade) return trace;
       const breathe = pace();
-      for (const { output, uuid } of given) {
-        await spread(trace, output, uuid);
+      for (const row of given) {
+        for (const address of addressesOf(jobOf(row))) await spread(trace, address, row.uuid);
         await breathe();
       }
       // What is known to be wrong is wrong wherever it came from.

@@ -2,6 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { LineageRow } from '../../projections/read-model/lineage.js';
 import { MemoirError } from '../domain/errors.js';
 import { mentionsOf } from '../domain/lineage.js';
+import { addressesOf } from '../domain/outputs/addresses.js';
 import type { ExcludedBy, Held } from '../jobs/ports/exclusions.js';
 import type { CommitRanges } from './commit-ranges.js';
 import { pace } from './pace.js';
@@ -58,7 +59,7 @@ export async function unfitOutput(
         for (const position of givers) {
           await breathe();
           const row = lineage.job(position);
-          if (row?.output !== text) continue;
+          if (!row || !addressesOf(jobOf(row)).includes(text)) continue;
           if (++jobs > mostJobs) throw tooLong();
           const first = giver ?? row.uuid;
           const exclusion = await hit(row);

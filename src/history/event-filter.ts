@@ -21,7 +21,13 @@ const ownerLimit = 256;
  * The types that are left out unless they are named: live output, by far the most of a log, intentions, which answers follow, and that
  * workers are there.
  */
-const onlyByName: readonly string[] = ['JobLogAppended', 'SubmissionIntended', 'JobRetryIntended', 'WorkerSeen'];
+const onlyByName: readonly string[] = [
+  'JobLogAppended',
+  'SubmissionIntended',
+  'JobRetryIntended',
+  'WorkerSeen',
+  'ContentStored',
+];
 
 /** Conditions on events as a client gives them: alternatives of each kind, none for no condition. */
 export type GivenFilter = {

@@ -5,6 +5,7 @@ import { MemoirError } from '../domain/errors.js';
 import type { JobEvent } from '../domain/events.js';
 import { evolve } from '../domain/evolve.js';
 import { decide, type JobRecord } from '../domain/job.js';
+import { addressesOf } from '../domain/outputs/addresses.js';
 import { jobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import { type EventStore, type NewEvent, type Position, StreamDeleted } from '../eventstore/port.js';
@@ -201,7 +202,8 @@ export function openJobStreams(
       remember(now, bytes, looked);
       if (events.some(changesCandidate)) written.note(now.job.computationDigest, position);
       for (const event of events) {
-        if (event.$typeName === 'memoir.events.v1.JobCompleted') written.note(outputKey(event.output), position);
+        if (event.$typeName !== 'memoir.events.v1.JobCompleted') continue;
+        for (const address of addressesOf(event)) written.note(outputKey(address), position);
       }
       return { record: now, position, changed: true };
     } catch (error) {

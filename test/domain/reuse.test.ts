@@ -63,6 +63,7 @@ test('each rule rules out, and says the values', (t) => {
     [{ state: JobState.QUEUED, owner: 'a\n' }, {}, 'OWNER', /is Queued and belongs to "a\\n", not to "alice"/],
     [{ output: '' }, {}, 'NO_OUTPUT', /without an output/],
     [{ output: emptyOutput }, { outputRequired: true }, 'NO_OUTPUT', /output is empty, and the request requires one/],
+    [{ output: 'o', outputV1: emptyOutput }, { outputRequired: true }, 'NO_OUTPUT', /output is empty/],
     [{ log: '' }, {}, 'NO_LOG', /without a log/],
   ];
   for (const [fact, changed, rule, detail] of cases) {
@@ -124,6 +125,22 @@ test('preference goes from the oldest complete job over running to queued ones',
     [[{ ...complete('o1'), deleted: true }, complete('o2')], 1, 'DELETED -'],
     [[{ ...complete('o1'), log: '' }, complete('o2'), complete('o2')], 1, 'NO_LOG - NOT_PREFERRED'],
     [[queued('bob'), running('bob')], undefined, 'OWNER OWNER'],
+    // Outputs are the same if either address is.
+    [[complete('m1'), { ...complete('t1'), outputV1: 'm1' }], 0, '- NOT_PREFERRED'],
+    [
+      [{ ...complete('t1'), outputV1: 'm1' }, complete('m1'), { ...complete('t2'), outputV1: 'm1' }],
+      0,
+      '- NOT_PREFERRED NOT_PREFERRED',
+    ],
+    [
+      [
+        { ...complete('t1'), outputV1: 'm1' },
+        { ...complete('t2'), outputV1: 'm2' },
+      ],
+      undefined,
+      'OUTPUTS_DIFFER OUTPUTS_DIFFER',
+    ],
+    [[complete('m1'), { ...complete('t1'), outputV1: 'm2' }], undefined, 'OUTPUTS_DIFFER OUTPUTS_DIFFER'],
   ];
   for (const [candidates, chosen, rules] of cases) {
     const found = conclude(candidates);

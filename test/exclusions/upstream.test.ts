@@ -21,6 +21,7 @@ const endless: UpstreamContext = {
       nondeterministic: 0,
       deleted: 0,
       output: `o${position - 1}`,
+      output_v1: '',
       log: 'log',
       worker: '',
       worker_name: '',

@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { type JobRequested, JobReusedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import { Fault, RetryPolicySchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { ContentKind, DigestSchema } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import type { Command } from '../../src/domain/commands.js';
 import { jobUuid } from '../../src/domain/computation.js';
 import { MemoirError } from '../../src/domain/errors.js';
@@ -51,7 +52,7 @@ export const anyTrials: fc.Arbitrary<Step[]> = fc
           command: fc.constantFrom<Command>(
             { kind: 'heartbeat', ...held, progress: 0.5, progressMessage: 'half' },
             { kind: 'heartbeat', ...held, leaseMs: 90_000 },
-            { kind: 'fail', ...held, reason: 'X', message: 'm', log: 'l', output: 'part', chance: 0.5 },
+            { kind: 'fail', ...held, reason: 'X', message: 'm', ...stored('a'), chance: 0.5 },
             { kind: 'fail', ...held, reason: 'PLACE_FAULT', message: '', log: '', fault: Fault.PLACE, chance: 0 },
             { kind: 'fail', ...held, reason: 'WORKER_STOPPED', message: '', log: '', givenBack: true, chance: 0 },
             { kind: 'update', priority: 7, now: noon },
@@ -62,7 +63,7 @@ export const anyTrials: fc.Arbitrary<Step[]> = fc
     { minLength: 18, maxLength: 24 },
   )
   .map((steps): Step[] => {
-    const complete = { kind: 'complete', ...held, output: 'sha256:aa', log: 'l' } as const;
+    const complete = { kind: 'complete', ...held, ...stored('b'), outputV1: 'sha256:aa' } as const;
     const retry = create(RetryPolicySchema, { lost: 9, failed: 9, ramFactor: 1 });
     const requests = [1, 2].map((trial) => requestOf({ retry, scriptParameters: { trial } }));
     return [
@@ -71,6 +72,17 @@ export const anyTrials: fc.Arbitrary<Step[]> = fc
       { kind: 'command', job: 0, command: complete },
     ];
   });
+
+/** An output and a log that servers keep. */
+function stored(digit: string) {
+  const hash = digit.repeat(64);
+  return {
+    output: `sha256:${hash}`,
+    log: `sha256:${hash}`,
+    outputDigest: create(DigestSchema, { hash, sizeBytes: 12n, kind: ContentKind.TREE }),
+    logDigest: create(DigestSchema, { hash, sizeBytes: 12n, kind: ContentKind.BLOB }),
+  };
+}
 
 /** What the log should tell: the jobs as `evolve` knows them, by uuid, each with the position of its JobRequested. */
 export type Told = Map<string, { record: JobRecord; position: number }>;

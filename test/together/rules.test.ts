@@ -8,6 +8,7 @@ import '../cli/printable.test.js';
 import '../cli/token-file.test.js';
 import '../config/operate-page.test.js';
 import '../config/settings.test.js';
+import '../content/trees.test.js';
 import '../domain/access.test.js';
 import '../domain/computation.test.js';
 import '../domain/errors.test.js';

@@ -207,6 +207,11 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
       return [`registered docker image ${printable(value.image?.locator ?? '')}`, [imageNames(value.image)]];
     case 'imageForgotten':
       return [`forgot docker image ${printable(value.locator)}`, [`reason: ${printable(value.reason)}`]];
+    case 'contentStored':
+      return [
+        `stored ${printable(value.digest?.hash ?? '')}, ${value.digest?.sizeBytes ?? 0} bytes`,
+        [value.job && `of job ${printable(value.job)}, attempt ${value.attempt}`],
+      ];
     case 'jobLogAppended':
       return ['appended to its live log', printableLines(value.text).trimEnd().split('\n')];
     default:

@@ -16,6 +16,8 @@ export function attemptMessage({ number, worker, workerName, startedAt, ended }:
       message: ended.message,
       log: ended.log,
       output: ended.output,
+      ...(ended.logDigest && { logDigest: ended.logDigest }),
+      ...(ended.outputDigest && { outputDigest: ended.outputDigest }),
     }),
   });
 }

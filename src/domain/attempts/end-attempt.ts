@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { durationFromMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { JobAttemptEndedSchema, JobCompletedSchema, JobFailedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
 import { Fault } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import type { Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import type { TasksSummary } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type Attempt, type Attempted, earlierMark } from '../attempt.js';
 import type { CompleteCommand, FailCommand } from '../commands.js';
@@ -20,25 +21,31 @@ type Failure = {
   readonly log: string;
   readonly output: string;
   readonly givenBack: boolean;
+  readonly logDigest?: Digest | undefined;
+  readonly outputDigest?: Digest | undefined;
   readonly tasksSummary?: TasksSummary | undefined;
 };
 
 /** That the run ended with success. */
 export function completion({ attempt }: Attempted, command: CompleteCommand, at: Timestamp): JobEvent {
-  const { output, log, tasksSummary } = command;
+  const { output, log, tasksSummary, outputDigest, logDigest, outputV1 } = command;
   return create(JobCompletedSchema, {
     log,
     attempt: attempt?.number ?? 1,
     ...(tasksSummary && { tasksSummary }),
     output,
     completedAt: at,
+    ...(outputDigest && { outputDigest, outputV1: outputV1 ?? '' }),
+    ...(logDigest && { logDigest }),
   });
 }
 
 /** The end that a worker reports: another attempt follows, or the job has failed. */
 export function failure(attempted: Attempted, command: FailCommand, at: Timestamp): JobEvent {
   const { fault = Fault.SCRIPT, output = '', givenBack = false, reason, message, log, tasksSummary } = command;
-  return withoutResult(attempted, { fault, output, givenBack, reason, message, log, tasksSummary }, at, command.chance);
+  const { logDigest, outputDigest } = command;
+  const end = { fault, output, givenBack, reason, message, log, tasksSummary, logDigest, outputDigest };
+  return withoutResult(attempted, end, at, command.chance);
 }
 
 /** The end of an attempt whose worker does not say so: another attempt follows, or the job has failed. */
@@ -58,7 +65,7 @@ function withoutResult(
   chance: number | undefined,
 ): JobEvent {
   const number = attempt?.number ?? 1;
-  const { fault, reason, message, log, tasksSummary } = end;
+  const { fault, reason, message, log, tasksSummary, logDigest, outputDigest } = end;
   const again = attempt && chance !== undefined ? nextAttempt({ job, attempt, earlier }, end, chance) : undefined;
   if (!again) {
     return create(JobFailedSchema, {
@@ -69,6 +76,7 @@ function withoutResult(
       message: withEarlier(message, earlier),
       failedAt: at,
       fault,
+      ...(logDigest && { logDigest }),
     });
   }
   return create(JobAttemptEndedSchema, {
@@ -82,6 +90,8 @@ function withoutResult(
     endedAt: at,
     minRamMb: again.minRamMb,
     givenBack: again.free,
+    ...(logDigest && { logDigest }),
+    ...(outputDigest && { outputDigest }),
   });
 }
 

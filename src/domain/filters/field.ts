@@ -74,6 +74,8 @@ export const unfilteredFields: readonly string[] = [
   'limits',
   'retry_of',
   'minima',
+  'output_digest',
+  'log_digest',
 ];
 
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */

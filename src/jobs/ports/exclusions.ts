@@ -9,7 +9,10 @@ import type { Position } from '../../eventstore/port.js';
 export type Held = Omit<Exclusion, 'reason'>;
 
 /** What is looked at in a candidate; it is of the request's repository unless it says of which. */
-export type Questioned = Pick<CandidateFacts, 'uuid' | 'scriptVersion' | 'dockerImageLocator' | 'output' | 'ran'> & {
+export type Questioned = Pick<
+  CandidateFacts,
+  'uuid' | 'scriptVersion' | 'dockerImageLocator' | 'output' | 'outputV1' | 'ran'
+> & {
   readonly repository?: string;
 };
 
