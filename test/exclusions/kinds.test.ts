@@ -175,7 +175,7 @@ test('a worker that is none, and a time that is none, are refused', async (t) =>
     [{ since: create(TimestampSchema, { nanos: -1 }) }, 'OUT_OF_RANGE', /^worker\.since of 0 seconds and -1 nanosec/],
   ];
   const end = await bench.context.store.end();
-  const before = exclusionUseCases({ ...bench.context, sharesRuns: false }, bench.rules);
+  const before = exclusionUseCases(bench.context, bench.rules);
   const early = before.exclude(ada, { target: workerOf({}), cascade: false, reason: 'r' }, 1);
   t.like(await t.throwsAsync(early), {
     code: 'FAILED_PRECONDITION',

@@ -97,7 +97,6 @@ export async function openExclusionsBench(
     damaged: damagedJobs(store, readModel),
     streams: openJobStreams(store, systemEdge, 'test', written, readModel),
     reuseIfOutputsDiffer: false,
-    sharesRuns: true,
     jobLogLimit: 1_000,
   };
   const rules = exclusionRules(context);
@@ -117,7 +116,7 @@ export async function openExclusionsBench(
   return {
     context,
     rules,
-    exclusions: exclusionUseCases(context, rules),
+    exclusions: exclusionUseCases({ ...context, sharesRuns: true }, rules),
     caller,
     async request({ repository, commit, image = '', parameters, owner = 'ada', nondeterministic = false }) {
       const digests = computationDigests({ repository, script: 'run.sh', scriptParameters: parameters });
