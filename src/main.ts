@@ -9,6 +9,7 @@ import { openLocalContent } from './content/local-content.js';
 import { unrestricted } from './domain/access.js';
 import { quote } from './domain/errors.js';
 import { sharedRunsFormat } from './domain/log-format.js';
+import { equalShares } from './domain/placement/shares.js';
 import type { Edge } from './edge.js';
 import { storeKind, storeName, storeUrlOf } from './eventstore/open-store.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
@@ -118,6 +119,10 @@ export async function startServer(
     readModel.onRemade(lists.renew);
     history.onRemade(lists.renew);
 
+    // Who may what, and gets how much.
+    const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
+    open(policy, (file) => file?.close());
+
     // What decides and runs.
     const written = ownWrites(readModel, settled, lastOf);
     const damaged = damagedJobs(store, readModel);
@@ -144,6 +149,7 @@ export async function startServer(
       jobLogLimit: config.job_log_limit,
       recordIntentions: store.allowedFormat >= 2,
       sharesRuns: store.allowedFormat >= sharedRunsFormat,
+      shares: policy?.shares ?? equalShares,
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       ...(keeping && { keepCommit: keeping.requested }),
@@ -168,8 +174,6 @@ export async function startServer(
     );
 
     // Who calls, and what is answered.
-    const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
-    open(policy, (file) => file?.close());
     const calls = openCalls(policy ? namedPrincipal : principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
     const served = services(
       context,

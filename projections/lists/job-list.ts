@@ -130,6 +130,7 @@ function takePage(
 
 const queueKeys: readonly Key[] = [
   { column: 'queued.urgency', descending: false, nullable: false },
+  { column: 'queued.turn', descending: false, nullable: false },
   { column: 'queued.position', descending: false, nullable: false },
 ];
 

@@ -5,16 +5,19 @@ import { type Least, type Requirements, requirementsOf } from '../../src/domain/
 import { shapeKey, shapeOf, shapeOfKey } from '../../src/domain/placement/shape.js';
 import { whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
+import { turnTables, turnWriter } from './turns.js';
 
 /**
- * Queued jobs in the order in which workers get them: by `urgency`, the negative priority, then by `position`, that of JobRequested. They
- * stand in one list for each `shape` of what they ask for, which is called by the position of the event that began it; a shape of
- * which no job is queued is not kept. `running` has what the queue had of the jobs that were started, for those that come back.
+ * Queued jobs in the order in which workers get them: by `urgency`, the negative priority, then by `turn`, then by `position`, that of
+ * JobRequested. They stand in one list for each `shape` of what they ask for, which is called by the position of the event that began it; a
+ * shape of which no job is queued is not kept. `owner` is whose turn a job takes: who of those that want it waited longest, with the
+ * `weight` of its turns, NULL where the log has none. `running` has what the queue had of the jobs that were started, for those that come
+ * back, with their turns.
  */
 export const queue: Projection = {
   name: 'queue',
-  version: 3,
-  tables: ['queued', 'running', 'shape'],
+  version: 4,
+  tables: ['queued', 'running', 'shape', 'owner_turn', 'served_turn'],
   schema: `
     CREATE TABLE queued (
       position INTEGER PRIMARY KEY,
@@ -22,54 +25,63 @@ export const queue: Projection = {
       owner TEXT NOT NULL,
       repository TEXT NOT NULL,
       urgency INTEGER NOT NULL,
+      turn INTEGER NOT NULL,
+      weight INTEGER,
       shape INTEGER NOT NULL,
       cores INTEGER NOT NULL,
       ram_mb INTEGER NOT NULL,
       scratch_mb INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX queued_order ON queued (urgency, position);
-    CREATE INDEX queued_of_shape ON queued (shape, urgency, position);
+    CREATE INDEX queued_order ON queued (urgency, turn, position);
+    CREATE INDEX queued_of_shape ON queued (shape, urgency, turn, position);
     CREATE TABLE running (
       position INTEGER PRIMARY KEY,
       uuid TEXT NOT NULL,
       owner TEXT NOT NULL,
       repository TEXT NOT NULL,
       urgency INTEGER NOT NULL,
+      turn INTEGER NOT NULL,
+      weight INTEGER,
       shape TEXT NOT NULL,
       cores INTEGER NOT NULL,
       ram_mb INTEGER NOT NULL,
       scratch_mb INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE shape (id INTEGER PRIMARY KEY, key TEXT NOT NULL) STRICT;
-    CREATE UNIQUE INDEX shape_key ON shape (key);
+    CREATE UNIQUE INDEX shape_key ON shape (key);${turnTables}
   `,
   prepare(db, positionOf) {
     const insert = db.prepare(`
-      INSERT INTO queued (position, uuid, owner, repository, urgency, shape, cores, ram_mb, scratch_mb)
-      VALUES (@position, @uuid, @owner, @repository, @urgency, @shape, @cores, @ram_mb, @scratch_mb)`);
+      INSERT INTO queued (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb)
+      VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb)`);
     const start = db.prepare(`
-      INSERT INTO running (position, uuid, owner, repository, urgency, shape, cores, ram_mb, scratch_mb)
-      VALUES (@position, @uuid, @owner, @repository, @urgency, @shape, @cores, @ram_mb, @scratch_mb)`);
+      INSERT INTO running (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb)
+      VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb)`);
     const queued = db.prepare('SELECT * FROM queued WHERE position = ?');
     const running = db.prepare('SELECT * FROM running WHERE position = ?');
     const unqueue = db.prepare('DELETE FROM queued WHERE position = ?');
     const end = db.prepare('DELETE FROM running WHERE position = ?');
-    const reorder = db.prepare('UPDATE queued SET urgency = ? WHERE position = ?');
-    const reorderRunning = db.prepare('UPDATE running SET urgency = ? WHERE position = ?');
+    const reorder = db.prepare('UPDATE queued SET owner = ?, weight = ?, urgency = ?, turn = ? WHERE position = ?');
+    const reorderRunning = db.prepare(
+      'UPDATE running SET owner = ?, weight = ?, urgency = ?, turn = ? WHERE position = ?',
+    );
+    const turns = turnWriter(db);
     const shapeId = db.prepare('SELECT id FROM shape WHERE key = ?').pluck();
     const keyOf = db.prepare('SELECT key FROM shape WHERE id = ?').pluck();
     const begin = db.prepare('INSERT INTO shape (id, key) VALUES (?, ?)');
     const any = db.prepare('SELECT 1 FROM queued WHERE shape = ? LIMIT 1').pluck();
     const forget = db.prepare('DELETE FROM shape WHERE id = ?');
 
-    /** Puts a job in the list of its shape, which begins `at` the position of the event at hand if it is not there. */
+    /** The list of a shape, which begins `at` the position of the event at hand if it is not there. */
+    function listOf(key: string, at: number): number {
+      const known = shapeId.get(key) as number | undefined;
+      if (known === undefined) begin.run(at, key);
+      return known ?? at;
+    }
+
+    /** Puts a job in the list of its shape. */
     function enqueue(job: Omit<Row, 'shape'>, key: string, at: number): void {
-      let shape = shapeId.get(key) as number | undefined;
-      if (shape === undefined) {
-        shape = at;
-        begin.run(shape, key);
-      }
-      insert.run({ ...job, shape });
+      insert.run({ ...job, shape: listOf(key, at) });
     }
 
     /** Takes a job out of the queue: what it had of the job, and the key of its shape. */
@@ -78,7 +90,10 @@ export const queue: Projection = {
       if (!job) return undefined;
       const key = keyOf.get(job.shape) as string;
       unqueue.run(position);
-      if (any.get(job.shape) === undefined) forget.run(job.shape);
+      if (any.get(job.shape) === undefined) {
+        forget.run(job.shape);
+        turns.ended(job.shape);
+      }
       return { job, key };
     }
 
@@ -100,11 +115,16 @@ export const queue: Projection = {
       resize(positionOf(stream), () => sizes, at);
     }
 
-    /** Gives a job another priority, also while it runs and may come back. */
-    function rank(priority: number | undefined, position: number | null): void {
-      if (priority === undefined) return;
-      reorder.run(-priority, position);
-      reorderRunning.run(-priority, position);
+    /** Gives a job another priority, or its turns to another, also while it runs and may come back: it takes its turn anew. */
+    function move(position: number | null, change: Change): void {
+      const inQueue = queued.get(position) as Row | undefined;
+      const job = inQueue ?? (running.get(position) as RunningRow | undefined);
+      if (!job) return;
+      const { owner = job.owner, weight = job.weight, urgency = job.urgency } = change;
+      if (owner === job.owner && urgency === job.urgency) return;
+      const shape = inQueue ? inQueue.shape : ((shapeId.get(job.shape) as number | undefined) ?? 0);
+      const turn = turns.take({ owner, urgency, shape, weight });
+      (inQueue ? reorder : reorderRunning).run(owner, weight, urgency, turn, position);
     }
 
     /** Puts a job that was started into the queue again. */
@@ -120,9 +140,11 @@ export const queue: Projection = {
       if (!dequeue(position)) end.run(position);
     }
 
-    function go(stream: string): void {
+    /** A job is started. */
+    function go(stream: string): Row | undefined {
       const found = dequeue(positionOf(stream));
       if (found) start.run({ ...found.job, shape: found.key });
+      return found?.job;
     }
 
     return {
@@ -131,29 +153,36 @@ export const queue: Projection = {
         const wanted = requirementsOf(event);
         const { cores, ramMb: ram_mb, scratchMb: scratch_mb } = wanted;
         const urgency = -event.priority;
-        const key = shapeKey(shapeOf(wanted));
-        enqueue({ position, uuid, owner, repository, urgency, cores, ram_mb, scratch_mb }, key, position);
+        const weight = event.turnWeight ?? null;
+        const shape = listOf(shapeKey(shapeOf(wanted)), position);
+        const turn = turns.take({ owner, urgency, shape, weight });
+        insert.run({ position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb });
       },
-      JobStarted: (_event, { stream }) => go(stream),
-      JobResumed: (_event, { stream }) => go(stream),
+      JobStarted(_event, { stream }) {
+        const job = go(stream);
+        if (job) turns.given(job.shape, job.urgency, job.turn);
+      },
+      JobResumed: (_event, { stream }) => void go(stream),
       JobAttemptEnded({ minRamMb }, { stream, position }) {
         const job = positionOf(stream);
         back(job, position);
         if (minRamMb > 0n) resize(job, (now) => ({ ...now, ramMb: Number(minRamMb) }), position);
       },
-      JobJoined({ resultingMinima, resultingPriority: priority }, { stream, position }) {
-        rank(priority, positionOf(stream));
+      JobJoined({ resultingMinima, resultingPriority }, { stream, position }) {
+        move(positionOf(stream), toPriority(resultingPriority));
         settle(resultingMinima, stream, position);
       },
-      JobLeft({ resultingMinima, resultingPriority: priority }, { stream, position }) {
-        rank(priority, positionOf(stream));
+      JobLeft(event, { stream, position }) {
+        const { resultingMinima, turnOf: owner, turnWeight: weight = null } = event;
+        const change = toPriority(event.resultingPriority);
+        move(positionOf(stream), owner === '' ? change : { ...change, owner, weight });
         settle(resultingMinima, stream, position);
       },
       JobCompleted: (_event, { stream }) => leave(stream),
       JobFailed: (_event, { stream }) => leave(stream),
       JobCancelled: (_event, { stream }) => leave(stream),
       JobUpdated(event, { stream }) {
-        rank(resultingPriority(event), positionOf(stream));
+        move(positionOf(stream), toPriority(resultingPriority(event)));
       },
     };
   },
@@ -165,16 +194,25 @@ type Row = {
   readonly owner: string;
   readonly repository: string;
   readonly urgency: number;
+  readonly turn: number;
+  readonly weight: number | null;
   readonly shape: number;
   readonly cores: number;
   readonly ram_mb: number;
   readonly scratch_mb: number;
 };
 
+/** What may change of a job's place. */
+type Change = Partial<Pick<Row, 'owner' | 'weight' | 'urgency'>>;
+
+function toPriority(priority: number | undefined): Change {
+  return priority === undefined ? {} : { urgency: -priority };
+}
+
 type RunningRow = Omit<Row, 'shape'> & { readonly shape: string };
 
 /** Where a page of the queue goes on. */
-export type QueueCursor = { readonly priority: number; readonly position: number };
+export type QueueCursor = { readonly priority: number; readonly turn: number; readonly position: number };
 
 /** A place in the queue. */
 export type QueuedRow = QueueCursor & {
@@ -190,14 +228,14 @@ export type ShapeRow = { readonly id: number; readonly key: string };
 
 /** Whether one place of the queue comes before another: negative if it does. */
 export function comparePlaces(a: QueueCursor, b: QueueCursor): number {
-  return b.priority - a.priority || a.position - b.position;
+  return b.priority - a.priority || a.turn - b.turn || a.position - b.position;
 }
 
 /** Reads of the queue. */
 export function queueQueries(db: Database.Database) {
   const columns =
-    'position, uuid, owner, repository, -urgency AS priority, shape, cores, ram_mb AS ramMb, scratch_mb AS scratchMb';
-  const rest = '(urgency, queued.position) > (?, ?) ORDER BY urgency, queued.position LIMIT ?';
+    'position, uuid, owner, repository, -urgency AS priority, turn, shape, cores, ram_mb AS ramMb, scratch_mb AS scratchMb';
+  const rest = '(urgency, turn, queued.position) > (?, ?, ?) ORDER BY urgency, turn, queued.position LIMIT ?';
   const places = db.prepare(`SELECT ${columns} FROM queued WHERE ${rest}`);
   const placesOf = db.prepare(`SELECT ${columns} FROM queued WHERE shape = ? AND ${rest}`);
   const fitting = db.prepare(
@@ -212,8 +250,8 @@ export function queueQueries(db: Database.Database) {
   const size = db.prepare('SELECT count(*) FROM queued').pluck();
   const shapes = db.prepare('SELECT id, key FROM shape WHERE id > ? ORDER BY id');
   const shapeCount = db.prepare('SELECT count(*) FROM shape').pluck();
-  const bounds = (cursor: QueueCursor | undefined): [number, number] =>
-    cursor ? [-cursor.priority, cursor.position] : [-(2 ** 31), 0];
+  const bounds = (cursor: QueueCursor | undefined): [number, number, number] =>
+    cursor ? [-cursor.priority, cursor.turn, cursor.position] : [-(2 ** 31), 0, 0];
   return {
     /** Up to `limit` places after the cursor. */
     places: (cursor: QueueCursor | undefined, limit: number) => places.all(...bounds(cursor), limit) as QueuedRow[],

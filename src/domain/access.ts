@@ -12,10 +12,12 @@ export type Grant = {
   readonly repositories: readonly string[];
 };
 
+/** Principals of each group, by its name. */
+export type Groups = Readonly<Record<string, readonly string[]>>;
+
 /** Who may do what. */
 export type Policy = {
-  /** Principals of each group, by its name. */
-  readonly groups: Readonly<Record<string, readonly string[]>>;
+  readonly groups: Groups;
   readonly grants: readonly Grant[];
 };
 
@@ -91,7 +93,7 @@ export function unrestricted(principal: string): Access {
 
 /** What the policy gives a principal. Nothing is allowed that no grant names. */
 export function accessOf(policy: Policy, principal: string): Access {
-  const grants = policy.grants.filter(({ to }) => to.some((whom) => isMeant(policy, whom, principal)));
+  const grants = policy.grants.filter(({ to }) => to.some((whom) => isMeant(policy.groups, whom, principal)));
   const globsOf = (...roles: Role[]) =>
     grants.filter((grant) => roles.some((role) => grant.roles.includes(role))).flatMap((grant) => grant.repositories);
   const matcher = (globs: readonly string[]): ((repository: string) => boolean) =>
@@ -115,7 +117,8 @@ export function accessOf(policy: Policy, principal: string): Access {
   };
 }
 
-function isMeant({ groups }: Policy, whom: string, principal: string): boolean {
+/** Whether a principal is meant by a principal's name, `group:` and a group's name, or `*`. */
+export function isMeant(groups: Groups, whom: string, principal: string): boolean {
   if (whom === '*') return true;
   // Compared with groups alone: a principal may call itself "group:" and a name.
   if (whom.startsWith('group:')) return (groups[whom.slice('group:'.length)] ?? []).includes(principal);

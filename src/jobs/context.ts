@@ -1,6 +1,7 @@
 import type { HistoryModel } from '../../projections/history/history-model.js';
 import type { JobLists } from '../../projections/lists/job-lists.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
+import type { Shares } from '../domain/placement/shares.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
@@ -35,6 +36,8 @@ export type JobsContext = {
   readonly recordIntentions?: boolean;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
   readonly sharesRuns?: boolean;
+  /** What owners get of the queue and the workers. */
+  readonly shares: Shares;
   /** Which jobs back off. */
   readonly backOffs?: Pick<BackOffs, 'holds' | 'waited' | 'onPassed'>;
   /** Most bytes of one job's live log. */

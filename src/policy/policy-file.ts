@@ -4,6 +4,14 @@ import { parse } from 'smol-toml';
 import * as z from 'zod';
 import { type Access, accessOf, type Policy } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
+import {
+  type OwnersShare,
+  repositoryCapOf,
+  type SharePolicy,
+  type Shares,
+  shareOf,
+} from '../domain/placement/shares.js';
+import { heaviest } from '../domain/placement/turns.js';
 
 /** How often the file is looked at for a change, in milliseconds. */
 const interval = 500;
@@ -12,34 +20,62 @@ const interval = 500;
 const settled = 1_000;
 const settledIfCut = 5_000;
 
-/** Principals whose access is kept. */
+/** Principals whose access is kept, and owners and repositories whose share is. */
 const remembered = 10_000;
 
 const role = z.enum(['reader', 'submitter', 'worker', 'auditor', 'admin']);
 const glob = z.string().regex(/^[A-Za-z0-9._/*?-]+$/, 'is no glob of letters, digits, ".", "_", "-", "/", "*" and "?"');
+/** A whole number, refused by its value. */
+const whole = (what: string, least: number, most: number) =>
+  z
+    .unknown()
+    .refine((value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most, {
+      error: ({ input }) => `${quote(String(input))} is no ${what}: give a whole number from ${least} to ${most}`,
+    })
+    .transform((value) => value as number);
+const whom = z.array(z.string().min(1)).min(1);
+const number = (what: string) => whole(`number of ${what}`, 0, 1_000_000_000);
 const schema = z.strictObject({
   groups: z.record(z.string().min(1), z.array(z.string().min(1))).default({}),
   grants: z
     .array(
       z.strictObject({
-        to: z.array(z.string().min(1)).min(1),
+        to: whom,
         roles: z.array(role).min(1),
         repositories: z.array(glob).min(1),
       }),
     )
     .default([]),
+  shares: z
+    .array(
+      z.strictObject({
+        to: whom,
+        weight: whole('weight', 1, heaviest).optional(),
+        max_running: number('running jobs').optional(),
+        max_queued: number('queued jobs').optional(),
+      }),
+    )
+    .default([]),
+  caps: z
+    .array(z.strictObject({ repositories: z.array(glob).min(1), max_running: number('running jobs') }))
+    .default([]),
 });
+
+/** What a policy file says. */
+type WholePolicy = Policy & SharePolicy;
 
 /** The policy of a server. */
 export type PolicyFile = {
   /** What a principal may do now. */
   accessOf(principal: string): Access;
+  /** What owners get of the queue and the workers now. */
+  readonly shares: Shares;
   /** Ends the watch over the file. */
   close(): void;
 };
 
 /**
- * Reads the policy at `path`, a TOML file of `groups` and `grants`, and reads it again when it changes. A change is taken when the file
+ * Reads the policy at `path`, a TOML file of `groups`, `grants`, `shares` and `caps`, and reads it again when it changes. A change is taken when the file
  * has stayed as it is for a second, and one that looks cut off, since the text before begins with it, for five: what an editor or a
  * copy has half written must lock nobody out or in. Which grants came and went is logged. A change that is no policy, or an empty one,
  * is logged too, and the policy before it goes on.
@@ -51,6 +87,9 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
   let seen = done;
   let since = performance.now();
   let known = new Map<string, Access>();
+  let owners = new Map<string, OwnersShare>();
+  let caps = new Map<string, number | undefined>();
+  const listeners: (() => void)[] = [];
 
   /** Looks at the file once. */
   function look(): void {
@@ -71,6 +110,9 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
       logger.info({ path, ...changes(policy, next.policy) }, 'the policy was read again');
       ({ policy, text } = next);
       known = new Map();
+      owners = new Map();
+      caps = new Map();
+      for (const listener of listeners) listener();
     } catch (error) {
       done = now;
       logger.error({ path, err: error }, 'the changed policy cannot be used; the one before it goes on');
@@ -82,22 +124,34 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
 
   return {
     accessOf(principal) {
-      const before = known.get(principal);
-      if (before) return before;
-      if (known.size >= remembered) known.clear();
-      const access = accessOf(policy, principal);
-      known.set(principal, access);
-      return access;
+      return kept(known, principal, () => accessOf(policy, principal));
+    },
+    shares: {
+      ofOwner: (principal) => kept(owners, principal, () => shareOf(policy, principal)),
+      maxRunningOf: (repository) => kept(caps, repository, () => repositoryCapOf(policy, repository)),
+      onChange: (listener) => void listeners.push(listener),
     },
     close: () => clearInterval(timer),
   };
 }
 
-/** What a change of the policy did, for the log: the grants that came and went, and the groups whose principals are others. */
+/** What is known of a name, looked up once. */
+function kept<T>(known: Map<string, T>, name: string, look: () => T): T {
+  if (known.has(name)) return known.get(name) as T;
+  if (known.size >= remembered) known.clear();
+  const found = look();
+  known.set(name, found);
+  return found;
+}
+
+/**
+ * What a change of the policy did, for the log: the grants that came and went, the groups whose principals are others, and whether owners get
+ * other shares.
+ */
 function changes(
-  before: Policy,
-  after: Policy,
-): { grants: number; added: string[]; removed: string[]; groups: string[] } {
+  before: WholePolicy,
+  after: WholePolicy,
+): { grants: number; added: string[]; removed: string[]; groups: string[]; shares: boolean } {
   const [old, now] = [before, after].map(({ grants }) => grants.map((grant) => JSON.stringify(grant)));
   const members = ({ groups }: Policy, name: string) => JSON.stringify(groups[name]);
   const names = new Set([...Object.keys(before.groups), ...Object.keys(after.groups)]);
@@ -106,24 +160,28 @@ function changes(
     added: now?.filter((grant) => !old?.includes(grant)) ?? [],
     removed: old?.filter((grant) => !now?.includes(grant)) ?? [],
     groups: [...names].filter((name) => members(before, name) !== members(after, name)),
+    shares: JSON.stringify([before.shares, before.caps]) !== JSON.stringify([after.shares, after.caps]),
   };
 }
 
 /** The policy in a file. @throws Error naming the file, the place in it and what is wrong */
-export function readPolicy(path: string): Policy {
+export function readPolicy(path: string): WholePolicy {
   return read(path).policy;
 }
 
-function read(path: string): { readonly policy: Policy; readonly text: string } {
+function read(path: string): { readonly policy: WholePolicy; readonly text: string } {
   try {
     const text = readFileSync(path, 'utf8');
     const policy = schema.parse(parse(text));
     if (policy.grants.length === 0) throw new Error('it has no grant, so that nobody could do anything');
-    for (const { to } of policy.grants) {
+    for (const [what, { to }] of [
+      ...policy.grants.map((one) => ['grant', one] as const),
+      ...policy.shares.map((one) => ['share', one] as const),
+    ]) {
       for (const whom of to) {
         const group = whom.startsWith('group:') ? whom.slice('group:'.length) : undefined;
         if (group !== undefined && !Object.hasOwn(policy.groups, group)) {
-          throw new Error(`a grant names ${quote(whom)}, and there is no such group`);
+          throw new Error(`a ${what} names ${quote(whom)}, and there is no such group`);
         }
       }
     }

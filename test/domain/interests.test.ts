@@ -41,6 +41,30 @@ const complete: Command = { kind: 'complete', worker: 'w1', output: 'o', log: 'l
 const bob: Partial<JobJoined> = { principal: 'bob' };
 const names = ({ interests }: JobRecord) => interests.standing.map(({ principal, id }) => `${principal} ${id}`);
 
+test('a job takes the turn in the queue of who has waited longest, which passes on when that leaves', (t) => {
+  const passed = (record: JobRecord, ...leaving: Command[]) => {
+    let now = record;
+    return leaving.map((command) => {
+      const decided = decide(now, command);
+      if (decided instanceof MemoirError) return decided.reason;
+      for (const event of decided) now = evolve(now, event, now.job.revision + 1, 'left');
+      return decided.map((event) => ('turnOf' in event ? `${event.turnOf} ${event.turnWeight}` : nameOf(event))).join();
+    });
+  };
+  const { record } = after(
+    request({ turnWeight: 1 }),
+    joinOf({ principal: 'alice', submitId: 'again', turnWeight: 1 }),
+    joinOf({ ...bob, turnWeight: 3 }),
+    joinOf({ principal: 'carol' }),
+  );
+  t.deepEqual(passed(record, leaveOf('bob'), leaveOf('alice', { all: true }), leaveOf('carol')), [
+    ' undefined',
+    ' undefined,carol undefined',
+    ' undefined,JobCancelled',
+  ]);
+  t.deepEqual(passed(record, leaveOf('alice', { all: true })), [' undefined,bob 3']);
+});
+
 test('a job begins with the interest of its owner; others join, leave, and the last to leave cancels it', (t) => {
   const { record, told } = after(
     request({ submitId: 'a' }),

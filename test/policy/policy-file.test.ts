@@ -28,6 +28,25 @@ const wrong: [what: string, text: string, message: RegExp][] = [
   ['nobody to grant to', grant('ada').replace('"ada"', ''), /to/],
   ['a group that is not there', grant('group:g'), /"group:g", and there is no such group/],
   ['a glob with a brace', grant('ada', '{a,b}'), /is no glob/],
+  ['a share of a group that is not there', `${grant('ada')}[[shares]]\nto = ["group:g"]\n`, /a share names "group:g"/],
+  ...['0', '1001', '1.5', '-1', '"many"', 'nan', '[1]'].map((value): [string, string, RegExp] => [
+    `a weight of ${value}`,
+    `${grant('ada')}[[shares]]\nto = ["ada"]\nweight = ${value}\n`,
+    new RegExp(
+      `"${value.replace(/["[\]]/g, '').replace('nan', 'NaN')}" is no weight: give a whole number from 1 to 1000`,
+    ),
+  ]),
+  [
+    'a cap below zero',
+    `${grant('ada')}[[caps]]\nrepositories = ["a"]\nmax_running = -1\n`,
+    /"-1" is no number of running jobs/,
+  ],
+  [
+    'a quota that is no number',
+    `${grant('ada')}[[shares]]\nto = ["ada"]\nmax_queued = "all"\n`,
+    /"all" is no number of queued jobs/,
+  ],
+  ['a cap of no repository', `${grant('ada')}[[caps]]\nrepositories = []\nmax_running = 1\n`, /repositories/],
 ];
 
 for (const [what, text, message] of wrong) {
@@ -41,6 +60,38 @@ for (const [what, text, message] of wrong) {
 
 test('a missing file is refused', (t) => {
   t.throws(() => readPolicy(join(dir, 'none.toml')), { message: /none\.toml.*cannot be used: ENOENT/ });
+});
+
+test('of each part of a share the first counts that names the owner', (t) => {
+  const shares = `${grant('*')}[groups]
+lab = ["ada", "bob"]
+[[shares]]
+to = ["bob"]
+max_running = 0
+[[shares]]
+to = ["group:lab"]
+weight = 3
+max_running = 5
+[[shares]]
+to = ["*"]
+weight = 2
+max_queued = 7
+[[caps]]
+repositories = ["genome/*"]
+max_running = 4
+[[caps]]
+repositories = ["**"]
+max_running = 9
+`;
+  const policy = openPolicyFile(file(shares), pino({ level: 'silent' }));
+  t.teardown(() => policy.close());
+  const { ofOwner, maxRunningOf } = policy.shares;
+  t.deepEqual(ofOwner('ada'), { weight: 3, maxRunning: 5, maxQueued: 7 });
+  t.deepEqual(ofOwner('bob'), { weight: 3, maxRunning: 0, maxQueued: 7 });
+  t.deepEqual(ofOwner('carol'), { weight: 2, maxRunning: undefined, maxQueued: 7 });
+  t.is(maxRunningOf('genome/human'), 4);
+  t.is(maxRunningOf('genome/human/old'), 9);
+  t.deepEqual(readPolicy(file(grant('*'))).shares, []);
 });
 
 test('a change is followed, a broken one is not', async (t) => {

@@ -10,6 +10,7 @@ import { openJobLists } from '../../projections/lists/job-lists.js';
 import { openReadModel } from '../../projections/read-model/read-model.js';
 import { type Access, unrestricted } from '../../src/domain/access.js';
 import { computationDigests, jobUuid } from '../../src/domain/computation.js';
+import { equalShares } from '../../src/domain/placement/shares.js';
 import { factsOf } from '../../src/domain/reuse.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
@@ -95,6 +96,7 @@ export async function openExclusionsBench(
     serverVersion: 'test',
     written,
     damaged: damagedJobs(store, readModel),
+    shares: equalShares,
     streams: openJobStreams(store, systemEdge, 'test', written, readModel),
     reuseIfOutputsDiffer: false,
     jobLogLimit: 1_000,

@@ -112,8 +112,10 @@ export function leave(wanted: Wanted, command: LeaveCommand, at: Timestamp): rea
   let rest: readonly Standing[] = interests.standing;
   let now: Pick<Job, 'priority' | 'minima'> = job;
   for (const one of leaving) {
+    const [first] = rest;
     rest = rest.filter((other) => other !== one);
     const event = leftBy(one, command.reason, at);
+    if (one === first) passTurn(event, rest);
     now = adjust(event, wanted, rest, now);
     events.push(event);
   }
@@ -125,6 +127,13 @@ export function leave(wanted: Wanted, command: LeaveCommand, at: Timestamp): rea
 
 function leftBy({ id, principal }: Standing, reason: string, at: Timestamp): JobLeft {
   return create(JobLeftSchema, { interest: id, principal, reason, leftAt: at });
+}
+
+/** Says in the event whose turn in the queue the job takes, now that the one has left that waited longest. */
+function passTurn(event: JobLeft, [next]: readonly Standing[]): void {
+  if (!next || next.principal === event.principal) return;
+  event.turnOf = next.principal;
+  if (next.weight !== undefined) event.turnWeight = next.weight;
 }
 
 /** Says in the event what the job has of those that are left. */

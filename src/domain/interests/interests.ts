@@ -21,6 +21,8 @@ export type Standing = {
   readonly minima: Minima | undefined;
   /** Longest time until the job is run first, in milliseconds; undefined for any. */
   readonly queuedMs: number | undefined;
+  /** Weight of its principal, by which it takes turns in the queue; undefined where the log has no turns. */
+  readonly weight: number | undefined;
   /** Revision of the event that began it. */
   readonly revision: number;
   /** What clients are told of it; made once, since there may be many. */
@@ -50,6 +52,7 @@ export function interestOfRequest(event: JobRequested, id: string, revision: num
     priority: event.priority,
     minima: minimaOf(event.runtimeConstraints),
     queuedMs: event.limits?.queued && durationMs(event.limits.queued),
+    weight: event.turnWeight,
     revision,
   });
   if (first.minima) job.minima = first.minima;
@@ -74,6 +77,7 @@ export function joined(
     priority: event.priority,
     minima: granted ? event.minima : undefined,
     queuedMs: event.limits?.queued && durationMs(event.limits.queued),
+    weight: event.turnWeight,
     revision,
   });
   if (resultingPriority !== undefined) job.priority = resultingPriority;

@@ -39,10 +39,13 @@ export type Answered = {
  * The event for an answer. A request that is answered with an unfinished job joins it, where runs are shared, unless the caller wants the job
  * already for all that this request asks, or as many want it as may: then that it was answered is recorded beside the job.
  */
-export function answerEvent(answered: Answered, sharesRuns: boolean | undefined): AnswerEvent {
-  const { record } = answered;
+export function answerEvent(
+  answered: Answered,
+  { sharesRuns, shares }: Pick<JobsContext, 'sharesRuns' | 'shares'>,
+): AnswerEvent {
+  const { record, wanted } = answered;
   if (!sharesRuns || isFinished(record.job.state)) return reusedEvent(answered);
-  const joined = joinedEvent(answered);
+  const joined = joinedEvent(answered, shares.ofOwner(wanted.caller.principal).weight);
   if (isCovered(record, joined)) return reusedEvent(answered);
   if (!isFull(record.interests)) return joined;
   const decision = { ...answered.decision, summary: `${answered.decision.summary}; ${tooMany}` };
@@ -67,7 +70,7 @@ function reusedEvent({ wanted, digest, basis, decision, record, now }: Answered)
   });
 }
 
-function joinedEvent({ wanted, digest, basis, decision, record, now }: Answered): JobJoined {
+function joinedEvent({ wanted, digest, basis, decision, record, now }: Answered, turnWeight: number): JobJoined {
   const { caller, request, commit } = wanted;
   const minima = minimaOf(request.runtimeConstraints);
   return create(JobJoinedSchema, {
@@ -79,6 +82,7 @@ function joinedEvent({ wanted, digest, basis, decision, record, now }: Answered)
     suppliedScriptVersion: request.scriptVersion,
     scriptVersion: commit,
     priority: request.priority,
+    turnWeight,
     labels: request.labels,
     decision,
     joinedAt: timestampFromMs(now),

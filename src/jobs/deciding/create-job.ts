@@ -150,8 +150,10 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       : createdAsAsked(uuid, wanted.resolutions);
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     if (found) event.basis = basisMessage(wanted, found.basis);
-    if (context.sharesRuns) event.retry = recordedRetry(asked.request.retry);
-    else if (asked.request.retry) throw needsSharedRuns('retry', { field: 'retry' });
+    if (context.sharesRuns) {
+      event.retry = recordedRetry(asked.request.retry);
+      event.turnWeight = context.shares.ofOwner(event.owner).weight;
+    } else if (asked.request.retry) throw needsSharedRuns('retry', { field: 'retry' });
     await intend(asked, event);
     const { record, position } = await streams.request(asked.caller, event);
     if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
@@ -167,7 +169,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     const { caller } = wanted;
     const decision = reused(record.job, found, wanted.resolutions);
     const answered = { wanted, digest: asked.digest, basis, decision, record, now: edge.now() };
-    const event = answerEvent(answered, context.sharesRuns);
+    const event = answerEvent(answered, context);
     try {
       await intend(asked, event);
     } catch (error) {

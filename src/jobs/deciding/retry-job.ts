@@ -10,6 +10,7 @@ import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
 import { stateName } from '../../domain/job.js';
+import type { Shares } from '../../domain/placement/shares.js';
 import { jobStream, retryStream } from '../../domain/streams.js';
 import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type Position, WrongExpectedRevision } from '../../eventstore/port.js';
@@ -49,7 +50,7 @@ type Intention = { readonly event: JobRetryIntended; readonly revision: number }
  * that of another request meanwhile, a second intention follows the first, and so on. So of all runs that were intended one is the retry.
  */
 export function jobRetrier(context: JobsContext): RetryJob {
-  const { store, readModel, streams, written, edge } = context;
+  const { store, readModel, streams, written, edge, shares } = context;
   const serially = keyedLock();
 
   async function retryJob(caller: Caller, uuid: string, priority?: number): Promise<Retried> {
@@ -90,7 +91,7 @@ export function jobRetrier(context: JobsContext): RetryJob {
     let record = await streams.load(event.uuid);
     if (!record) {
       try {
-        const { record: made, position } = await streams.request(caller, requestedAgain(old, event));
+        const { record: made, position } = await streams.request(caller, requestedAgain(old, event, shares));
         const { uuid, repository, scriptVersion: commit } = made.job;
         context.keepCommit?.({ uuid, repository, commit });
         return { job: made.job, position };
@@ -119,7 +120,7 @@ export function jobRetrier(context: JobsContext): RetryJob {
       requestedAt: timestampFromMs(edge.now()),
     });
     // What could not be carried out is not intended either.
-    store.checkSize?.(jobStream(event.uuid), [eventOfCall(context, caller, requestedAgain(old, event))]);
+    store.checkSize?.(jobStream(event.uuid), [eventOfCall(context, caller, requestedAgain(old, event, shares))]);
     try {
       const expected = after?.revision ?? 'no_stream';
       await store.append(retryStream(old.uuid), expected, [eventOfCall(context, caller, event)]);
@@ -152,7 +153,11 @@ function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Calle
  * The request that runs a job again: what the job was asked for with, at the commit that was resolved then. Its components are its own to
  * start.
  */
-function requestedAgain(old: Job, { uuid, runNumber, owner, priority, requestedAt }: JobRetryIntended): JobRequested {
+function requestedAgain(
+  old: Job,
+  { uuid, runNumber, owner, priority, requestedAt }: JobRetryIntended,
+  shares: Shares,
+): JobRequested {
   const { scriptParameters = {} } = old;
   return create(JobRequestedSchema, {
     uuid,
@@ -166,6 +171,7 @@ function requestedAgain(old: Job, { uuid, runNumber, owner, priority, requestedA
     computationDigest: old.computationDigest,
     runNumber,
     priority,
+    turnWeight: shares.ofOwner(owner).weight,
     dockerImageLocator: old.dockerImageLocator,
     arvadosSdkVersion: old.arvadosSdkVersion,
     nondeterministic: old.nondeterministic,

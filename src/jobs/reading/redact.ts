@@ -53,7 +53,7 @@ function knowsWho({ access, facts }: Reader, uuid: string): boolean {
  * administers the repository. `uuid` is that of the job in whose stream it is, if any.
  */
 export function redactEvent(reader: Reader, principal: string, event: MemoirEvent, uuid = ''): MemoirEvent {
-  const told = redactContent(reader, principal, event);
+  const told = withoutNext(reader, redactContent(reader, principal, event), uuid);
   return hidesCaller(reader, principal, event, uuid) ? withoutWho(told) : told;
 }
 
@@ -71,6 +71,14 @@ const tellsWho: ReadonlySet<string> = new Set(
     (name) => `memoir.events.v1.${name}`,
   ),
 );
+
+/** Whose turn a job takes after somebody left is not for who left. */
+function withoutNext(reader: Reader, event: MemoirEvent, uuid: string): MemoirEvent {
+  if (event.$typeName !== 'memoir.events.v1.JobLeft' || event.turnOf === '') return event;
+  if (event.turnOf === reader.access.principal || knowsWho(reader, uuid)) return event;
+  const { turnWeight: _, ...rest } = event;
+  return { ...rest, turnOf: '' };
+}
 
 function withoutWho(event: MemoirEvent): MemoirEvent {
   switch (event.$typeName) {

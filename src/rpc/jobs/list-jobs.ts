@@ -57,7 +57,7 @@ export function listOfJobs(context: JobsContext, request: ListRequest & { readon
  * @throws MemoirError INVALID_ARGUMENT naming the field that is wrong
  */
 export function listOfQueue(context: JobsContext, request: ListRequest): ReadList {
-  return list(context, request, 'queue', newestFirst, ['number', 'number']);
+  return list(context, request, 'queue', newestFirst, ['number', 'number', 'number']);
 }
 
 function list(
