@@ -9,6 +9,24 @@ import { build } from 'esbuild';
 const compiled = resolve('build');
 const bundled = join(compiled, 'src/bundled');
 
+/** Where the beginnings are as the compiler made them, by their paths: it does not write again what has not changed. */
+const keptAt = join(compiled, 'beginnings.json');
+const kept = existsSync(keptAt) ? JSON.parse(readFileSync(keptAt, 'utf8')) : {};
+
+/** What stands where a beginning was: it loads the bundled file. */
+function loader(file, text) {
+  const [shebang] = /^#!.*\n/.exec(text) ?? [''];
+  const path = relative(dirname(file), join(bundled, `${nameOf(file)}.js`));
+  return `${shebang}import '${path.startsWith('.') ? path : `./${path}`}';\n`;
+}
+
+/** The text of a file as the compiler made it. */
+function textOf(file) {
+  const text = readFileSync(file, 'utf8');
+  const before = kept[relative(compiled, file)];
+  return before !== undefined && text === loader(file, before) ? before : text;
+}
+
 /** What is looked up beside the file that says so. */
 const beside = /new URL\('(\.[^']+)', import\.meta\.url\)/g;
 
@@ -20,7 +38,7 @@ function threads() {
       .map((name) => join(compiled, part, name)),
   );
   return files.flatMap((file) =>
-    [...readFileSync(file, 'utf8').matchAll(beside)]
+    [...textOf(file).matchAll(beside)]
       .map(([, path]) => resolve(dirname(file), path))
       .filter((path) => path.endsWith('.js')),
   );
@@ -37,8 +55,7 @@ const besideItsSource = {
   name: 'beside its source',
   setup({ onLoad }) {
     onLoad({ filter: /\.js$/ }, ({ path }) => {
-      const source = readFileSync(path, 'utf8');
-      if (!source.includes('import.meta.url')) return undefined;
+      const source = textOf(path);
       const contents = source.replace(beside, (_, name) => {
         const found = relative(bundled, resolve(dirname(path), name));
         return `new URL('${found}', import.meta.url)`;
@@ -111,11 +128,9 @@ for (const file of beginnings) {
     if (name && !licences.has(name)) licences.set(name, licenceIn(directory));
   }
 }
-for (const file of beginnings) {
-  const [shebang] = /^#!.*\n/.exec(readFileSync(file, 'utf8')) ?? [''];
-  const path = relative(dirname(file), join(bundled, `${nameOf(file)}.js`));
-  writeFileSync(file, `${shebang}import '${path.startsWith('.') ? path : `./${path}`}';\n`);
-}
+const texts = Object.fromEntries(beginnings.map((file) => [relative(compiled, file), textOf(file)]));
+writeFileSync(keptAt, JSON.stringify(texts));
+for (const file of beginnings) writeFileSync(file, loader(file, texts[relative(compiled, file)]));
 writeFileSync(
   join(bundled, 'LICENSES.txt'),
   [...licences].map(([name, licence]) => `${name}\n\n${licence}\n`).join('\n----\n\n'),

@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { printable, printableLines } from '../../src/cli/text/printable.js';
+import { rounds } from '../support/rounds.js';
 
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
@@ -10,7 +11,7 @@ test('whatever the text, nothing of it can control a terminal', (t) => {
       t.notRegex(printable(text), unsafe);
       t.notRegex(printableLines(text).replace(/[\n\t]/g, ''), unsafe);
     }),
-    { numRuns: 500 },
+    { numRuns: rounds(150, 500) },
   );
 });
 

@@ -13,6 +13,7 @@ import type { JoinCommand, LeaveCommand } from '../../src/domain/interests/comma
 import { mostInterests } from '../../src/domain/interests/decide-interests.js';
 import { isWithin, largest } from '../../src/domain/interests/minima.js';
 import { decide, isFinished, type JobRecord } from '../../src/domain/job.js';
+import { rounds } from '../support/rounds.js';
 import { anyWish, joinOf, leaveOf, noon, requestOf } from './commands.js';
 
 const constraints = (minCoresPerNode: number, minRamMbPerNode = 0) =>
@@ -207,7 +208,7 @@ test('whatever is asked, what is told follows from those that stand, in an order
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: rounds(100, 300) },
   );
 });
 

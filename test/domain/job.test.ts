@@ -9,6 +9,7 @@ import type { JobEvent } from '../../src/domain/events.js';
 import { evolve } from '../../src/domain/evolve.js';
 import { decide, isFinished, type JobRecord, stateName } from '../../src/domain/job.js';
 import { decodeEvent, encodeEvent } from '../../src/eventstore/codec.js';
+import { rounds } from '../support/rounds.js';
 import { anyCommand, anyRequest, noon, requestOf } from './commands.js';
 
 const uuid = requestOf().uuid;
@@ -324,6 +325,6 @@ test('whatever is asked: finished stays finished, revisions count, and the strea
       const text = (value: typeof job) => JSON.stringify(toJson(JobSchema, value));
       t.is(text(fromJson(JobSchema, JSON.parse(text(job)))), text(same));
     }),
-    { numRuns: 500 },
+    { numRuns: rounds(150, 500) },
   );
 });

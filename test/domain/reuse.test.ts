@@ -5,6 +5,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from '../../src/domain/empty-output.js';
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
 import { decideReuse, funnelOf, knowsRules, ruledOutByCheckoutAlone, usedRules } from '../../src/domain/rule-sets.js';
+import { rounds } from '../support/rounds.js';
 
 const terms: ReuseTerms = {
   principal: 'alice',
@@ -271,7 +272,7 @@ test('the decision is that of the rules written plainly', (t) => {
         else if (ruledOut) t.true(ruledOut.rule >= Rule.OUTPUTS_DIFFER);
       }
     }),
-    { numRuns: 2_000 },
+    { numRuns: rounds(600, 2_000) },
   );
 });
 

@@ -10,6 +10,7 @@ import { eventTypes } from '../../src/eventstore/codec.js';
 import { makeRepository } from '../support/git-repository.js';
 import { eventsOf } from '../support/read-model.js';
 import { refused } from '../support/refused.js';
+import { rounds } from '../support/rounds.js';
 import { fail, find, request, uuidOf } from '../support/runs.js';
 import { type Clients, startTestServer } from '../support/server.js';
 import { past, type SubscribeRequest, subscriber } from '../support/subscriber.js';
@@ -162,7 +163,7 @@ test.serial('what a subscriber gets is what the filters let through of the whole
     fc.asyncProperty(name, wish, async (who, asked) => {
       t.deepEqual(positions(await past(as(who), asked)), await naively(who, asked));
     }),
-    { numRuns: 60 },
+    { numRuns: rounds(25, 60) },
   );
 });
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { openPackedRefs } from '../../src/git/packed-refs.js';
+import { rounds } from '../support/rounds.js';
 
 type Packed = { readonly name: string; readonly id: string; readonly peeled: boolean };
 
@@ -55,7 +56,7 @@ for (const [form, write] of Object.entries(forms)) {
         t.deepEqual([...packed.entries()].map(({ name }) => name).sort(), refs.map(({ name }) => name).sort());
         packed.close();
       }),
-      { numRuns: 60 },
+      { numRuns: rounds(25, 60) },
     );
   });
 }

@@ -17,6 +17,7 @@ import { filterFailure, jobTest, targetValue } from '../../src/domain/filters/ma
 import { parseFilters } from '../../src/domain/filters/parse-filters.js';
 import { anyFilterOf } from '../domain/filters/any-filter.js';
 import { naiveMatch, type Triple } from '../domain/filters/naive.js';
+import { rounds } from '../support/rounds.js';
 import { same } from '../support/same.js';
 import { anyHistory, happen, type Told } from './history.js';
 import { catchUp, openScratch } from './scratch.js';
@@ -82,7 +83,7 @@ test('SQL, the domain and a naive reading agree which jobs match which filters',
         if (expected.length > 0 && expected.length < jobs.length) some++;
         for (const [, operator] of triples) operators.add(operator);
       }),
-      { numRuns: 500, seed },
+      { numRuns: rounds(150, 500), seed },
     );
   }
   t.log(`${evaluations} evaluations, ${matches} matches, ${some} lists that hold some jobs and not others`);
@@ -126,7 +127,7 @@ test('every order by every field is that of the domain, and pages put together a
   for (const keys of single) check(keys, 7);
   fc.assert(
     fc.property(anyOrder, fc.integer({ min: 1, max: 20 }), (keys, limit) => check(keys, limit)),
-    { numRuns: 100 },
+    { numRuns: rounds(40, 100) },
   );
 });
 
@@ -193,7 +194,7 @@ test('what a list shows is what its reader may read, by every way in which jobs 
         if (order.length === 1) t.deepEqual(times, sorted, message);
       },
     ),
-    { numRuns: 400 },
+    { numRuns: rounds(120, 400) },
   );
   t.deepEqual([...ways].sort(), ['branches', 'creation', 'label', 'planner', 'uuid']);
 });

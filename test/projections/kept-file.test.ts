@@ -22,7 +22,7 @@ import { anyHistory, happen, type Told } from './history.js';
 import { openScratch, type Scratch } from './scratch.js';
 
 /** How many bits are flipped in each kind of file, each for itself. */
-const flips = rounds(12);
+const flips = rounds(5);
 
 const suffixes = ['', '-wal', '-sums'];
 

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { RecordedEvent } from '../../../src/eventstore/port.js';
 import { openSqliteImporter } from '../../../src/eventstore/sqlite/importer.js';
 import { eventLine, lineFrom } from '../../../src/eventstore/transfer/format.js';
+import { rounds } from '../../support/rounds.js';
 import { same } from '../../support/same.js';
 import { eventsIn, eventsOfFile, fileOfSqlite, scratch } from './scratch.js';
 
@@ -65,7 +66,7 @@ test('a line gives the event back letter by letter, and is JSON of one line', (t
       if (data === undefined) t.is(data_text, one.data);
       else t.is(JSON.stringify(data), one.data);
     }),
-    { numRuns: 1_000 },
+    { numRuns: rounds(300, 1_000) },
   );
 });
 
@@ -101,7 +102,7 @@ test('a log of any events comes back from its file, in whatever pieces that is r
         same(t, await eventsOfFile(await fileOfSqlite(file), size), events);
       },
     ),
-    { numRuns: 25 },
+    { numRuns: rounds(10, 25) },
   );
 });
 

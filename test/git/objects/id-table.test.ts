@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { sha1 } from '../../../src/git/hash.js';
 import { openIdTable } from '../../../src/git/objects/id-table.js';
 import { createPageCache, openPagedFile } from '../../../src/git/objects/paged-file.js';
+import { rounds } from '../../support/rounds.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'memoir-ids-'));
 test.after.always(() => rmSync(directory, { recursive: true, force: true }));
@@ -49,7 +50,7 @@ test('finds the place of every id and of what is none, however alike the ids are
       }
       close();
     }),
-    { numRuns: 100 },
+    { numRuns: rounds(40, 100) },
   );
   t.pass();
 });
@@ -64,7 +65,7 @@ test('a table that is in no order, as only damage leaves it, ends every search a
       }
       close();
     }),
-    { numRuns: 100 },
+    { numRuns: rounds(40, 100) },
   );
   t.pass();
 });

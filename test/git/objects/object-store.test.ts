@@ -18,6 +18,7 @@ import { sha1, sha256 } from '../../../src/git/hash.js';
 import { type ObjectStore, openObjectStore } from '../../../src/git/objects/object-store.js';
 import { createPageCache } from '../../../src/git/objects/paged-file.js';
 import { gitEnvironment, makeRepository, type TestRepository } from '../../support/git-repository.js';
+import { rounds } from '../../support/rounds.js';
 
 type Expected = { readonly id: string; readonly type: string; readonly content: Buffer };
 
@@ -172,7 +173,7 @@ function readDamaged(
   const expected = new Map(ids.map((id) => [id, pristine.read(id)?.data.toString('latin1')]));
   const counts = { wrong: 0, told: 0, lost: 0 };
   for (const random of fc.sample(fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }), {
-    numRuns: 60,
+    numRuns: rounds(20, 60),
     seed: 7,
   })) {
     const copy = mkdtempSync(join(tmpdir(), 'memoir-git-'));
