@@ -2,7 +2,8 @@
  * again by hand. Each run is a job with a stream of its own, and its number is part of its uuid.
  *   findOrCreate() and createRun() of src/jobs/deciding/create-job.ts: it takes the number of the next run with the candidates, from a view that may be old,
  *   looks a chosen candidate up in its stream, and appends JobRequested to the stream of the next run, which must not exist yet.
- *   A retry by hand first records in a stream of its own which run it is going to be, so that one that is sent again finds it. */
+ *   retryOnce(), answerWith() and carriedOut() of src/jobs/deciding/retry-job.ts: a retry by hand is answered with another run as a request is, and else
+ *   first records in a stream of its own which run it is going to be, so that one that is sent again finds it. */
 
 #define RUNS 5
 

@@ -36,6 +36,8 @@ export type Executed = {
   readonly position: Position;
   /** False if the job was already as the command wanted it. */
   readonly changed: boolean;
+  /** What was recorded. */
+  readonly events: readonly JobEvent[];
 };
 
 /** Jobs as their streams tell them, never older than the log. */
@@ -205,7 +207,7 @@ export function openJobStreams(
         if (event.$typeName !== 'memoir.events.v1.JobCompleted') continue;
         for (const address of addressesOf(event)) written.note(outputKey(address), position);
       }
-      return { record: now, position, changed: true };
+      return { record: now, position, changed: true, events };
     } catch (error) {
       // What is remembered may be out of date, or what was appended may be there although the answer was lost.
       known.delete(uuid);
@@ -217,7 +219,7 @@ export function openJobStreams(
     const record = permitted(caller, uuid, await loadFor(caller, uuid, command.kind), command);
     const events = decide(record, command);
     if (events instanceof MemoirError) throw events;
-    if (events.length === 0) return { record, position: await store.end(), changed: false };
+    if (events.length === 0) return { record, position: await store.end(), changed: false, events };
     return append(caller, uuid, record, events);
   }
 

@@ -180,7 +180,7 @@ const anyOwnCommand: fc.Arbitrary<Command> = fc.oneof(
 /** The wish to be answered with an unfinished job. */
 export function joinOf(facts: Partial<JobJoined>, command: Partial<JoinCommand> = {}): JoinCommand {
   const joined = { ...create(JobJoinedSchema, { joinedAt: timestampFromMs(noon) }), ...facts };
-  return { kind: 'join', joined, raisesMinima: true, now: noon, ...command };
+  return { kind: 'join', joined, raisesMinima: () => undefined, now: noon, ...command };
 }
 
 /** That a principal's interests end. */
@@ -212,7 +212,7 @@ export const anyWish: fc.Arbitrary<Command> = fc.oneof(
           ...(minima && { minima: create(MinimaSchema, minima) }),
           ...(queued && { limits: create(TimeLimitsSchema, { queued: durationFromMs(queued) }) }),
         },
-        { raisesMinima },
+        { raisesMinima: () => (raisesMinima ? undefined : 'no worker offers it') },
       ),
     ),
   fc

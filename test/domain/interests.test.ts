@@ -4,6 +4,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { type JobJoined, JobJoinedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import { MinimaSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { DecisionSchema } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState, RuntimeConstraintsSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Command } from '../../src/domain/commands.js';
 import { MemoirError } from '../../src/domain/errors.js';
@@ -146,9 +147,16 @@ test('priority is the highest of those that stand, minima the largest until a wo
   t.deepEqual(of(after(first, start, urgent)), [7, 2, 100]);
   t.deepEqual(of(after(first, urgent, start, leaveOf('bob'))), [1, 4, 100]);
   // What is not granted is not asked for later either.
-  const modest = joinOf({ ...bob, minima: minima(64) }, { raisesMinima: false });
+  const wide = { ...bob, minima: minima(64), decision: create(DecisionSchema, { summary: 'the same work' }) };
+  const modest = joinOf(wide, { raisesMinima: (_, { cores, ramMb }) => `no worker offers ${cores} and ${ramMb}` });
   t.deepEqual(of(after(first, modest)), [1, 2, 100]);
   t.deepEqual(of(after(first, modest, leaveOf('alice'))), [0, 0, 0]);
+  const [joined] = decide(after(first).record, modest) as [JobJoined];
+  t.is(joined.resultingMinima, undefined);
+  t.is(
+    joined.decision?.summary,
+    'the same work; it is not made to ask for more of the place where it runs, since no worker offers 64 and 100',
+  );
 });
 
 test('the priority of an interest is changed by whose it is, that of the whole job for all', (t) => {

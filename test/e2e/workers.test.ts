@@ -6,7 +6,7 @@ import { systemEdge } from '../../src/edge.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { refused } from '../support/refused.js';
-import { request, uuidOf } from '../support/runs.js';
+import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 
@@ -201,6 +201,21 @@ test.serial('a queued job that no worker seen lately could run says what none of
   await claim('bigger', { total: { cores: 64 }, offer: { cores: 0 } });
   await until('the other worker is seen', async () => (await waits()) === '');
   t.deepEqual((await ada.jobs.getQueue({})).waitingFor, {});
+  // Nobody's wish makes it wait for what there is not, but for what there is.
+  const wish = (more: object, runtimeConstraints: object) =>
+    find(ada, { repository: 'hidden', scriptParameters: { n: n - 1 }, runtimeConstraints, ...more });
+  const wide = await wish({ submitId: 'wide' }, { minCoresPerNode: 1_000_000 });
+  t.like(wide, { reused: true, job: { uuid, interestCount: 2, minima: { cores: 64 } } });
+  t.regex(
+    wide.decision?.summary ?? '',
+    /it is not made to ask for more of the place where it runs, since no worker offers 1000000 cores$/,
+  );
+  const joined = (await collect(root.history.readHistory({ uuid }))).at(-1)?.event?.event;
+  t.like(joined, { case: 'jobJoined', value: { minima: { cores: 1_000_000 }, resultingMinima: undefined } });
+  t.is((await ada.jobs.getJob({ uuid })).waitingFor, '');
+  const { job: more } = await request(ada, { repository: 'hidden', scriptParameters: { n: n++ } });
+  const raised = await wish({ submitId: 'more' }, { minCoresPerNode: 33 });
+  t.like(raised.job, { uuid: more?.uuid, minima: { cores: 33 } });
   ahead += 16 * 60_000;
   await until('the workers are gone', async () => (await waits()).startsWith('no worker that names itself'));
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { openReadModel } from '../../projections/read-model/read-model.js';
 import { unrestricted } from '../../src/domain/access.js';
@@ -105,7 +106,7 @@ async function twoServers(t: ExecutionContext) {
       const work = { repository: 'project', script: 'run.sh', scriptVersion: 'main' };
       return createJob(callerOf(principal), create(CreateJobRequestSchema, { ...work, ...wish }));
     };
-    const retryJob = jobRetrier(context);
+    const retryJob = jobRetrier(context, find);
     const retry = (uuid: string, principal = 'memoir', priority?: number) =>
       retryJob(callerOf(principal), uuid, priority);
     return { ask, retry, retryAs: retryJob, readModel, streams: context.streams };
@@ -229,8 +230,8 @@ const claim = { kind: 'start', worker: 'w', leaseMs: 60_000, now: 0 } as const;
 const completion = { kind: 'complete', worker: 'w', output: 'o', log: 'l', now: 0 } as const;
 const meanwhile: Record<string, [before: Command[], between: Command, outcome: Outcome, same: boolean]> = {
   'its only interest was withdrawn': [[], leaving, Outcome.CREATED_NO_MATCH, false],
-  // What was intended for the submit_id still stands, and is carried out.
-  'it was claimed': [[], claim, Outcome.RETRIED, true],
+  // What was intended for the submit_id still stands, and is carried out: it is no repeat.
+  'it was claimed': [[], claim, Outcome.REUSED_QUEUED, true],
   'it was completed': [[claim], completion, Outcome.REUSED_COMPLETE, true],
 };
 
@@ -290,23 +291,61 @@ async function withCancelled(t: ExecutionContext, wish: Wish = {}) {
   return { server, one, other, old: record.job };
 }
 
-test('however many ask two servers to run a job again, beside requests for the same, one new job does', async (t) => {
+test('however many ask two servers to run a job again, beside requests for the same, one new job is the answer to all', async (t) => {
   const { server, one, other, old } = await withCancelled(t);
+  let again = 0;
   for (let round = 0, { uuid } = old; round < 5; round++) {
     const before = (await server.types()).filter((type) => type === 'JobRequested').length;
     const asked = Array.from({ length: 20 }, (_, i) => (i % 2 ? one : other).retry(uuid, i % 3 ? 'ada' : 'bob'));
-    const beside = [one, other].map(({ ask }) => ask({}, 'eve'));
-    const [retried, made] = [await Promise.all(asked), await Promise.all(beside)];
-    const [first] = retried;
-    t.is(new Set(retried.map(({ job }) => job.uuid)).size, 1, `round ${round}`);
-    t.is(retried.filter(({ reused }) => !reused).length, 1, `round ${round}`);
-    t.is(first?.job.retryOf, uuid);
-    t.is(new Set([...made, ...retried].map(({ job }) => job.runNumber)).size, 3);
-    t.is((await server.types()).filter((type) => type === 'JobRequested').length, before + 3);
-    uuid = first?.job.uuid ?? '';
-    const owner = first?.job.owner ?? '';
-    await one.streams.execute(callerOf(owner), uuid, { ...leaving, principal: owner });
+    // Requests are there first, since they have less to look up.
+    const beside = round % 2 ? [one, other].map(({ ask }) => ask({ findOrCreate: true }, 'eve')) : [];
+    const answers = [...(await Promise.all(asked)), ...(await Promise.all(beside))];
+    t.is(new Set(answers.map(({ job }) => job.uuid)).size, 1, `round ${round}`);
+    t.is(answers.filter(({ reused }) => !reused).length, 1, `round ${round}`);
+    t.is((await server.types()).filter((type) => type === 'JobRequested').length, before + 1);
+    const [{ job }] = answers as [(typeof answers)[number]];
+    if (job.retryOf !== '') {
+      again++;
+      t.is(job.retryOf, uuid);
+    }
+    ({ uuid } = job);
+    const { record } = await one.streams.execute(callerOf('ada'), uuid, {
+      kind: 'cancel',
+      principal: 'ada',
+      cascadeFrom: '',
+      now: 0,
+    });
+    t.is(record.job.state, JobState.CANCELLED);
   }
+  t.true(again >= 3, `${again} of 5 were made by a retry`);
+});
+
+test('a job is not run again beside another run of the same work: who asks for that joins the other, and is answered with what is complete', async (t) => {
+  const { server, one, other, old } = await withCancelled(t);
+  const beside = await one.ask({}, 'eve');
+  const joined = await other.retry(old.uuid, 'ada', 5);
+  t.like(joined, {
+    retryOf: old.uuid,
+    reused: true,
+    job: { uuid: beside.job.uuid, retryOf: '', interestCount: 2, priority: 5 },
+  });
+  t.like(await other.retry(old.uuid, 'ada', 5), { reused: true, job: { uuid: beside.job.uuid, interestCount: 2 } });
+  t.deepEqual((await server.types()).slice(-3), ['JobRequested', 'JobJoined', 'JobReused']);
+  // A work of another commit, of other labels, or under way for who may not read it, is another.
+  await one.streams.execute(callerOf('w'), beside.job.uuid, claim);
+  const done = await one.streams.execute(callerOf('w'), beside.job.uuid, completion);
+  await other.readModel.waitFor(done.position);
+  t.like(await other.retry(old.uuid, 'bob'), {
+    reused: true,
+    job: { uuid: beside.job.uuid, state: JobState.COMPLETE },
+  });
+  t.false((await server.types()).includes('JobRetryIntended'));
+});
+
+test('other work of the same computation is no reason not to run a job again', async (t) => {
+  const { one, other, old } = await withCancelled(t, { requiredLabels: { gpu: 'a100' } });
+  await one.ask({ requiredLabels: { gpu: 'h100' } }, 'eve');
+  t.like(await other.retry(old.uuid, 'ada'), { reused: false, job: { retryOf: old.uuid, runNumber: 3 } });
 });
 
 test('a retry that a server which died had intended is completed by whoever asks again, as it was intended', async (t) => {
@@ -356,14 +395,16 @@ test('a retry that a server which died had intended is completed by whoever asks
   t.deepEqual((await server.types()).slice(-2), ['JobRetryIntended', 'JobRequested']);
 });
 
-test("a retry whose run became another request's is the next run", async (t) => {
+test("a retry whose run became another request's is answered with that while it is unfinished, and is the next run after it", async (t) => {
   const { server, one, other, old } = await withCancelled(t);
   server.dying.prefix = 'job-';
   server.dying.times = 1;
   await t.throwsAsync(one.retry(old.uuid), { instanceOf: StoreUnavailable });
   const first = await one.ask({});
+  t.like(await other.retry(old.uuid), { reused: true, job: { uuid: first.job.uuid, runNumber: 2 } });
+  await one.streams.execute(callerOf('memoir'), first.job.uuid, { ...leaving, principal: 'memoir' });
   const { job, reused } = await other.retry(old.uuid);
-  t.deepEqual([first.job.runNumber, job.runNumber, reused], [2, 3, false]);
+  t.deepEqual([job.runNumber, job.retryOf, reused], [3, old.uuid, false]);
   t.like(await one.retry(old.uuid), { job: { uuid: job.uuid }, reused: true });
 });
 

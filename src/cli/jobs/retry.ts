@@ -28,7 +28,9 @@ export function retryCommand(): Command {
         if (selection) {
           const answer = await clients.jobs.retryJobs({ selection, ...asked }, clients.unary);
           if (options.json) return printMessage(RetryJobsResponseSchema, answer);
-          for (const { retryOf, uuid, reused } of answer.retried) await printLine(retriedText(retryOf, uuid, reused));
+          for (const { retryOf, uuid, reused, sameWork } of answer.retried) {
+            await printLine(retriedText(retryOf, uuid, reused, sameWork));
+          }
           const outcomes = answer.outcomes.filter(({ error }) => dryRun || error);
           // What was done is told by the lines above.
           if (outcomes.length === 0 && answer.retried.length > 0) return;
@@ -37,11 +39,14 @@ export function retryCommand(): Command {
         const uuid = await wholeUuid(clients, given[0] as string);
         const answer = await clients.jobs.retryJob({ uuid, ...asked }, clients.unary);
         if (options.json) return printMessage(RetryJobResponseSchema, answer);
-        await printLine(retriedText(uuid, answer.job?.uuid ?? '', answer.reused));
+        const { uuid: by = '', retryOf = '' } = answer.job ?? {};
+        await printLine(retriedText(uuid, by, answer.reused, retryOf !== uuid));
       }),
   );
 }
 
-function retriedText(retryOf: string, uuid: string, reused: boolean): string {
-  return `${printable(retryOf)}: ${reused ? 'was run again before' : 'is run again'} by ${printable(uuid)}`;
+/** `other` says that it is no job that runs the old one again, but one that was there for the same work. */
+function retriedText(retryOf: string, uuid: string, reused: boolean, other: boolean): string {
+  const how = other ? 'is the same work as' : reused ? 'was run again before by' : 'is run again by';
+  return `${printable(retryOf)}: ${how} ${printable(uuid)}`;
 }

@@ -1,5 +1,6 @@
 import type { JobJoined } from '../../../gen/memoir/events/v1/events_pb.js';
-import type { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { Minima } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import type { Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 
 /** A wish to be answered with an unfinished job. */
 export type JoinCommand = {
@@ -8,8 +9,8 @@ export type JoinCommand = {
   readonly joined: JobJoined;
   /** State that the job was in when it was decided on; absent if any will do in which it is unfinished. */
   readonly state?: JobState;
-  /** Whether the job may ask for more of the place where it runs. */
-  readonly raisesMinima: boolean;
+  /** Whether the job may ask for so much more of the place where it runs: undefined if it may, and else why not, for people. */
+  readonly raisesMinima: (job: Job, minima: Minima) => string | undefined;
   readonly now: number;
 };
 

@@ -9,6 +9,7 @@ import {
   JobUpdatedSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
 import { MinimaSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { type Decision, DecisionSchema } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../errors.js';
 import type { JobEvent } from '../events.js';
@@ -80,9 +81,20 @@ export function join(wanted: Wanted, command: JoinCommand): readonly JobEvent[] 
   if (joined.priority > job.priority || interests.standing.length === 0) event.resultingPriority = joined.priority;
   if (!attempt && !isWithin(joined.minima, job.minima)) {
     const minima = largest([job.minima, joined.minima]);
-    if (minima && command.raisesMinima) event.resultingMinima = minima;
+    const refused = minima && command.raisesMinima(job, minima);
+    if (refused !== undefined) event.decision = notRaised(joined, refused);
+    else if (minima) event.resultingMinima = minima;
   }
   return [event];
+}
+
+/** The decision, which says too that the job does not come to ask for what the request does. */
+function notRaised({ decision }: JobJoined, why: string): Decision {
+  const told = decision ?? create(DecisionSchema);
+  return {
+    ...told,
+    summary: `${told.summary}; it is not made to ask for more of the place where it runs, since ${why}`,
+  };
 }
 
 /** Whether an error says that a job is no longer what a decision took it for. */

@@ -16,6 +16,7 @@ import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import type { Executed } from '../job-streams.js';
+import { unofferedIfRaised } from '../workers/waiting-for.js';
 import { recordedRetry } from './check-retry.js';
 import { basisMessage } from './decision-basis.js';
 import type { Found } from './find-reusable.js';
@@ -94,29 +95,40 @@ function joinedEvent({ wanted, digest, basis, decision, record, now }: Answered,
 }
 
 /** What was done for an answer, and who waits for the job after it. */
-export type Recorded = { readonly record: JobRecord; readonly position: Position };
+export type Recorded = {
+  readonly record: JobRecord;
+  readonly position: Position;
+  /** Why, as it was recorded. */
+  readonly decision: Decision | undefined;
+};
 
 /**
  * Records an answer.
  * @returns undefined if the job is no longer as it was decided on, and nothing was recorded: then it is to be decided anew
  */
 export async function recordAnswer(
-  context: Pick<JobsContext, 'store' | 'streams' | 'edge' | 'serverVersion'>,
+  context: Pick<JobsContext, 'store' | 'streams' | 'edge' | 'serverVersion' | 'readModel'>,
   caller: Caller,
   event: AnswerEvent,
   record: JobRecord,
 ): Promise<Recorded | undefined> {
   if (event.$typeName === 'memoir.events.v1.JobReused') {
-    return { record, position: await recordReused(context, caller, event) };
+    return { record, position: await recordReused(context, caller, event), decision: event.decision };
   }
   const { state } = record.job;
   const joined = await joinJob(context, caller, event, state);
   if (!joined) return undefined;
   // Meanwhile the same was wanted by another call, or so many came that this one could not join.
   if (!joined.changed && !wants(joined.record, event)) {
-    return { record: joined.record, position: await recordReused(context, caller, reusedInstead(event)) };
+    const position = await recordReused(context, caller, reusedInstead(event));
+    return { record: joined.record, position, decision: event.decision };
   }
-  return joined;
+  return { ...joined, decision: decisionOf(joined) ?? event.decision };
+}
+
+/** The decision that a join was recorded with. */
+export function decisionOf({ events }: Pick<Executed, 'events'>): Decision | undefined {
+  return events.find((event) => event.$typeName === 'memoir.events.v1.JobJoined')?.decision;
 }
 
 /**
@@ -124,12 +136,14 @@ export async function recordAnswer(
  * @returns undefined if it is not, or has finished
  */
 export async function joinJob(
-  { streams, edge }: Pick<JobsContext, 'streams' | 'edge'>,
+  context: Pick<JobsContext, 'streams' | 'edge' | 'readModel'>,
   caller: Caller,
   joined: JobJoined,
   state?: JobRecord['job']['state'],
 ): Promise<Executed | undefined> {
-  const command = { kind: 'join', joined, raisesMinima: true, now: edge.now() } as const;
+  const { streams, edge } = context;
+  const raisesMinima = unofferedIfRaised(context);
+  const command = { kind: 'join', joined, raisesMinima, now: edge.now() } as const;
   try {
     return await streams.execute(caller, joined.uuid, state === undefined ? command : { ...command, state });
   } catch (error) {

@@ -42,6 +42,8 @@ type Request = {
   readonly digest: string;
   /** What was intended for its submit_id before, and became another's. */
   failed?: Intention | undefined;
+  /** Revision of what this call intended for it last: what is answered by that is no repeat. */
+  intended?: number;
   /** How often a job was no longer as it was when it was decided on. */
   changed?: number;
 };
@@ -68,14 +70,19 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     });
   }
 
-  /** The answer to the first request with this submit_id, if this is not the first. */
+  /** The answer to the first request with this submit_id, if this is not the first, or what this call itself has intended stands. */
   async function retry(asked: Request): Promise<Answer | undefined> {
     const { caller, request, digest } = asked;
     const intention = await submissions.last(asked);
     if (intention) {
-      const record = await submissions.complete(asked, intention);
-      asked.failed = record ? undefined : intention;
-      return record && repeated(record, request.submitId);
+      const first = intention.revision === asked.intended;
+      const done = await submissions.complete(asked, intention, first);
+      asked.failed = done ? undefined : intention;
+      if (!done) return undefined;
+      const { record, decision } = done;
+      if (!first || !decision || record.deleted) return repeated(record, request.submitId);
+      const reused = intention.event.answer.case !== 'requested';
+      return { job: record.job, reused, decision, position: await store.end() };
     }
     const row = readModel.jobs.bySubmitId(caller.principal, request.submitId);
     if (!row) return undefined;
@@ -99,6 +106,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
   async function intend(asked: Request, event: JobRequested | AnswerEvent): Promise<void> {
     if (asked.digest === '' || !context.recordIntentions) return;
     await submissions.intend(asked, asked.failed, event);
+    asked.intended = (asked.failed?.revision ?? -1) + 1;
   }
 
   async function answer(asked: Request): Promise<Answer> {
@@ -181,7 +189,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     const recorded = await recordAnswer(context, caller, event, record);
     if (!recorded) return decideAgain(asked);
     const { job } = recorded.record;
-    return { job, reused: true, decision: event.decision ?? decision, position: recorded.position };
+    return { job, reused: true, decision: recorded.decision ?? decision, position: recorded.position };
   }
 
   /** The job was claimed, finished or cancelled while the request was to join it. */

@@ -7,10 +7,13 @@ import {
   JobRetryIntendedSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
-import { stateName } from '../../domain/job.js';
+import { type JobRecord, stateName } from '../../domain/job.js';
 import type { Shares } from '../../domain/placement/shares.js';
+import { labelsText } from '../../domain/reuse.js';
+import { usedRules } from '../../domain/rule-sets.js';
 import { jobStream, retryStream } from '../../domain/streams.js';
 import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type Position, WrongExpectedRevision } from '../../eventstore/port.js';
@@ -20,22 +23,28 @@ import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
 import { denied } from '../reading/permit.js';
-import { createdAsRetry } from './decision-message.js';
+import { answerEvent, recordAnswer } from './answer-with-job.js';
+import { createdAsRetry, reused } from './decision-message.js';
+import type { FindReusable, Found } from './find-reusable.js';
 import { needsSharedRuns } from './needs-shared-runs.js';
+import type { Wanted } from './wanted.js';
 
 /** What a job is run again by. */
 export type Retried = {
   /** Uuid of the job that failed or was cancelled. */
   readonly retryOf: string;
   readonly job: Job;
-  /** True if somebody asked for it before. */
+  /** True if somebody asked for it before, or for the same work. */
   readonly reused: boolean;
+  /** True if it is another run of the same work, which does not run the old job again. */
+  readonly sameWork: boolean;
   /** Whoever has read up to here sees it. */
   readonly position: Position;
 };
 
 /**
- * Runs a job that failed or was cancelled again, by the next run of the same computation. `priority` is that of the old job unless given.
+ * Runs a job that failed or was cancelled again, by the next run of the same computation; where another run of the same work may be the answer as of
+ * CreateJob, unfinished or complete, by that. `priority` is that of the old job unless given.
  * @throws MemoirError NOT_FOUND if the caller may not know of the job; PERMISSION_DENIED if it may not request jobs of the repository;
  * INVALID_ARGUMENT if that is no longer configured; FAILED_PRECONDITION if the job is in another state, what ran it again was deleted, or log format 4 may not be recorded
  */
@@ -48,9 +57,11 @@ type Intention = { readonly event: JobRetryIntended; readonly revision: number }
  * Makes the use case RetryJob. It is once only by the job's stream of intentions: the first is appended to a stream that must not exist and
  * names the run, whose stream must not exist either. Whoever finds an intention whose job is not there makes that job; if the run has become
  * that of another request meanwhile, a second intention follows the first, and so on. So of all runs that were intended one is the retry.
+ * None is intended while another run is the same work: that is the answer, and is joined if it is unfinished. The number of the run is taken with
+ * the candidates, so that one which another request makes in between collides.
  */
-export function jobRetrier(context: JobsContext): RetryJob {
-  const { store, readModel, streams, written, edge, shares } = context;
+export function jobRetrier(context: JobsContext, find: FindReusable): RetryJob {
+  const { store, streams, written, edge, shares } = context;
   const serially = keyedLock();
 
   async function retryJob(caller: Caller, uuid: string, priority?: number): Promise<Retried> {
@@ -64,8 +75,17 @@ export function jobRetrier(context: JobsContext): RetryJob {
     for (let i = 0; i < maxAttempts; i++) {
       const intention = await last(old.uuid);
       const done = intention && (await carriedOut(caller, old, intention));
-      if (done) return { ...done, retryOf: old.uuid, reused: !own };
-      own = await intend(caller, old, priority, intention);
+      if (done) return { ...done, retryOf: old.uuid, reused: !own, sameWork: false };
+      // Runs of other servers too.
+      await written.catchUp(await store.end());
+      const wanted = wantedAgain(context, caller, old, priority);
+      const found = await find(wanted);
+      if (found.record) {
+        const other = await answerWith(wanted, found, found.record);
+        if (other) return { ...other, retryOf: old.uuid, reused: true, sameWork: true };
+        continue;
+      }
+      own = await intend(caller, old, priority, intention, found.lastRun);
     }
     throw contended('others request the same computation');
   }
@@ -105,12 +125,28 @@ export function jobRetrier(context: JobsContext): RetryJob {
     return { job: record.job, position: await store.end() };
   }
 
+  /** Answers with another run of the same work; undefined if that is no longer as it was decided on. */
+  async function answerWith(
+    wanted: Wanted,
+    { decision: found, basis }: Found,
+    record: JobRecord,
+  ): Promise<Pick<Retried, 'job' | 'position'> | undefined> {
+    const decision = reused(record.job, found, wanted.resolutions);
+    const event = answerEvent({ wanted, digest: '', basis, decision, record, now: edge.now() }, context);
+    const recorded = await recordAnswer(context, wanted.caller, event, record);
+    return recorded && { job: recorded.record.job, position: recorded.position };
+  }
+
   /** Records by which job it is to be run again; false if another server did meanwhile. */
-  async function intend(caller: Caller, old: Job, priority: number, after: Intention | undefined): Promise<boolean> {
+  async function intend(
+    caller: Caller,
+    old: Job,
+    priority: number,
+    after: Intention | undefined,
+    lastRun: number,
+  ): Promise<boolean> {
     const { computationDigest } = old;
-    // Runs of other servers too.
-    await written.catchUp(await store.end());
-    const runNumber = Math.max(readModel.candidates.lastRun(computationDigest), after?.event.runNumber ?? 0) + 1;
+    const runNumber = Math.max(lastRun, after?.event.runNumber ?? 0) + 1;
     const event = create(JobRetryIntendedSchema, {
       retryOf: old.uuid,
       uuid: jobUuid(computationDigest, runNumber),
@@ -147,6 +183,52 @@ function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Calle
   }
   if (!repositories.names().includes(repository)) throw unknownRepository(repository);
   if (!sharesRuns) throw needsSharedRuns('to run a job again');
+}
+
+/** What runs the job again, as a request that other runs may answer: with its commit, image and SDK as they were resolved then. */
+function wantedAgain(
+  context: Pick<JobsContext, 'reuseIfOutputsDiffer' | 'ownUnfinishedOnly'>,
+  caller: Caller,
+  old: Job,
+  priority: number,
+): Wanted {
+  const { repository, script, scriptVersion: commit, scriptParameters = {} } = old;
+  const { dockerImageLocator, arvadosSdkVersion, leaveLfsPointers, leaveSubmodules } = old;
+  const request = create(CreateJobRequestSchema, {
+    repository,
+    script,
+    scriptParameters,
+    scriptVersion: commit,
+    priority,
+    labels: old.labels,
+    requiredLabels: old.requiredLabels,
+    ...(old.runtimeConstraints && { runtimeConstraints: old.runtimeConstraints }),
+    ...(old.retry && { retry: old.retry }),
+    ...(old.limits && { limits: old.limits }),
+  });
+  return {
+    caller,
+    request,
+    commit,
+    dockerImageLocator,
+    arvadosSdkVersion,
+    digests: { parameters: jcsDigest(scriptParameters), computation: old.computationDigest },
+    resolutions: [],
+    terms: {
+      rules: usedRules,
+      principal: caller.principal,
+      acceptsCommit: (candidate) => candidate === commit,
+      acceptedCommits: commit,
+      dockerImageLocator,
+      arvadosSdkVersion,
+      leaveLfsPointers,
+      leaveSubmodules,
+      reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
+      requiredLabels: labelsText(old.requiredLabels),
+      ...(old.requireOutput && { outputRequired: true }),
+      ...(context.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
+    },
+  };
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   type SubmissionIntended,
   SubmissionIntendedSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
+import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
@@ -17,7 +18,7 @@ import { type ExpectedRevision, type Position, WrongExpectedRevision } from '../
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
-import { type AnswerEvent, joinJob, recordReused, reusedInstead, wants } from './answer-with-job.js';
+import { type AnswerEvent, decisionOf, joinJob, recordReused, reusedInstead, wants } from './answer-with-job.js';
 
 /** A request with a submit_id. */
 export type Submission = {
@@ -29,6 +30,9 @@ export type Submission = {
 
 /** An answer that was intended for a submission, and where that was recorded. */
 export type Intention = { readonly event: SubmissionIntended; readonly revision: number; readonly position: Position };
+
+/** An intention that is carried out: the job, and why it is the answer, as that was recorded now or was to be. */
+export type Completed = { readonly record: JobRecord; readonly decision: Decision | undefined };
 
 /**
  * What was intended for each submit_id, in streams of their own: an answer is recorded there before it is carried out, so that whoever
@@ -47,10 +51,11 @@ export type Submissions = {
   intend(submission: Submission, after: Intention | undefined, answer: JobRequested | AnswerEvent): Promise<void>;
   /**
    * Carries an intention out, if it is not yet, and gives the job.
+   * `first` says that the call itself intended it, so that nobody was answered with the job before.
    * @returns undefined if the run that was intended is another's, who made it before, or the job that was to be joined has finished: then the
    * submission is to be decided anew
    */
-  complete(submission: Submission, intention: Intention): Promise<JobRecord | undefined>;
+  complete(submission: Submission, intention: Intention, first: boolean): Promise<Completed | undefined>;
 };
 
 /** Digest of a principal and its submit_id, in 64 hexadecimal digits. */
@@ -81,13 +86,14 @@ export function openSubmissions(context: JobsContext): Submissions {
     await recordReused(context, caller, reused);
   }
 
-  async function ensureJoined(caller: Caller, joined: JobJoined, since: Position): Promise<JobRecord | undefined> {
+  async function ensureJoined(caller: Caller, joined: JobJoined, since: Position): Promise<Completed | undefined> {
+    const { decision } = joined;
     const record = await streams.read(caller, joined.uuid);
-    if (wants(record, joined)) return record;
+    if (wants(record, joined)) return { record, decision };
     const done = await joinJob(context, caller, joined);
     // Too many want the job: what is recorded is that the request was answered with it.
     if (done && !wants(done.record, joined)) await ensureReused(caller, reusedInstead(joined), since);
-    return done?.record;
+    return done && { record: done.record, decision: decisionOf(done) ?? decision };
   }
 
   async function ensureRequested(submission: Submission, requested: JobRequested): Promise<JobRecord | undefined> {
@@ -141,17 +147,22 @@ export function openSubmissions(context: JobsContext): Submissions {
       await store.append(stream, expected, [eventOfCall(context, caller, event)]);
     },
 
-    async complete(submission, { event: { answer }, position }) {
-      if (answer.case === 'requested') return ensureRequested(submission, answer.value);
+    async complete(submission, { event: { answer }, position }, first) {
       if (answer.case === undefined) return undefined;
+      const { decision } = answer.value;
+      if (answer.case === 'requested') {
+        const record = await ensureRequested(submission, answer.value);
+        return record && { record, decision };
+      }
       const { caller, request } = submission;
       try {
         if (answer.case === 'joined') return await ensureJoined(caller, answer.value, position);
         await ensureReused(caller, answer.value, position);
-        return await streams.read(caller, answer.value.uuid);
+        return { record: await streams.read(caller, answer.value.uuid), decision };
       } catch (error) {
-        if (error instanceof MemoirError && error.code === 'NOT_FOUND') throw gone(request.submitId);
-        throw error;
+        if (!(error instanceof MemoirError) || error.code !== 'NOT_FOUND') throw error;
+        if (first) return undefined;
+        throw gone(request.submitId);
       }
     },
   };

@@ -1,10 +1,16 @@
+import type { Minima } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { quote } from '../../domain/errors.js';
 import { type SeenWorker, unrunnable } from '../../domain/placement/nearest.js';
+import { requirementsOf } from '../../domain/placement/requirements.js';
 import type { JobsContext } from '../context.js';
 import { openPauses } from './pauses.js';
 
 /** How long ago a worker was seen that counts, in milliseconds: three times as long as it takes at most until it is recorded again. */
 const seenWithin = 15 * 60_000;
+
+/** The same for people. */
+const lately = '15 minutes';
 
 /** How long what is known of the workers is kept, in milliseconds, and of how many. */
 const keptFor = 1_000;
@@ -26,8 +32,7 @@ export function waitingFor(context: Pick<JobsContext, 'readModel' | 'edge' | 'sh
   function workers(): readonly SeenWorker[] {
     const now = edge.monotonic();
     if (!known || now >= known.until) {
-      const rows = readModel.workers.seenSince(Math.max(0, edge.now() - seenWithin), mostWorkers);
-      known = { workers: rows, until: now + keptFor };
+      known = { workers: seenLately(context), until: now + keptFor };
     }
     return known.workers;
   }
@@ -38,6 +43,24 @@ export function waitingFor(context: Pick<JobsContext, 'readModel' | 'edge' | 'sh
     if (!wanted) return '';
     const pause = pauses.of(wanted.repository);
     if (pause) return `the queue is paused for ${quote(pause.repositories)}`;
-    return unrunnable(workers(), wanted, '15 minutes');
+    return unrunnable(workers(), wanted, lately);
+  };
+}
+
+function seenLately({ readModel, edge }: Pick<JobsContext, 'readModel' | 'edge'>): readonly SeenWorker[] {
+  return readModel.workers.seenSince(Math.max(0, edge.now() - seenWithin), mostWorkers);
+}
+
+/**
+ * Whether a job may come to ask for more of the place where it runs: undefined if so, and else why none of the workers that were seen lately
+ * could run it then, for people. Where none was seen nothing is known, and it may.
+ */
+export function unofferedIfRaised(
+  context: Pick<JobsContext, 'readModel' | 'edge'>,
+): (job: Job, minima: Minima) => string | undefined {
+  return (job, minima) => {
+    const workers = seenLately(context);
+    if (workers.length === 0) return undefined;
+    return unrunnable(workers, requirementsOf({ ...job, minima }), lately) || undefined;
   };
 }

@@ -63,7 +63,7 @@ export function jobsService(
 ): Implementation<typeof JobsService> {
   const { store, readModel, history, streams, written, edge } = context;
   const waitsFor = waitingFor(context);
-  const retryJob = jobRetrier(context);
+  const retryJob = jobRetrier(context, find);
   const see = (token: string, call: CallContext) => seeToken(token, store, readModel, call);
 
   const meantOf = (call: CallContext) => (error: unknown) => meantForCaller(error, call.caller.requestId, logger);
@@ -232,7 +232,7 @@ export function jobsService(
       return create(RetryJobsResponseSchema, {
         outcomes: [...outcomes],
         matching,
-        retried: done.map(({ retryOf, job, reused }) => ({ retryOf, uuid: job.uuid, reused })),
+        retried: done.map(({ retryOf, job, reused, sameWork }) => ({ retryOf, uuid: job.uuid, reused, sameWork })),
         consistencyToken: tokenOfMany(position),
       });
     },
