@@ -60,6 +60,7 @@ type InterestedRow = {
   readonly interest_id: Buffer | string | null;
   readonly created_at: number;
   readonly priority: number;
+  readonly interest_count?: number;
 };
 
 /** Writes interests, as part of the projection of the jobs. */
@@ -183,7 +184,8 @@ export function interestQueries(db: Database.Database) {
   return {
     /** The interests in a job, of which the row is given, the first one first. */
     interests(job: InterestedRow): Interest[] {
-      if (isFinished(job.state)) return [];
+      // None stands between the last who left and the cancellation that was recorded with that.
+      if (isFinished(job.state) || job.interest_count === 0) return [];
       const rows = ofJob.all(job.position) as { principal: string; id: string; since: number; priority: number }[];
       if (rows.length === 0) rows.push({ ...job, principal: job.owner, id: idOf(job), since: job.created_at });
       return rows.map(({ principal, id, since, priority }) =>

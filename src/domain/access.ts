@@ -10,10 +10,22 @@ export type Grant = {
   readonly roles: readonly Role[];
   /** Globs of repository names: `*` stands for anything within one part of a name, `**` for any parts. */
   readonly repositories: readonly string[];
+  /** The most that may be asked for in jobs of them; absent for any. */
+  readonly bounds?: Bounds;
 };
 
 /** Principals of each group, by its name. */
 export type Groups = Readonly<Record<string, readonly string[]>>;
+
+/** The most that a principal may ask for: priority, and what is asked of the place where a job runs, RAM and scratch disk in MiB. Absent for any. */
+export type Bounds = {
+  readonly priority?: number;
+  readonly cores?: number;
+  readonly ramMb?: number;
+  readonly scratchMb?: number;
+};
+
+const boundNames = ['priority', 'cores', 'ramMb', 'scratchMb'] as const;
 
 /** Who may do what. */
 export type Policy = {
@@ -32,6 +44,8 @@ export type Access = {
   reads(job: Owned): boolean;
   /** Whether it may request jobs of a repository. */
   submits(repository: string): boolean;
+  /** The most that it may ask for in jobs of a repository: what the most generous of the grants allows by which it may request them. */
+  bounds(repository: string): Bounds;
   /** Whether it may run jobs of a repository. */
   works(repository: string): boolean;
   /** True if it may run jobs of every repository. */
@@ -85,6 +99,7 @@ export function unrestricted(principal: string): Access {
     knows: yes,
     reads: yes,
     submits: yes,
+    bounds: () => ({}),
     works: yes,
     administers: yes,
     steers: yes,
@@ -97,7 +112,10 @@ export function accessOf(policy: Policy, principal: string): Access {
   const globsOf = (...roles: Role[]) =>
     grants.filter((grant) => roles.some((role) => grant.roles.includes(role))).flatMap((grant) => grant.repositories);
   const matcher = (globs: readonly string[]): ((repository: string) => boolean) =>
-    globs.length === 0 ? () => false : remembering(picomatch([...globs], { dot: true, nonegate: true }));
+    globs.length === 0 ? () => false : remembering(matches([...globs]));
+  const bounding = grants
+    .filter(({ roles }) => roles.some((role) => role === 'submitter' || role === 'admin'))
+    .map(({ repositories, bounds = {} }) => ({ bounds, covers: matcher(repositories) }));
   const any = globsOf('reader', 'submitter', 'worker', 'auditor', 'admin');
   const admin = globsOf('admin');
   const works = globsOf('worker', 'admin');
@@ -111,10 +129,18 @@ export function accessOf(policy: Policy, principal: string): Access {
     knows,
     reads: ({ owner, repository }) => owner === principal || knows(repository),
     submits: matcher(globsOf('submitter', 'admin')),
+    bounds: remembering((repository) =>
+      mostGenerous(bounding.filter(({ covers }) => covers(repository)).map(({ bounds }) => bounds)),
+    ),
     works: matcher(works),
     administers,
     steers: ({ owner, repository }) => owner === principal || administers(repository),
   };
+}
+
+function matches(globs: string[]): (repository: string) => boolean {
+  const match = picomatch(globs, { dot: true, nonegate: true });
+  return (repository) => match(repository);
 }
 
 /** Whether a principal is meant by a principal's name, `group:` and a group's name, or `*`. */
@@ -125,11 +151,22 @@ export function isMeant(groups: Groups, whom: string, principal: string): boolea
   return whom === principal;
 }
 
+/** The most that any of some bounds allow. Without any, who may not request jobs may ask for no more than every job does. */
+function mostGenerous(all: readonly Bounds[]): Bounds {
+  const most: { -readonly [Name in keyof Bounds]: Bounds[Name] } = {};
+  for (const name of boundNames) {
+    const values = all.map((bounds) => bounds[name] ?? Number.POSITIVE_INFINITY);
+    const bound = all.length === 0 ? 0 : Math.max(...values);
+    if (bound !== Number.POSITIVE_INFINITY) most[name] = bound;
+  }
+  return most;
+}
+
 /** Most repositories whose answer is kept. */
 const remembered = 10_000;
 
-function remembering(matches: (repository: string) => boolean): (repository: string) => boolean {
-  const known = new Map<string, boolean>();
+function remembering<Answer>(matches: (repository: string) => Answer): (repository: string) => Answer {
+  const known = new Map<string, Answer>();
   return (repository) => {
     const before = known.get(repository);
     if (before !== undefined) return before;

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { parse } from 'smol-toml';
 import * as z from 'zod';
-import { type Access, accessOf, type Policy } from '../domain/access.js';
+import { type Access, accessOf, type Grant, type Policy } from '../domain/access.js';
 import { quote } from '../domain/errors.js';
 import {
   type OwnersShare,
@@ -35,6 +35,13 @@ const whole = (what: string, least: number, most: number) =>
     .transform((value) => value as number);
 const whom = z.array(z.string().min(1)).min(1);
 const number = (what: string) => whole(`number of ${what}`, 0, 1_000_000_000);
+const mib = () => whole('number of MiB', 0, Number.MAX_SAFE_INTEGER).optional();
+const bounds = {
+  max_priority: whole('priority', -(2 ** 31), 2 ** 31 - 1).optional(),
+  max_cores: number('cores').optional(),
+  max_ram_mb: mib(),
+  max_scratch_mb: mib(),
+};
 const schema = z.strictObject({
   groups: z.record(z.string().min(1), z.array(z.string().min(1))).default({}),
   grants: z
@@ -43,6 +50,7 @@ const schema = z.strictObject({
         to: whom,
         roles: z.array(role).min(1),
         repositories: z.array(glob).min(1),
+        ...bounds,
       }),
     )
     .default([]),
@@ -172,7 +180,8 @@ export function readPolicy(path: string): WholePolicy {
 function read(path: string): { readonly policy: WholePolicy; readonly text: string } {
   try {
     const text = readFileSync(path, 'utf8');
-    const policy = schema.parse(parse(text));
+    const { grants, ...rest } = schema.parse(parse(text));
+    const policy = { ...rest, grants: grants.map(grantOf) };
     if (policy.grants.length === 0) throw new Error('it has no grant, so that nobody could do anything');
     for (const [what, { to }] of [
       ...policy.grants.map((one) => ['grant', one] as const),
@@ -190,6 +199,25 @@ function read(path: string): { readonly policy: WholePolicy; readonly text: stri
     const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
     throw new Error(`the policy ${quote(path)} cannot be used: ${why}`, { cause: error });
   }
+}
+
+/** @throws Error if it bounds what nobody may ask for by it */
+function grantOf({ to, roles, repositories, ...bounds }: z.infer<typeof schema>['grants'][number]): Grant {
+  const given = Object.keys(bounds).find((name) => bounds[name as keyof typeof bounds] !== undefined);
+  if (given === undefined) return { to, roles, repositories };
+  if (!roles.includes('submitter') && !roles.includes('admin')) {
+    throw new Error(
+      `the grant to ${to.map((whom) => quote(whom)).join(', ')} has ${given}, and lets nobody request jobs`,
+    );
+  }
+  const { max_priority: priority, max_cores: cores, max_ram_mb: ramMb, max_scratch_mb: scratchMb } = bounds;
+  const most = {
+    ...(priority !== undefined && { priority }),
+    ...(cores !== undefined && { cores }),
+    ...(ramMb !== undefined && { ramMb }),
+    ...(scratchMb !== undefined && { scratchMb }),
+  };
+  return { to, roles, repositories, bounds: most };
 }
 
 function fingerprint(path: string): string {

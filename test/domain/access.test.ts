@@ -99,12 +99,29 @@ test('no grant, no access; no policy, all access', (t) => {
   t.true(all.knows('a') && all.submits('a') && all.works('a') && all.administers('a'));
 });
 
+test('the most that may be asked for is what the most generous grant allows by which jobs may be requested', (t) => {
+  const to = ['ada'];
+  const grants = [
+    { to, roles: ['submitter'], repositories: ['a', 'b'], bounds: { priority: 5, cores: 8 } },
+    { to, roles: ['submitter'], repositories: ['b'], bounds: { priority: 2, cores: 16, ramMb: 100 } },
+    { to, roles: ['reader'], repositories: ['a'] },
+    { to, roles: ['submitter'], repositories: ['c'] },
+  ] satisfies Policy['grants'];
+  const { bounds } = accessOf({ groups: {}, grants }, 'ada');
+  t.deepEqual(bounds('a'), { priority: 5, cores: 8 });
+  t.deepEqual(bounds('b'), { priority: 5, cores: 16 });
+  t.deepEqual(bounds('c'), {});
+  t.deepEqual(bounds('d'), { priority: 0, cores: 0, ramMb: 0, scratchMb: 0 });
+  t.deepEqual(unrestricted('ada').bounds('d'), {});
+});
+
 test('more grants never take anything away', (t) => {
   const roles: Role[] = ['reader', 'submitter', 'worker', 'auditor', 'admin'];
   const grant = fc.record({
     to: fc.uniqueArray(fc.constantFrom('ada', 'group:g', '*'), { minLength: 1 }),
     roles: fc.uniqueArray(fc.constantFrom(...roles), { minLength: 1 }),
     repositories: fc.uniqueArray(fc.constantFrom('a', 'a/*', '**', 'b/**'), { minLength: 1 }),
+    bounds: fc.record({ priority: fc.integer(), cores: fc.nat(), ramMb: fc.nat() }, { requiredKeys: [] }),
   });
   fc.assert(
     fc.property(fc.array(grant), grant, fc.constantFrom('a', 'a/x', 'b/x/y', 'c'), (grants, more, repository) => {
@@ -113,6 +130,11 @@ test('more grants never take anything away', (t) => {
       const after = accessOf({ groups, grants: [...grants, more] }, 'ada');
       for (const may of ['knows', 'submits', 'works', 'administers'] as const) {
         t.true(!before[may](repository) || after[may](repository));
+      }
+      if (!before.submits(repository)) return;
+      const [least, most] = [before.bounds(repository), after.bounds(repository)];
+      for (const name of ['priority', 'cores', 'ramMb', 'scratchMb'] as const) {
+        t.true((least[name] ?? Number.POSITIVE_INFINITY) <= (most[name] ?? Number.POSITIVE_INFINITY), name);
       }
     }),
   );

@@ -79,7 +79,15 @@ export const anyRequest: fc.Arbitrary<JobRequested> = fc
     labels: names,
     retry: maybe(anyRetry),
     limits: maybe(fc.record({ run: fc.constant(durationFromMs(5_000)) }).map((one) => create(TimeLimitsSchema, one))),
-    constraints: maybe(fc.record({ dockerImage: text, minNodes: fc.nat(9), maxNodes: maybe(count) })),
+    constraints: maybe(
+      fc.record({
+        dockerImage: text,
+        minNodes: fc.nat(9),
+        maxNodes: maybe(count),
+        cores: maybe(fc.nat(8)),
+        ram: maybe(fc.nat(999)),
+      }),
+    ),
   })
   .map(({ constraints, scriptParameters, retry, limits, ...facts }) =>
     requestOf({
@@ -92,6 +100,8 @@ export const anyRequest: fc.Arbitrary<JobRequested> = fc
           dockerImage: constraints.dockerImage,
           minNodes: constraints.minNodes,
           ...(constraints.maxNodes !== undefined && { maxNodes: constraints.maxNodes }),
+          ...(constraints.cores !== undefined && { minCoresPerNode: constraints.cores }),
+          ...(constraints.ram !== undefined && { minRamMbPerNode: constraints.ram }),
         }),
       }),
     }),

@@ -6,7 +6,7 @@ import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
-import { failure } from '../support/refused.js';
+import { failure, refused } from '../support/refused.js';
 import { rounds } from '../support/rounds.js';
 import { complete, find, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
@@ -19,6 +19,7 @@ const grant = (to: string, role: string, repository: string) =>
   `[[grants]]\nto = ["${to}"]\nroles = ["${role}"]\nrepositories = ["${repository}"]\n`;
 const grants = [
   ...['ada', 'bob', 'cleo', 'lora'].map((name) => grant(name, 'submitter', 'project')),
+  `${grant('dan', 'submitter', 'project')}max_priority = 3\nmax_cores = 4\nmax_ram_mb = 1000\nmax_scratch_mb = 5\n`,
   grant('w', 'worker', 'project'),
   grant('rita', 'reader', '**'),
   grant('root', 'admin', '**'),
@@ -104,6 +105,49 @@ test('who waits is told to itself and to admins, and to others how many; histori
   t.deepEqual(then.job?.waitingSince, position);
   const { consistencyToken } = await root.jobs.cancelJob({ uuid, forEveryone: true });
   t.is((await rita.jobs.getJob({ uuid, consistencyToken })).job?.interestCount, 0);
+});
+
+test.serial('who asks for more than its grants allow is refused by value and bound, however it asks', async (t) => {
+  const dan = server.as('dan');
+  const uuid = uuidOf(await find(ada, { priority: 9, runtimeConstraints: { minCoresPerNode: 9 }, ...own('bounds') }));
+  const failed = uuidOf(await find(ada, { priority: 9, ...own('bounds failed') }));
+  await ada.jobs.cancelJob({ uuid: failed });
+  const over = { code: 'PERMISSION_DENIED', reason: 'OVER_BOUND' } as const;
+  const atMost = (field: string, value: number, bound: number) => ({
+    ...over,
+    naming: `${field} ${value} is more than ${bound}, the most that "dan" may ask for in jobs of repository "project"`,
+  });
+  for (const asked of [own('bounds'), own('bounds of its own')]) {
+    const of = (more: object) => () => find(dan, { ...asked, ...more });
+    await refused(t, server, of({ priority: 4 }), atMost('priority', 4, 3));
+    for (const [name, field, most] of [
+      ['minCoresPerNode', 'min_cores_per_node', 4],
+      ['minRamMbPerNode', 'min_ram_mb_per_node', 1_000],
+      ['minScratchMbPerNode', 'min_scratch_mb_per_node', 5],
+    ] as const) {
+      const constraints = { runtimeConstraints: { [name]: 1_000_000 } };
+      await refused(t, server, of(constraints), atMost(`runtime_constraints.${field}`, 1_000_000, most));
+    }
+  }
+  await refused(t, server, () => dan.jobs.retryJob({ uuid: failed }), atMost('priority', 9, 3));
+  const work = { repository: 'project', script: 'run.sh', scriptVersion: 'main', findOrCreate: true };
+  const { results } = await dan.jobs.createJobs({
+    requests: [4, 3].map((priority) => ({ ...work, priority, ...own('bounds') })),
+  });
+  t.like(results[0]?.error, { code: 7, reason: 'OVER_BOUND', field: 'priority' });
+  t.is(results[1]?.job?.uuid, uuid);
+  const set = (priority: number) =>
+    dan.jobs.updateJob({ job: { uuid, priority }, updateMask: { paths: ['priority'] } });
+  await refused(t, server, () => set(4), atMost('priority', 4, 3));
+  const many = await dan.jobs.updateJobs({
+    selection: { uuids: [uuid] },
+    job: { priority: 4 },
+    updateMask: { paths: ['priority'] },
+  });
+  t.like(many.outcomes[0]?.error, { reason: 'OVER_BOUND' });
+  t.is((await set(-4)).job?.priority, 9);
+  const { job } = await dan.jobs.retryJob({ uuid: failed, priority: 3 });
+  await root.jobs.cancelJobs({ selection: { uuids: [uuid, job?.uuid ?? ''] }, forEveryone: true });
 });
 
 test('a job is cancelled for everyone by admins, and by its owner while nobody else joined', async (t) => {

@@ -19,6 +19,8 @@ function file(text: string): string {
 const grant = (to: string, repositories = 'a') =>
   `[[grants]]\nto = ["${to}"]\nroles = ["reader"]\nrepositories = ["${repositories}"]\n`;
 
+const submitting = grant('ada').replace('reader', 'submitter');
+
 const wrong: [what: string, text: string, message: RegExp][] = [
   ['no TOML', 'grants = [', /cannot be used: /],
   ['nothing in it', '', /it has no grant, so that nobody could do anything/],
@@ -47,6 +49,13 @@ const wrong: [what: string, text: string, message: RegExp][] = [
     /"all" is no number of queued jobs/,
   ],
   ['a cap of no repository', `${grant('ada')}[[caps]]\nrepositories = []\nmax_running = 1\n`, /repositories/],
+  [
+    'a bound on nothing',
+    `${grant('ada')}max_cores = 1\n`,
+    /the grant to "ada" has max_cores, and lets nobody request jobs/,
+  ],
+  ['a bound below nothing', `${submitting}max_ram_mb = -1\n`, /"-1" is no number of MiB/],
+  ['a bound that is no number', `${submitting}max_priority = "high"\n`, /"high" is no priority/],
 ];
 
 for (const [what, text, message] of wrong) {
@@ -57,6 +66,14 @@ for (const [what, text, message] of wrong) {
     t.true(error.message.includes(path));
   });
 }
+
+test('bounds are read', (t) => {
+  const { grants } = readPolicy(file(`${submitting}max_priority = -3\nmax_ram_mb = 1024\n${grant('bob')}`));
+  t.deepEqual(
+    grants.map(({ bounds }) => bounds),
+    [{ priority: -3, ramMb: 1_024 }, undefined],
+  );
+});
 
 test('a missing file is refused', (t) => {
   t.throws(() => readPolicy(join(dir, 'none.toml')), { message: /none\.toml.*cannot be used: ENOENT/ });

@@ -30,6 +30,7 @@ import type { MemoirEvent } from '../../src/domain/events.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { newestFirst, parseOrder } from '../../src/domain/filters/job-order.js';
 import { parseFilters } from '../../src/domain/filters/parse-filters.js';
+import { requirementsOf } from '../../src/domain/placement/requirements.js';
 import { factsOf } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { noon } from '../domain/commands.js';
@@ -38,7 +39,7 @@ import type { Triple } from '../domain/filters/naive.js';
 import { rounds } from '../support/rounds.js';
 import { same } from '../support/same.js';
 import { comparable } from './comparable.js';
-import { anyHistory, anyTrials, append, happen, type Step, type Told } from './history.js';
+import { anyHistory, anySharing, anyTrials, append, happen, type Step, type Told } from './history.js';
 import { catchUp, openScratch, type Scratch } from './scratch.js';
 
 /** What happens beside jobs: the event and its stream. */
@@ -177,7 +178,7 @@ function checkTold(t: ExecutionContext, db: Parameters<typeof listJobs>[0], told
     const row = reads.jobs.get(uuid);
     t.is(row === undefined, deleted, at);
     if (row) {
-      const read = { ...jobFromRow(row), attempts: reads.jobs.attempts(row) };
+      const read = { ...jobFromRow(row), attempts: reads.jobs.attempts(row), interests: reads.jobs.interests(row) };
       same(t, comparable(read), comparable(job), `${at}: ${uuid}`);
       t.like(row, { lease_ms: leaseMs, lease_revision: leaseRevision }, at);
     }
@@ -185,6 +186,7 @@ function checkTold(t: ExecutionContext, db: Parameters<typeof listJobs>[0], told
     t.like(candidate, { state: job.state, deleted }, at);
     t.deepEqual(candidate?.ran, factsOf(record).ran, at);
     t.is(queued.has(uuid), job.state === JobState.QUEUED, at);
+    if (queued.has(uuid)) t.deepEqual(queueQueries(db).requirementsOf(uuid), requirementsOf(job), `${at}: ${uuid}`);
     const backing = job.state === JobState.QUEUED ? backOff : undefined;
     t.deepEqual(backOffs.get(uuid), backing && { uuid, ...backing }, at);
   }
@@ -343,6 +345,28 @@ test('as of every position, every query answers as a read model that ended there
     positions += await compare(t, log, seed);
   }
   t.true(positions > 45 * seeds.length, `${positions} positions`);
+});
+
+test('what a job asks for, its priority and who waits for it are in rows as in its stream, at every position', async (t) => {
+  const kinds = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(anySharing, async (steps) => {
+      const scratch = await openScratch(() => noon);
+      try {
+        const history = new Map<Position, Told>();
+        await record(scratch, steps, history);
+        await truths(scratch, (db, _, position) =>
+          checkTold(t, db, history.get(position) ?? new Map(), `at ${position}`),
+        );
+        for await (const { type } of scratch.store.readAll()) kinds.add(type);
+      } finally {
+        await scratch.close();
+      }
+    }),
+    { numRuns: rounds(12) },
+  );
+  for (const kind of ['JobJoined', 'JobLeft', 'JobAttemptEnded', 'JobUpdated', 'JobResumed'])
+    t.true(kinds.has(kind), kind);
 });
 
 test('the rows of the history are the same wherever batches end', async (t) => {

@@ -1,8 +1,7 @@
 import { toJson } from '@bufbuild/protobuf';
 import { type Job, JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 
-/** A job as rows and events both have it: without who waits for it and what that makes of what it asks for. */
+/** A job as rows and events both have it: with what it asks for, how many wait for it, since when and who. */
 export function comparable(job: Job) {
-  const { minima: _, waitingSince: __, ...rest } = { ...job, interests: [], interestCount: 0 };
-  return toJson(JobSchema, rest as Job);
+  return toJson(JobSchema, job);
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { type JobRequested, JobReusedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import { Fault, RetryPolicySchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { ContentKind, DigestSchema } from '../../gen/memoir/jobs/v1/digest_pb.js';
+import { RuntimeConstraintsSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Command } from '../../src/domain/commands.js';
 import { jobUuid } from '../../src/domain/computation.js';
 import { MemoirError } from '../../src/domain/errors.js';
@@ -13,7 +14,7 @@ import { decide, type JobRecord } from '../../src/domain/job.js';
 import { jobStream, reuseStream } from '../../src/domain/streams.js';
 import { encodeEvent } from '../../src/eventstore/codec.js';
 import type { EventStore } from '../../src/eventstore/port.js';
-import { anyCommand, anyRequest, noon, requestOf } from '../domain/commands.js';
+import { anyCommand, anyRequest, anyWish, noon, requestOf } from '../domain/commands.js';
 
 /** What happens to some jobs: a request, a command to the nth job so far, or an answer with it. */
 export type Step =
@@ -83,6 +84,34 @@ function stored(digit: string) {
     logDigest: create(DigestSchema, { hash, sizeBytes: 12n, kind: ContentKind.BLOB }),
   };
 }
+/** Random histories of a job that several want and leave, and that is tried again with more memory. */
+export const anySharing: fc.Arbitrary<Step[]> = fc
+  .array(
+    fc.oneof(
+      { weight: 8, arbitrary: fc.record({ kind: fc.constant('command' as const), job: first, command: anyWish }) },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('claim' as const, 'expire' as const), job: first }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          kind: fc.constant('command' as const),
+          job: first,
+          command: fc.constantFrom<Command>(
+            { kind: 'heartbeat', ...held, leaseMs: 90_000 },
+            { kind: 'fail', ...held, reason: 'OUT_OF_MEMORY', message: '', log: '', chance: 0 },
+          ),
+        }),
+      },
+    ),
+    { minLength: 25, maxLength: 40 },
+  )
+  .map((steps): Step[] => {
+    const retry = create(RetryPolicySchema, { lost: 9, failed: 9, ramFactor: 1.5 });
+    const runtimeConstraints = create(RuntimeConstraintsSchema, { minCoresPerNode: 2, minRamMbPerNode: 100 });
+    const wanted = [{ runtimeConstraints }, {}].map((more, n) =>
+      requestOf({ retry, scriptParameters: { n }, ...more }),
+    );
+    return [...wanted.map((requested) => ({ kind: 'request' as const, requested })), ...steps];
+  });
 
 /** What the log should tell: the jobs as `evolve` knows them, by uuid, each with the position of its JobRequested. */
 export type Told = Map<string, { record: JobRecord; position: number }>;

@@ -24,6 +24,7 @@ import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
 import { denied } from '../reading/permit.js';
 import { answerEvent, recordAnswer } from './answer-with-job.js';
+import { checkBounds } from './check-bounds.js';
 import { createdAsRetry, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
 import { needsSharedRuns } from './needs-shared-runs.js';
@@ -45,7 +46,7 @@ export type Retried = {
 /**
  * Runs a job that failed or was cancelled again, by the next run of the same computation; where another run of the same work may be the answer as of
  * CreateJob, unfinished or complete, by that. `priority` is that of the old job unless given.
- * @throws MemoirError NOT_FOUND if the caller may not know of the job; PERMISSION_DENIED if it may not request jobs of the repository;
+ * @throws MemoirError NOT_FOUND if the caller may not know of the job; PERMISSION_DENIED if it may not request jobs of the repository, or not ask for so much;
  * INVALID_ARGUMENT if that is no longer configured; FAILED_PRECONDITION if the job is in another state, what ran it again was deleted, or log format 4 may not be recorded
  */
 export type RetryJob = (caller: Caller, uuid: string, priority?: number) => Promise<Retried>;
@@ -67,7 +68,9 @@ export function jobRetrier(context: JobsContext, find: FindReusable): RetryJob {
   async function retryJob(caller: Caller, uuid: string, priority?: number): Promise<Retried> {
     const { job } = await streams.read(caller, uuid);
     checkRetriable(context, caller, job);
-    return serially(uuid, () => retryOnce(caller, job, priority ?? job.priority));
+    const asked = priority ?? job.priority;
+    checkBounds(caller, { ...job, priority: asked });
+    return serially(uuid, () => retryOnce(caller, job, asked));
   }
 
   async function retryOnce(caller: Caller, old: Job, priority: number): Promise<Retried> {

@@ -2,6 +2,7 @@ import type { UpdateCommand } from '../../domain/commands.js';
 import { invalid, quote } from '../../domain/errors.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
+import { checkBounds } from '../deciding/check-bounds.js';
 import type { Executed } from '../job-streams.js';
 import { checkLength, textLimits } from '../limits.js';
 import { denied } from '../reading/permit.js';
@@ -30,7 +31,7 @@ export function checkWhose({ priority }: UpdateCommand, { interest, forEveryone 
 
 /**
  * Changes a job. A priority is that of the caller's interest; who has none, and administers the repository, sets that of the whole job.
- * @throws MemoirError as `checkWhose` and `execute`; PERMISSION_DENIED if the whole job is meant by who may not
+ * @throws MemoirError as `checkWhose`, `checkBounds` and `execute`; PERMISSION_DENIED if the whole job is meant by who may not
  */
 export async function updateJob(
   { streams }: Pick<JobsContext, 'streams'>,
@@ -44,6 +45,7 @@ export async function updateJob(
   if (command.priority === undefined) return streams.execute(caller, uuid, command);
   const { interest, forEveryone } = whose;
   const { job, interests } = await streams.read(caller, uuid);
+  checkBounds(caller, { repository: job.repository, priority: command.priority });
   const administers = caller.access.administers(job.repository);
   if (forEveryone && !administers) throw denied(caller, `set the priority of job ${uuid} for_everyone`);
   const wanted = interests.standing.some(({ principal }) => principal === caller.principal);

@@ -29,6 +29,7 @@ import { type Position, start } from '../../eventstore/port.js';
 import { positionOf } from '../../history/as-of.js';
 import type { Caller } from '../../jobs/caller.js';
 import type { JobsContext } from '../../jobs/context.js';
+import { checkBounds } from '../../jobs/deciding/check-bounds.js';
 import { checkCreateJob } from '../../jobs/deciding/check-create-job.js';
 import type { Answer, CreateJob } from '../../jobs/deciding/create-job.js';
 import { explainReuse } from '../../jobs/deciding/explain-reuse.js';
@@ -72,6 +73,7 @@ export function jobsService(
   async function answerOne(caller: Caller, request: CreateJobRequest): Promise<Answer> {
     checkCreateJob(request);
     checkSubmits(caller, request.repository);
+    checkBounds(caller, request);
     return createJob(caller, request);
   }
 
