@@ -9,6 +9,7 @@ import { CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb
 import { openReadModel } from '../../projections/read-model/read-model.js';
 import { unrestricted } from '../../src/domain/access.js';
 import type { Command } from '../../src/domain/commands.js';
+import { equalShares } from '../../src/domain/placement/shares.js';
 import { systemEdge } from '../../src/edge.js';
 import { openStore, sqliteUrl } from '../../src/eventstore/open-store.js';
 import { type EventStore, StoreUnavailable } from '../../src/eventstore/port.js';
@@ -81,6 +82,7 @@ async function twoServers(t: ExecutionContext) {
       edge: systemEdge,
       serverVersion: name,
       recordIntentions: true,
+      shares: equalShares,
       sharesRuns,
       streams: openJobStreams(mortal, systemEdge, name, written, readModel),
       reuseIfOutputsDiffer: false,

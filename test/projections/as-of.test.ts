@@ -365,8 +365,7 @@ test('what a job asks for, its priority and who waits for it are in rows as in i
     }),
     { numRuns: rounds(12) },
   );
-  for (const kind of ['JobJoined', 'JobLeft', 'JobAttemptEnded', 'JobUpdated', 'JobResumed'])
-    t.true(kinds.has(kind), kind);
+  for (const kind of ['JobJoined', 'JobLeft', 'JobAttemptEnded', 'JobUpdated']) t.true(kinds.has(kind), kind);
 });
 
 test('the rows of the history are the same wherever batches end', async (t) => {

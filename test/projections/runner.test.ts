@@ -10,6 +10,7 @@ import { reuseQueries } from '../../projections/read-model/reuse-index.js';
 import { dumpReadModel, openReadModelFile, readCheckpoint } from '../../projections/running/database.js';
 import type { Handlers, Projection } from '../../projections/running/projection.js';
 import { runProjections } from '../../projections/running/runner.js';
+import { factsOf } from '../../src/domain/reuse.js';
 import { jobStream } from '../../src/domain/streams.js';
 import { requestOf } from '../domain/commands.js';
 import { rounds } from '../support/rounds.js';
@@ -33,6 +34,7 @@ function agrees(t: ExecutionContext, db: Database.Database, told: Told): void {
     t.deepEqual([row.lease_ms, row.lease_revision], [record.leaseMs, record.leaseRevision]);
     t.deepEqual(jobs.get(uuid), record.deleted ? undefined : row);
     const facts = candidates(job.computationDigest).find((candidate) => candidate.uuid === uuid);
+    const { ran } = factsOf(record);
     t.deepEqual(facts, {
       uuid,
       owner: job.owner,
@@ -46,6 +48,7 @@ function agrees(t: ExecutionContext, db: Database.Database, told: Told): void {
       deleted: record.deleted,
       output: job.output,
       log: job.state === JobState.COMPLETE ? job.log : '',
+      ...(ran && { ran }),
     });
     const runs = [...told.values()].filter((one) => one.record.job.computationDigest === job.computationDigest);
     t.is(lastRun(job.computationDigest), runs.length);
