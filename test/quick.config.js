@@ -13,6 +13,7 @@ const services = {
   ImagesService: 'e2e/images',
   RepositoriesService: 'e2e/ranges',
   AuditService: 'e2e/audit-replicas',
+  ContentService: 'e2e/outputs',
   Capabilities: 'e2e/content',
   ContentAddressableStorage: 'e2e/content',
   Health: 'e2e/standard-services',

@@ -60,7 +60,17 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
 const countOfAll = sql('SELECT (SELECT count(*) FROM job) - (SELECT count(*) FROM job WHERE deleted = 1)');
 
 /** Columns of what lists tell of a job, and that it is not found by. */
-const told = ['retry', 'limits', 'retry_of', 'interest_count', 'waiting_since', 'minima', 'least_ram_mb'];
+const told = [
+  'retry',
+  'limits',
+  'retry_of',
+  'interest_count',
+  'waiting_since',
+  'minima',
+  'least_ram_mb',
+  'output_size',
+  'log_size',
+];
 
 type PageOf = {
   readonly from: string;

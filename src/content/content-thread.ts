@@ -6,7 +6,7 @@ import { packError, type SentError } from '../threads/sent-error.js';
 import { serveThread } from '../threads/serve-thread.js';
 import { corrupt, hashInto, openBlobFiles } from './blob-files.js';
 import { type BlobName, emptyHash } from './blob-name.js';
-import type { Blob, Uploaded, UploadPiece } from './content.js';
+import type { Blind, Blob, Uploaded, UploadPiece } from './content.js';
 import { getBlobs } from './get-blobs.js';
 import { putBlobs } from './put-blobs.js';
 import { openUploads } from './uploads.js';
@@ -97,13 +97,16 @@ async function open({ directory }: { readonly directory: string }) {
       call.handOver(...found.flatMap((one) => (one instanceof Error || one.length === 0 ? [] : [memoryOf(one)])));
       return found.map((one) => (one instanceof Error ? packError(one) : one));
     },
-    async put(blobs: readonly Blob[]): Promise<readonly (SentError | undefined)[]> {
-      const errors = await putBlobs(files, blobs);
+    async put({
+      blobs,
+      blind,
+    }: { readonly blobs: readonly Blob[] } & Blind): Promise<readonly (SentError | undefined)[]> {
+      const errors = await putBlobs(files, blobs, blind);
       return errors.map((error) => error && packError(error));
     },
     write: (piece: UploadPiece): Promise<Uploaded> => uploads.write(piece),
-    uploaded: ({ name, upload }: { name: BlobName; upload: string }): Promise<Uploaded> =>
-      uploads.uploaded(name, upload),
+    uploaded: ({ name, upload, blind }: { name: BlobName; upload: string } & Blind): Promise<Uploaded> =>
+      uploads.uploaded(name, upload, blind),
 
     /** Lets go of what nobody uses, and removes uploads that nobody went on with for so many milliseconds. */
     async tidy({ olderThan }: { olderThan: number }): Promise<number> {

@@ -21,7 +21,10 @@ export type UploadPiece = {
   readonly data: Uint8Array;
   /** Whether it is the last. */
   readonly finish: boolean;
-};
+} & Blind;
+
+/** Whether what is there already is to be taken as if it were not, for who may not know that it is. */
+export type Blind = { readonly blind?: boolean };
 
 /** A blob that is being read; it is closed in the end. */
 export type BlobReading = {
@@ -45,10 +48,10 @@ export type ContentStore = {
    * Keeps small blobs, each by itself: undefined where it is kept when this resolves, so that it outlives a crash of the machine, or why it
    * is not. @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL
    */
-  put(blobs: readonly Blob[]): Promise<readonly (MemoirError | undefined)[]>;
+  put(blobs: readonly Blob[], how?: Blind): Promise<readonly (MemoirError | undefined)[]>;
   /** Goes on with an upload. @throws MemoirError naming what is wrong with the piece; CONTENT_FULL */
   write(piece: UploadPiece): Promise<Uploaded>;
   /** How far an upload is; nothing was committed of one that was never begun. */
-  uploaded(name: BlobName, upload: string): Promise<Uploaded>;
+  uploaded(name: BlobName, upload: string, how?: Blind): Promise<Uploaded>;
   close(): Promise<void>;
 };

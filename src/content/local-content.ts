@@ -111,12 +111,12 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
       const found = await asked(call.get(names));
       return found.map((one) => (one instanceof Uint8Array ? one : told(unpackError(one) as MemoirError)));
     },
-    async put(blobs) {
-      const errors = await asked(call.put(blobs));
+    async put(blobs, { blind = false } = {}) {
+      const errors = await asked(call.put({ blobs, blind }));
       return errors.map((error) => error && (unpackError(error) as MemoirError));
     },
     write: (piece) => asked(call.write(piece)),
-    uploaded: (name, upload) => asked(call.uploaded({ name, upload })),
+    uploaded: (name, upload, { blind = false } = {}) => asked(call.uploaded({ name, upload, blind })),
     async close() {
       closing.abort();
       for (const timer of timers) clearTimeout(timer);

@@ -10,18 +10,19 @@ const atOnce = 16;
 
 /**
  * Keeps small blobs as one unit: each is written and synced aside, then all are given their names, then the folders are synced. What is
- * there already is not written again.
+ * there already is not written again, unless `blind` says so.
  * @returns for each undefined, or why it was not kept
  */
 export async function putBlobs(
   files: BlobFiles,
   blobs: readonly Blob[],
+  blind = false,
 ): Promise<readonly (MemoirError | undefined)[]> {
   const errors = blobs.map(wrong);
   const wanted = new Map<string, Blob>();
   for (const [i, blob] of blobs.entries())
     if (!errors[i] && blob.name.hash !== emptyHash) wanted.set(blob.name.hash, blob);
-  for (const [key, { name }] of wanted) if (await files.has(name)) wanted.delete(key);
+  if (!blind) for (const [key, { name }] of wanted) if (await files.has(name)) wanted.delete(key);
   if (wanted.size === 0) return errors;
   let bytes = 0;
   for (const { name } of wanted.values()) bytes += name.size;

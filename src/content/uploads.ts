@@ -120,14 +120,14 @@ export function openUploads(files: BlobFiles, now: () => number) {
   }
 
   return {
-    /** Takes a piece. A blob that is there already needs no more of it. */
+    /** Takes a piece. A blob that is there already needs no more of it, unless that is not to be known. */
     write(piece: UploadPiece): Promise<Uploaded> {
       const { name } = piece;
       const key = keyOf(name, piece.upload);
       return serially(key, async () => {
         if (name.hash === emptyHash) return { committed: 0, complete: true };
         const begun = uploads.get(key);
-        if (!begun && (await files.has(name))) {
+        if (!begun && !piece.blind && (await files.has(name))) {
           await rm(files.aside(key), { force: true });
           return { committed: name.size, complete: true };
         }
@@ -148,10 +148,11 @@ export function openUploads(files: BlobFiles, now: () => number) {
     },
 
     /** How far an upload is. */
-    uploaded(name: BlobName, upload: string): Promise<Uploaded> {
+    uploaded(name: BlobName, upload: string, blind = false): Promise<Uploaded> {
       const key = keyOf(name, upload);
       return serially(key, async () => {
-        if (name.hash === emptyHash || (await files.has(name))) return { committed: name.size, complete: true };
+        if (name.hash === emptyHash || (!blind && (await files.has(name))))
+          return { committed: name.size, complete: true };
         return { committed: (await find(key, false))?.size ?? 0, complete: false };
       });
     },

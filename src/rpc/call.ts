@@ -3,6 +3,7 @@ import type { Access } from '../domain/access.js';
 import { MemoirError } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import type { Caller } from '../jobs/caller.js';
+import { type AttemptClaim, claimOf } from './claim-header.js';
 import { badPrincipal } from './http2/call-headers.js';
 
 /** What a handler knows of its call beside the request. */
@@ -10,6 +11,8 @@ export type CallContext = {
   readonly caller: Caller;
   /** What the caller may do now, which a changed policy makes another than `caller.access` while a stream goes on. */
   access(): Access;
+  /** The attempt that the call speaks for beside its request, as calls for content do; undefined for none. @throws MemoirError BAD_CLAIM */
+  claim(): AttemptClaim | undefined;
   /** Aborts when the client is gone or its deadline passed, or when the server shuts down; see `shutdownReason`. */
   readonly signal: AbortSignal;
 };
@@ -82,6 +85,7 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
   class Context implements CallContext {
     readonly caller: Caller;
     readonly access: () => Access;
+    readonly claim: () => AttemptClaim | undefined;
     readonly #call: ServerCall;
     #controller: AbortController | undefined;
 
@@ -89,6 +93,7 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
       const caller = callerOf(call, authenticate, authorise, edge, () => this.signal);
       this.caller = caller;
       this.access = () => authorise(caller.principal);
+      this.claim = () => claimOf(call.metadata);
       this.#call = call;
     }
 

@@ -9,7 +9,15 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import { type CallOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import {
+  type CallOptions,
+  Client,
+  type ClientWritableStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import { recursionLimit } from '../domain/json.js';
 import { CallError, callError } from './call-error.js';
 
@@ -19,6 +27,8 @@ export type CallSettings = {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds until the call fails with DEADLINE_EXCEEDED; absent for never. */
   readonly timeoutMs?: number | undefined;
+  /** What the call carries beside the connection's own metadata, by name. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 };
 
 /** A service's methods as functions. All fail with a `CallError`. Bidirectional streams are not among Memoir's methods. */
@@ -34,10 +44,15 @@ export type ServiceClient<Methods extends GenServiceMethods> = {
           settings?: CallSettings,
         ) => AsyncIterableIterator<MessageShape<Methods[Name]['output']>>
       : (
-          requests: Iterable<MessageInitShape<Methods[Name]['input']>>,
+          requests: Messages<Methods[Name]['input']>,
           settings?: CallSettings,
         ) => Promise<MessageShape<Methods[Name]['output']>>;
 };
+
+/** The messages of a call that sends several. What is made when it is asked for is not asked for before it can be sent. */
+export type Messages<Input extends DescMessage> =
+  | Iterable<MessageInitShape<Input>>
+  | AsyncIterable<MessageInitShape<Input>>;
 
 /** The client of a generated service. */
 export type ClientOf<Service> = Service extends { method: infer Methods extends GenServiceMethods }
@@ -104,7 +119,7 @@ function callable(client: Client, metadata: Metadata, method: DescMethod): unkno
             encode,
             decode,
             create(method.input, request),
-            metadata,
+            metadataOf(metadata, settings),
             options(settings),
             settle(resolve, reject),
           );
@@ -113,7 +128,14 @@ function callable(client: Client, metadata: Metadata, method: DescMethod): unkno
     case 'server_streaming':
       return async function* (request: MessageInitShape<DescMessage>, settings: CallSettings = {}) {
         const message = create(method.input, request);
-        const call = client.makeServerStreamRequest(path, encode, decode, message, metadata, options(settings));
+        const call = client.makeServerStreamRequest(
+          path,
+          encode,
+          decode,
+          message,
+          metadataOf(metadata, settings),
+          options(settings),
+        );
         const release = cancelBy(settings.signal, call);
         try {
           yield* call;
@@ -125,23 +147,56 @@ function callable(client: Client, metadata: Metadata, method: DescMethod): unkno
         }
       };
     case 'client_streaming':
-      return (requests: Iterable<MessageInitShape<DescMessage>>, settings: CallSettings = {}) =>
+      return (requests: Messages<DescMessage>, settings: CallSettings = {}) =>
         new Promise((resolve, reject) => {
           const call = client.makeClientStreamRequest(
             path,
             encode,
             decode,
-            metadata,
+            metadataOf(metadata, settings),
             options(settings),
             settle(resolve, reject),
           );
           cancelBy(settings.signal, call);
-          for (const request of requests) call.write(create(method.input, request));
-          call.end();
+          send(call, requests, method).catch((error) => {
+            call.cancel();
+            reject(error);
+          });
         });
     default:
       throw new Error(`${method.name} is bidirectional, which this client does not offer`);
   }
+}
+
+/** Sends messages as fast as they are taken, until the call has ended. @throws what making a message throws */
+async function send(
+  call: ClientWritableStream<MessageShape<DescMessage>>,
+  requests: Messages<DescMessage>,
+  method: DescMethod,
+): Promise<void> {
+  let ended = false;
+  const waiting: { go?: () => void } = {};
+  const wake = () => waiting.go?.();
+  call.on('drain', wake);
+  call.on('status', () => {
+    ended = true;
+    wake();
+  });
+  for await (const request of requests) {
+    if (ended) return;
+    if (call.write(create(method.input, request)) || ended) continue;
+    await new Promise<void>((resolve) => {
+      waiting.go = resolve;
+    });
+  }
+  if (!ended) call.end();
+}
+
+function metadataOf(own: Metadata, { metadata }: CallSettings): Metadata {
+  if (!metadata) return own;
+  const all = own.clone();
+  for (const [name, value] of Object.entries(metadata)) all.set(name, value);
+  return all;
 }
 
 /** How a method's messages cross the wire. */

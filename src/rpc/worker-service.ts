@@ -10,6 +10,7 @@ import {
   type WorkerService,
 } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { claimTokenDigest, makeClaimToken } from '../domain/claim-token.js';
+import type { CompleteCommand, FailCommand } from '../domain/commands.js';
 import { invalid, quote } from '../domain/errors.js';
 import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
@@ -22,6 +23,7 @@ import { heartbeat } from '../jobs/running/heartbeat.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
 import { appendUpload } from '../jobs/running/log-upload.js';
 import type { SawWorker } from '../jobs/workers/seen-workers.js';
+import type { TakeResult } from './content/taken-result.js';
 import type { Implementation } from './service.js';
 import { tokenOf } from './tokens.js';
 
@@ -38,6 +40,7 @@ export function workerService(
   claims: Claims,
   logs: JobLogs,
   saw: SawWorker,
+  take: TakeResult,
 ): Implementation<typeof WorkerService> {
   const { streams, edge, readModel } = context;
 
@@ -110,44 +113,48 @@ export function workerService(
       return create(AppendJobLogResponseSchema, toSize(await appendUpload(logs, caller, requests)));
     },
 
-    async completeJob(request, { caller }) {
+    async completeJob(request, call) {
+      const { caller } = call;
       const uuid = checkUuid('uuid', request.uuid);
-      const { output, log, tasksSummary } = request;
-      checkLength('output', output, textLimits.address);
-      checkLength('log', log, textLimits.address);
-      const { record, position } = await endJob(streams, caller, uuid, {
+      const { tasksSummary } = request;
+      checkLength('output', request.output, textLimits.address);
+      checkLength('log', request.log, textLimits.address);
+      const tokenDigest = claimTokenDigest(request.claimToken);
+      const command = await take<CompleteCommand>(call, uuid, request, (result) => ({
         kind: 'complete',
         worker: caller.principal,
-        tokenDigest: claimTokenDigest(request.claimToken),
-        output,
-        log,
+        tokenDigest,
+        ...result,
         tasksSummary,
         now: edge.now(),
-      });
+      }));
+      const { record, position } = await endJob(streams, caller, uuid, command);
       return create(CompleteJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
 
-    async failJob(request, { caller }) {
+    async failJob(request, call) {
+      const { caller } = call;
       const uuid = checkUuid('uuid', request.uuid);
-      const { reason, message, log, tasksSummary } = request;
+      const { reason, message, tasksSummary } = request;
       checkReason(reason);
       checkLength('message', message, textLimits.failureMessage);
-      checkLength('log', log, textLimits.address);
+      checkLength('log', request.log, textLimits.address);
       checkLength('output', request.output, textLimits.address);
-      const { record, position } = await endJob(streams, caller, uuid, {
+      const tokenDigest = claimTokenDigest(request.claimToken);
+      const command = await take<FailCommand>(call, uuid, request, (result) => ({
         kind: 'fail',
         fault: faultOf(request),
-        output: request.output,
+        ...result,
         givenBack: request.givenBack,
         ...(context.sharesRuns && { chance: edge.random() }),
         worker: caller.principal,
-        tokenDigest: claimTokenDigest(request.claimToken),
+        tokenDigest,
         reason,
         message,
-        log,
         tasksSummary,
         now: edge.now(),
-      });
+      }));
+      const { record, position } = await endJob(streams, caller, uuid, command);
       return create(FailJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
   };

@@ -6,6 +6,7 @@ import {
 } from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -13,6 +14,7 @@ import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
+import { bringers } from '../content/brought.js';
 import type { ContentStore } from '../content/content.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
 import { exclusionUseCases } from '../exclusions/exclude.js';
@@ -31,6 +33,9 @@ import type { Calls } from '../rpc/call.js';
 import { byteStreamService } from '../rpc/content/byte-stream-service.js';
 import { batchLimit, capabilitiesService } from '../rpc/content/capabilities-service.js';
 import { casService } from '../rpc/content/cas-service.js';
+import { contentService } from '../rpc/content/content-service.js';
+import { rawAccess } from '../rpc/content/raw-access.js';
+import { takeResult } from '../rpc/content/taken-result.js';
 import { exclusionsService } from '../rpc/exclusions-service.js';
 import { historyService } from '../rpc/history-service.js';
 import { imagesService } from '../rpc/images-service.js';
@@ -70,7 +75,9 @@ export function services(
   const logs = jobLogs(context);
 
   serve(JobsService, jobsService(context, createJob, find, explainThen, logs, logger));
-  serve(WorkerService, workerService(context, jobClaims(context), logs, seenWorkers(context, logger)));
+  const raw = rawAccess(content, context.streams, bringers());
+  const saw = seenWorkers(context, logger);
+  serve(WorkerService, workerService(context, jobClaims(context), logs, saw, takeResult(context, raw)));
   serve(WorkersService, workersService(context));
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));
@@ -78,8 +85,9 @@ export function services(
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
   const batchBytes = batchLimit(maxRequestBytes);
+  serve(ContentService, contentService(context, content));
   serve(Capabilities, capabilitiesService(batchBytes));
-  serve(ContentAddressableStorage, casService(content, batchBytes, logger));
-  serve(ByteStream, byteStreamService(content));
+  serve(ContentAddressableStorage, casService(raw, batchBytes, logger));
+  serve(ByteStream, byteStreamService(raw));
   return served;
 }

@@ -11,7 +11,8 @@ import { openWorkDirectory, type WorkDirectory } from './work-directory.js';
 /** What a worker is told of its places, as paths without relative parts. */
 export type ConfiguredPlaces = Pick<PlaceSettings, 'kept' | 'repositories' | 'minFreeBytes'> & {
   readonly workDir: string;
-  readonly storeDir: string;
+  /** Undefined if outputs are uploaded. */
+  readonly storeDir: string | undefined;
   readonly edge: Pick<Edge, 'uuid' | 'now'>;
   readonly onDamage: (sha256: string) => void;
 };
@@ -19,7 +20,8 @@ export type ConfiguredPlaces = Pick<PlaceSettings, 'kept' | 'repositories' | 'mi
 /** A worker's places, opened and found well. */
 export type CheckedPlaces = {
   readonly places: readonly Place[];
-  readonly store: ContentStore;
+  /** Undefined if outputs are uploaded. */
+  readonly store: ContentStore | undefined;
   readonly work: WorkDirectory;
 };
 
@@ -40,13 +42,15 @@ export async function checkedPlaces(configured: ConfiguredPlaces): Promise<Check
       if (!found?.isDirectory()) throw new Error(`is no directory; ${keptOption}`);
     });
   }
-  const store = await named('store-dir', storeDir, () => openContentStore(storeDir, { edge, onDamage }));
+  const store =
+    storeDir === undefined
+      ? undefined
+      : await named('store-dir', storeDir, () => openContentStore(storeDir, { edge, onDamage }));
   const work = await named('work-dir', workDir, () => openWorkDirectory(workDir, process.pid));
   const places = workerPlaces({
     workBase: workDir,
     work,
-    storeDirectory: storeDir,
-    store,
+    storage: store && storeDir !== undefined ? { directory: storeDir, store } : undefined,
     kept,
     repositories,
     minFreeBytes,
@@ -65,7 +69,7 @@ function optionOf(place: Place, { workDir, storeDir, kept = '', repositories }: 
     case workPlace:
       return ['work-dir', workDir];
     case storePlace:
-      return ['store-dir', storeDir];
+      return ['store-dir', storeDir ?? ''];
     case keptPlace:
       return ['kept', kept];
     default: {

@@ -13,8 +13,8 @@ export type PlaceSettings = {
   /** The directory in which the worker has its own. */
   readonly workBase: string;
   readonly work: WorkDirectory;
-  readonly storeDirectory: string;
-  readonly store: ContentStore;
+  /** Where outputs are kept; undefined if they are uploaded. */
+  readonly storage: { readonly directory: string; readonly store: ContentStore } | undefined;
   readonly kept: string | undefined;
   readonly repositories: Readonly<Record<string, { readonly path: string }>>;
   /** Fewest bytes that have to be free where jobs run and where their outputs are kept. */
@@ -23,7 +23,7 @@ export type PlaceSettings = {
 
 /** The places of a worker, each with a probe that is cheap enough for every claim. */
 export function workerPlaces(settings: PlaceSettings): Place[] {
-  const { workBase, work, storeDirectory, store, kept, repositories, minFreeBytes } = settings;
+  const { workBase, work, storage, kept, repositories, minFreeBytes } = settings;
   return [
     {
       name: workPlace,
@@ -34,13 +34,17 @@ export function workerPlaces(settings: PlaceSettings): Place[] {
         await canRun(work.path);
       },
     },
-    {
-      name: storePlace,
-      async probe() {
-        await store.probe();
-        await hasSpace(storeDirectory, minFreeBytes);
-      },
-    },
+    ...(storage === undefined
+      ? []
+      : [
+          {
+            name: storePlace,
+            async probe() {
+              await storage.store.probe();
+              await hasSpace(storage.directory, minFreeBytes);
+            },
+          },
+        ]),
     ...(kept === undefined ? [] : [{ name: keptPlace, probe: () => isReadable(kept) }]),
     ...Object.entries(repositories).map(([name, { path }]) => ({
       name: repositoryPlace(name),

@@ -12,23 +12,36 @@ const lastTryMs = 10_000;
 
 const timeoutMs = 30_000;
 
+/** The same of a report for which the server looks through a tree. */
+const treeTimeoutMs = 600_000;
+
+/** The server does not have all that a report names, as after a restart: what is missing is to be uploaded again. */
+export class ContentIncomplete extends Error {
+  override readonly name = 'ContentIncomplete';
+}
+
 type Tasks = { readonly tasksSummary: TasksSummary | undefined };
 type Completion = Tasks &
-  Required<Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'uuid' | 'claimToken' | 'output' | 'log'>>;
+  Required<Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'uuid' | 'claimToken'>> &
+  Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'output' | 'log' | 'outputDigest' | 'logDigest'>;
 type Failure = Tasks &
   Required<
     Pick<
       MessageInitShape<typeof FailJobRequestSchema>,
-      'uuid' | 'claimToken' | 'reason' | 'message' | 'log' | 'fault' | 'givenBack'
+      'uuid' | 'claimToken' | 'reason' | 'message' | 'fault' | 'givenBack'
     >
-  >;
+  > &
+  Pick<MessageInitShape<typeof FailJobRequestSchema>, 'log' | 'logDigest'>;
 
 /**
  * Completes a job, trying again while the server is away.
- * @throws RunLost if the job is no longer held; otherwise CallError, or the signal's reason
+ * @throws RunLost if the job is no longer held; ContentIncomplete if the server lacks something of what was uploaded; otherwise CallError, or the
+ * signal's reason
  */
 export async function reportCompletion(worker: WorkerClient, end: Completion, signal: AbortSignal): Promise<void> {
-  await report(signal, () => worker.completeJob(withTasks(end), { timeoutMs }));
+  await report(signal, () =>
+    worker.completeJob(withTasks(end), { timeoutMs: end.outputDigest ? treeTimeoutMs : timeoutMs }),
+  );
 }
 
 /** Ends an attempt without a result, as `reportCompletion` completes a job. A signal that is aborted already leaves it some seconds. */
@@ -47,6 +60,8 @@ async function report(signal: AbortSignal, call: () => Promise<unknown>): Promis
     try {
       await call();
     } catch (error) {
+      if (error instanceof CallError && error.reason === 'CONTENT_INCOMPLETE')
+        throw new ContentIncomplete(error.message);
       // A report that cannot be recorded has failed the job.
       const ended =
         error instanceof CallError && (error.code === status.FAILED_PRECONDITION || error.reason === 'EVENT_TOO_LARGE');

@@ -1,28 +1,34 @@
 import type { Logger } from 'pino';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { emptyOutput } from '../domain/empty-output.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
+import { CallError } from '../rpc/call-error.js';
 import { type DiskLimits, watchDiskUse } from './disk-use.js';
 import type { Health } from './health.js';
 import { type Heart, startHeart } from './heart.js';
 import { type HeldLog, sendLiveLog } from './live-log.js';
 import type { Pipes } from './pipes.js';
 import type { Ended } from './process-group.js';
-import { reportCompletion, reportFailure } from './report.js';
+import { ContentIncomplete, reportCompletion, reportFailure } from './report.js';
 import { watchRunLimit } from './run/run-limit.js';
-import { GivenBack, PlaceFault, RunFailure, RunLost, storePlace, workPlace } from './run-failure.js';
+import { GivenBack, PlaceFault, RunFailure, RunLost, workPlace } from './run-failure.js';
 import type { RunLog } from './run-log.js';
 import { type PreparedRun, type Ran, type RunPlaces, runScript, type ScriptSettings } from './run-script.js';
-import type { ContentStore } from './store/content-store.js';
+import type { HeldRun, Outputs, Stored } from './store/outputs.js';
 import { strayFiles } from './stray-files.js';
 import type { WorkerClient } from './worker-client.js';
+
+/** How often an output is uploaded that the server then lacks something of, before the job is given up. */
+const mostUploads = 3;
+
+/** How long the log of a run that has to end may take to be stored, in milliseconds. */
+const lastLogMs = 10_000;
 
 /** What every run of a worker needs. */
 export type RunContext = ScriptSettings & {
   readonly worker: WorkerClient;
-  readonly store: ContentStore;
+  readonly outputs: Outputs;
   readonly health: Health;
   /** Directory in which every run has one of its own. */
   readonly workDirectory: string;
@@ -104,23 +110,32 @@ async function perform(
   const { job } = claimed;
   const { signal } = end;
   const held = { uuid: job.uuid, claimToken: claimed.claimToken };
-  const kept = { log: '' };
+  const kept: { log: Stored | undefined } = { log: undefined };
   try {
     const { ran, stray } = await runWithLogs(context, claimed, run, end);
-    kept.log = await storing(() => context.store.putFile(run.log.file, 'log.txt'));
+    kept.log = await storeLog(context, run, held, signal);
     signal.throwIfAborted();
     if (ran.code !== 0) {
       throw new RunFailure('SCRIPT_FAILED', `${quote(job.script)} ${endText(ran, context.environment)}`);
     }
-    const output = await storeOutput(context, run, signal);
-    if (output === emptyOutput && stray !== '') logger.warn(stray);
-    if (output === emptyOutput && job.requireOutput) {
-      const why = stray === '' ? 'the script left no file in the directory that MEMOIR_OUTPUT names' : stray;
-      throw new RunFailure('NO_OUTPUT', `an output is required, but ${why}`);
+    for (let tries = 1; ; tries++) {
+      const output = await storeOutput(context, run, held, signal);
+      if (output.isEmpty && stray !== '') logger.warn(stray);
+      if (output.isEmpty && job.requireOutput) {
+        const why = stray === '' ? 'the script left no file in the directory that MEMOIR_OUTPUT names' : stray;
+        throw new RunFailure('NO_OUTPUT', `an output is required, but ${why}`);
+      }
+      try {
+        const result = { ...told('output', output), ...told('log', kept.log) };
+        await reportCompletion(worker, { ...held, ...result, tasksSummary: await heart.tasks() }, signal);
+        health.success(job.repository);
+        return { state: 'Complete', output: output.address, log: kept.log?.address ?? '' };
+      } catch (error) {
+        if (!(error instanceof ContentIncomplete) || tries >= mostUploads) throw error;
+        logger.warn({ why: error.message }, 'the server lacks something of the output; it is uploaded again');
+        kept.log = await storeLog(context, run, held, signal);
+      }
     }
-    await reportCompletion(worker, { ...held, output, ...kept, tasksSummary: await heart.tasks() }, signal);
-    health.success(job.repository);
-    return { state: 'Complete', output, ...kept };
   } catch (error) {
     if (error instanceof RunLost) throw error;
     const failure = failureOf(error, logger);
@@ -129,7 +144,12 @@ async function perform(
     const { reason, message, fault } = failure;
     const givenBack = failure instanceof GivenBack;
     const tasksSummary = await heart.tasks();
-    await reportFailure(worker, { ...held, reason, message, fault, givenBack, ...kept, tasksSummary }, signal);
+    const end = { ...held, reason, message, fault, givenBack, tasksSummary };
+    await reportFailure(worker, { ...end, ...told('log', kept.log) }, signal).catch((error: unknown) => {
+      if (!(error instanceof ContentIncomplete)) throw error;
+      logger.warn({ why: error.message }, 'the log was lost on its way to the server');
+      return reportFailure(worker, end, signal);
+    });
     return { state: givenBack ? 'given back' : 'Failed', reason, message };
   }
 }
@@ -205,22 +225,48 @@ async function beside<T>(other: (finished: AbortSignal) => Promise<void>, work: 
 }
 
 function storeOutput(
-  { store, limits, workDirectory }: RunContext,
+  { outputs, limits, workDirectory }: RunContext,
   { places }: PreparedRun,
+  held: HeldRun,
   signal: AbortSignal,
-): Promise<string> {
+) {
   const run = { run: places.directory, worker: workDirectory };
-  return storing(() => store.putDirectory(places.output, { limits: limits.output, run, signal }));
+  const options = { limits: limits.output, run, signal };
+  return storing(outputs, () => outputs.putDirectory(places.output, options, held));
+}
+
+/** Stores what the script printed. Once the run has to end that may take some seconds, and is then left. */
+async function storeLog(
+  { outputs, logger }: RunContext,
+  { log }: PreparedRun,
+  held: HeldRun,
+  signal: AbortSignal,
+): Promise<Stored | undefined> {
+  const ending = signal.aborted;
+  const until = ending ? AbortSignal.timeout(lastLogMs) : signal;
+  try {
+    return await storing(outputs, () => outputs.putLog(log.file, held, until));
+  } catch (error) {
+    if (!ending || !until.aborted) throw error;
+    logger.warn({ err: error }, 'the log could not be stored in time');
+    return undefined;
+  }
+}
+
+/** What was stored as a report names it: by its digest where the server keeps it, else by its address. */
+function told<Name extends 'output' | 'log'>(name: Name, stored: Stored | undefined) {
+  if (!stored) return {};
+  return stored.digest ? { [`${name}Digest`]: stored.digest } : { [name]: stored.address };
 }
 
 /** Stores something. @throws MemoirError if what is to be stored is at fault, PlaceFault if the store is */
-async function storing(put: () => Promise<string>): Promise<string> {
+async function storing<T>({ place }: Outputs, put: () => Promise<T>): Promise<T> {
   try {
     return await put();
   } catch (error) {
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (syscall === undefined) throw error;
-    throw new PlaceFault(storePlace, `what the script made cannot be stored (${code})`, error);
+    throw new PlaceFault(place, `what the script made cannot be stored (${code})`, error);
   }
 }
 
@@ -234,6 +280,9 @@ function endText({ code, signal }: Ended, { PATH }: Readonly<Record<string, stri
 function failureOf(error: unknown, logger: Logger): RunFailure {
   if (error instanceof RunFailure) return error;
   if (error instanceof MemoirError) return new RunFailure(error.reason, error.message);
+  // The server counts what the worker did not: directories.
+  if (error instanceof CallError && error.reason === 'TREE_TOO_LARGE')
+    return new RunFailure('OUTPUT_TOO_LARGE', error.message);
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall !== undefined) return new PlaceFault(workPlace, `the run cannot be carried out (${code})`, error);
   logger.error({ err: error }, 'the worker failed');

@@ -105,7 +105,7 @@ test('the thread looks through all blobs, and puts those aside whose bytes are n
   const file = new URL('../../src/content/content-thread.js', import.meta.url);
   const thread = startThread<ContentThread>(file, { directory }, { name: 'the thread that keeps content' });
   const [a, b] = [blob(randomBytes(2_000_000)), blob(randomBytes(10))];
-  await thread.call.put([a, b]);
+  await thread.call.put({ blobs: [a, b] });
   t.deepEqual(await thread.call.scrub({ bytesPerSecond: 1e12 }), {
     blobs: 2,
     bytes: 2_000_010,

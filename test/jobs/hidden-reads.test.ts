@@ -67,7 +67,7 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
   const never = () => Promise.reject(new Error('not asked for here'));
   const jobs = jobsService(context, never, never, never, logs, pino({ level: 'silent' }));
   const audit = auditService(context, {} as never);
-  const call = { caller: eve, access: () => eve.access, signal };
+  const call = { caller: eve, access: () => eve.access, claim: () => undefined, signal };
   const hold = { leaseMs: 1_000, tokenDigest: 'd', tokenMade: true, workerName: '' };
   const calls: Record<string, (uuid: string) => Promise<unknown>> = {
     getJob: (uuid) => jobs.getJob({ uuid, consistencyToken: '' } as never, call),
@@ -168,6 +168,7 @@ test.serial('histories of a principal and of a time, and proofs by position, rea
     audit.getInclusionProof({ event: { case: 'position', value: BigInt(position) }, treeSize: 0n } as never, {
       caller: eve,
       access: () => eve.access,
+      claim: () => undefined,
       signal,
     });
   const positionOf = ({ uuid }: { readonly uuid: string }) => context.readModel.lineage.position(uuid) ?? 0;

@@ -41,7 +41,11 @@ const layers: readonly Layer[] = [
     imports: [...inner, 'eventstore', 'git', 'projections', 'jobs', 'exclusions'],
   },
   { name: 'images', paths: ['src/images/'], imports: [...inner, 'eventstore', 'projections', 'config', 'jobs'] },
-  { name: 'rpc client', paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts'], imports: inner },
+  {
+    name: 'rpc client',
+    paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts', 'src/rpc/claim-header.ts'],
+    imports: inner,
+  },
   {
     name: 'rpc',
     paths: ['src/rpc/'],
@@ -58,7 +62,7 @@ const layers: readonly Layer[] = [
       'rpc client',
     ],
   },
-  { name: 'worker', paths: ['src/worker/'], imports: [...inner, 'git', 'config', 'rpc client'] },
+  { name: 'worker', paths: ['src/worker/'], imports: [...inner, 'content', 'git', 'config', 'rpc client'] },
   { name: 'main', paths: ['src/main.ts', 'src/serving/'], imports: ['*'] },
   {
     name: 'audit',
@@ -89,7 +93,7 @@ const layers: readonly Layer[] = [
   {
     name: 'cli',
     paths: ['src/cli/'],
-    imports: [...inner, 'git', 'config', 'rpc client', 'worker', 'serve', 'log commands', 'verify'],
+    imports: [...inner, 'content', 'git', 'config', 'rpc client', 'worker', 'serve', 'log commands', 'verify'],
   },
   { name: 'outside', paths: ['test/', 'bench/', 'demo/', 'docs/'], imports: ['*'] },
 ];

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -26,6 +27,7 @@ export type Clients = {
   readonly audit: ServiceClient<typeof AuditService.method>;
   readonly images: ServiceClient<typeof ImagesService.method>;
   readonly workers: ServiceClient<typeof WorkersService.method>;
+  readonly content: ServiceClient<typeof ContentService.method>;
   readonly repositories: ServiceClient<typeof RepositoriesService.method>;
   close(): void;
 };
@@ -81,6 +83,7 @@ export function clientsOf(address: string, principal: string): Clients {
     audit: connection.service(AuditService),
     images: connection.service(ImagesService),
     workers: connection.service(WorkersService),
+    content: connection.service(ContentService),
     repositories: connection.service(RepositoriesService),
     close: () => connection.close(),
   };

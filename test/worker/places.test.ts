@@ -20,9 +20,10 @@ import { type ConfiguredPlaces, checkedPlaces } from '../../src/worker/check-pla
 import { openHealth, type Place } from '../../src/worker/health.js';
 import { pipesIn } from '../../src/worker/pipes.js';
 import { openPool } from '../../src/worker/pool/pool.js';
-import { repositoryPlace } from '../../src/worker/run-failure.js';
+import { repositoryPlace, storePlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
 import { openContentStore } from '../../src/worker/store/content-store.js';
+import { keptOutputs } from '../../src/worker/store/outputs.js';
 import { openWorkDirectory } from '../../src/worker/work-directory.js';
 import { work } from '../../src/worker/worker.js';
 import { makeRepository } from '../support/git-repository.js';
@@ -144,7 +145,7 @@ repositories = ["demo"]
       kept: undefined,
       claims: ['demo', 'other'],
       environment: scriptEnvironment({}, {}),
-      store: await openContentStore(join(base, 'store'), { edge: systemEdge }),
+      outputs: keptOutputs(await openContentStore(join(base, 'store'), { edge: systemEdge }), storePlace),
       health: openHealth([place], { edge: systemEdge, logger }),
       workDirectory,
       pipes: pipesIn(join(workDirectory, 'pipes')),

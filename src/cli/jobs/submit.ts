@@ -4,6 +4,7 @@ import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobResponse, CreateJobResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { emptyOutput } from '../../domain/empty-output.js';
 import { invalid, quote } from '../../domain/errors.js';
+import { addressesOf } from '../../domain/outputs/addresses.js';
 import { isLoopback } from '../../rpc/client.js';
 import { type Clients, withClients } from '../client.js';
 import { type RemoteOptions, remote, seconds, withJson } from '../options.js';
@@ -180,10 +181,11 @@ function acceptedText({ scriptVersion }: Job, { scriptVersion: asked }: SubmitOp
   return asked === scriptVersion ? commit : `${commit} (accepted for ${printable(asked)})`;
 }
 
-async function printOutput({ output, uuid }: Job): Promise<void> {
+async function printOutput(job: Job): Promise<void> {
+  const { output, uuid } = job;
   if (output === '') return;
   await printLine(`  output: ${printable(output)}`);
-  if (output !== emptyOutput) return;
+  if (!addressesOf(job).includes(emptyOutput)) return;
   note(
     'warning: the output is empty; only what a script puts into the directory that MEMOIR_OUTPUT names is kept, not what it writes ' +
       `elsewhere, as into its working directory (its log, \`memoir log ${printable(uuid)}\`, may say more)`,

@@ -1,23 +1,40 @@
 import { hostname, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { toJson } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import {
+  Capabilities,
+  ContentAddressableStorage,
+} from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
+import { ByteStream } from '../../../gen/google/bytestream/bytestream_pb.js';
+import { ContentService } from '../../../gen/memoir/content/v1/content_service_pb.js';
 import { OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
-import { invalid } from '../../domain/errors.js';
+import { invalid, type MemoirError } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
+import { CallError } from '../../rpc/call-error.js';
+import type { Connection } from '../../rpc/client.js';
 import { checkedPlaces } from '../../worker/check-places.js';
 import { openHealth } from '../../worker/health.js';
 import { pipesIn } from '../../worker/pipes.js';
 import { imagePlatform, machineHas } from '../../worker/pool/machine.js';
 import { openPool, type Pool } from '../../worker/pool/pool.js';
+import { retrying } from '../../worker/retry.js';
+import { storePlace, workPlace } from '../../worker/run-failure.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
+import { keptOutputs, type Outputs } from '../../worker/store/outputs.js';
+import { uploadedOutputs } from '../../worker/upload/uploaded-outputs.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
 import { openLogger } from './logger.js';
 import { stopSignal } from './stop-signals.js';
 
 const mebi = 1024 ** 2;
+
+/** How long `once` waits for a server that is not there, in milliseconds. */
+const onceWaitMs = 10_000;
 
 /** Options of `memoir worker`. */
 export type WorkerOptions = {
@@ -27,7 +44,7 @@ export type WorkerOptions = {
   readonly config?: string;
   readonly repository?: Readonly<Record<string, string>>;
   readonly kept?: string;
-  readonly storeDir: string;
+  readonly storeDir?: string;
   readonly workDir: string;
   readonly jobs: number;
   readonly cores?: number;
@@ -82,7 +99,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     work: directory,
   } = await checkedPlaces({
     workDir: resolve(options.workDir),
-    storeDir: resolve(options.storeDir),
+    storeDir: options.storeDir === undefined ? undefined : resolve(options.storeDir),
     kept,
     repositories,
     minFreeBytes: options.minFree * mebi,
@@ -96,11 +113,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   });
   const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
   const offers = toJson(OfferSchema, pool.total);
+  const outputs = store ? keptOutputs(store, storePlace) : undefined;
   logger.info(
     { directory: directory.path, repositories: Object.keys(repositories), kept, offers },
     'ready; claiming jobs',
   );
   try {
+    const left = outputs ?? (await uploading(connection, options, draining, logger));
+    if (!left) return;
     await work(
       {
         worker: connection.service(WorkerService),
@@ -109,7 +129,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         // What is kept may be of any repository; the configured ones, local or not, are those that are meant if there are some.
         claims: Object.keys(kept === undefined ? repositories : configured),
         environment,
-        store,
+        outputs: left,
         health: openHealth(places, { edge: systemEdge, logger }),
         workDirectory: directory.path,
         pipes: pipesIn(join(directory.path, 'pipes')),
@@ -136,6 +156,52 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     connection.close();
     await directory.remove();
   }
+}
+
+/**
+ * Outputs that are uploaded, once the server has said that it takes them; undefined if the worker is told to end before.
+ * @throws MemoirError BAD_OPTIONS if it does not take them; CallError as of a claim
+ */
+async function uploading(
+  connection: Connection,
+  { once }: WorkerOptions,
+  draining: AbortSignal,
+  logger: Logger,
+): Promise<Outputs | undefined> {
+  const { describeContent } = connection.service(ContentService);
+  const patience = once ? AbortSignal.any([draining, AbortSignal.timeout(onceWaitMs)]) : draining;
+  let last: unknown;
+  try {
+    const { takesOutputs } = await retrying(patience, async (before) => {
+      if (before === 1) logger.warn('the server cannot be reached; trying again');
+      try {
+        return await describeContent({}, { signal: patience, timeoutMs: 10_000 });
+      } catch (error) {
+        if (!patience.aborted) last = error;
+        throw error;
+      }
+    });
+    if (!takesOutputs) throw notTaken('may not record yet what it keeps of jobs (log_format is below 4)');
+  } catch (error) {
+    if (draining.aborted) return undefined;
+    if (patience.aborted) throw last ?? error;
+    const unknown = error instanceof CallError && error.code === status.UNIMPLEMENTED;
+    throw unknown ? notTaken('is too old to keep what jobs make') : error;
+  }
+  return uploadedOutputs(
+    {
+      cas: connection.service(ContentAddressableStorage),
+      bytes: connection.service(ByteStream),
+      capabilities: connection.service(Capabilities),
+      edge: systemEdge,
+      logger,
+    },
+    workPlace,
+  );
+}
+
+function notTaken(why: string): MemoirError {
+  return invalid('store-dir', 'BAD_OPTIONS', `--store-dir is required here, since the server ${why}`);
 }
 
 /** What the worker offers: what was given, else what the machine has. */

@@ -17,7 +17,10 @@ export function workerCommand(): Command {
     .addOption(new Option('--config <file>', "a server's TOML file, for its repositories").env('MEMOIR_CONFIG'))
     .option('--repository <name=path>', 'a local git repository (repeatable)', named)
     .option('--kept <directory>', "a server's <data_dir>/git/kept, to take the commits of jobs from")
-    .requiredOption('--store-dir <directory>', 'where outputs and logs are kept, by their content')
+    .option(
+      '--store-dir <directory>',
+      'keep outputs and logs in a directory here, from which nobody is given them (default: upload them)',
+    )
     .option('--work-dir <directory>', 'where jobs run; emptied after them', tmpdir())
     .option('--jobs <number>', 'most jobs to run at a time', integer(1, 1_024), 1)
     .option('--cores <number>', 'processor cores to offer (default: what the machine has)', integer(0, 1_000_000))

@@ -1,3 +1,5 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { type BlobName, blobText } from '../blob-name.js';
 import type { ContentStore } from '../content.js';
@@ -25,6 +27,9 @@ const batch = 1_000;
 const aheadBytes = 1024 * 1024;
 const aheadDepth = 16;
 
+/** Nodes of directories that are remembered, for those that stand in a tree more than once. */
+const remembered = 50_000;
+
 /** A directory that the walk is in. */
 type Frame = {
   readonly prefix: string;
@@ -47,17 +52,26 @@ export async function* walkTree(
 ): AsyncGenerator<readonly TreeEntry[]> {
   const above = at === '' ? 0 : at.split('/').length;
   const stack: Frame[] = [];
+  const known = new LRUCache<string, readonly Node[]>({
+    maxSize: remembered,
+    sizeCalculation: (nodes) => nodes.length + 1,
+  });
   let entries = 0;
   let bytes = 0;
   let told: TreeEntry[] = [];
 
-  function enter(blob: BlobName, data: Uint8Array | MemoirError, prefix: string): void {
-    if (data instanceof MemoirError) {
-      if (data.code !== 'NOT_FOUND' || !onMissing) throw data;
-      onMissing(blob);
-      return;
+  async function enter(blob: BlobName, read: () => Promise<Uint8Array | MemoirError>, prefix: string): Promise<void> {
+    let nodes = known.get(blob.hash);
+    if (!nodes) {
+      const data = await read();
+      if (data instanceof MemoirError) {
+        if (data.code !== 'NOT_FOUND' || !onMissing) throw data;
+        onMissing(blob);
+        return;
+      }
+      nodes = nodesOf(blob, data);
+      known.set(blob.hash, nodes);
     }
-    const nodes = nodesOf(blob, data);
     entries += nodes.length;
     if (entries > limits.entries) throw treeTooLarge(`it has more than ${limits.entries} entries`);
     if (stack.length + above >= limits.depth) {
@@ -66,8 +80,9 @@ export async function* walkTree(
     stack.push({ prefix, nodes, next: 0, ahead: new Map() });
   }
 
-  enter(root, await readOne(content, root), at === '' ? '' : `${at}/`);
+  await enter(root, () => readOne(content, root), at === '' ? '' : `${at}/`);
   for (let frame = stack.at(-1); frame; frame = stack.at(-1)) {
+    const within = frame;
     const node = frame.nodes[frame.next++];
     if (!node) {
       stack.pop();
@@ -86,9 +101,11 @@ export async function* walkTree(
     if (told.length >= batch) {
       yield told;
       told = [];
+      // A tree of which nothing needs to be read holds nobody else up.
+      await turn();
     }
     if (node.kind === 'directory' && stack.length < levels) {
-      enter(node.blob, await below(frame, node.blob, stack.length), `${path}/`);
+      await enter(node.blob, () => below(within, node.blob, stack.length), `${path}/`);
     }
   }
   if (told.length > 0) yield told;

@@ -7,20 +7,19 @@ export const addressOf = ({ hash }: Pick<Digest, 'hash'>): string => `sha256:${h
 /** The hash in an address; undefined in any other text. */
 export const hashOfAddress = (address: string): string | undefined => /^sha256:([0-9a-f]{64})$/.exec(address)?.[1];
 
-/** The digest of which an address and a size in bytes are kept; undefined without a size, as for what is kept elsewhere. */
-export function keptDigest(address: string, size: number | null, kind: ContentKind): Digest | undefined {
-  const hash = size === null ? undefined : hashOfAddress(address);
-  return hash === undefined || size === null
-    ? undefined
-    : create(DigestSchema, { hash, sizeBytes: BigInt(size), kind });
+/** The digest of which an address and a size in bytes are kept; undefined without a size, as for what is kept elsewhere, or was not read. */
+function keptDigest(address: string, size: number | null | undefined, kind: ContentKind): Digest | undefined {
+  const hash = hashOfAddress(address);
+  if (hash === undefined || typeof size !== 'number') return undefined;
+  return create(DigestSchema, { hash, sizeBytes: BigInt(size), kind });
 }
 
 /** The digests of an output and a log, as the fields of a message, from their addresses and sizes. */
 export function keptDigests(row: {
   readonly output: string;
-  readonly output_size: number | null;
+  readonly output_size?: number | null;
   readonly log: string;
-  readonly log_size: number | null;
+  readonly log_size?: number | null;
 }): { readonly outputDigest?: Digest; readonly logDigest?: Digest } {
   const outputDigest = keptDigest(row.output, row.output_size, ContentKind.TREE);
   const logDigest = keptDigest(row.log, row.log_size, ContentKind.BLOB);

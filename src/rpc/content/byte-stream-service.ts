@@ -6,20 +6,20 @@ import {
   type WriteRequest,
   WriteResponseSchema,
 } from '../../../gen/google/bytestream/bytestream_pb.js';
-import type { ContentStore, Uploaded } from '../../content/content.js';
+import type { Uploaded } from '../../content/content.js';
 import { downloadOf, type Resource, uploadOf } from '../../content/resource-name.js';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import type { Implementation } from '../service.js';
-import { checkRawAccess } from './raw-access.js';
+import type { RawAccess } from './raw-access.js';
 
 /** Bytes of one message of a read: several of them wait to be sent while the next are read. */
 const messageBytes = 128 * 1024;
 
 /** google.bytestream.ByteStream, of blobs, for those who may have bytes by their address. */
-export function byteStreamService(content: ContentStore): Implementation<typeof ByteStream> {
+export function byteStreamService(raw: RawAccess): Implementation<typeof ByteStream> {
   return {
     async *read({ resourceName, readOffset, readLimit }, call) {
-      checkRawAccess(call);
+      const { content, check } = await raw.of(call);
       const blob = downloadOf(resourceName);
       const offset = within('read_offset', readOffset, blob.size);
       const limit = within('read_limit', readLimit, Number.MAX_SAFE_INTEGER);
@@ -28,7 +28,7 @@ export function byteStreamService(content: ContentStore): Implementation<typeof 
         for (;;) {
           const data = await reading.next();
           if (data.length === 0) return;
-          checkRawAccess(call, call.access());
+          check();
           for (let at = 0; at < data.length; at += messageBytes) {
             yield create(ReadResponseSchema, { data: data.subarray(at, at + messageBytes) });
           }
@@ -39,13 +39,13 @@ export function byteStreamService(content: ContentStore): Implementation<typeof 
     },
 
     async write(requests, call) {
-      checkRawAccess(call);
+      const { content, check } = await raw.of(call);
       let resource: Resource | undefined;
       let name = '';
       let offset = 0;
       let last: Uploaded | undefined;
       for await (const request of requests) {
-        checkRawAccess(call, call.access());
+        check();
         if (!resource) {
           resource = uploadOf(request.resourceName);
           name = request.resourceName;
@@ -64,7 +64,7 @@ export function byteStreamService(content: ContentStore): Implementation<typeof 
     },
 
     async queryWriteStatus({ resourceName }, call) {
-      checkRawAccess(call);
+      const { content } = await raw.of(call);
       const resource = uploadOf(resourceName);
       const { committed, complete } = await content.uploaded(resource, resource.upload);
       return create(QueryWriteStatusResponseSchema, { committedSize: BigInt(committed), complete });

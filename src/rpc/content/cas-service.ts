@@ -12,12 +12,12 @@ import {
 } from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import type { StatusSchema } from '../../../gen/google/rpc/status_pb.js';
 import { type BlobName, blobName } from '../../content/blob-name.js';
-import type { Blob, ContentStore } from '../../content/content.js';
+import type { Blob } from '../../content/content.js';
 import { treePages } from '../../content/tree-pages.js';
 import { invalid, MemoirError } from '../../domain/errors.js';
 import type { Implementation } from '../service.js';
 import { meantForCaller } from '../status.js';
-import { checkAsked, checkRawAccess } from './raw-access.js';
+import { checkAsked, type RawAccess } from './raw-access.js';
 
 /** Most blobs that are asked for at once. */
 const mostAsked = 100_000;
@@ -26,7 +26,7 @@ type Status = MessageInitShape<typeof StatusSchema>;
 
 /** build.bazel.remote.execution.v2.ContentAddressableStorage, for those who may have bytes by their address. */
 export function casService(
-  content: ContentStore,
+  raw: RawAccess,
   batchBytes: number,
   logger: Logger,
 ): Implementation<typeof ContentAddressableStorage> {
@@ -37,7 +37,7 @@ export function casService(
 
   return {
     async findMissingBlobs({ instanceName, digestFunction, blobDigests }, call) {
-      checkRawAccess(call);
+      const { content } = await raw.of(call);
       checkAsked(instanceName, digestFunction);
       checkCount('blob_digests', blobDigests.length);
       const names = blobDigests.map((digest, i) => blobName(`blob_digests[${i}]`, digest));
@@ -48,7 +48,7 @@ export function casService(
     },
 
     async batchUpdateBlobs({ instanceName, digestFunction, requests }, call) {
-      checkRawAccess(call);
+      const { content } = await raw.of(call);
       checkAsked(instanceName, digestFunction);
       checkCount('requests', requests.length);
       const given: { readonly digest: Digest | undefined; readonly blob: Blob; readonly error?: MemoirError }[] =
@@ -77,7 +77,7 @@ export function casService(
     },
 
     async batchReadBlobs({ instanceName, digestFunction, digests }, call) {
-      checkRawAccess(call);
+      const { content } = await raw.of(call);
       checkAsked(instanceName, digestFunction);
       checkCount('digests', digests.length);
       const names = digests.map((digest, i) => blobName(`digests[${i}]`, digest));
@@ -92,11 +92,11 @@ export function casService(
     },
 
     async *getTree({ instanceName, digestFunction, rootDigest, pageSize, pageToken }, call) {
-      checkRawAccess(call);
+      const { content, check } = await raw.of(call);
       checkAsked(instanceName, digestFunction);
       const root = blobName('root_digest', rootDigest);
       for await (const { directories, nextPageToken } of treePages(content, root, { pageSize, pageToken })) {
-        checkRawAccess(call, call.access());
+        check();
         yield create(GetTreeResponseSchema, { directories: [...directories], nextPageToken });
       }
     },

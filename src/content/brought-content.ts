@@ -1,0 +1,40 @@
+import type { MemoirError } from '../domain/errors.js';
+import { notFound } from './blob-files.js';
+import { emptyHash } from './blob-name.js';
+import type { Brought } from './brought.js';
+import type { ContentStore } from './content.js';
+
+/**
+ * Content as somebody sees it who may know of nothing but what it brought itself: all else is missing, and is taken when it is brought,
+ * as if it were not there, so that neither an answer nor the time that it takes tells what others keep.
+ */
+export function broughtContent(content: ContentStore, brought: Brought): ContentStore {
+  const knows = ({ hash }: { readonly hash: string }) => hash === emptyHash || brought.has(hash);
+  return {
+    async missing(names) {
+      const there = new Set((await content.missing(names.filter(knows))).map(({ hash }) => hash));
+      return names.filter((name) => !knows(name) || there.has(name.hash));
+    },
+    async read(name, offset, limit) {
+      if (!knows(name)) throw notFound(name);
+      return content.read(name, offset, limit);
+    },
+    async get(names) {
+      const found = await content.get(names.filter(knows));
+      let next = 0;
+      return names.map((name) => (knows(name) ? (found[next++] as Uint8Array | MemoirError) : notFound(name)));
+    },
+    async put(blobs) {
+      const errors = await content.put(blobs, { blind: blobs.some(({ name }) => !knows(name)) });
+      for (const [i, { name }] of blobs.entries()) if (!errors[i]) brought.add(name.hash);
+      return errors;
+    },
+    async write(piece) {
+      const uploaded = await content.write({ ...piece, blind: !knows(piece.name) });
+      if (uploaded.complete) brought.add(piece.name.hash);
+      return uploaded;
+    },
+    uploaded: (name, upload) => content.uploaded(name, upload, { blind: !knows(name) }),
+    close: () => content.close(),
+  };
+}

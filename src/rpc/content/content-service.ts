@@ -1,0 +1,178 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type ContentService,
+  DescribeContentResponseSchema,
+  ListOutputResponseSchema,
+  OutputEntry_Kind,
+  type OutputEntrySchema,
+  ReadLogResponseSchema,
+  ReadOutputResponseSchema,
+} from '../../../gen/memoir/content/v1/content_service_pb.js';
+import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import { type BlobName, blobText, nameOf } from '../../content/blob-name.js';
+import type { ContentStore } from '../../content/content.js';
+import type { Node } from '../../content/trees/check-directory.js';
+import { findInTree } from '../../content/trees/find-in-tree.js';
+import { treeLimits } from '../../content/trees/tree-limits.js';
+import { type TreeEntry, walkTree } from '../../content/trees/walk-tree.js';
+import { MemoirError, quote } from '../../domain/errors.js';
+import { addressOf } from '../../domain/outputs/digest.js';
+import type { JobsContext } from '../../jobs/context.js';
+import { checkRequired, checkUuid } from '../../jobs/limits.js';
+import { jobNotFound, mayRead } from '../../jobs/reading/permit.js';
+import type { CallContext } from '../call.js';
+import type { Implementation } from '../service.js';
+import { heldLog, heldOutput } from './held-result.js';
+
+/** Bytes of one message: several of them wait to be sent while the next are read. */
+const messageBytes = 128 * 1024;
+
+/** Longest path that is asked for, in bytes. */
+const longestPath = treeLimits.path;
+
+/** memoir.content.v1.ContentService: what jobs made, for who may read them. */
+export function contentService(
+  { streams, sharesRuns }: JobsContext,
+  content: ContentStore,
+): Implementation<typeof ContentService> {
+  /** What a caller asks for, once it may read the job, and a look whether it still may. */
+  async function held(uuid: string, call: CallContext, find: (job: Parameters<typeof heldOutput>[0]) => Digest) {
+    const { job } = await streams.read(call.caller, checkUuid('uuid', uuid));
+    const check = () => {
+      if (!mayRead(call.access(), job)) throw jobNotFound(job.uuid);
+    };
+    return { digest: find(job), check };
+  }
+
+  /** The bytes of a blob. */
+  async function* bytesOf(blob: BlobName, { offset, limit }: Section, check: () => void): AsyncGenerator<Uint8Array> {
+    const reading = await content.read(
+      blob,
+      within('offset', offset, blob.size),
+      limit === 0n ? blob.size : within('limit', limit, Number.MAX_SAFE_INTEGER),
+    );
+    try {
+      for (;;) {
+        const data = await reading.next();
+        if (data.length === 0) return;
+        check();
+        for (let at = 0; at < data.length; at += messageBytes) yield data.subarray(at, at + messageBytes);
+      }
+    } finally {
+      await reading.close();
+    }
+  }
+
+  return {
+    async describeContent() {
+      return create(DescribeContentResponseSchema, {
+        takesOutputs: sharesRuns === true,
+        maxEntries: BigInt(treeLimits.entries),
+        maxBytes: BigInt(treeLimits.bytes),
+        maxDepth: treeLimits.depth,
+        maxPathBytes: treeLimits.path,
+      });
+    },
+
+    async *listOutput({ uuid, path, recursive }, call) {
+      const { digest, check } = await held(uuid, call, heldOutput);
+      try {
+        let first = true;
+        const told = (entries: readonly TreeEntry[]) => {
+          const message = { entries: entries.map(entryOf), ...(first && { output: digest }) };
+          first = false;
+          return create(ListOutputResponseSchema, message);
+        };
+        const found = await findInTree(content, blobOf(digest), path);
+        if ('name' in found.node && found.node.kind !== 'directory') {
+          yield told([{ path: found.path, node: found.node }]);
+          return;
+        }
+        const { blob } = found.node as { readonly blob: BlobName };
+        const options = { at: found.path, ...(!recursive && { levels: 1 }) };
+        for await (const entries of walkTree(content, blob, options)) {
+          check();
+          yield told(entries);
+        }
+        if (first) yield told([]);
+      } catch (error) {
+        throw lost(error, digest);
+      }
+    },
+
+    async *readOutput(request, call) {
+      checkRequired('path', request.path, longestPath);
+      const { digest, check } = await held(request.uuid, call, heldOutput);
+      try {
+        const { path, node } = await findInTree(content, blobOf(digest), request.path);
+        if (node.kind !== 'file') {
+          const message = `path ${quote(request.path)} is a directory, which ListOutput lists`;
+          throw new MemoirError('INVALID_ARGUMENT', 'IS_DIRECTORY', message, { field: 'path' });
+        }
+        let file: MessageInitShape<typeof OutputEntrySchema> | undefined = entryOf({ path, node });
+        for await (const data of withFirst(bytesOf(node.blob, request, check))) {
+          yield create(ReadOutputResponseSchema, { data, ...(file && { file }) });
+          file = undefined;
+        }
+      } catch (error) {
+        throw lost(error, digest);
+      }
+    },
+
+    async *readLog(request, call) {
+      const { digest, check } = await held(request.uuid, call, (job) => heldLog(job, request.attempt));
+      try {
+        let log: Digest | undefined = digest;
+        for await (const data of withFirst(bytesOf(blobOf(digest), request, check))) {
+          yield create(ReadLogResponseSchema, { data, ...(log && { log }) });
+          log = undefined;
+        }
+      } catch (error) {
+        throw lost(error, digest);
+      }
+    },
+  };
+}
+
+type Section = { readonly offset: bigint; readonly limit: bigint };
+
+const blobOf = ({ hash, sizeBytes }: Digest): BlobName => nameOf('digest', hash, sizeBytes);
+
+/** The same with one piece at least, of no bytes if there are none. */
+async function* withFirst(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let any = false;
+  for await (const piece of pieces) {
+    any = true;
+    yield piece;
+  }
+  if (!any) yield new Uint8Array();
+}
+
+function entryOf({ path, node }: TreeEntry): MessageInitShape<typeof OutputEntrySchema> {
+  if (node.kind === 'symlink') return { path, kind: OutputEntry_Kind.SYMLINK, target: node.target };
+  const { hash, size } = node.blob;
+  const kind = node.kind === 'file' ? ContentKind.BLOB : ContentKind.TREE;
+  const digest = { hash, sizeBytes: BigInt(size), kind };
+  return node.kind === 'file'
+    ? { path, kind: OutputEntry_Kind.FILE, digest, executable: isExecutable(node) }
+    : { path, kind: OutputEntry_Kind.DIRECTORY, digest };
+}
+
+const isExecutable = (node: Node): boolean => node.kind === 'file' && node.executable;
+
+/** The error of something that servers kept and do not have any more, in the place of one that there is no such blob. */
+function lost(error: unknown, digest: Digest): unknown {
+  if (!(error instanceof MemoirError) || error.reason !== 'BLOB_NOT_FOUND') return error;
+  return new MemoirError(
+    'DATA_LOSS',
+    'CONTENT_LOST',
+    `not all of ${addressOf(digest)} (${blobText(blobOf(digest))}) is here any more: ${error.message}`,
+    { metadata: { address: addressOf(digest) } },
+  );
+}
+
+/** @throws MemoirError OUT_OF_RANGE naming the value */
+function within(field: string, value: bigint, most: number): number {
+  if (value <= BigInt(most)) return Number(value);
+  throw new MemoirError('OUT_OF_RANGE', 'OUT_OF_RANGE', `${field} ${value} is beyond ${most}`, { field });
+}

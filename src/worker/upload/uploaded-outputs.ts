@@ -1,0 +1,115 @@
+import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { ContentKind } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import type { BlobName } from '../../content/blob-name.js';
+import { buildTree, type TreeFile } from '../../content/trees/build-tree.js';
+import { MemoirError, quote } from '../../domain/errors.js';
+import { addressOf } from '../../domain/outputs/digest.js';
+import { claimHeader, claimText } from '../../rpc/claim-header.js';
+import { type OutputLimits, openOutputFile, outputFiles, tooLarge } from '../store/output-files.js';
+import type { HeldRun, Outputs } from '../store/outputs.js';
+import { unstorable } from '../store/unstorable.js';
+import { type BlobSource, ChangedMeanwhile, type OpenBytes, type RemoteContent, uploadBlobs } from './upload-blobs.js';
+
+/** Bytes of one read. */
+const pieceBytes = 256 * 1024;
+
+/** Leaves outputs with a server, as trees and blobs of its content, for who holds the attempt that made them. */
+export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
+  return {
+    place,
+    async putDirectory(directory, { limits = unlimited, run, signal }, held) {
+      const sources = new Map<string, BlobSource>();
+      const pathOf = new Map<string, string>();
+      const files: TreeFile[] = [];
+      let left = limits.bytes;
+      for (const file of await outputFiles(directory, limits, run, signal)) {
+        signal.throwIfAborted();
+        if ('symlink' in file) {
+          files.push(file);
+          continue;
+        }
+        const from = () => openOutputFile(file.at, file.path);
+        const blob = await nameOf(from, left, limits, signal);
+        left -= blob.size;
+        files.push({ path: file.path, blob, executable: file.executable });
+        sources.set(blob.hash, { ...blob, from });
+        pathOf.set(blob.hash, file.path);
+      }
+      const { root, directories } = built(files);
+      for (const [hash, data] of directories) sources.set(hash, { hash, size: data.length, from: data });
+      try {
+        await uploadBlobs(remote, [...sources.values()], claimed(held), signal);
+      } catch (error) {
+        if (!(error instanceof ChangedMeanwhile)) throw error;
+        throw unstorable(
+          `${quote(pathOf.get(error.blob.hash) ?? '')} in the output directory changed while it was stored`,
+        );
+      }
+      return { ...stored(root, ContentKind.TREE), isEmpty: files.length === 0 };
+    },
+    async putLog(log, held, signal) {
+      const blob = await hashed(log, Number.POSITIVE_INFINITY, signal);
+      await uploadBlobs(remote, [{ ...blob, from: borrowed(log) }], claimed(held), signal);
+      return stored(blob, ContentKind.BLOB);
+    },
+  };
+}
+
+const unlimited: OutputLimits = { bytes: Number.POSITIVE_INFINITY, files: Number.POSITIVE_INFINITY };
+
+/** The metadata by which a call speaks for an attempt. */
+const claimed = ({ uuid, claimToken }: HeldRun) => ({ metadata: { [claimHeader]: claimText(uuid, claimToken) } });
+
+function stored(blob: BlobName, kind: ContentKind) {
+  return { address: addressOf(blob), digest: { hash: blob.hash, sizeBytes: BigInt(blob.size), kind } };
+}
+
+/** The tree of some files. @throws MemoirError UNSTORABLE_OUTPUT naming what no tree can have */
+function built(files: readonly TreeFile[]) {
+  try {
+    return buildTree(files);
+  } catch (error) {
+    throw error instanceof MemoirError ? unstorable(error.message) : error;
+  }
+}
+
+async function nameOf(
+  open: () => Promise<FileHandle>,
+  left: number,
+  limits: OutputLimits,
+  signal: AbortSignal,
+): Promise<BlobName> {
+  const file = await open();
+  try {
+    const blob = await hashed(file, left, signal);
+    if (blob.size <= left) return blob;
+  } finally {
+    await file.close();
+  }
+  // It grew since it was looked at.
+  throw tooLarge(`its files have more than ${limits.bytes} bytes`);
+}
+
+/** The name of what a file holds, from its beginning to its end; broken off behind `most` bytes. */
+async function hashed(file: FileHandle, most: number, signal: AbortSignal): Promise<BlobName> {
+  const hash = createHash('sha256');
+  const piece = Buffer.allocUnsafe(pieceBytes);
+  let size = 0;
+  while (size <= most) {
+    signal.throwIfAborted();
+    const { bytesRead } = await file.read(piece, 0, piece.length, size);
+    if (bytesRead === 0) break;
+    hash.update(piece.subarray(0, bytesRead));
+    size += bytesRead;
+  }
+  return { hash: hash.digest('hex'), size };
+}
+
+/** A file that somebody else closes. */
+function borrowed(file: FileHandle): () => Promise<OpenBytes> {
+  return async () => ({
+    read: (into, from, length, at) => file.read(into, from, length, at),
+    close: async () => undefined,
+  });
+}

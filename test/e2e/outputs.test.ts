@@ -1,0 +1,428 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
+import test from 'ava';
+import { OutputEntry_Kind } from '../../gen/memoir/content/v1/content_service_pb.js';
+import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
+import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { buildTree } from '../../src/content/trees/build-tree.js';
+import { claimHeader, claimText } from '../../src/rpc/claim-header.js';
+import { addressOf, manifestBytes } from '../../src/worker/store/manifest.js';
+import { uploadBlobs } from '../../src/worker/upload/upload-blobs.js';
+import { collect } from '../contract/events.js';
+import { contentClient, digestOf, directory, download, sha256, upload, writes } from '../support/content.js';
+import { cuttingProxy } from '../support/cutting-proxy.js';
+import { makeRepository } from '../support/git-repository.js';
+import { failure, refused } from '../support/refused.js';
+import { complete, find, request, uuidOf } from '../support/runs.js';
+import { startTestServer } from '../support/server.js';
+import { remoteContent, workOnce } from '../support/worker.js';
+
+const large = randomBytes(700_000).toString('hex');
+const repository = makeRepository();
+repository.commit({
+  'run.sh': '#!/bin/sh\necho hello; mkdir -p "$MEMOIR_OUTPUT/a/b"; cp data "$MEMOIR_OUTPUT/a/b/data"\n',
+  'make.sh': [
+    '#!/bin/sh',
+    'cd "$MEMOIR_OUTPUT"; mkdir -p d/e empty; printf small > d/e/small; printf "#!/bin/sh\\n" > tool; chmod +x tool',
+    'ln -s d/e/small link; ln -s ../../tool d/e/up; cp "$OLDPWD/data" large; : > nothing; echo made',
+  ].join('\n'),
+  'out.sh': '#!/bin/sh\nln -s /etc/passwd "$MEMOIR_OUTPUT/passwd"\n',
+  'fail.sh': '#!/bin/sh\necho why; exit 3\n',
+  data: large,
+});
+const dir = mkdtempSync(join(tmpdir(), 'memoir-outputs-'));
+const policy = join(dir, 'policy.toml');
+writeFileSync(
+  policy,
+  ['ada submitter project', 'runner worker project', 'eve worker elsewhere', 'root admin **']
+    .map((grant) => grant.split(' '))
+    .map(([to, role, of]) => `[[grants]]\nto = ["${to}"]\nroles = ["${role}"]\nrepositories = ["${of}"]\n`)
+    .join('\n'),
+);
+const server = await startTestServer({
+  repositories: { project: repository.path, elsewhere: repository.path },
+  settings: { policy, insecure: true },
+});
+type Clients = ReturnType<typeof server.as>;
+const [ada, runner, eve, root] = ['ada', 'runner', 'eve', 'root'].map(server.as) as [
+  Clients,
+  Clients,
+  Clients,
+  Clients,
+];
+const runnersContent = contentClient(server.address(), 'runner');
+
+test.after.always(async () => {
+  runnersContent.close();
+  await server.dispose();
+  repository.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const getJob = async (uuid: string): Promise<Job> => (await ada.jobs.getJob({ uuid })).job as Job;
+
+async function run(script: string, more: Parameters<typeof request>[1] = {}): Promise<Job> {
+  const { job, consistencyToken } = await request(ada, { script, ...more });
+  const uuid = job?.uuid ?? '';
+  await ada.jobs.getJob({ uuid, consistencyToken });
+  await workOnce({ address: server.address(), principal: 'runner', repository: ['project', repository.path] });
+  return getJob(uuid);
+}
+
+/** A job of `run.sh` that the runner has claimed, and the metadata by which it speaks for it. */
+async function claimed(name: string) {
+  const uuid = uuidOf(await request(ada, { scriptParameters: { test: name } }));
+  const claimToken = Uint8Array.from(randomBytes(32));
+  await runner.worker.claimJob({ uuid, claimToken });
+  return { uuid, claimToken, call: { metadata: { [claimHeader]: claimText(uuid, claimToken) } } };
+}
+
+const tree = ({ hash, size }: { hash: string; size: number }) => ({
+  hash,
+  sizeBytes: BigInt(size),
+  kind: ContentKind.TREE,
+});
+const blob = (data: Uint8Array) => ({ ...digestOf(data), kind: ContentKind.BLOB });
+
+async function put(call: object, ...blobs: Uint8Array[]) {
+  const requests = blobs.map((data) => ({ digest: digestOf(data), data }));
+  const { responses } = await runnersContent.cas.batchUpdateBlobs({ requests }, call);
+  return responses.map(({ status }) => status?.code);
+}
+
+const listed = async (who: Clients, uuid: string, path = '', recursive = true) =>
+  (await collect(who.content.listOutput({ uuid, path, recursive }))).flatMap(({ entries }) => entries);
+
+async function bytes(messages: AsyncIterable<{ readonly data: Uint8Array }>): Promise<Buffer> {
+  return Buffer.concat((await collect(messages)).map(({ data }) => data));
+}
+
+test.serial('a job leaves its output and log with the server, and who may read it has them', async (t) => {
+  const job = await run('make.sh');
+  t.is(job.state, JobState.COMPLETE, job.failureMessage);
+  t.is(job.output, `sha256:${job.outputDigest?.hash}`);
+  t.is(job.log, `sha256:${sha256(Buffer.from('made\n'))}`);
+  const small = Buffer.from('small');
+  const tool = Buffer.from('#!/bin/sh\n');
+  const file = (path: string, data: Uint8Array, executable = false) => {
+    return { path, size: data.length, sha256: sha256(data), executable };
+  };
+  const manifest = [
+    file('d/e/small', small),
+    { path: 'd/e/up', symlink: '../../tool' },
+    file('large', Buffer.from(large)),
+    { path: 'link', symlink: 'd/e/small' },
+    file('nothing', Buffer.alloc(0)),
+    file('tool', tool, true),
+  ];
+  t.is(job.outputV1, addressOf(sha256(manifestBytes(manifest))));
+
+  const entries = await listed(ada, job.uuid);
+  const { FILE, DIRECTORY, SYMLINK } = OutputEntry_Kind;
+  t.deepEqual(
+    entries.map(({ path, kind }) => [path, kind]),
+    [
+      ['d', DIRECTORY],
+      ['d/e', DIRECTORY],
+      ['d/e/small', FILE],
+      ['d/e/up', SYMLINK],
+      ['large', FILE],
+      ['link', SYMLINK],
+      ['nothing', FILE],
+      ['tool', FILE],
+    ],
+  );
+  t.deepEqual(
+    entries.map(({ executable }) => executable),
+    [false, false, false, false, false, false, false, true],
+  );
+  t.deepEqual(
+    (await listed(ada, job.uuid, 'd', false)).map(({ path }) => path),
+    ['d/e'],
+  );
+  t.deepEqual(
+    (await listed(ada, job.uuid, 'link')).map(({ path }) => path),
+    ['d/e/small'],
+  );
+  const read = (path: string, more = {}) => bytes(ada.content.readOutput({ uuid: job.uuid, path, ...more }));
+  t.is((await read('large')).toString(), large);
+  t.is((await read('large', { offset: 1_000_000n, limit: 5n })).toString(), large.slice(1_000_000, 1_000_005));
+  t.is((await read('link')).toString(), 'small');
+  t.is((await read('nothing')).length, 0);
+  t.is((await bytes(ada.content.readLog({ uuid: job.uuid }))).toString(), 'made\n');
+  t.is((await bytes(ada.content.readLog({ uuid: job.uuid, attempt: 1, offset: 2n }))).toString(), 'de\n');
+
+  const told = await collect(root.history.readHistory({ principal: 'runner' }));
+  const stored = told.flatMap(({ event }) => (event?.event.case === 'contentStored' ? [event.event.value] : []));
+  t.deepEqual(
+    stored.map(({ digest, principal, job: of, attempt }) => [digest?.hash, principal, of, attempt]).sort(),
+    [job.outputDigest, job.logDigest].map((digest) => [digest?.hash, 'runner', job.uuid, 1]).sort(),
+  );
+  // It is nothing for who may not read all.
+  const own = await collect(ada.history.readHistory({ principal: 'runner' }));
+  t.true(own.length > 0);
+  t.false(own.some(({ event }) => event?.event.case === 'contentStored'));
+});
+
+test.serial('the same files are the same output by either address, for reuse and for exclusions', async (t) => {
+  const [first] = (await ada.jobs.listJobs({ filters: [] })).jobs.filter(({ script }) => script === 'make.sh');
+  const { output = '', outputV1 = '' } = first ?? {};
+  // As a worker of an earlier version would have told it.
+  const older = uuidOf(await request(ada, { script: 'make.sh' }));
+  await complete(runner, older, outputV1);
+  const found = await find(ada, { script: 'make.sh' });
+  t.true(found.reused, found.decision?.summary);
+  t.is(uuidOf(found), first?.uuid ?? '');
+  // Who took it by either address is reached through both.
+  const takers = [output, outputV1].map((from) => ({ scriptParameters: { from } }));
+  const taken: string[] = [];
+  for (const more of takers) {
+    const uuid = uuidOf(await request(ada, more));
+    await complete(runner, uuid, `sha256:${sha256(Buffer.from(uuid))}`);
+    taken.push(uuid);
+  }
+  const hits = async (value: string, cascade: boolean) => {
+    const target = { case: 'output' as const, value };
+    const answer = await root.exclusions.excludeFromReuse({ target, cascade, reason: 'bad', dryRun: true });
+    return answer.hits.map(({ uuid }) => uuid).sort();
+  };
+  t.deepEqual(await hits(outputV1, false), [first?.uuid, older].sort());
+  t.deepEqual(await hits(outputV1, true), [first?.uuid, older, ...taken].sort());
+  // The older job says nothing of the other address.
+  t.deepEqual(await hits(output, true), [first?.uuid, ...taken].sort());
+});
+
+test.serial(
+  'an output that leads out of itself fails the job, and the log of a job that failed is there',
+  async (t) => {
+    const out = await run('out.sh');
+    t.deepEqual([out.state, out.failureReason], [JobState.FAILED, 'UNSTORABLE_OUTPUT']);
+    t.true(out.failureMessage.includes('"passwd"'), out.failureMessage);
+    const failed = await run('fail.sh');
+    t.deepEqual([failed.state, failed.failureReason], [JobState.FAILED, 'SCRIPT_FAILED']);
+    t.is((await bytes(ada.content.readLog({ uuid: failed.uuid }))).toString(), 'why\n');
+    await refused(t, server, () => listed(ada, failed.uuid), {
+      code: 'FAILED_PRECONDITION',
+      reason: 'NO_OUTPUT',
+      naming: 'Failed',
+    });
+  },
+);
+
+test.serial('what a job made is hidden from who may not read the job, and refused where it is not here', async (t) => {
+  const job = await run('make.sh', { scriptParameters: { test: 'hidden' } });
+  const { uuid } = job;
+  for (const one of [eve, ada]) {
+    const asked = one === eve ? uuid : '00000000-0000-4000-8000-000000000000';
+    const hidden = { code: 'NOT_FOUND', reason: 'JOB_NOT_FOUND', naming: asked } as const;
+    await refused(t, server, () => listed(one, asked), hidden);
+    await refused(t, server, () => bytes(one.content.readOutput({ uuid: asked, path: 'tool' })), hidden);
+    await refused(t, server, () => bytes(one.content.readLog({ uuid: asked })), hidden);
+  }
+  const read = (path: string, more = {}) => bytes(ada.content.readOutput({ uuid, path, ...more }));
+  const notThere = { code: 'NOT_FOUND', reason: 'PATH_NOT_FOUND' } as const;
+  await refused(t, server, () => read('none'), { ...notThere, naming: '"none"' });
+  await refused(t, server, () => listed(ada, uuid, 'd/none'), { ...notThere, naming: '"d/none"' });
+  const bad = { code: 'INVALID_ARGUMENT', field: 'path' } as const;
+  await refused(t, server, () => read('d'), { ...bad, reason: 'IS_DIRECTORY', naming: '"d"' });
+  await refused(t, server, () => read(''), { ...bad, reason: 'REQUIRED' });
+  await refused(t, server, () => read('d/../tool'), { ...bad, reason: 'BAD_PATH', naming: '"d/../tool"' });
+  const beyond = { code: 'OUT_OF_RANGE', reason: 'OUT_OF_RANGE', naming: '11' } as const;
+  await refused(t, server, () => read('tool', { offset: 11n }), beyond);
+  await refused(t, server, () => bytes(ada.content.readLog({ uuid, attempt: 2 })), {
+    code: 'NOT_FOUND',
+    reason: 'ATTEMPT_NOT_FOUND',
+    naming: '2',
+  });
+  const queued = uuidOf(await request(ada, { scriptParameters: { test: 'queued' } }));
+  await refused(t, server, () => bytes(ada.content.readLog({ uuid: queued })), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'NO_LOG',
+  });
+  await complete(runner, queued, 'sha256:elsewhere', 'sha256:elsewhere-log');
+  const elsewhere = { code: 'FAILED_PRECONDITION', reason: 'NOT_HELD' } as const;
+  await refused(t, server, () => listed(ada, queued), { ...elsewhere, naming: '"sha256:elsewhere"' });
+  await refused(t, server, () => bytes(ada.content.readLog({ uuid: queued })), {
+    ...elsewhere,
+    naming: '"sha256:elsewhere-log"',
+  });
+  // What was kept and is gone is told as that.
+  const { hash = '' } = (await listed(ada, uuid, 'tool'))[0]?.digest ?? {};
+  const path = join(server.config.data_dir, 'content', 'blobs', hash.slice(0, 2), hash);
+  const kept = readFileSync(path);
+  rmSync(path);
+  await refused(t, server, () => read('tool'), { code: 'DATA_LOSS', reason: 'CONTENT_LOST', naming: hash });
+  writeFileSync(path, kept);
+  server.errors.length = 0;
+});
+
+test.serial('a claim token opens what its attempt brought, and nothing else', async (t) => {
+  const { uuid, claimToken, call } = await claimed('token');
+  const [own, other] = [Buffer.from(`own ${randomBytes(9)}`), Buffer.from(large)];
+  const { cas, bytes: stream } = runnersContent;
+  const missing = async (...blobs: Uint8Array[]) => {
+    const { missingBlobDigests } = await cas.findMissingBlobs({ blobDigests: blobs.map(digestOf) }, call);
+    return missingBlobDigests.map(({ hash }) => hash);
+  };
+  const denied = { code: 'PERMISSION_DENIED', reason: 'NO_RAW_CONTENT' } as const;
+  await refused(t, server, () => cas.findMissingBlobs({ blobDigests: [digestOf(own)] }), denied);
+  // The other one is there, which is not for this attempt to know.
+  t.deepEqual(await missing(own, other), [sha256(own), sha256(other)]);
+  const read = (data: Uint8Array) => bytes(stream.read({ resourceName: download(data) }, call));
+  const notThere = { code: 'NOT_FOUND', reason: 'BLOB_NOT_FOUND' } as const;
+  await refused(t, server, () => read(other), { ...notThere, naming: sha256(other) });
+  await refused(t, server, () => read(own), { ...notThere, naming: sha256(own) });
+  const names = upload(other);
+  const far = () => stream.queryWriteStatus({ resourceName: names }, call);
+  t.like(await far(), { committedSize: 0n, complete: false });
+  // All of its bytes are taken, and must be its own.
+  await stream.write(writes(names, other.subarray(0, 600_000), { finish: false }), call);
+  t.like(await far(), { committedSize: 600_000n, complete: false });
+  await stream.write(writes(names, other, { from: 600_000 }), call);
+  t.deepEqual(await missing(own, other), [sha256(own)]);
+  t.deepEqual(await put(call, own), [0]);
+  t.deepEqual(await missing(own, other), []);
+  t.true((await read(own)).equals(own));
+  const found = await cas.batchReadBlobs({ digests: [own, Buffer.from('small')].map(digestOf) }, call);
+  t.deepEqual(
+    found.responses.map(({ status: one }) => one?.code),
+    [0, 5],
+  );
+
+  // Another attempt knows nothing of it, nor does another principal, another token, or this one when it is over.
+  const next = await claimed('next');
+  const { missingBlobDigests } = await cas.findMissingBlobs({ blobDigests: [digestOf(own)] }, next.call);
+  t.is(missingBlobDigests.length, 1);
+  const ask =
+    (with_: object, who = runnersContent) =>
+    () =>
+      who.cas.findMissingBlobs({ blobDigests: [] }, with_);
+  const bad = { code: 'INVALID_ARGUMENT', reason: 'BAD_CLAIM', field: claimHeader } as const;
+  await refused(t, server, ask({ metadata: { [claimHeader]: `${uuid}/zz` } }), bad);
+  const wrong = { metadata: { [claimHeader]: claimText(uuid, randomBytes(32)) } };
+  await refused(t, server, ask(wrong), { code: 'FAILED_PRECONDITION', reason: 'ATTEMPT_ENDED' });
+  const evesContent = contentClient(server.address(), 'eve');
+  await refused(t, server, ask(call, evesContent), { code: 'NOT_FOUND', reason: 'JOB_NOT_FOUND' });
+  evesContent.close();
+  await runner.worker.failJob({ uuid, claimToken, reason: 'X', message: 'over' });
+  await refused(t, server, ask(call), { code: 'FAILED_PRECONDITION', reason: 'WRONG_STATE' });
+});
+
+test.serial(
+  'a job is complete with what is there, down to the last leaf, and with what its attempt brought',
+  async (t) => {
+    const { uuid, claimToken, call } = await claimed('whole');
+    const leaf = Buffer.from(`leaf ${randomBytes(9)}`);
+    const files = [{ path: 'a/b/leaf', blob: { hash: sha256(leaf), size: leaf.length }, executable: false }];
+    const { root: top, directories } = buildTree(files);
+    const log = Buffer.from('log');
+    const report = (more = {}) =>
+      runner.worker.completeJob({ uuid, claimToken, outputDigest: tree(top), logDigest: blob(log), ...more });
+    const incomplete = { code: 'FAILED_PRECONDITION', reason: 'CONTENT_INCOMPLETE' } as const;
+    await refused(t, server, report, { ...incomplete, naming: top.hash });
+    await put(call, ...directories.values());
+    await refused(t, server, report, { ...incomplete, naming: sha256(leaf) });
+    // That others have it is no help.
+    const others = contentClient(server.address(), 'root');
+    await others.cas.batchUpdateBlobs({ requests: [leaf, log].map((data) => ({ digest: digestOf(data), data })) });
+    others.close();
+    await refused(t, server, report, { ...incomplete, naming: sha256(leaf) });
+    await put(call, leaf);
+    await refused(t, server, report, { ...incomplete, naming: sha256(log) });
+    await put(call, log);
+    const wrong = { code: 'INVALID_ARGUMENT' } as const;
+    const kind = { outputDigest: { ...tree(top), kind: ContentKind.BLOB } };
+    await refused(t, server, () => report(kind), { ...wrong, reason: 'BAD_DIGEST', field: 'output_digest.kind' });
+    const lie = { outputDigest: { ...tree(top), sizeBytes: 1n } };
+    await refused(t, server, () => report(lie), { ...incomplete, naming: `${top.hash}/1` });
+    const other = { output: 'sha256:other' };
+    await refused(t, server, () => report(other), {
+      ...wrong,
+      reason: 'CONTRADICTION',
+      field: 'output',
+      naming: '"sha256:other"',
+    });
+    const { job } = await report();
+    t.is(job?.output, `sha256:${top.hash}`);
+    // As the first time, although it is over.
+    const end = await server.end();
+    t.is((await report()).job?.output, job?.output);
+    t.is(await server.end(), end);
+  },
+);
+
+test.serial('a tree that nobody could unpack is refused', async (t) => {
+  const { uuid, claimToken, call } = await claimed('hostile');
+  const data = Buffer.from('x');
+  const link = directory({ symlinks: [{ name: 'l', target: '../../etc' }] });
+  const outside = directory({ directories: [{ name: 'd', digest: digestOf(link) }] });
+  const climbing = directory({ files: [{ name: '..', digest: digestOf(data) }] });
+  const unsorted = directory({ files: ['b', 'a'].map((name) => ({ name, digest: digestOf(data) })) });
+  await put(call, data, link, outside, climbing, unsorted);
+  let bomb = data as Uint8Array;
+  for (let i = 0; i < 8; i++) {
+    const names = Array.from({ length: 10 }, (_, n) => ({ name: `n${n}`, digest: digestOf(bomb) }));
+    bomb = directory(i === 0 ? { files: names } : { directories: names });
+    await put(call, bomb);
+  }
+  let deep = directory({ files: [{ name: 'f', digest: digestOf(data) }] });
+  const levels = [deep];
+  for (let i = 0; i < 1_001; i++) {
+    deep = directory({ directories: [{ name: 'd', digest: digestOf(deep) }] });
+    levels.push(deep);
+  }
+  await put(call, ...levels);
+  const report = (top: Uint8Array) => () => {
+    return runner.worker.completeJob({ uuid, claimToken, outputDigest: { ...digestOf(top), kind: ContentKind.TREE } });
+  };
+  const bad = { code: 'INVALID_ARGUMENT', reason: 'BAD_TREE' } as const;
+  await refused(t, server, report(outside), { ...bad, naming: '"d/l"' });
+  await refused(t, server, report(climbing), { ...bad, naming: '".."' });
+  await refused(t, server, report(unsorted), { ...bad, naming: 'not sorted' });
+  await refused(t, server, report(data), { ...bad, naming: sha256(data) });
+  const large = { code: 'INVALID_ARGUMENT', reason: 'TREE_TOO_LARGE' } as const;
+  // That takes a while, in which the server records what it records anyway.
+  const error = await failure(t, report(bomb));
+  t.deepEqual([status[error.code], error.reason], [large.code, large.reason], error.message);
+  t.true(error.message.includes('1000000 entries'), error.message);
+  await refused(t, server, report(deep), { ...large, naming: '1000 directories' });
+});
+
+test.serial('an upload whose connection breaks goes on where it was', async (t) => {
+  const size = 24 * 1024 * 1024;
+  const data = randomBytes(size);
+  const small = Array.from({ length: 50 }, () => randomBytes(1_000));
+  const proxy = await cuttingProxy(server.address(), 10_000_000, 2);
+  const remote = remoteContent(proxy.address, 'root');
+  const sources = [data, ...small].map((from) => ({ hash: sha256(from), size: from.length, from }));
+  await uploadBlobs(remote, sources, {}, new AbortController().signal);
+  t.is(proxy.cuts(), 2);
+  // What was in flight is sent again, and not all of it.
+  t.true(proxy.sent() < size * 1.75, `${proxy.sent()} bytes were sent`);
+  const there = contentClient(server.address(), 'root');
+  t.deepEqual(
+    (await there.cas.findMissingBlobs({ blobDigests: [data, ...small].map(digestOf) })).missingBlobDigests,
+    [],
+  );
+  t.true((await bytes(there.bytes.read({ resourceName: download(data) }))).equals(data));
+  there.close();
+  remote.close();
+  await proxy.close();
+});
+
+test.serial('a file that changes while it is uploaded is told', async (t) => {
+  const remote = remoteContent(server.address(), 'root');
+  for (const size of [1_000, 1_000_000]) {
+    const [named, sent] = [randomBytes(size), randomBytes(size)];
+    for (const from of [sent, named.subarray(1)]) {
+      const source = { hash: sha256(named), size, from };
+      await t.throwsAsync(uploadBlobs(remote, [source], {}, new AbortController().signal), {
+        name: 'ChangedMeanwhile',
+      });
+    }
+  }
+  remote.close();
+});

@@ -1,0 +1,82 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import {
+  Capabilities,
+  ContentAddressableStorage,
+} from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
+import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
+import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { systemEdge } from '../../src/edge.js';
+import { connect } from '../../src/rpc/client.js';
+import { openHealth } from '../../src/worker/health.js';
+import { pipesIn } from '../../src/worker/pipes.js';
+import { openPool } from '../../src/worker/pool/pool.js';
+import { workPlace } from '../../src/worker/run-failure.js';
+import { scriptEnvironment } from '../../src/worker/script-environment.js';
+import type { RemoteContent } from '../../src/worker/upload/upload-blobs.js';
+import { uploadedOutputs } from '../../src/worker/upload/uploaded-outputs.js';
+import { work } from '../../src/worker/worker.js';
+
+const logger = pino({ level: 'silent' });
+
+/** The content of a server as a principal calls it, as workers upload to it. */
+export function remoteContent(address: string, principal: string): RemoteContent & { close(): void } {
+  const connection = connect(address, principal);
+  return {
+    cas: connection.service(ContentAddressableStorage),
+    bytes: connection.service(ByteStream),
+    capabilities: connection.service(Capabilities),
+    edge: systemEdge,
+    logger,
+    close: connection.close,
+  };
+}
+
+/** A worker of a repository. */
+export type TestWorker = {
+  readonly address: string;
+  readonly principal: string;
+  readonly repository: readonly [name: string, path: string];
+};
+
+/** Runs in this process what is queued, with outputs that are uploaded. */
+export async function workOnce({ address, principal, repository: [name, path] }: TestWorker): Promise<void> {
+  const base = mkdtempSync(join(tmpdir(), 'memoir-work-'));
+  const workDirectory = join(base, 'work');
+  mkdirSync(workDirectory);
+  const connection = connect(address, principal);
+  const remote = remoteContent(address, principal);
+  try {
+    await work(
+      {
+        worker: connection.service(WorkerService),
+        repositories: { [name]: { path } },
+        kept: undefined,
+        claims: [name],
+        environment: scriptEnvironment(process.env, {}),
+        outputs: uploadedOutputs(remote, workPlace),
+        health: openHealth([], { edge: systemEdge, logger }),
+        workDirectory,
+        pipes: pipesIn(join(workDirectory, 'pipes')),
+        jobs: 1,
+        pool: openPool({ cores: 1 }),
+        once: true,
+        leaseMs: 30_000,
+        name: `${principal}-1`,
+        drainMs: 1_000,
+        graceMs: 1_000,
+        logLimit: 1_000_000,
+        limits: { output: { bytes: 100_000_000, files: 10_000 }, work: 1_000_000_000 },
+        edge: systemEdge,
+        logger,
+      },
+      new AbortController().signal,
+    );
+  } finally {
+    remote.close();
+    connection.close();
+    rmSync(base, { recursive: true, force: true });
+  }
+}
