@@ -17,6 +17,7 @@ import { openCheckpoints } from './history/checkpoints.js';
 import { recordCheckpoints } from './history/record-checkpoints.js';
 import { openImageParts } from './images/open.js';
 import type { JobsContext } from './jobs/context.js';
+import { openQuotas } from './jobs/deciding/quotas.js';
 import { openJobStreams } from './jobs/job-streams.js';
 import { watchLogEnd } from './jobs/log-end.js';
 import { ownWrites } from './jobs/own-writes.js';
@@ -122,6 +123,7 @@ export async function startServer(
     // Who may what, and gets how much.
     const policy = config.policy === undefined ? undefined : openPolicyFile(config.policy, logger);
     open(policy, (file) => file?.close());
+    const shares = policy?.shares ?? equalShares;
 
     // What decides and runs.
     const written = ownWrites(readModel, settled, lastOf);
@@ -149,7 +151,8 @@ export async function startServer(
       jobLogLimit: config.job_log_limit,
       recordIntentions: store.allowedFormat >= 2,
       sharesRuns: store.allowedFormat >= sharedRunsFormat,
-      shares: policy?.shares ?? equalShares,
+      shares,
+      quotas: openQuotas(readModel, shares),
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       ...(keeping && { keepCommit: keeping.requested }),

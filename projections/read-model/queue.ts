@@ -1,23 +1,27 @@
 import type Database from 'better-sqlite3';
-import type { Minima } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { Fault, type Minima } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { resultingPriority } from '../../src/domain/interests/interests.js';
 import { type Least, type Requirements, requirementsOf } from '../../src/domain/placement/requirements.js';
 import { shapeKey, shapeOf, shapeOfKey } from '../../src/domain/placement/shape.js';
 import { whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
+import { loadQueries, loadTables, loadWriter } from './loads.js';
+import { headTable, headWriter } from './queue-heads.js';
 import { turnTables, turnWriter } from './turns.js';
+import type { WorkerId } from './workers.js';
 
 /**
  * Queued jobs in the order in which workers get them: by `urgency`, the negative priority, then by `turn`, then by `position`, that of
  * JobRequested. They stand in one list for each `shape` of what they ask for, which is called by the position of the event that began it; a
  * shape of which no job is queued is not kept. `owner` is whose turn a job takes: who of those that want it waited longest, with the
  * `weight` of its turns, NULL where the log has none. `running` has what the queue had of the jobs that were started, for those that come
- * back, with their turns.
+ * back, with their turns. `claimed` is the principal and the name of the worker that claimed it last, as JSON, and `elsewhere` whether another is to be
+ * preferred, since that one lost it or had no place for it.
  */
 export const queue: Projection = {
   name: 'queue',
-  version: 4,
-  tables: ['queued', 'running', 'shape', 'owner_turn', 'served_turn'],
+  version: 5,
+  tables: ['queued', 'running', 'shape', 'head', 'owner_turn', 'served_turn', 'owner_load', 'repository_load'],
   schema: `
     CREATE TABLE queued (
       position INTEGER PRIMARY KEY,
@@ -30,10 +34,12 @@ export const queue: Projection = {
       shape INTEGER NOT NULL,
       cores INTEGER NOT NULL,
       ram_mb INTEGER NOT NULL,
-      scratch_mb INTEGER NOT NULL
+      scratch_mb INTEGER NOT NULL,
+      claimed TEXT,
+      elsewhere INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX queued_order ON queued (urgency, turn, position);
-    CREATE INDEX queued_of_shape ON queued (shape, urgency, turn, position);
+    CREATE INDEX queued_of_owner ON queued (shape, owner, urgency, turn, position);
     CREATE TABLE running (
       position INTEGER PRIMARY KEY,
       uuid TEXT NOT NULL,
@@ -45,18 +51,24 @@ export const queue: Projection = {
       shape TEXT NOT NULL,
       cores INTEGER NOT NULL,
       ram_mb INTEGER NOT NULL,
-      scratch_mb INTEGER NOT NULL
+      scratch_mb INTEGER NOT NULL,
+      claimed TEXT,
+      elsewhere INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE shape (id INTEGER PRIMARY KEY, key TEXT NOT NULL) STRICT;
-    CREATE UNIQUE INDEX shape_key ON shape (key);${turnTables}
+    CREATE UNIQUE INDEX shape_key ON shape (key);${headTable}${turnTables}${loadTables}
   `,
   prepare(db, positionOf) {
     const insert = db.prepare(`
-      INSERT INTO queued (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb)
-      VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb)`);
+      INSERT INTO queued (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb,
+        claimed, elsewhere)
+      VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb,
+        @claimed, @elsewhere)`);
     const start = db.prepare(`
-      INSERT INTO running (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb)
-      VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb)`);
+      INSERT INTO running (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb,
+        claimed, elsewhere)
+      VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb,
+        @claimed, @elsewhere)`);
     const queued = db.prepare('SELECT * FROM queued WHERE position = ?');
     const running = db.prepare('SELECT * FROM running WHERE position = ?');
     const unqueue = db.prepare('DELETE FROM queued WHERE position = ?');
@@ -65,11 +77,12 @@ export const queue: Projection = {
     const reorderRunning = db.prepare(
       'UPDATE running SET owner = ?, weight = ?, urgency = ?, turn = ? WHERE position = ?',
     );
+    const heads = headWriter(db);
     const turns = turnWriter(db);
+    const loads = loadWriter(db);
     const shapeId = db.prepare('SELECT id FROM shape WHERE key = ?').pluck();
     const keyOf = db.prepare('SELECT key FROM shape WHERE id = ?').pluck();
     const begin = db.prepare('INSERT INTO shape (id, key) VALUES (?, ?)');
-    const any = db.prepare('SELECT 1 FROM queued WHERE shape = ? LIMIT 1').pluck();
     const forget = db.prepare('DELETE FROM shape WHERE id = ?');
 
     /** The list of a shape, which begins `at` the position of the event at hand if it is not there. */
@@ -79,9 +92,11 @@ export const queue: Projection = {
       return known ?? at;
     }
 
-    /** Puts a job in the list of its shape. */
-    function enqueue(job: Omit<Row, 'shape'>, key: string, at: number): void {
-      insert.run({ ...job, shape: listOf(key, at) });
+    /** Puts a job in its list. */
+    function enqueue(job: Row): void {
+      insert.run(job);
+      heads.queued(job);
+      loads.queued(job, 1);
     }
 
     /** Takes a job out of the queue: what it had of the job, and the key of its shape. */
@@ -90,11 +105,22 @@ export const queue: Projection = {
       if (!job) return undefined;
       const key = keyOf.get(job.shape) as string;
       unqueue.run(position);
-      if (any.get(job.shape) === undefined) {
+      heads.gone(job);
+      loads.queued(job, -1);
+      if (!heads.any(job.shape)) {
         forget.run(job.shape);
         turns.ended(job.shape);
       }
       return { job, key };
+    }
+
+    /** A job runs no more: what the queue had of it. */
+    function stop(position: number | null): RunningRow | undefined {
+      const job = running.get(position) as RunningRow | undefined;
+      if (!job) return undefined;
+      end.run(position);
+      loads.running(job, -1);
+      return job;
     }
 
     /** Asks for other sizes on behalf of a job. */
@@ -105,7 +131,7 @@ export const queue: Projection = {
       const sizes = change({ cores: job.cores, ramMb: job.ram_mb, scratchMb: job.scratch_mb });
       const shape = shapeOf({ ...shapeOfKey(key), ...sizes });
       const { cores, ramMb: ram_mb, scratchMb: scratch_mb } = sizes;
-      enqueue({ ...job, cores, ram_mb, scratch_mb }, shapeKey(shape), at);
+      enqueue({ ...job, cores, ram_mb, scratch_mb, shape: listOf(shapeKey(shape), at) });
     }
 
     /** A job asks for what the interests in it have come to ask for together. */
@@ -125,26 +151,36 @@ export const queue: Projection = {
       const shape = inQueue ? inQueue.shape : ((shapeId.get(job.shape) as number | undefined) ?? 0);
       const turn = turns.take({ owner, urgency, shape, weight });
       (inQueue ? reorder : reorderRunning).run(owner, weight, urgency, turn, position);
+      if (inQueue) {
+        heads.gone(inQueue);
+        heads.queued({ ...inQueue, owner, urgency, turn });
+      }
+      const load = inQueue ? loads.queued : loads.running;
+      if (owner !== job.owner) {
+        load(job, -1);
+        load({ ...job, owner }, 1);
+      }
     }
 
     /** Puts a job that was started into the queue again. */
-    function back(position: number | null, at: number): void {
-      const job = running.get(position) as RunningRow | undefined;
-      if (!job) return;
-      end.run(position);
-      enqueue(job, job.shape, at);
+    function back(position: number | null, elsewhere: boolean, at: number): void {
+      const job = stop(position);
+      if (job) enqueue({ ...job, elsewhere: Number(elsewhere), shape: listOf(job.shape, at) });
     }
 
     function leave(stream: string): void {
       const position = positionOf(stream);
-      if (!dequeue(position)) end.run(position);
+      if (!dequeue(position)) stop(position);
     }
 
-    /** A job is started. */
-    function go(stream: string): Row | undefined {
+    /** A job is run, by the worker that claimed it last unless another is given. */
+    function go(stream: string, claimed?: string): Row | undefined {
       const found = dequeue(positionOf(stream));
-      if (found) start.run({ ...found.job, shape: found.key });
-      return found?.job;
+      if (!found) return undefined;
+      const job = { ...found.job, claimed: claimed ?? found.job.claimed, elsewhere: 0 };
+      start.run({ ...job, shape: found.key });
+      loads.running(job, 1);
+      return job;
     }
 
     return {
@@ -156,16 +192,17 @@ export const queue: Projection = {
         const weight = event.turnWeight ?? null;
         const shape = listOf(shapeKey(shapeOf(wanted)), position);
         const turn = turns.take({ owner, urgency, shape, weight });
-        insert.run({ position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb });
+        const place = { position, uuid, owner, repository, urgency, turn, weight, shape };
+        enqueue({ ...place, cores, ram_mb, scratch_mb, claimed: null, elsewhere: 0 });
       },
-      JobStarted(_event, { stream }) {
-        const job = go(stream);
+      JobStarted({ worker, workerName }, { stream }) {
+        const job = go(stream, claimantText({ principal: worker, workerName }));
         if (job) turns.given(job.shape, job.urgency, job.turn);
       },
       JobResumed: (_event, { stream }) => void go(stream),
-      JobAttemptEnded({ minRamMb }, { stream, position }) {
+      JobAttemptEnded({ minRamMb, fault, givenBack }, { stream, position }) {
         const job = positionOf(stream);
-        back(job, position);
+        back(job, !givenBack && (fault === Fault.PLACE || fault === Fault.WORKER), position);
         if (minRamMb > 0n) resize(job, (now) => ({ ...now, ramMb: Number(minRamMb) }), position);
       },
       JobJoined({ resultingMinima, resultingPriority }, { stream, position }) {
@@ -200,7 +237,14 @@ type Row = {
   readonly cores: number;
   readonly ram_mb: number;
   readonly scratch_mb: number;
+  readonly claimed: string | null;
+  readonly elsewhere: number;
 };
+
+/** Who claims, as a text that no other has. */
+export function claimantText({ principal, workerName }: WorkerId): string {
+  return JSON.stringify([principal, workerName]);
+}
 
 /** What may change of a job's place. */
 type Change = Partial<Pick<Row, 'owner' | 'weight' | 'urgency'>>;
@@ -221,6 +265,8 @@ export type QueuedRow = QueueCursor & {
   readonly repository: string;
   /** Which list it stands in. */
   readonly shape: number;
+  /** Who had it last, as `claimantText` has it, if another worker is to be preferred; else null. */
+  readonly lostBy: string | null;
 } & Least;
 
 /** A list of the queue: jobs of one shape. */
@@ -233,13 +279,22 @@ export function comparePlaces(a: QueueCursor, b: QueueCursor): number {
 
 /** Reads of the queue. */
 export function queueQueries(db: Database.Database) {
-  const columns =
-    'position, uuid, owner, repository, -urgency AS priority, turn, shape, cores, ram_mb AS ramMb, scratch_mb AS scratchMb';
+  const named = (table: string) =>
+    `${table}position, uuid, ${table}owner, repository, -${table}urgency AS priority, ${table}turn, ${table}shape, cores, ram_mb AS ramMb,
+    scratch_mb AS scratchMb, iif(elsewhere = 1, claimed, NULL) AS lostBy`;
+  const columns = named('');
   const rest = '(urgency, turn, queued.position) > (?, ?, ?) ORDER BY urgency, turn, queued.position LIMIT ?';
   const places = db.prepare(`SELECT ${columns} FROM queued WHERE ${rest}`);
-  const placesOf = db.prepare(`SELECT ${columns} FROM queued WHERE shape = ? AND ${rest}`);
+  const heads = db.prepare(`
+    SELECT ${named('queued.')} FROM head CROSS JOIN queued ON queued.position = head.position WHERE head.shape = ? AND
+    (head.urgency, head.turn, head.position) > (?, ?, ?) ORDER BY head.urgency, head.turn, head.position LIMIT ?`);
+  const head = db.prepare(`
+    SELECT ${named('queued.')} FROM head CROSS JOIN queued ON queued.position = head.position
+    WHERE head.shape = ? AND head.owner = ?`);
+  const ofOwner = 'WHERE shape = ? AND owner = ?';
+  const placesOf = db.prepare(`SELECT ${columns} FROM queued ${ofOwner} AND ${rest}`);
   const fitting = db.prepare(
-    `SELECT ${columns} FROM queued WHERE shape = ? AND cores <= ? AND ram_mb <= ? AND scratch_mb <= ? AND ${rest}`,
+    `SELECT ${columns} FROM queued ${ofOwner} AND cores <= ? AND ram_mb <= ? AND scratch_mb <= ? AND ${rest}`,
   );
   const place = db.prepare(
     `SELECT ${columns} FROM queued WHERE position = (SELECT position FROM job WHERE ${whereUuid})`,
@@ -255,11 +310,17 @@ export function queueQueries(db: Database.Database) {
   return {
     /** Up to `limit` places after the cursor. */
     places: (cursor: QueueCursor | undefined, limit: number) => places.all(...bounds(cursor), limit) as QueuedRow[],
-    /** Up to `limit` places of one list after the cursor; with `most` only of jobs that ask for no more than that. */
-    placesOf(shape: number, cursor: QueueCursor | undefined, limit: number, most?: Least): QueuedRow[] {
-      if (!most) return placesOf.all(shape, ...bounds(cursor), limit) as QueuedRow[];
+    ...loadQueries(db),
+    /** Up to `limit` places of one list after the cursor: of each owner the first one in the list. */
+    heads: (shape: number, cursor: QueueCursor | undefined, limit: number) =>
+      heads.all(shape, ...bounds(cursor), limit) as QueuedRow[],
+    /** The first place of an owner in a list. */
+    headOf: (shape: number, owner: string) => head.get(shape, owner) as QueuedRow | undefined,
+    /** Up to `limit` places of an owner in one list after the cursor; with `most` only of jobs that ask for no more than that. */
+    placesOf(shape: number, owner: string, cursor: QueueCursor | undefined, limit: number, most?: Least): QueuedRow[] {
+      if (!most) return placesOf.all(shape, owner, ...bounds(cursor), limit) as QueuedRow[];
       const { cores, ramMb, scratchMb } = most;
-      return fitting.all(shape, cores, ramMb, scratchMb, ...bounds(cursor), limit) as QueuedRow[];
+      return fitting.all(shape, owner, cores, ramMb, scratchMb, ...bounds(cursor), limit) as QueuedRow[];
     },
     /** The place of a job, if it is queued. */
     placeOfJob: (uuid: string) => place.get(uuid, uuid) as QueuedRow | undefined,

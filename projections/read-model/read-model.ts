@@ -43,6 +43,8 @@ export type ReadModel = Follower & {
    * before, until the returned function is called.
    */
   onQueued(listener: QueueListener): () => void;
+  /** Calls `listener` after fewer jobs of somebody run than before. */
+  onEnded(listener: () => void): void;
   /** Calls `listener` after exclusions were ordered or lifted. */
   onExclusion(listener: () => void): void;
 };
@@ -56,6 +58,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
   const listeners = new Map<string, Set<() => void>>();
   const queueListeners = new Set<QueueListener>();
   const exclusionListeners: (() => void)[] = [];
+  const endListeners: (() => void)[] = [];
 
   function tell(message: BatchApplied, nowLive: boolean): void {
     // What changed while the log's past was applied was told to nobody, so that everybody is told when that is over.
@@ -63,6 +66,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
     const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);
     if (nowLive || message.excluded) told.push(...exclusionListeners);
     for (const listener of told) listener();
+    if (nowLive || message.ended) for (const listener of endListeners) listener();
     const anyNumber = nowLive || message.released;
     if (anyNumber || message.queued.length > 0) {
       for (const listener of [...queueListeners]) listener(anyNumber ? undefined : message.queued);
@@ -102,6 +106,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
       queueListeners.add(own);
       return () => void queueListeners.delete(own);
     },
+    onEnded: (listener) => void endListeners.push(listener),
     onExclusion: (listener) => void exclusionListeners.push(listener),
     async close() {
       await follower.close();

@@ -36,6 +36,15 @@ const namedAtOnce = 20;
 /** Events after which a job is queued, or asks for less than before. */
 const queueing: ReadonlySet<string> = new Set(['JobRequested', 'JobAttemptEnded', 'JobLeft']);
 
+/** Events after which fewer jobs run of an owner or a repository, or another owner's do. */
+const ending: ReadonlySet<string> = new Set([
+  'JobCompleted',
+  'JobFailed',
+  'JobCancelled',
+  'JobAttemptEnded',
+  'JobLeft',
+]);
+
 /** What is to be kept. */
 export type Kept = {
   /** URL of the event store, with its credentials. */
@@ -59,6 +68,8 @@ export type BatchApplied = {
   readonly queued: readonly string[];
   /** Whether the batch let queued jobs be given out that were not before. */
   readonly released: boolean;
+  /** Whether fewer jobs of somebody run since. */
+  readonly ended: boolean;
   /** Whether the batch ordered or lifted an exclusion. */
   readonly excluded: boolean;
 };
@@ -137,11 +148,13 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
       const streams = new Set<string>();
       const queued = new Set<string>();
       let released = false;
+      let ended = false;
       let excluded = false;
       if (caughtUp) {
         for (const { stream, type } of events) {
           if (type !== 'JobReused') streams.add(stream);
           if (queueing.has(type)) queued.add(uuidOfJobStream(stream));
+          if (ending.has(type)) ended = true;
           if (type === 'QueueResumed' || type === 'WorkerUndrained') released = true;
           if (type === 'ExcludedFromReuse' || type === 'ReinstatedForReuse') excluded = true;
         }
@@ -154,6 +167,7 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
         streams: [...streams],
         queued: [...queued],
         released,
+        ended,
         excluded,
       });
     }

@@ -5,6 +5,7 @@ import type { Shares } from '../domain/placement/shares.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
+import type { Quotas } from './deciding/quotas.js';
 import type { JobStreams } from './job-streams.js';
 import type { OwnWrites } from './own-writes.js';
 import type { Images } from './ports/images.js';
@@ -38,6 +39,8 @@ export type JobsContext = {
   readonly sharesRuns?: boolean;
   /** What owners get of the queue and the workers. */
   readonly shares: Shares;
+  /** How many jobs they may have queued. */
+  readonly quotas: Quotas;
   /** Which jobs back off. */
   readonly backOffs?: Pick<BackOffs, 'holds' | 'waited' | 'onPassed'>;
   /** Most bytes of one job's live log. */

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import test from 'ava';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
+import { failure, refused } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 
 const project = makeProject();
 const dir = mkdtempSync(join(tmpdir(), 'memoir-fairness-'));
@@ -15,16 +17,24 @@ const grant = (to: string, role: string, repository: string) =>
 writeFileSync(
   policy,
   [
-    ...['ada', 'bob', 'cleo'].map((name) => grant(name, 'submitter', '**')),
+    ...['ada', 'bob', 'cleo', 'dora', 'emil'].map((name) => grant(name, 'submitter', '**')),
     grant('w', 'worker', '**'),
     grant('root', 'admin', '**'),
     '[[shares]]\nto = ["ada"]\nweight = 2\n',
+    '[[shares]]\nto = ["dora"]\nmax_running = 1\n',
+    '[[shares]]\nto = ["emil"]\nmax_queued = 2\n',
+    '[[caps]]\nrepositories = ["small/*"]\nmax_running = 1\n',
   ].join('\n'),
 );
 const path = project.repository.path;
-const server = await startTestServer({ repositories: { project: path }, settings: { policy, insecure: true } });
+const server = await startTestServer({
+  repositories: { project: path, 'small/a': path, 'small/b': path },
+  settings: { policy, insecure: true },
+});
 const as = (name: string) => server.as(name);
-const [ada, bob, cleo, w, root] = ['ada', 'bob', 'cleo', 'w', 'root'].map(as) as [
+const [ada, bob, cleo, dora, emil, w, root] = ['ada', 'bob', 'cleo', 'dora', 'emil', 'w', 'root'].map(as) as [
+  ReturnType<typeof as>,
+  ReturnType<typeof as>,
   ReturnType<typeof as>,
   ReturnType<typeof as>,
   ReturnType<typeof as>,
@@ -81,5 +91,100 @@ test.serial(
     const order = await queued();
     t.deepEqual(order, [cleos, bobs[0], uuid, bobs[1]]);
     for (const one of order) t.is((await w.worker.claimJob({})).job?.uuid, one);
+  },
+);
+
+const seconds = (count: number) => ({ seconds: BigInt(count) });
+/** A worker that is told of. */
+const named = { workerName: 'mill' };
+const waitsFor = async (uuid: string) => (await root.jobs.getJob({ uuid })).waitingFor;
+const finish = async (uuid: string) => void (await w.worker.completeJob({ uuid, output: 'o', log: 'l' }));
+
+test.serial(
+  'no more jobs of an owner run than its cap, and one that ends lets a claim that waits have the next',
+  async (t) => {
+    const [first, second] = [await made(dora, { priority: 9 }), await made(dora, { priority: 9 })];
+    const others = await made(bob);
+    t.is((await w.worker.claimJob(named)).job?.uuid, first);
+    await until('the worker is seen', async () => !/no worker/.test(await waitsFor(second)));
+    t.is(await waitsFor(second), '1 job of its owner runs, and 1 may at once');
+    t.is((await root.jobs.getQueue({})).waitingFor[second], '1 job of its owner runs, and 1 may at once');
+    const capped = { code: 'FAILED_PRECONDITION', reason: 'RUNNING_CAP' } as const;
+    const naming = `job ${second} is given to nobody now: 1 job of its owner runs, and 1 may at once`;
+    await refused(t, server, () => w.worker.claimJob({ uuid: second }), { ...capped, naming });
+    // Who may not run jobs there is not told.
+    t.is((await failure(t, () => ada.worker.claimJob({ uuid: second }))).reason, 'NOT_PERMITTED');
+    t.is((await w.worker.claimJob({})).job?.uuid, others);
+    t.is((await w.worker.claimJob({})).job, undefined);
+    const waiting = w.worker.claimJob({ wait: seconds(60) });
+    await finish(first);
+    t.is((await waiting).job?.uuid, second);
+    await Promise.all([second, others].map(finish));
+  },
+);
+
+test.serial('many claims at once begin no more jobs than the cap of the owner', async (t) => {
+  const all = new Set([await made(dora), await made(dora), await made(dora)]);
+  for (let left = all.size; left > 0; left--) {
+    const claims = await Promise.all(Array.from({ length: 5 }, () => w.worker.claimJob({})));
+    const given = claims.flatMap(({ job }) => job?.uuid ?? []);
+    t.is(given.length, 1);
+    t.true(all.delete(given[0] as string));
+    await finish(given[0] as string);
+  }
+});
+
+test.serial('no more jobs of each repository run than its cap', async (t) => {
+  const [a, again, b] = [
+    await made(ada, { repository: 'small/a' }),
+    await made(ada, { repository: 'small/a' }),
+    await made(ada, { repository: 'small/b' }),
+  ] as const;
+  const given = [await w.worker.claimJob({}), await w.worker.claimJob({}), await w.worker.claimJob({})];
+  t.deepEqual(
+    given.map(({ job }) => job?.uuid),
+    [a, b, undefined],
+  );
+  t.is(await waitsFor(again), '1 job of its repository runs, and 1 may at once');
+  const waiting = w.worker.claimJob({ wait: seconds(60) });
+  await finish(b);
+  await finish(a);
+  t.is((await waiting).job?.uuid, again);
+  await finish(again);
+});
+
+test.serial(
+  'who has as many jobs queued as its quota makes no more, and is answered with those there are',
+  async (t) => {
+    const own = { scriptParameters: { emil: 1 } };
+    const uuid = uuidOf(await find(emil, own));
+    const other = await made(emil);
+    const exhausted = { code: 'RESOURCE_EXHAUSTED', reason: 'QUEUE_QUOTA' } as const;
+    const naming = '"emil" has 2 jobs queued, and its quota is 2';
+    await refused(t, server, () => made(emil), { ...exhausted, naming });
+    await refused(t, server, () => made(emil, { submitId: 'a', findOrCreate: true }), { ...exhausted, naming });
+    t.is(uuidOf(await find(emil, own)), uuid);
+    const batch = { repository: 'project', script: 'run.sh', scriptVersion: 'main', findOrCreate: true };
+    const { results } = await emil.jobs.createJobs({
+      requests: [
+        { ...batch, scriptParameters: { emil: 2 } },
+        { ...batch, ...own },
+      ],
+    });
+    t.deepEqual(
+      results.map(({ error, job }) => error?.reason ?? job?.uuid),
+      ['QUEUE_QUOTA', uuid],
+    );
+    // What others have does not count.
+    uuidOf(await find(cleo, own));
+    await emil.jobs.cancelJob({ uuid: other });
+    const { consistencyToken } = await emil.jobs.cancelJob({ uuid });
+    await emil.jobs.getJob({ uuid, consistencyToken });
+    const tries = await Promise.allSettled(Array.from({ length: 6 }, () => made(emil)));
+    t.is(tries.filter(({ status }) => status === 'fulfilled').length, 2, 'what is being made counts');
+    await refused(t, server, () => emil.jobs.retryJob({ uuid: other }), { ...exhausted, naming });
+    const made2 = tries.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    for (const one of made2) await emil.jobs.cancelJob({ uuid: one });
+    t.false((await emil.jobs.retryJob({ uuid: other })).reused);
   },
 );

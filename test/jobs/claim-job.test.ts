@@ -1,6 +1,7 @@
 import test from 'ava';
 import { MemoirError } from '../../src/domain/errors.js';
 import { shapeKey } from '../../src/domain/placement/shape.js';
+import { equalShares } from '../../src/domain/placement/shares.js';
 import { systemEdge } from '../../src/edge.js';
 import { StoreUnavailable } from '../../src/eventstore/port.js';
 import { serverItself } from '../../src/jobs/caller.js';
@@ -10,7 +11,7 @@ import { jobClaims } from '../../src/jobs/running/claim-job.js';
 test('a store that fails while a claim gives way to another server fails no more than that', async (t) => {
   let asked = 0;
   const requirements = { repository: 'r', image: false, cores: 0, ramMb: 0, scratchMb: 0, labels: {} };
-  const place = { ...requirements, uuid: 'a', owner: 'o', priority: 0, position: 1, shape: 1 };
+  const place = { ...requirements, uuid: 'a', owner: 'o', priority: 0, turn: 0, position: 1, shape: 1 };
   const context = {
     edge: systemEdge,
     store: {
@@ -23,14 +24,17 @@ test('a store that fails while a claim gives way to another server fails no more
       queue: {
         shapeCount: () => 1,
         shapesAfter: (id: number) => (id < 1 ? [{ id: 1, key: shapeKey(requirements) }] : []),
-        placesOf: (_: number, cursor: unknown) => (cursor ? [] : [place]),
+        heads: (_: number, cursor: unknown) => (cursor ? [] : [place]),
+        placesOf: () => [],
         placeOfJob: () => place,
       },
       onQueued: () => () => {},
+      onEnded: () => {},
       onRemade: () => {},
       onChange: () => () => {},
       workers: { pauses: () => [] },
     },
+    shares: equalShares,
     written: { hasAllOf: () => true },
     streams: {
       async execute() {

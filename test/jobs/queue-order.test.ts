@@ -8,12 +8,14 @@ import { allProjections } from '../../projections/all.js';
 import { queueQueries } from '../../projections/read-model/queue.js';
 import { openReadModelFile } from '../../projections/running/database.js';
 import { fits, requirementsOf } from '../../src/domain/placement/requirements.js';
+import { shapeKey, shapeOf } from '../../src/domain/placement/shape.js';
 import { jobStream } from '../../src/domain/streams.js';
 import { openQueueOrder } from '../../src/jobs/running/queue-order.js';
 import { noon, requestOf } from '../domain/commands.js';
 import { append } from '../projections/history.js';
 import { catchUp, openScratch } from '../projections/scratch.js';
 
+const keyOf = (event: ReturnType<typeof requestOf>) => shapeKey(shapeOf(requirementsOf(event)));
 const size = fc.constantFrom(0, 1, 40, 41, 42, 1_000);
 const labels = fc.constantFrom({}, {}, { gpu: 'a100' });
 const anyJob = fc.record({
@@ -57,25 +59,44 @@ test('a claim is led through the jobs that fit its offer, in the order of the qu
     const order = openQueueOrder({ queue: queueQueries(db), onRemade: () => undefined });
     const inOrder = expected.map((one, i) => ({ ...one, i })).sort((a, b) => b.priority - a.priority || a.i - b.i);
     await fc.assert(
-      fc.property(anyOffer, fc.constantFrom('weather', 'climate', ''), fc.boolean(), (has, only, looks) => {
-        const repository = (name: string) => only === '' || name === only;
-        const wanting = { offer: looks ? { has } : undefined, repository };
-        const fitting = inOrder.filter(
-          ({ event }) => repository(event.repository) && (!looks || fits(has, requirementsOf(event))),
-        );
-        const places = [...order.places(wanting)];
-        t.deepEqual(
-          places.map(({ uuid }) => uuid),
-          fitting.map(({ uuid }) => uuid),
-        );
-        for (const place of order.places({ offer: undefined, repository: () => true })) {
-          t.is(
-            order.gives(wanting, place),
-            fitting.some(({ uuid }) => uuid === place.uuid),
+      fc.property(
+        anyOffer,
+        fc.constantFrom('weather', 'climate', ''),
+        fc.boolean(),
+        fc.constantFrom('', 'alice'),
+        (has, only, looks, full) => {
+          const repository = (name: string) => only === '' || name === only;
+          const owner = (name: string) => name !== full;
+          const wanting = { offer: looks ? { has } : undefined, repository, owner };
+          const fitting = inOrder.filter(
+            ({ event }) =>
+              repository(event.repository) && owner(event.owner) && (!looks || fits(has, requirementsOf(event))),
           );
-        }
-      }),
+          const places = [...order.places(wanting)];
+          t.deepEqual(
+            places.map(({ uuid }) => uuid),
+            fitting.map(({ uuid }) => uuid),
+          );
+          for (const place of order.places({ offer: undefined, repository: () => true, owner: () => true })) {
+            t.is(
+              order.gives(wanting, place),
+              fitting.some(({ uuid }) => uuid === place.uuid),
+            );
+          }
+        },
+      ),
       { numRuns: 20 },
+    );
+    // Of each list the first job.
+    const firsts = (those: typeof inOrder) => {
+      const lists = new Set<string>();
+      return those.filter(({ event }) => !lists.has(keyOf(event)) && lists.add(keyOf(event))).map(({ uuid }) => uuid);
+    };
+    const uuids = (places: readonly { readonly uuid: string }[]) => places.map(({ uuid }) => uuid);
+    t.deepEqual(uuids(order.headsOfOwner('bob')), firsts(inOrder.filter(({ event }) => event.owner === 'bob')));
+    t.deepEqual(
+      uuids(order.headsOfRepository('climate')),
+      firsts(inOrder.filter(({ event }) => event.repository === 'climate')),
     );
     db.close();
     await scratch.close();

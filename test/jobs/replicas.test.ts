@@ -19,6 +19,7 @@ import { serverItself } from '../../src/jobs/caller.js';
 import type { JobsContext } from '../../src/jobs/context.js';
 import { jobCreator } from '../../src/jobs/deciding/create-job.js';
 import { reusableFinder } from '../../src/jobs/deciding/find-reusable.js';
+import { openQuotas } from '../../src/jobs/deciding/quotas.js';
 import { jobRetrier } from '../../src/jobs/deciding/retry-job.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
@@ -84,6 +85,7 @@ async function twoServers(t: ExecutionContext) {
       recordIntentions: true,
       shares: equalShares,
       sharesRuns,
+      quotas: openQuotas(readModel, equalShares),
       streams: openJobStreams(mortal, systemEdge, name, written, readModel),
       reuseIfOutputsDiffer: false,
       images: { default: () => undefined },

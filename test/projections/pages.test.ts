@@ -130,7 +130,7 @@ test('pages of the queue go by priority and age, and stay in place while the que
     );
     const shape = shapes.find(({ repository }) => repository === 'odd')?.id as number;
     const odd = await pages(
-      (cursor: QueueCursor | undefined, most) => queue.placesOf(shape, cursor, most),
+      (cursor: QueueCursor | undefined, most) => queue.placesOf(shape, 'alice', cursor, most),
       (row) => row,
       limit,
     );

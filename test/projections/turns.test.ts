@@ -1,9 +1,15 @@
 import { create } from '@bufbuild/protobuf';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { JobJoinedSchema, JobLeftSchema, JobUpdatedSchema } from '../../gen/memoir/events/v1/events_pb.js';
+import {
+  JobCancelledSchema,
+  JobJoinedSchema,
+  JobLeftSchema,
+  JobUpdatedSchema,
+} from '../../gen/memoir/events/v1/events_pb.js';
+import type { QueuedRow } from '../../projections/read-model/queue.js';
 import { heaviest, nextTurn } from '../../src/domain/placement/turns.js';
-import { queueBench } from './queue-bench.js';
+import { type QueueBench, queueBench } from './queue-bench.js';
 
 const one = nextTurn(0, 0, 1);
 
@@ -152,9 +158,29 @@ test('a job that several want takes the turn of who waited longest, and the next
   bench.close();
 });
 
+/** What is kept beside the rows of the queue is what they say. */
+function checkSums(t: ExecutionContext, { places, dump, queries }: QueueBench): void {
+  const { running = [], head = [], owner_load: loads = [] } = dump();
+  const heads = new Map<string, QueuedRow>();
+  for (const place of places()) {
+    const key = `${place.shape} ${place.owner}`;
+    if (!heads.has(key)) heads.set(key, place);
+  }
+  t.is(head.length, heads.size);
+  for (const place of heads.values()) t.deepEqual(queries.headOf(place.shape, place.owner), place);
+  for (const [owner] of loads.map((row) => Object.values(row as object) as [string])) {
+    t.deepEqual(queries.loadOfOwner(owner), {
+      queued: places().filter((place) => place.owner === owner).length,
+      running: running.filter((row) => (row as { owner: string }).owner === owner).length,
+    });
+  }
+  t.is(queries.runningOfRepository('weather'), running.length);
+  t.deepEqual(queries.loadOfOwner('nobody'), { queued: 0, running: 0 });
+}
+
 test('the same log gives the same turns, and one without weights the order of priority and number', (t) => {
   const step = fc.record({
-    what: fc.constantFrom('request', 'request', 'start', 'back', 'raise', 'leave'),
+    what: fc.constantFrom('request', 'request', 'request', 'start', 'back', 'raise', 'leave', 'end'),
     owner: fc.nat(3),
     cores: fc.nat(2),
     weight: fc.option(weight, { nil: undefined }),
@@ -172,12 +198,14 @@ test('the same log gives the same turns, and one without weights the order of pr
           jobs.push(bench.request(turnWeight === undefined ? facts : { ...facts, turnWeight }));
         } else if (what === 'start') bench.start(uuid);
         else if (what === 'back') bench.giveBack(uuid);
+        else if (what === 'end') bench.tell(uuid, create(JobCancelledSchema, {}));
         else if (what === 'raise') bench.tell(uuid, create(JobUpdatedSchema, { priority: owner }));
         else bench.tell(uuid, create(JobLeftSchema, { turnOf: `owner-${owner}`, ...(turnWeight && { turnWeight }) }));
       }
       const again = queueBench();
       for (const [uuid, event] of bench.told) again.tell(uuid, event);
       t.deepEqual(again.dump(), bench.dump());
+      checkSums(t, bench);
       if (!weighs) {
         const places = bench.places();
         t.deepEqual(

@@ -23,6 +23,7 @@ import { openRepositories } from '../../src/git/repositories.js';
 import { openImageParts } from '../../src/images/open.js';
 import type { Caller } from '../../src/jobs/caller.js';
 import type { JobsContext } from '../../src/jobs/context.js';
+import { openQuotas } from '../../src/jobs/deciding/quotas.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
 import { damagedJobs } from '../../src/jobs/reading/damaged-jobs.js';
@@ -97,6 +98,7 @@ export async function openExclusionsBench(
     written,
     damaged: damagedJobs(store, readModel),
     shares: equalShares,
+    quotas: openQuotas(readModel, equalShares),
     streams: openJobStreams(store, systemEdge, 'test', written, readModel),
     reuseIfOutputsDiffer: false,
     jobLogLimit: 1_000,

@@ -12,6 +12,7 @@ import { type Position, StreamDeleted, WrongExpectedRevision } from '../../event
 import type { Caller } from '../caller.js';
 import { contended, maxAttempts } from '../contention.js';
 import type { JobsContext } from '../context.js';
+import type { Executed } from '../job-streams.js';
 import { keyedLock } from '../keyed-lock.js';
 import { type AnswerEvent, answerEvent, recordAnswer } from './answer-with-job.js';
 import { recordedRetry } from './check-retry.js';
@@ -162,8 +163,15 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       event.retry = recordedRetry(asked.request.retry);
       event.turnWeight = context.shares.ofOwner(event.owner).weight;
     } else if (asked.request.retry) throw needsSharedRuns('retry', { field: 'retry' });
-    await intend(asked, event);
-    const { record, position } = await streams.request(asked.caller, event);
+    const held = context.quotas.hold(event.owner, uuid);
+    let made: Executed | undefined;
+    try {
+      await intend(asked, event);
+      made = await streams.request(asked.caller, event);
+    } finally {
+      held.end(made?.position);
+    }
+    const { record, position } = made;
     if (asked.digest !== '') written.note(submitKey(asked.caller.principal, asked.request.submitId), position);
     context.keepCommit?.({ uuid, repository: record.job.repository, commit: record.job.scriptVersion });
     return { job: record.job, reused: false, decision, position };

@@ -28,6 +28,7 @@ import { checkBounds } from './check-bounds.js';
 import { createdAsRetry, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
 import { needsSharedRuns } from './needs-shared-runs.js';
+import type { Held } from './quotas.js';
 import type { Wanted } from './wanted.js';
 
 /** What a job is run again by. */
@@ -47,9 +48,11 @@ export type Retried = {
  * Runs a job that failed or was cancelled again, by the next run of the same computation; where another run of the same work may be the answer as of
  * CreateJob, unfinished or complete, by that. `priority` is that of the old job unless given.
  * @throws MemoirError NOT_FOUND if the caller may not know of the job; PERMISSION_DENIED if it may not request jobs of the repository, or not ask for so much;
- * INVALID_ARGUMENT if that is no longer configured; FAILED_PRECONDITION if the job is in another state, what ran it again was deleted, or log format 4 may not be recorded
+ * INVALID_ARGUMENT if that is no longer configured; RESOURCE_EXHAUSTED if as many jobs of the caller are queued as may be; FAILED_PRECONDITION if the job is in another state, what ran it again was deleted, or log format 4 may not be recorded
  */
 export type RetryJob = (caller: Caller, uuid: string, priority?: number) => Promise<Retried>;
+
+type Run = { readonly runNumber: number; readonly uuid: string };
 
 /** By which job one is run again, and where that was recorded. */
 type Intention = { readonly event: JobRetryIntended; readonly revision: number };
@@ -75,22 +78,35 @@ export function jobRetrier(context: JobsContext, find: FindReusable): RetryJob {
 
   async function retryOnce(caller: Caller, old: Job, priority: number): Promise<Retried> {
     let own = false;
-    for (let i = 0; i < maxAttempts; i++) {
-      const intention = await last(old.uuid);
-      const done = intention && (await carriedOut(caller, old, intention));
-      if (done) return { ...done, retryOf: old.uuid, reused: !own, sameWork: false };
-      // Runs of other servers too.
-      await written.catchUp(await store.end());
-      const wanted = wantedAgain(context, caller, old, priority);
-      const found = await find(wanted);
-      if (found.record) {
-        const other = await answerWith(wanted, found, found.record);
-        if (other) return { ...other, retryOf: old.uuid, reused: true, sameWork: true };
-        continue;
+    let held: Held | undefined;
+    try {
+      for (let i = 0; i < maxAttempts; i++) {
+        const intention = await last(old.uuid);
+        const done = intention && (await carriedOut(caller, old, intention));
+        if (done) {
+          if (own) held?.end(done.position);
+          return { ...done, retryOf: old.uuid, reused: !own, sameWork: false };
+        }
+        // Runs of other servers too.
+        await written.catchUp(await store.end());
+        const wanted = wantedAgain(context, caller, old, priority);
+        const found = await find(wanted);
+        if (found.record) {
+          const other = await answerWith(wanted, found, found.record);
+          if (other) return { ...other, retryOf: old.uuid, reused: true, sameWork: true };
+          continue;
+        }
+        const runNumber = Math.max(found.lastRun, intention?.event.runNumber ?? 0) + 1;
+        const run = { runNumber, uuid: jobUuid(old.computationDigest, runNumber) };
+        held?.end();
+        // What is intended is carried out, whoever does it.
+        held = context.quotas.hold(caller.principal, run.uuid);
+        own = await intend(caller, old, priority, run, intention);
       }
-      own = await intend(caller, old, priority, intention, found.lastRun);
+      throw contended('others request the same computation');
+    } finally {
+      held?.end();
     }
-    throw contended('others request the same computation');
   }
 
   async function last(uuid: string): Promise<Intention | undefined> {
@@ -145,15 +161,12 @@ export function jobRetrier(context: JobsContext, find: FindReusable): RetryJob {
     caller: Caller,
     old: Job,
     priority: number,
+    run: Run,
     after: Intention | undefined,
-    lastRun: number,
   ): Promise<boolean> {
-    const { computationDigest } = old;
-    const runNumber = Math.max(lastRun, after?.event.runNumber ?? 0) + 1;
     const event = create(JobRetryIntendedSchema, {
       retryOf: old.uuid,
-      uuid: jobUuid(computationDigest, runNumber),
-      runNumber,
+      ...run,
       owner: caller.principal,
       priority,
       requestedAt: timestampFromMs(edge.now()),

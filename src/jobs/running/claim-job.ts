@@ -10,6 +10,7 @@ import type { JobsContext } from '../context.js';
 import type { Executed } from '../job-streams.js';
 import { keyedLock } from '../keyed-lock.js';
 import { openPauses } from '../workers/pauses.js';
+import { capError, openCaps } from './caps.js';
 import { openQueueOrder, type Wanting } from './queue-order.js';
 import { waitingClaims } from './waiting-claims.js';
 
@@ -46,7 +47,7 @@ export type Claims = {
    * Claims one job.
    * @throws MemoirError NOT_FOUND, or FAILED_PRECONDITION naming the state if it is not queued, TOKEN_IN_USE if the token holds
    * another job, ATTEMPT_ENDED if it held one that has ended, BACKING_OFF if the job is given to nobody yet, OFFER_DOES_NOT_FIT naming
-   * every condition that fails, WORKER_DRAINED, QUEUE_PAUSED
+   * every condition that fails, WORKER_DRAINED, QUEUE_PAUSED, RUNNING_CAP naming the cap
    */
   claim(caller: Caller, uuid: string, hold: Hold): Promise<Claimed>;
   /**
@@ -65,22 +66,36 @@ export type Claims = {
 export function jobClaims(context: JobsContext): Claims {
   const { readModel, streams, store, written, edge } = context;
   // Jobs that are queued in the read model but claimed, or being claimed, in this process.
-  const taken = new Set<string>();
+  const taken = new Map<string, QueuedRow | undefined>();
   // Uuids of the jobs that this process gave away and the read model may not know of yet, by the digests of their claim tokens.
   const given = new Map<string, string>();
   // So that of claims with one token at once one takes a job and the others find it.
   const serially = keyedLock();
   const order = openQueueOrder(readModel);
   const pauses = openPauses(readModel);
+  const caps = openCaps(readModel, context.shares, store.exclusive, taken);
   const waiting = waitingClaims<QueuedRow>(
-    ({ uuid }) => isFree(uuid) && readModel.queue.placeOfJob(uuid) !== undefined,
+    (place) => isFree(place.uuid) && hasRoom(place) && readModel.queue.placeOfJob(place.uuid) !== undefined,
   );
   readModel.onQueued((uuids) => {
     if (!uuids) waiting.availableToAll();
-    else waiting.available(waiting.anyAsleep() ? uuids.flatMap(placeOf) : []);
+    else waiting.available(waiting.anyAsleep() ? uuids.flatMap(placeOf).filter(hasRoom) : []);
   });
+  context.backOffs?.onPassed((uuids) => waiting.available(uuids.flatMap(placeOf).filter(hasRoom)));
+  readModel.onEnded(lookForRoom);
+  context.shares.onChange(() => waiting.availableToAll());
 
-  context.backOffs?.onPassed((uuids) => waiting.available(uuids.flatMap(placeOf)));
+  const hasRoom = (place: QueuedRow) => !caps.reached(place);
+
+  /** What caps kept back and may be given now wakes claims: the first job of each list, since not all claims fit all. */
+  function lookForRoom(): void {
+    const { owners, repositories } = caps.roomAgain();
+    if (owners.length === 0 && repositories.length === 0) return;
+    const heads = waiting.anyAsleep()
+      ? [...owners.flatMap(order.headsOfOwner), ...repositories.flatMap(order.headsOfRepository)]
+      : [];
+    waiting.available(heads.filter((place) => isFree(place.uuid) && hasRoom(place)));
+  }
 
   /** Whether a queued job may be taken here and now. */
   function isFree(uuid: string): boolean {
@@ -111,8 +126,9 @@ export function jobClaims(context: JobsContext): Claims {
     return claimed;
   }
 
-  async function take(caller: Caller, uuid: string, hold: Hold): Promise<Claimed | undefined> {
-    taken.add(uuid);
+  async function take(caller: Caller, place: QueuedRow, hold: Hold): Promise<Claimed | undefined> {
+    const { uuid } = place;
+    taken.set(uuid, place);
     try {
       const claimed = await start(caller, uuid, hold);
       void release(uuid, claimed.position, hold.tokenDigest);
@@ -132,8 +148,9 @@ export function jobClaims(context: JobsContext): Claims {
 
   /** A job is no longer being taken: whoever passed it over meanwhile is told if it is still queued. */
   function free(uuid: string): void {
-    const places = taken.delete(uuid) ? placeOf(uuid) : [];
+    const places = taken.delete(uuid) ? placeOf(uuid).filter(hasRoom) : [];
     if (places.length > 0) waiting.available(places);
+    lookForRoom();
   }
 
   async function release(uuid: string, position: number, tokenDigest?: string): Promise<void> {
@@ -152,9 +169,9 @@ export function jobClaims(context: JobsContext): Claims {
   }
 
   async function takeFirst(caller: Caller, hold: Hold, wanting: Wanting, signal: AbortSignal) {
-    for (const { uuid } of order.places(wanting)) {
+    for (const place of order.places(wanting)) {
       if (signal.aborted) return undefined;
-      const claimed = isFree(uuid) ? await take(caller, uuid, hold) : undefined;
+      const claimed = isFree(place.uuid) && hasRoom(place) ? await take(caller, place, hold) : undefined;
       if (claimed) return claimed;
     }
     return undefined;
@@ -202,6 +219,13 @@ export function jobClaims(context: JobsContext): Claims {
   const isDrained = ({ principal }: Caller, workerName: string) =>
     workerName !== '' && readModel.workers.isDrained({ principal, workerName });
 
+  /** @throws MemoirError if as many run as may of those that the job counts to */
+  function checkCaps(uuid: string, owner: string): void {
+    const place = readModel.queue.placeOfJob(uuid);
+    const reached = place && caps.reached(place);
+    if (reached) throw capError(uuid, reached, place.owner === owner);
+  }
+
   /** @throws MemoirError if the worker is given nothing now, or the job is given to nobody */
   function checkGiven(caller: Caller, uuid: string, { workerName }: Hold): void {
     if (isDrained(caller, workerName)) {
@@ -209,9 +233,11 @@ export function jobClaims(context: JobsContext): Claims {
       throw new MemoirError('FAILED_PRECONDITION', 'WORKER_DRAINED', message);
     }
     const facts = readModel.jobs.facts(uuid);
-    const pause = facts && caller.access.works(facts.repository) ? pauses.of(facts.repository) : undefined;
+    if (!facts || !caller.access.works(facts.repository)) return;
+    checkCaps(uuid, facts.owner);
+    const pause = pauses.of(facts.repository);
     if (!pause) return;
-    const message = `jobs of ${quote(facts?.repository ?? '')} are given to nobody now: ${quote(pause.repositories)} is paused`;
+    const message = `jobs of ${quote(facts.repository)} are given to nobody now: ${quote(pause.repositories)} is paused`;
     throw new MemoirError('FAILED_PRECONDITION', 'QUEUE_PAUSED', message, { metadata: { uuid } });
   }
 
@@ -230,9 +256,17 @@ export function jobClaims(context: JobsContext): Claims {
           );
         }
         checkGiven(caller, uuid, hold);
-        const claimed = await start(caller, uuid, hold);
-        if (claimed.changed) void release(uuid, claimed.position, hold.tokenDigest);
-        return claimed;
+        const own = !taken.has(uuid);
+        if (own) taken.set(uuid, readModel.queue.placeOfJob(uuid));
+        try {
+          const claimed = await start(caller, uuid, hold);
+          if (claimed.changed) void release(uuid, claimed.position, hold.tokenDigest);
+          else if (own) free(uuid);
+          return claimed;
+        } catch (error) {
+          if (own) free(uuid);
+          throw error;
+        }
       });
     },
     async claimNext(caller, wish, signal) {
@@ -241,7 +275,9 @@ export function jobClaims(context: JobsContext): Claims {
       const among = new Set(repositories);
       const wanting = {
         offer: offering(wish),
-        repository: (name: string) => (among.size === 0 || among.has(name)) && !pauses.of(name),
+        repository: (name: string) =>
+          (among.size === 0 || among.has(name)) && !pauses.of(name) && caps.repository(name),
+        owner: caps.owner,
       };
       const kind = JSON.stringify([repositories, wish.offer ? toJson(OfferSchema, wish.offer) : null]);
       const drained = () => isDrained(caller, wish.workerName);

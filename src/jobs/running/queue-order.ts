@@ -18,6 +18,8 @@ export type Wanting = {
   readonly offer: Offering | undefined;
   /** Whether jobs of a repository may be given. */
   readonly repository: (name: string) => boolean;
+  /** Whether jobs may be given that take the turns of an owner. */
+  readonly owner: (name: string) => boolean;
 };
 
 /** A list of the queue in memory. */
@@ -32,6 +34,10 @@ export type QueueOrder = {
   places(wanting: Wanting): Generator<QueuedRow, void, undefined>;
   /** Whether a job may be given. */
   gives(wanting: Wanting, place: QueuedRow): boolean;
+  /** Of each list the first job that takes the turns of an owner, in the order of the queue. */
+  headsOfOwner(owner: string): readonly QueuedRow[];
+  /** Of each list of a repository the first job, in the order of the queue. */
+  headsOfRepository(repository: string): readonly QueuedRow[];
 };
 
 /** Opens the queue of a read model. The shapes of its lists stay in memory; which jobs they have does not. */
@@ -78,63 +84,136 @@ export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>)
       // Where much fits, the first that does is near the front.
       const ahead = queue.places(undefined, placesAhead);
       for (const place of ahead) {
-        const how = wanted.get(place.shape);
+        const how = wanting.owner(place.owner) ? wanted.get(place.shape) : undefined;
         if (how === 'all' || (how === 'some' && fitsSizes(place, least))) yield place;
       }
       if (ahead.length < placesAhead) return;
       behind = ahead.at(-1);
     }
-    yield* merged([...wanted].map(([id, how]) => listed(id, how === 'all' ? undefined : least, behind)));
+    const { owner } = wanting;
+    yield* merged(
+      [...wanted].map(([id, how]) => listed(id, { owner, behind, most: how === 'all' ? undefined : least })),
+    );
   }
 
-  /** One list from behind a place on. */
-  function listed(id: number, most: Least | undefined, behind: QueueCursor | undefined): Reader {
-    let page: QueuedRow[] = [];
-    let [next, size] = [0, pages.first];
-    let cursor = behind;
-    let ended = false;
+  /** A list from its beginning, or from behind a place on. */
+  function listed(id: number, { owner, behind, most }: Part): Reader {
+    // Those of an owner are read once its first one is passed: who may be given nothing costs no more than that one.
+    const heads = paged((cursor, size) => {
+      const page = queue.heads(id, cursor, size);
+      if (cursor === undefined && page.length === 0) lists.delete(id);
+      return page;
+    });
+    const begun: Source[] = [];
+    const begin = (owner: string, from: QueueCursor | undefined) => {
+      const read = paged((cursor, size) => queue.placesOf(id, owner, cursor, size, most), from);
+      const place = read();
+      if (place) begun.push({ place, read });
+    };
+    let head = heads();
+    let given: QueuedRow | undefined;
     return () => {
-      if (next === page.length && !ended) {
-        page = queue.placesOf(id, cursor, size, most);
-        if (page.length < size) ended = true;
-        // Whether the list has ended altogether is told by its first page alone.
-        if (cursor === undefined && !most && page.length === 0) lists.delete(id);
-        cursor = page.at(-1) ?? cursor;
-        next = 0;
-        size = Math.min(size * 4, pages.most);
+      if (given) begin(given.owner, given);
+      given = undefined;
+      while (head || begun.length > 0) {
+        const first = firstOf(begun);
+        if (!head || (first && comparePlaces(first.place, head) < 0)) {
+          if (!first) return undefined;
+          const { place } = first;
+          advance(begun, first);
+          return place;
+        }
+        const place = head;
+        head = heads();
+        if (!owner(place.owner)) continue;
+        if (!most && !(behind && comparePlaces(place, behind) <= 0)) {
+          given = place;
+          return place;
+        }
+        begin(place.owner, behind);
       }
-      return page[next++];
+      return undefined;
     };
   }
 
   return {
     places,
-    gives({ offer, repository }, place) {
+    gives({ offer, repository, owner }, place) {
       if (!repository(place.repository)) return false;
-      if (!offer) return true;
+      if (!offer) return owner(place.owner);
       refresh();
       const list = lists.get(place.shape);
-      return list !== undefined && fitsSizes(place, leastOf(offer.has)) && hasKind(offer.has, list.shape);
+      if (list === undefined || !fitsSizes(place, leastOf(offer.has)) || !hasKind(offer.has, list.shape)) return false;
+      return owner(place.owner);
+    },
+    headsOfOwner(owner) {
+      refresh();
+      return [...lists.keys()].flatMap((id) => queue.headOf(id, owner) ?? []).sort(comparePlaces);
+    },
+    headsOfRepository(repository) {
+      refresh();
+      const those = [...lists.values()].filter(({ shape }) => shape.repository === repository);
+      return those.flatMap(({ id }) => queue.heads(id, undefined, 1)).sort(comparePlaces);
     },
   };
 }
 
-/** Gives the next place of a list; undefined at its end. */
+/** What is wanted of a list. */
+type Part = {
+  readonly owner: (name: string) => boolean;
+  readonly behind: QueueCursor | undefined;
+  /** The most that jobs may ask for; undefined for any. */
+  readonly most: Least | undefined;
+};
+
+/** Gives the next place; undefined at the end. */
 type Reader = () => QueuedRow | undefined;
+
+/** A reader, and the place that it gave last. */
+type Source = { place: QueuedRow; readonly read: Reader };
+
+/** Reads places page by page, from behind a place on if one is given. */
+function paged(pageOf: (cursor: QueueCursor | undefined, size: number) => QueuedRow[], behind?: QueueCursor): Reader {
+  let page: QueuedRow[] = [];
+  let [next, size] = [0, pages.first];
+  let cursor = behind;
+  let ended = false;
+  return () => {
+    if (next === page.length && !ended) {
+      page = pageOf(cursor, size);
+      if (page.length < size) ended = true;
+      cursor = page.at(-1) ?? cursor;
+      next = 0;
+      size = Math.min(size * 4, pages.most);
+    }
+    return page[next++];
+  };
+}
+
+/** The source whose place comes first; undefined if there is none. */
+function firstOf(sources: readonly Source[]): Source | undefined {
+  let first: Source | undefined;
+  for (const one of sources) if (!first || comparePlaces(one.place, first.place) < 0) first = one;
+  return first;
+}
 
 /** The places of several lists in the order of the queue. */
 function* merged(readers: readonly Reader[]): Generator<QueuedRow, void, undefined> {
-  const heads = readers.flatMap((read) => {
+  const sources = readers.flatMap((read) => {
     const place = read();
     return place ? [{ place, read }] : [];
   });
-  while (heads.length > 0) {
-    const head = heads.reduce((first, one) => (comparePlaces(one.place, first.place) < 0 ? one : first));
-    yield head.place;
-    const place = head.read();
-    if (place) head.place = place;
-    else heads.splice(heads.indexOf(head), 1);
+  for (let first = firstOf(sources); first; first = firstOf(sources)) {
+    yield first.place;
+    advance(sources, first);
   }
+}
+
+/** Goes on to the next place of one of the sources. */
+function advance(sources: Source[], source: Source): void {
+  const place = source.read();
+  if (place) source.place = place;
+  else sources.splice(sources.indexOf(source), 1);
 }
 
 function fitsSizes(place: QueuedRow, has: Least): boolean {

@@ -4,6 +4,7 @@ import { quote } from '../../domain/errors.js';
 import { type SeenWorker, unrunnable } from '../../domain/placement/nearest.js';
 import { requirementsOf } from '../../domain/placement/requirements.js';
 import type { JobsContext } from '../context.js';
+import { capText, reachedCap } from '../running/caps.js';
 import { openPauses } from './pauses.js';
 
 /** How long ago a worker was seen that counts, in milliseconds: three times as long as it takes at most until it is recorded again. */
@@ -17,15 +18,15 @@ const keptFor = 1_000;
 const mostWorkers = 10_000;
 
 /**
- * What keeps a queued job from being given to any worker, for people; empty if one could run it that was seen in the last 15 minutes, or if
- * the job is not queued. It goes by what the log knows of workers, so that it is the same at every server, and tells nothing of them but
- * what none offers.
+ * What keeps a queued job from being given to any worker, for people: a pause, that none could run it that was seen in the last 15 minutes, or a
+ * cap; empty if nothing does, or if the job is not queued. It goes by what the log knows of workers, so that it is the same at every server with
+ * the same policy, and tells nothing of them but what none offers.
  */
 export type WaitingFor = (uuid: string) => string;
 
-/** What tells that. Where log format 4 may not be recorded no worker is seen, and nothing is told. */
-export function waitingFor(context: Pick<JobsContext, 'readModel' | 'edge' | 'sharesRuns'>): WaitingFor {
-  const { readModel, edge } = context;
+/** What tells that. Where log format 4 may not be recorded no worker is seen, and only caps are told of. */
+export function waitingFor(context: Pick<JobsContext, 'readModel' | 'edge' | 'sharesRuns' | 'shares'>): WaitingFor {
+  const { readModel, edge, shares } = context;
   const pauses = openPauses(readModel);
   let known: { readonly workers: readonly SeenWorker[]; readonly until: number } | undefined;
 
@@ -37,13 +38,19 @@ export function waitingFor(context: Pick<JobsContext, 'readModel' | 'edge' | 'sh
     return known.workers;
   }
 
+  function capped(uuid: string): string {
+    const place = readModel.queue.placeOfJob(uuid);
+    const reached = place && reachedCap(readModel, shares, place);
+    return reached ? capText(reached, readModel.jobs.facts(uuid)?.owner === place.owner) : '';
+  }
+
   return (uuid) => {
-    if (!context.sharesRuns) return '';
+    if (!context.sharesRuns) return capped(uuid);
     const wanted = readModel.queue.requirementsOf(uuid);
     if (!wanted) return '';
     const pause = pauses.of(wanted.repository);
     if (pause) return `the queue is paused for ${quote(pause.repositories)}`;
-    return unrunnable(workers(), wanted, lately);
+    return [unrunnable(workers(), wanted, lately), capped(uuid)].filter((why) => why !== '').join('; ');
   };
 }
 
