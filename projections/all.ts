@@ -6,6 +6,7 @@ import { logTree } from './history/log-tree.js';
 import { answers } from './read-model/answers.js';
 import { backOffs } from './read-model/back-offs.js';
 import { claims } from './read-model/claims.js';
+import { components } from './read-model/components.js';
 import { exclusions } from './read-model/exclusions.js';
 import { generations } from './read-model/generations.js';
 import { images } from './read-model/images.js';
@@ -31,6 +32,7 @@ export const allProjections: readonly Projection[] = [
   answers,
   tombstones,
   workers,
+  components,
 ];
 
 /** Every projection of the history: what the past is read by. */

@@ -72,7 +72,20 @@ export const instances = [
     model: 'cascades.pml',
     flags: [],
     rules: ['NO_REVISION', 'CASCADE_FROM_LEFT', 'CASCADE_TAKES_ALL'],
-    limits: ['TWO_PARENTS', 'OWNER_WANTS_CHILD'],
+  },
+  {
+    name: 'cascades, two parents of a child',
+    model: 'cascades.pml',
+    flags: ['SHARED'],
+    rules: ['SPARES_NOBODY', 'SPARED_FOR_GOOD', 'STALE_PARENTS'],
+    limits: ['UNLISTED'],
+  },
+  {
+    name: 'cascades, a child that the owner wants too',
+    model: 'cascades.pml',
+    flags: ['WANTED'],
+    rules: ['OWNER_UNASKED', 'GAVE_UP_ALL'],
+    limits: ['ASKS_AGAIN'],
   },
   {
     name: 'runs of a computation',

@@ -1,34 +1,42 @@
-/* Two jobs: a parent, and a child that the parent's worker requested while it ran, which is among its components. Who withdraws from the
- * parent with `cascade` withdraws from what lies below it too: cancelJob() of src/jobs/running/cancel-job.ts.
+/* Two parents, whose workers have one principal, and a child that a worker requested, or was answered with, and that then stands among the
+ * components of its parent. Who withdraws from a parent with `cascade` withdraws from what lies below it too: cancelJob() of
+ * src/jobs/running/cancel-job.ts.
  *
- * A cascade is many appends, one after the other, while everybody else goes on: cascadeFrom() of src/jobs/running/cascade.ts. It goes down
- * only from a job that this call cancelled, and withdraws there the interests of that job's owner and of its workers, no others: leaversOf()
- * of src/jobs/running/cascade.ts.
+ * A cascade is many appends, one after the other, while everybody else goes on: cascadeFrom(), carryOut() of src/jobs/running/cascade.ts. It
+ * goes down only from a job that this call cancelled, and withdraws there the interests of that job's workers, and of its owner if the
+ * owner said so, no others: leaversOf() of src/domain/interests/cascade.ts. It spares those of a principal for whom another parent has the
+ * child that goes on, and takes those that an earlier cascade spared: planCascade() of src/domain/interests/cascade.ts. Which parents
+ * there are is looked up by the log to its end, after the cancellation: parents() of projections/read-model/components.ts.
  *
- * Interests are a bit for each: ADA owns the parent, BOB joins it and may want the child for himself, WORKER runs the parent and requested
- * the child. -DTWO_PARENTS gives the child a second parent, of another owner, which the same principal works on; with -DOWNER_WANTS_CHILD
- * Ada wants the child for herself too. */
+ * With -DSHARED there is the other parent instead of Bob's interest in the first, with -DWANTED Ada wants the child for herself. Interests are a bit for each: ADA owns the first parent, CLEO the other; BOB joins the first and may want the child for himself, as
+ * ADA may; WORKER is the principal of all workers. */
 
 #define ADA 1
 #define BOB 2
 #define WORKER 4
+#define CLEO 8
 
 #define PARENT 0
-#define CHILD 1
+#define OTHER 1
+#define CHILD 2
 
 mtype = { Queued, Running, Complete, Cancelled };
 mtype = { Nothing, JobJoined, JobLeft, JobLeftAndCancelled };
 
-mtype state[2] = Queued;
-byte interest[2];
-byte fresh[2];             /* as in stream.pml */
-bool reachable = false;    /* the child stands among the components of the parent */
-byte promised = 0;         /* who was told that the child is waited for, and neither withdrew nor lost the parent by which it was wanted */
-#ifdef TWO_PARENTS
-bool other_parent = false; /* another parent runs, whose worker is the same principal, and was answered with the child */
-#endif
+mtype state[3] = Queued;
+byte interest[3];
+byte fresh[3];             /* as in stream.pml */
+bool listed[2];            /* the child stands among the components of the parent */
+bool cascaded[2];          /* the parent was cancelled with a cascade */
+bool since[2];             /* the worker's interest in the child is not older than the attempt of the parent */
+bool meant[2];             /* and was made while the parent was unfinished */
+bool needed[2];            /* when the parent was cancelled, the other one ran and had the child among its components */
+bool gave_up = false;      /* Ada left the parent with a cascade */
+bool since_then = false;   /* her interest in the child is younger than that */
+byte promised = 0;         /* who was told that the child is waited for, and did not say that it is no longer wanted */
 
 #define UNFINISHED(job) (state[job] == Queued || state[job] == Running)
+#define LEFT_OF(job) (1 - (job)) /* the other parent */
 
 #ifdef NO_REVISION
 #define UNCHANGED(job, caller) true
@@ -36,17 +44,19 @@ bool other_parent = false; /* another parent runs, whose worker is the same prin
 #define UNCHANGED(job, caller) ((fresh[job] >> (caller)) & 1)
 #endif
 
+#ifdef UNLISTED
+bool told[2];              /* the worker of the parent was answered with the child */
+#define NEEDS(parent) (state[parent] == Running && told[parent])
+#else
+#define NEEDS(parent) (state[parent] == Running && listed[parent])
+#endif
+
 inline appended(job) {
   fresh[job] = 0;
-  assert((promised & ~interest[CHILD]) == 0 || state[CHILD] == Complete); /* nobody who was promised the child loses it */
+  assert((promised & ~interest[CHILD]) == 0); /* nobody who was promised the child loses it */
   assert(promised == 0 || state[CHILD] != Cancelled);
   assert(!UNFINISHED(PARENT) || interest[PARENT] != 0);
-  /* A parent that goes on keeps what it waits for. */
-  assert(state[PARENT] != Running || !reachable || state[CHILD] != Cancelled);
-#ifdef TWO_PARENTS
-  assert(!other_parent || state[CHILD] != Cancelled);
-#endif
-  assert(!UNFINISHED(CHILD) || !reachable || interest[CHILD] != 0)
+  assert(!UNFINISHED(OTHER) || interest[OTHER] != 0)
 }
 
 /* Those of `who` leave a job: all at one moment, the last with the job's end. */
@@ -63,49 +73,99 @@ inline decide_left(job, who) {
 
 inline record_left(job, who) {
   interest[job] = interest[job] & ~(who);
-  if :: event == JobLeftAndCancelled -> state[job] = Cancelled :: else -> skip fi;
-  /* The promise to a worker is of use only with its parent, and ends with it. */
+  if :: event == JobLeftAndCancelled -> state[job] = Cancelled :: else -> skip fi
+}
+
+/* What a cascade knows of the other parent: whether it goes on and has the child, and whether an earlier cascade cancelled it. */
+inline look(parent) {
+  goes_on = UNFINISHED(LEFT_OF(parent)) && listed[LEFT_OF(parent)];
+  went = cascaded[LEFT_OF(parent)] && listed[LEFT_OF(parent)]
+}
+
+/* Whose interests in the child end: those of workers that are not older than their attempts; all of the owner who says so, and
+ * those that she gave up. The bits of others are not in them: theirs end only by their own word. */
+inline leaving(parent, who) {
+  below = 0;
+#ifdef SPARED_FOR_GOOD
+  if :: since[parent] -> below = below | WORKER :: else -> skip fi;
+#else
+  if :: since[parent] || (went && since[LEFT_OF(parent)]) -> below = below | WORKER :: else -> skip fi;
+#endif
+#ifndef SPARES_NOBODY
+  if :: goes_on -> below = below & ~WORKER :: else -> skip fi;
+#endif
   if
-  :: job == PARENT && event == JobLeftAndCancelled -> promised = promised & ~WORKER
+  :: parent == PARENT && who == ADA -> below = below | ADA
+#ifdef OWNER_UNASKED
+  :: parent == PARENT && who != ADA -> below = below | ADA
+#elif defined(GAVE_UP_ALL)
+  :: parent == PARENT && who != ADA && gave_up -> below = below | ADA
+#else
+  :: parent == PARENT && who != ADA && gave_up && !since_then -> below = below | ADA
+#endif
   :: else -> skip
   fi
 }
 
-/* Ada or Bob withdraws from the parent, with cascade. */
-proctype withdraw(byte me; byte who) {
+/* Somebody withdraws from a parent, with a cascade or without. */
+proctype withdraw(byte me; byte who; byte parent) {
   mtype event = Nothing;
-  byte below = 0;          /* whose interests go, in the child */
+  byte below = 0;
+  bool cascade = false;
+  bool goes_on = false;
+  bool went = false;
+  if :: cascade = true :: skip fi;
   if
-  :: (interest[PARENT] & who) != 0
-  :: state[PARENT] == Complete || state[PARENT] == Cancelled -> goto end
+  :: (interest[parent] & who) != 0
+  :: state[parent] == Complete || state[parent] == Cancelled -> goto end
   fi;
+#ifdef STALE_PARENTS
+  d_step { look(parent) }
+#endif
 again:
-  atomic { skip; d_step { fresh[PARENT] = fresh[PARENT] | (1 << me); decide_left(PARENT, who) } }
+  atomic { skip; d_step { fresh[parent] = fresh[parent] | (1 << me); decide_left(parent, who) } }
   atomic {
     if
     :: event == Nothing -> goto end
     :: d_step {
-         event != Nothing && UNCHANGED(PARENT, me) ->
-         record_left(PARENT, who);
-#ifdef CASCADE_FROM_LEFT
-         below = ADA | WORKER;
-#else
-         if :: event == JobLeftAndCancelled -> below = ADA | WORKER :: else -> skip fi;
-#endif
-         appended(PARENT);
-         event = Nothing
+         event != Nothing && UNCHANGED(parent, me) ->
+         record_left(parent, who);
+         if
+         :: cascade && who == ADA -> gave_up = true; since_then = false; promised = promised & ~ADA
+         :: else -> skip
+         fi;
+         if
+         :: event == JobLeftAndCancelled -> cascaded[parent] = cascade; needed[parent] = NEEDS(LEFT_OF(parent))
+         :: else -> skip
+         fi;
+         appended(parent)
        }
     :: else -> goto again
     fi
   }
-  if :: below == 0 || !reachable -> goto end :: else -> skip fi;
+#ifdef CASCADE_FROM_LEFT
+  if :: !cascade -> goto end :: else -> skip fi;
+#else
+  if :: !cascade || event != JobLeftAndCancelled -> goto end :: else -> skip fi;
+#endif
+  event = Nothing;
+plan:
+  atomic {
+    if :: !listed[parent] -> goto end :: else -> skip fi;
+#ifndef STALE_PARENTS
+    d_step { look(parent) }
+#endif
+  }
 below_again:
-  atomic { skip; d_step { fresh[CHILD] = fresh[CHILD] | (1 << me); decide_left(CHILD, below) } }
+  atomic { skip; d_step { fresh[CHILD] = fresh[CHILD] | (1 << me); leaving(parent, who); decide_left(CHILD, below) } }
   atomic {
     if
     :: event == Nothing -> goto end
     :: d_step {
          event != Nothing && UNCHANGED(CHILD, me) ->
+         /* A parent that goes on keeps what it waits for, and so does one that had it when this cascade began. */
+         assert((interest[CHILD] & below & WORKER) == 0 || !NEEDS(parent));
+         assert((interest[CHILD] & below & WORKER) == 0 || !needed[parent] || !UNFINISHED(LEFT_OF(parent)));
          record_left(CHILD, below);
          promised = promised & ~who; /* who says so knows what it takes along */
          appended(CHILD);
@@ -114,16 +174,20 @@ below_again:
     :: else -> goto below_again
     fi
   }
+  goto plan;
 end:
   skip
 }
 
-/* Somebody joins the parent, or wants the child for himself. */
+/* Somebody joins the parent, or wants the child for himself or herself. */
 proctype join(byte me; byte job; byte who) {
 again:
   atomic {
     if
     :: UNFINISHED(job) && (interest[job] & who) == 0 -> fresh[job] = fresh[job] | (1 << me)
+#ifdef ASKS_AGAIN
+    :: job == CHILD && UNFINISHED(job) && (interest[job] & who) != 0 -> promised = promised | who; goto end
+#endif
     :: else -> goto end
     fi
   }
@@ -132,36 +196,56 @@ again:
     :: d_step {
          UNCHANGED(job, me) ->
          interest[job] = interest[job] | who;
-         if :: job == CHILD -> promised = promised | who :: else -> skip fi;
+         if
+         :: job == CHILD ->
+            promised = promised | who;
+            if :: who == ADA -> since_then = gave_up :: else -> skip fi
+         :: else -> skip
+         fi;
          appended(job)
        }
     :: else -> goto again
     fi
   }
+#ifdef ASKS_AGAIN
+  if :: job == CHILD && who == ADA -> goto again :: else -> skip fi;
+#endif
 end:
   skip
 }
 
-/* The worker runs the parent and requests the child, which then stands among its components. */
-proctype worker(byte me) {
+/* A worker runs a parent and requests the child, which then stands among its components. Where its principal wants the child already, its
+ * interest covers the request: isCovered() of src/domain/interests/decide-interests.ts. */
+proctype worker(byte me; byte parent) {
   atomic {
     if
-    :: state[PARENT] == Queued -> d_step { state[PARENT] = Running; appended(PARENT) }
-    :: state[PARENT] == Cancelled -> goto end
+    :: state[parent] == Queued -> d_step { state[parent] = Running; appended(parent) }
+    :: state[parent] == Cancelled -> goto end
     fi
   }
   atomic {
     d_step {
-      interest[CHILD] = interest[CHILD] | WORKER;
-      if :: state[PARENT] == Running -> promised = promised | WORKER :: else -> skip fi;
-      appended(CHILD)
+      UNFINISHED(CHILD) ->
+      if
+      :: (interest[CHILD] & WORKER) == 0 ->
+         interest[CHILD] = interest[CHILD] | WORKER;
+         since[PARENT] = state[PARENT] != Queued;
+         since[OTHER] = state[OTHER] != Queued;
+         meant[PARENT] = state[PARENT] == Running;
+         meant[OTHER] = state[OTHER] == Running;
+         appended(CHILD)
+      :: else -> skip
+      fi;
+#ifdef UNLISTED
+      told[parent] = true
+#endif
     }
   }
 again:
-  atomic { fresh[PARENT] = fresh[PARENT] | (1 << me); if :: state[PARENT] != Running -> goto end :: else -> skip fi }
+  atomic { fresh[parent] = fresh[parent] | (1 << me); if :: state[parent] != Running -> goto end :: else -> skip fi }
   atomic {
     if
-    :: d_step { UNCHANGED(PARENT, me) && state[PARENT] == Running -> reachable = true; appended(PARENT) }
+    :: d_step { UNCHANGED(parent, me) && state[parent] == Running -> listed[parent] = true; appended(parent) }
     :: else -> goto again
     fi
   }
@@ -169,22 +253,24 @@ end:
   skip
 }
 
-#ifdef TWO_PARENTS
-/* The worker of another parent asks for the same child. Its principal's interest stands already: JobReused. */
-proctype other_worker() {
-  atomic { reachable && UNFINISHED(CHILD) && (interest[CHILD] & WORKER) != 0 -> other_parent = true }
-}
-#endif
+#define SPENT(parent) (!listed[parent] || cascaded[parent])
 
 init {
   atomic {
     interest[PARENT] = ADA;
-    run withdraw(0, ADA); run withdraw(1, BOB); run join(2, PARENT, BOB); run join(3, CHILD, BOB); run worker(4)
-#ifdef TWO_PARENTS
-    ; run other_worker()
+    interest[OTHER] = CLEO;
+    run withdraw(0, ADA, PARENT); run join(3, CHILD, BOB); run worker(4, PARENT);
+#ifdef SHARED
+    run withdraw(6, CLEO, OTHER); run worker(5, OTHER)
+#else
+    run withdraw(1, BOB, PARENT); run join(2, PARENT, BOB)
 #endif
-#ifdef OWNER_WANTS_CHILD
-    ; run join(5, CHILD, ADA)
+#ifdef WANTED
+    ; run join(7, CHILD, ADA)
 #endif
   }
+  /* When all is done, nothing goes on for the worker alone that was wanted for parents which cascades have cancelled. */
+  _nr_pr == 1 ->
+  assert(!(UNFINISHED(CHILD) && (interest[CHILD] & WORKER) != 0 && SPENT(PARENT) && SPENT(OTHER) &&
+    ((listed[PARENT] && meant[PARENT]) || (listed[OTHER] && meant[OTHER]))))
 }

@@ -8,6 +8,7 @@ import type { BatchApplied } from '../running/thread.js';
 import { answerQueries } from './answers.js';
 import { backOffQueries } from './back-offs.js';
 import { claimQueries } from './claims.js';
+import { componentQueries } from './components.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
 import { imageQueries } from './images.js';
@@ -36,6 +37,7 @@ export type ReadModel = Follower & {
   readonly backOffs: ReturnType<typeof backOffQueries>;
   readonly tombstones: ReturnType<typeof tombstoneQueries>;
   readonly workers: ReturnType<typeof workerQueries>;
+  readonly components: ReturnType<typeof componentQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /**
@@ -129,5 +131,6 @@ function queriesOf(db: Database.Database) {
     generations: generationQueries(db),
     tombstones: tombstoneQueries(db),
     workers: workerQueries(db),
+    components: componentQueries(db),
   };
 }

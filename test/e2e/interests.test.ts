@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { timestampMs, timestampNow } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
 import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -8,7 +9,7 @@ import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
 import { rounds } from '../support/rounds.js';
-import { complete, find, uuidOf } from '../support/runs.js';
+import { complete, find, plenty, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 
@@ -249,6 +250,62 @@ test('who watches a job is told of what changes in it, not of who else waits', a
   await root.jobs.cancelJob({ uuid, forEveryone: true });
   await watching;
   t.deepEqual(told, [' 1', 'JobJoined 4', 'JobCancelled 4']);
+});
+
+/** Two jobs that one worker runs, ada's and bob's, with a component that it requested: before it claimed the second if `late`. */
+async function parents(name: string, late = false) {
+  const [first, second] = [uuidOf(await find(ada, own(`${name} 1`))), uuidOf(await find(bob, own(`${name} 2`)))];
+  const claim = (uuid: string) => root.worker.claimJob({ uuid, offer: plenty });
+  await claim(first);
+  if (!late) await claim(second);
+  const child = uuidOf(await find(root, own(`${name} child`)));
+  const update = async (client: typeof ada, uuid: string) =>
+    client.jobs.updateJob({ job: { uuid, components: { child } }, updateMask: { paths: ['components'] } });
+  await update(ada, first);
+  if (late) {
+    // It cannot have begun at the same millisecond.
+    const { job } = await root.jobs.getJob({ uuid: child });
+    await until('the next millisecond', () => Date.now() > timestampMs(job?.createdAt ?? timestampNow()));
+    await claim(second);
+  }
+  await update(bob, second);
+  const wanted = async () => (await root.jobs.getJob({ uuid: child })).job;
+  return { first, second, child, wanted };
+}
+
+test('a cascade spares what another job of the same worker needs, and the later of two takes it', async (t) => {
+  for (const late of [false, true]) {
+    const { first, second, child, wanted } = await parents(`shared ${late}`, late);
+    t.deepEqual((await ada.jobs.cancelJob({ uuid: first, cascade: true })).cancelledUuids, [first]);
+    t.like(await wanted(), { state: JobState.QUEUED, interestCount: 1 });
+    const { cancelledUuids } = await bob.jobs.cancelJob({ uuid: second, cascade: true });
+    t.deepEqual(cancelledUuids, [second, child], late ? 'claimed later' : 'claimed before');
+  }
+  for (let round = 0; round < rounds(3, 5); round++) {
+    const { first, second, child, wanted } = await parents(`shared at once ${round}`);
+    const both = [
+      ada.jobs.cancelJob({ uuid: first, cascade: true }),
+      bob.jobs.cancelJob({ uuid: second, cascade: true }),
+    ];
+    const told = (await Promise.all(both)).flatMap(({ cancelledUuids }) => cancelledUuids);
+    t.deepEqual(told.toSorted(), [first, second, child].toSorted(), 'exactly one of them takes it');
+    t.is((await wanted())?.state, JobState.CANCELLED);
+  }
+});
+
+test('a cascade of the last to leave takes from the owner of a job what that gave up, and nothing else', async (t) => {
+  for (const cascade of [false, true]) {
+    const { first, child, wanted } = await parents(`owner ${cascade}`);
+    await find(bob, own(`owner ${cascade} 1`));
+    await find(ada, own(`owner ${cascade} child`));
+    t.like(await wanted(), { interestCount: 2 });
+    t.like(await ada.jobs.cancelJob({ uuid: first, cascade }), { cancelledUuids: [], remaining: 1 });
+    // Bob's other job, which the same worker runs, needs the component no more.
+    await bob.jobs.cancelJob({ uuid: uuidOf(await find(bob, own(`owner ${cascade} 2`))) });
+    const { cancelledUuids } = await bob.jobs.cancelJob({ uuid: first, cascade: true });
+    t.deepEqual(cancelledUuids, cascade ? [first, child] : [first]);
+    t.like(await wanted(), cascade ? { state: JobState.CANCELLED } : { state: JobState.QUEUED, interestCount: 1 });
+  }
 });
 
 test('whatever happens to a job at the same moment, whoever is answered with it waits for it', async (t) => {

@@ -51,7 +51,7 @@ test('every rule that a model can do without is checked and explained', (t) => {
     ),
   );
   const sizes = /^(CLIENTS|WORKERS|WATCHES|CALLS|CLAIMS|BEATS|SWEEPS|RETRY_LOST|RETRY_FAILED|FAULTS)$/;
-  const parts = /^(PRIORITIES|OUTRIGHT|REPEATS|LIMITS|HEARTS)$/;
+  const parts = /^(PRIORITIES|OUTRIGHT|REPEATS|LIMITS|HEARTS|SHARED|WANTED)$/;
   for (const name of new Set(switches)) {
     t.true(rules.includes(name) || sizes.test(name) || parts.test(name), `no instance checks ${name}`);
   }

@@ -17,6 +17,7 @@ import { listJobs } from '../../projections/lists/job-list.js';
 import type { ListQuery } from '../../projections/lists/list-query.js';
 import { type Watched, watch } from '../../projections/lists/watched.js';
 import { backOffQueries } from '../../projections/read-model/back-offs.js';
+import { componentQueries } from '../../projections/read-model/components.js';
 import { exclusionQueries } from '../../projections/read-model/exclusions.js';
 import { imageQueries } from '../../projections/read-model/images.js';
 import { jobFromRow, jobQueries } from '../../projections/read-model/jobs.js';
@@ -30,6 +31,7 @@ import type { MemoirEvent } from '../../src/domain/events.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { newestFirst, parseOrder } from '../../src/domain/filters/job-order.js';
 import { parseFilters } from '../../src/domain/filters/parse-filters.js';
+import { isFinished, type JobRecord } from '../../src/domain/job.js';
 import { requirementsOf } from '../../src/domain/placement/requirements.js';
 import { factsOf } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
@@ -185,6 +187,14 @@ function checkTold(t: ExecutionContext, db: Parameters<typeof listJobs>[0], told
     const candidate = reads.candidates.candidates(job.computationDigest).find((one) => one.uuid === uuid);
     t.like(candidate, { state: job.state, deleted }, at);
     t.deepEqual(candidate?.ran, factsOf(record).ran, at);
+    const isParent = (one: JobRecord) =>
+      Object.values(one.job.components).includes(uuid) &&
+      (isFinished(one.job.state) ? one.cancelled?.cascade === true : true);
+    const parents = [...told.values()].filter((one) => isParent(one.record)).map((one) => one.record.job.uuid);
+    const known = componentQueries(db)
+      .parents(uuid)
+      .map((one) => one.uuid);
+    if (!isFinished(job.state)) t.deepEqual(known.sort(), parents.sort(), at);
     t.is(queued.has(uuid), job.state === JobState.QUEUED, at);
     if (queued.has(uuid)) t.deepEqual(queueQueries(db).requirementsOf(uuid), requirementsOf(job), `${at}: ${uuid}`);
     const backing = job.state === JobState.QUEUED ? backOff : undefined;

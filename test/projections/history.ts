@@ -127,6 +127,14 @@ export async function append(
   return position;
 }
 
+/** Components with the uuids of jobs that are there, as far as there are any. */
+function ofJobs(components: Readonly<Record<string, string>>, told: Told): Record<string, string> {
+  const uuids = [...told.keys()];
+  return Object.fromEntries(
+    Object.entries(components).map(([name, text], i) => [name, uuids[(text.length + i) % uuids.length] ?? text]),
+  );
+}
+
 /**
  * Lets a history happen, by the decisions of the domain, and adds what it tells to `told`. `onTold` is called with the position of each
  * event once `told` has it.
@@ -142,7 +150,8 @@ export async function happen(
       const { computationDigest } = step.requested;
       let runNumber = 1;
       while (told.has(jobUuid(computationDigest, runNumber))) runNumber++;
-      const requested = { ...step.requested, runNumber, uuid: jobUuid(computationDigest, runNumber) };
+      const components = ofJobs(step.requested.components, told);
+      const requested = { ...step.requested, runNumber, uuid: jobUuid(computationDigest, runNumber), components };
       await command(store, told, requested.uuid, { kind: 'request', requested }, onTold);
       continue;
     }
@@ -167,8 +176,12 @@ export async function happen(
       await command(store, told, uuid, asked, onTold);
       continue;
     }
-    if (step.kind === 'command') await command(store, told, uuid, step.command, onTold);
-    else onTold(await append(store, reuseStream(uuid), create(JobReusedSchema, { uuid, requestedBy: 'bob' })));
+    if (step.kind === 'command') {
+      const { command: one } = step;
+      const changed =
+        one.kind === 'update' && one.components ? { ...one, components: ofJobs(one.components, told) } : one;
+      await command(store, told, uuid, changed, onTold);
+    } else onTold(await append(store, reuseStream(uuid), create(JobReusedSchema, { uuid, requestedBy: 'bob' })));
   }
 }
 

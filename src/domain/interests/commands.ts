@@ -14,8 +14,8 @@ export type JoinCommand = {
   readonly now: number;
 };
 
-/** Whose interests are meant, and with `since` only those not older than that, in milliseconds since 1970-01-01T00:00Z. */
-export type Leaver = { readonly principal: string; readonly since?: number };
+/** Whose interests are meant, and only those not older than `since` and not younger than `until`, in milliseconds since 1970-01-01T00:00Z. */
+export type Leaver = { readonly principal: string; readonly since?: number; readonly until?: number };
 
 /** That interests in a job end. */
 export type LeaveCommand = {

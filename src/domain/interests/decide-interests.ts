@@ -14,7 +14,7 @@ import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../errors.js';
 import type { JobEvent } from '../events.js';
 import { isFinished, wrongState } from '../job-state.js';
-import type { JoinCommand, LeaveCommand } from './commands.js';
+import type { JoinCommand, LeaveCommand, Leaver } from './commands.js';
 import { type Interests, isSame, type Standing } from './interests.js';
 import { isWithin, largest } from './minima.js';
 
@@ -126,7 +126,7 @@ export function leave(wanted: Wanted, command: LeaveCommand, at: Timestamp): rea
   for (const one of leaving) {
     const [first] = rest;
     rest = rest.filter((other) => other !== one);
-    const event = leftBy(one, command.reason, at);
+    const event = leftBy(one, command, at);
     if (one === first) passTurn(event, rest);
     now = adjust(event, wanted, rest, now);
     events.push(event);
@@ -137,8 +137,8 @@ export function leave(wanted: Wanted, command: LeaveCommand, at: Timestamp): rea
   return [...events, create(JobCancelledSchema, { cancelledBy, cascadeFrom, cascade, reason, cancelledAt: at })];
 }
 
-function leftBy({ id, principal }: Standing, reason: string, at: Timestamp): JobLeft {
-  return create(JobLeftSchema, { interest: id, principal, reason, leftAt: at });
+function leftBy({ id, principal }: Standing, { reason, cascade }: LeaveCommand, at: Timestamp): JobLeft {
+  return create(JobLeftSchema, { interest: id, principal, reason, cascade, leftAt: at });
 }
 
 /** Says in the event whose turn in the queue the job takes, now that the one has left that waited longest. */
@@ -199,13 +199,20 @@ export function reprioritise(
 /** Which interests are meant. */
 type Choice = Pick<LeaveCommand, 'principal' | 'of' | 'interest' | 'all'>;
 
-function isMeant(
-  one: Pick<Standing, 'id' | 'principal'> & Partial<Pick<Standing, 'since'>>,
-  { principal, of = [{ principal }], interest }: Choice,
-): boolean {
-  if (interest !== undefined && one.id !== interest) return false;
-  const began = one.since ? timestampMs(one.since) : Number.POSITIVE_INFINITY;
-  return of.some((whose) => whose.principal === one.principal && (whose.since ?? began) <= began);
+function isMeant(one: Known, { principal, of = [{ principal }], interest }: Choice): boolean {
+  return (interest === undefined || one.id === interest) && isAmong(one, of);
+}
+
+/** An interest, of which it may not be known since when it stands, or stood. */
+type Known = Pick<Standing, 'id' | 'principal'> & Partial<Pick<Standing, 'since'>>;
+
+/** Whether an interest is one of those that leave; one of which it is not known since when it stands is. */
+export function isAmong(one: Known, of: readonly Leaver[]): boolean {
+  const began = one.since && timestampMs(one.since);
+  return of.some(({ principal: whose, since, until }) => {
+    if (whose !== one.principal) return false;
+    return began === undefined || ((since ?? began) <= began && began <= (until ?? began));
+  });
 }
 
 /**

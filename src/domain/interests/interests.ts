@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
+import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { JobJoined, JobLeft, JobRequested, JobUpdated } from '../../../gen/memoir/events/v1/events_pb.js';
 import { type Interest, InterestSchema, type Minima } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
@@ -34,7 +34,13 @@ export type Interests = {
   /** Those that stand, or stood when the job finished; the first one first. */
   readonly standing: readonly Standing[];
   /** Those that ended before the job did. */
-  readonly ended: readonly Pick<Standing, 'id' | 'principal'>[];
+  readonly ended: readonly Ended[];
+};
+
+/** An interest that ended before its job did. */
+export type Ended = Pick<Standing, 'id' | 'principal'> & {
+  /** When it ended with a cascade, in milliseconds since 1970-01-01T00:00Z; absent if it ended without. */
+  readonly cascadedAt?: number;
 };
 
 /** Whether two are the same interest. */
@@ -87,7 +93,8 @@ export function joined(
 
 /** An interest ended before the job did. */
 export function left({ standing, ended }: Interests, event: JobLeft, job: Job): Interests {
-  const one = { id: event.interest, principal: event.principal };
+  const { interest: id, principal, cascade, leftAt } = event;
+  const one: Ended = { id, principal, ...(cascade && leftAt && { cascadedAt: timestampMs(leftAt) }) };
   if (event.resultingPriority !== undefined) job.priority = event.resultingPriority;
   if (event.resultingMinima) job.minima = event.resultingMinima;
   return told({ standing: standing.filter((other) => !isSame(one, other)), ended: [...ended, one] }, job);
