@@ -17,6 +17,8 @@ export type Layout = {
   /** The object directory; alternates are named inside of it. */
   readonly objectDir: string;
   readonly hash: HashAlgorithm;
+  /** How refs are kept: in files of their own and `packed-refs`, or in reftables, as git does by default from version 3 on. */
+  readonly refStorage: 'files' | 'reftable';
   /** Name of the remote that git would fetch missing objects from, if the repository is a partial clone (git-clone(1), `--filter`). */
   readonly partialOf?: string;
 };
@@ -43,7 +45,7 @@ const knownExtensions = new Set([
  * The layout of the local repository at a path: a bare one, a work tree with `.git` in it (a directory, or a file that points
  * to one), or such a file itself.
  * @throws MemoirError FAILED_PRECONDITION, naming name and path: NOT_A_REPOSITORY, or UNSUPPORTED_REPOSITORY for a format that
- * Memoir cannot read, such as reftable
+ * Memoir cannot read
  */
 export function readLayout(name: string, path: string): Layout {
   const where = `repository ${quote(name)} at ${quote(path)}`;
@@ -86,22 +88,25 @@ function findGitDir(path: string, notOne: (why: string) => MemoirError): string 
   return target;
 }
 
-function readFormat(commonDir: string, unsupported: (what: string) => MemoirError): Pick<Layout, 'hash' | 'partialOf'> {
+function readFormat(
+  commonDir: string,
+  unsupported: (what: string) => MemoirError,
+): Pick<Layout, 'hash' | 'refStorage' | 'partialOf'> {
   const config = readGitConfig(fileKind(join(commonDir, 'config')) ? smallFile(join(commonDir, 'config')) : '');
   const version = config.get('core.repositoryformatversion') ?? '0';
   if (version !== '0' && version !== '1') throw unsupported(`repository format version ${quote(version)}`);
-  for (const [key, value] of config) {
+  for (const key of config.keys()) {
     if (!key.startsWith('extensions.')) continue;
     const extension = key.slice('extensions.'.length);
     if (version === '1' && !knownExtensions.has(extension)) throw unsupported(`extension ${quote(extension)}`);
-    if (extension === 'refstorage' && value !== 'files')
-      throw unsupported(`refs are kept as ${quote(value)}, not as files`);
   }
+  const refStorage = config.get('extensions.refstorage') ?? 'files';
+  if (refStorage !== 'files' && refStorage !== 'reftable') throw unsupported(`refs are kept as ${quote(refStorage)}`);
   const format = version === '1' ? (config.get('extensions.objectformat') ?? 'sha1') : 'sha1';
   const partialOf = promisorOf(config);
   const partial = partialOf === undefined ? {} : { partialOf };
-  if (format === 'sha1') return { hash: sha1, ...partial };
-  if (format === 'sha256') return { hash: sha256, ...partial };
+  if (format === 'sha1') return { hash: sha1, refStorage, ...partial };
+  if (format === 'sha256') return { hash: sha256, refStorage, ...partial };
   throw unsupported(`object format ${quote(format)}`);
 }
 

@@ -1,6 +1,6 @@
-import { statSync } from 'node:fs';
 import { createPageCache, openPagedFile, type PagedFile } from './objects/paged-file.js';
 import { errno } from './problem.js';
+import { followReplaced } from './replaced-file.js';
 import {
   compareLine,
   isRefLine,
@@ -21,28 +21,18 @@ export type PackedRefs = {
   close(): void;
 };
 
-type Snapshot = {
-  /** Inode, size and times of the file; empty if there is none. */
-  readonly stamp: string;
-  /** Whether another content would show in the stamp. */
-  readonly trusted: boolean;
-  readonly lines: Lines;
-  close(): void;
-};
-
-/** Time within which a second change of a file may leave its time stamps as they were, in nanoseconds. */
-const racyWindow = 50_000_000n;
+/** The lines of the file, which is open for them. */
+type Snapshot = { readonly lines: Lines; close(): void };
 
 const space = 0x20;
 
 /** Bytes of the file that are kept in memory. */
 const keptBytes = 4 * 1024 * 1024;
 
-const missing: Snapshot = { stamp: '', trusted: true, lines: linesOf(Buffer.alloc(0)), close: () => undefined };
+const missing: Snapshot = { lines: linesOf(Buffer.alloc(0)), close: () => undefined };
 
 /**
- * The packed refs at a path; the file need not exist. It is searched in place, and kept open while its inode, size and times
- * stay the same and it was not so young that a second change could hide in the same tick of the clock (git's "racy" rule).
+ * The packed refs at a path; the file need not exist. It is searched in place, and kept open while it stays the same.
  * @param now - wall-clock time in milliseconds
  * @param fail - makes the error to throw for a malformed file
  */
@@ -52,40 +42,19 @@ export function openPackedRefs(
   now: () => number,
   fail: (what: string) => Error,
 ): PackedRefs {
-  let current = missing;
-
-  function lines(): Lines {
-    const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-    const stamp = stat ? stampOf(stat) : '';
-    if (stamp !== current.stamp || !current.trusted) {
-      current.close();
-      current = missing;
-      current = load();
+  function load(): Snapshot | undefined {
+    let file: PagedFile;
+    try {
+      file = openPagedFile(path, createPageCache(keptBytes));
+    } catch (error) {
+      if (errno(error) === 'ENOENT') return undefined;
+      throw error;
     }
-    return current.lines;
+    return { lines: sorted(file, hexDigits, fail), close: () => file.close() };
   }
 
-  /** The file is replaced, never written to, so equal stamps before and after it is opened are those of what was opened. */
-  function load(): Snapshot {
-    for (;;) {
-      const before = statSync(path, { bigint: true, throwIfNoEntry: false });
-      if (!before) return missing;
-      let file: PagedFile;
-      try {
-        file = openPagedFile(path, createPageCache(keptBytes));
-      } catch (error) {
-        if (errno(error) === 'ENOENT') return missing;
-        throw error;
-      }
-      const after = statSync(path, { bigint: true, throwIfNoEntry: false });
-      if (!after || stampOf(after) !== stampOf(before)) {
-        file.close();
-        continue;
-      }
-      const trusted = BigInt(Math.floor(now())) * 1_000_000n - newest(after) > racyWindow;
-      return { stamp: stampOf(after), trusted, lines: sorted(file, hexDigits, fail), close: () => file.close() };
-    }
-  }
+  const file = followReplaced(path, now, load, missing);
+  const lines = () => file.current().lines;
 
   return {
     get(name) {
@@ -97,21 +66,8 @@ export function openPackedRefs(
       const whole = linesOf(from.read(0, from.size));
       for (const line of refLines(whole)) yield parseLine(line, hexDigits, fail);
     },
-    close() {
-      current.close();
-      current = missing;
-    },
+    close: file.close,
   };
-}
-
-type BigStat = { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint };
-
-function stampOf({ ino, size, mtimeNs, ctimeNs }: BigStat): string {
-  return `${ino}:${size}:${mtimeNs}:${ctimeNs}`;
-}
-
-function newest({ mtimeNs, ctimeNs }: BigStat): bigint {
-  return mtimeNs > ctimeNs ? mtimeNs : ctimeNs;
 }
 
 function linesOf(bytes: Buffer): Lines {

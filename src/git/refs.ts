@@ -1,11 +1,8 @@
-import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
-import { join } from 'node:path';
 import { MemoirError, quote } from '../domain/errors.js';
-import { isHex } from './hash.js';
 import type { Layout } from './layout.js';
-import { openPackedRefs } from './packed-refs.js';
-import { damaged, errno, unavailable } from './problem.js';
+import { damaged } from './problem.js';
 import { isRefName, isRootRef } from './ref-name.js';
+import { openRefFiles, openReftables } from './ref-storage.js';
 
 /** A ref and the object that it names. */
 export type Ref = { readonly name: string; readonly id: string };
@@ -28,50 +25,22 @@ export type Refs = {
 const deepestSymbolicRef = 5;
 
 /**
- * Refs of a repository kept in files.
+ * Refs of a repository, in whatever way it keeps them.
  * @param now - wall-clock time in milliseconds
  */
 export function openRefs(layout: Layout, now: () => number): Refs {
-  const { name: repository, gitDir, commonDir, hash } = layout;
-  const packed = openPackedRefs(join(commonDir, 'packed-refs'), hash.hex, now, (what) => damaged(repository, what));
-  const buffer = Buffer.alloc(4096);
+  const { name: repository } = layout;
+  const storage = layout.refStorage === 'reftable' ? openReftables(layout, now) : openRefFiles(layout, now);
 
   function read(name: string, depth = 0): string | undefined {
-    const loose = readLoose(name);
-    if (loose === undefined) return name.startsWith('refs/') ? packed.get(name) : undefined;
-    if (!loose.startsWith('ref:')) return objectId(name, loose);
-    const target = loose.slice('ref:'.length).trim();
+    const content = storage.content(name);
+    if (content === undefined) return undefined;
+    if ('id' in content) return content.id;
+    const { target } = content;
     if (!isRefName(target) || depth === deepestSymbolicRef) {
-      throw damaged(repository, `the symbolic ref ${quote(name)} says ${quote(loose)}`);
+      throw damaged(repository, `the symbolic ref ${quote(name)} says ${quote(`ref: ${target}`)}`);
     }
     return read(target, depth + 1);
-  }
-
-  function objectId(name: string, content: string): string {
-    const id = content.slice(0, hash.hex);
-    const after = content.charAt(hash.hex);
-    if (id.length === hash.hex && isHex(id) && (after === '' || /\s/.test(after))) return id.toLowerCase();
-    throw damaged(repository, `the ref ${quote(name)} holds ${quote(content, 80)}`);
-  }
-
-  /** Content of the file of a ref; of a symbolic link into `refs/`, as old versions of git made them, the same as a ref file. */
-  function readLoose(name: string): string | undefined {
-    const path = join(isPerWorkTree(name) ? gitDir : commonDir, name);
-    try {
-      const stat = lstatSync(path, { throwIfNoEntry: false });
-      if (stat?.isSymbolicLink()) return `ref: ${readlinkSync(path)}`;
-      if (!stat?.isFile()) return undefined;
-      const file = openSync(path, 'r');
-      try {
-        return buffer.toString('utf8', 0, readSync(file, buffer, 0, buffer.length, 0)).trimEnd();
-      } finally {
-        closeSync(file);
-      }
-    } catch (error) {
-      const code = errno(error);
-      if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined;
-      throw unavailable(repository, `cannot read the ref ${quote(name)}: ${code}`, error);
-    }
   }
 
   function find(short: string): Ref | undefined {
@@ -85,10 +54,10 @@ export function openRefs(layout: Layout, now: () => number): Refs {
 
   function list(): Ref[] {
     const found = new Map<string, string>();
-    for (const { name, id } of packed.entries()) if (isRefName(name)) found.set(name, id);
-    for (const name of [...looseNames(), 'HEAD']) {
-      const id = readSound(name);
-      if (id !== undefined) found.set(name, id);
+    for (const { name, id } of [...storage.list(), { name: 'HEAD', id: undefined }]) {
+      if (name !== 'HEAD' && (!name.startsWith('refs/') || !isRefName(name))) continue;
+      const named = id ?? readSound(name);
+      if (named !== undefined) found.set(name, named);
     }
     return [...found].map(([name, id]) => ({ name, id })).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -103,21 +72,7 @@ export function openRefs(layout: Layout, now: () => number): Refs {
     }
   }
 
-  function looseNames(): string[] {
-    const names: string[] = [];
-    const visit = (directory: string, prefix: string, wanted: (name: string) => boolean) => {
-      for (const entry of entriesOf(directory)) {
-        const name = `${prefix}${entry.name}`;
-        if (entry.isDirectory()) visit(join(directory, entry.name), `${name}/`, wanted);
-        else if (isRefName(name) && wanted(name)) names.push(name);
-      }
-    };
-    visit(join(commonDir, 'refs'), 'refs/', (name) => gitDir === commonDir || !isPerWorkTree(name));
-    if (gitDir !== commonDir) visit(join(gitDir, 'refs'), 'refs/', isPerWorkTree);
-    return names;
-  }
-
-  return { read, find, list, close: packed.close };
+  return { read, find, list, close: storage.close };
 }
 
 /** git's `ref_rev_parse_rules`, where the first only takes what cannot be some other file of the repository. */
@@ -128,17 +83,4 @@ function* candidates(short: string): Iterable<string> {
   yield `refs/heads/${short}`;
   yield `refs/remotes/${short}`;
   yield `refs/remotes/${short}/HEAD`;
-}
-
-function isPerWorkTree(name: string): boolean {
-  return !name.startsWith('refs/') || /^refs\/(bisect|worktree|rewritten)\//.test(name);
-}
-
-function entriesOf(directory: string) {
-  try {
-    return readdirSync(directory, { withFileTypes: true });
-  } catch (error) {
-    if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return [];
-    throw error;
-  }
 }

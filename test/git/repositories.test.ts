@@ -323,7 +323,7 @@ test('refuses at opening what is not a repository, naming name and path', async 
 });
 
 for (const [what, lines] of [
-  ['reftable', '[extensions]\n\trefStorage = reftable\n'],
+  ['refs kept in an unknown way', '[extensions]\n\trefStorage = somewhere\n'],
   ['an unknown extension', '[extensions]\n\tfuture = true\n'],
   ['an unknown object format', '[extensions]\n\tobjectFormat = sha512\n'],
 ] as const) {

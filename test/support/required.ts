@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava';
 export type Wanted =
   | 'buildbox-casd'
   | 'docker-registry'
+  | 'git-reftable'
   | 'go'
   | 'history'
   | 'java'

@@ -9,5 +9,6 @@ import '../git/graph/commit-graph.test.js';
 import '../git/graph/slicer.test.js';
 import '../git/objects/id-table.test.js';
 import '../git/packed-refs.test.js';
+import '../git/reftable.test.js';
 import '../worker/find-script.test.js';
 import '../worker/find-tree.test.js';
