@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { status } from '@grpc/grpc-js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -21,6 +22,7 @@ export type Clients = {
   readonly audit: ClientOf<typeof AuditService>;
   readonly images: ClientOf<typeof ImagesService>;
   readonly workers: ClientOf<typeof WorkersService>;
+  readonly content: ClientOf<typeof ContentService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
   /** Waits until there is a connection, for so many seconds. @throws CallError if there is none in time */
@@ -42,6 +44,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       audit: connection.service(AuditService),
       images: connection.service(ImagesService),
       workers: connection.service(WorkersService),
+      content: connection.service(ContentService),
       unary: { timeoutMs: options.timeout * 1_000 },
       connected: (patience) => connection.connected(patience * 1_000),
     });

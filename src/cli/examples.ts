@@ -11,6 +11,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir submit --repository demo --script roll.sh --nondeterministic',
     'memoir submit --from requests.jsonl --repository demo --script run.sh',
   ],
+  run: ['memoir run --repository demo --script run.sh -p n=3 --to results'],
   explain: [
     'memoir explain --repository demo --script run.sh -p n=4',
     'memoir explain --repository demo --script run.sh -p n=4 --as-of 12h',
@@ -27,6 +28,10 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   resume: [`memoir resume 'genome/*'`],
   pauses: ['memoir pauses'],
   watch: [`memoir watch ${uuid}`, `memoir watch ${uuid} --json`],
+  'output list': [`memoir output list ${uuid}`, `memoir output list ${uuid} plots --top --json`],
+  'output cat': [`memoir output cat ${uuid} plots/summary.csv`],
+  'output get': [`memoir output get ${uuid} --to results`, `memoir output get ${uuid} plots --to results --overwrite`],
+  'output log': [`memoir output log ${uuid} --attempt 1`],
   log: [`memoir log ${uuid}`, `memoir log ${uuid} --no-follow`],
   history: [
     `memoir history ${uuid}`,
@@ -87,8 +92,9 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   drain: ['memoir drain cellar-1 --reason "new disks"', 'memoir drain cellar-1 --of worker@cellar'],
   undrain: ['memoir undrain cellar-1'],
   worker: [
-    'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results --jobs 2',
-    'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results --once',
+    'memoir worker --repository demo=/srv/git/demo.git --jobs 2',
+    'memoir worker --repository demo=/srv/git/demo.git --once',
+    'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results',
   ],
   'store verify': ['memoir store verify --store-dir ./results', 'memoir store verify --store-dir ./results --jobs'],
   export: ['memoir export --data-dir ./data log.jsonl.gz'],

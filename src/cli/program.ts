@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { serverVersion } from '../version.js';
 import { auditCommand } from './audit/audit.js';
 import { historyCommand } from './audit/history.js';
+import { outputCommand } from './content/output.js';
 import { completeHelp } from './examples.js';
 import { exitCodeHelp } from './exit-code.js';
 import { imageCommand, imagesCommand } from './images/images.js';
@@ -10,6 +11,7 @@ import { explainCommand } from './jobs/explain.js';
 import { logCommand } from './jobs/log.js';
 import { getCommand, listCommand, queueCommand, watchCommand } from './jobs/read.js';
 import { retryCommand } from './jobs/retry.js';
+import { runCommand } from './jobs/run.js';
 import { cancelCommand, deleteCommand, updateCommand } from './jobs/steer.js';
 import { submitCommand } from './jobs/submit.js';
 import { exportCommand } from './log/export.js';
@@ -30,12 +32,14 @@ export function program(): Command {
     .addHelpText('after', exitCodeHelp);
   const commands = [
     submitCommand(),
+    runCommand(),
     explainCommand(),
     getCommand(),
     listCommand(),
     queueCommand(),
     watchCommand(),
     logCommand(),
+    outputCommand(),
     historyCommand(),
     tailCommand(),
     cancelCommand(),

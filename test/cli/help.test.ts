@@ -67,6 +67,7 @@ test('help marks what is required and shows the examples', (t) => {
     /--repository <name> repository, as the server names it \(required, unless --from is given\)/,
   );
   t.regex(help('submit'), /Examples: memoir submit --repository demo/);
-  t.regex(help('worker'), /--store-dir <directory> .* \(required\)/);
+  t.regex(help('run'), /--to <directory> .* \(required\)/);
+  t.notRegex(help('worker'), /\(required\)/);
   t.notRegex(help('list'), /\(required\)/);
 });

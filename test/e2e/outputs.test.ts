@@ -1,23 +1,38 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
-import { OutputEntry_Kind } from '../../gen/memoir/content/v1/content_service_pb.js';
+import { OutputEntry_Kind, OutputEntrySchema } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { checkEntries } from '../../src/cli/content/checked-entries.js';
 import { buildTree } from '../../src/content/trees/build-tree.js';
 import { claimHeader, claimText } from '../../src/rpc/claim-header.js';
 import { addressOf, manifestBytes } from '../../src/worker/store/manifest.js';
 import { uploadBlobs } from '../../src/worker/upload/upload-blobs.js';
 import { collect } from '../contract/events.js';
+import { runMemoir } from '../support/command.js';
 import { contentClient, digestOf, directory, download, sha256, upload, writes } from '../support/content.js';
 import { cuttingProxy } from '../support/cutting-proxy.js';
 import { makeRepository } from '../support/git-repository.js';
 import { failure, refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 import { remoteContent, workOnce } from '../support/worker.js';
 
 const large = randomBytes(700_000).toString('hex');
@@ -389,6 +404,161 @@ test.serial('a tree that nobody could unpack is refused', async (t) => {
   t.deepEqual([status[error.code], error.reason], [large.code, large.reason], error.message);
   t.true(error.message.includes('1000000 entries'), error.message);
   await refused(t, server, report(deep), { ...large, naming: '1000 directories' });
+});
+
+const memoir = (...args: string[]) =>
+  runMemoir(args, { env: { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' } });
+
+/** Everything in a directory: what files hold and whether they may be run, and where links lead. */
+function filesIn(top: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const name of readdirSync(top, { recursive: true, encoding: 'utf8' })) {
+    const path = join(top, name);
+    const stat = lstatSync(path);
+    if (stat.isSymbolicLink()) found[name] = `-> ${readlinkSync(path)}`;
+    else if (stat.isFile()) found[name] = `${(stat.mode & 0o111) === 0 ? '' : '*'}${readFileSync(path, 'utf8')}`;
+  }
+  return found;
+}
+
+const made = {
+  'd/e/small': 'small',
+  'd/e/up': '-> ../../tool',
+  large,
+  link: '-> d/e/small',
+  nothing: '',
+  tool: '*#!/bin/sh\n',
+};
+
+test.serial('the command lists, prints and fetches what a job made', async (t) => {
+  const { uuid } = await run('make.sh', { scriptParameters: { test: 'command' } });
+  const list = await memoir('output', 'list', uuid);
+  t.is(list.code, 0, list.err);
+  t.deepEqual(
+    list.out
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.trim()),
+    [
+      'd/',
+      'd/e/',
+      '5 B  d/e/small',
+      'd/e/up -> ../../tool',
+      '1.4 MB  large',
+      'link -> d/e/small',
+      '0 B  nothing',
+      '10 B  tool*',
+    ],
+  );
+  const json = await memoir('output', 'list', uuid.slice(0, 13), 'd', '--top', '--json');
+  t.like(JSON.parse(json.out), { path: 'd/e', kind: 'KIND_DIRECTORY' });
+  t.is((await memoir('output', 'cat', uuid, 'link')).out, 'small');
+  t.is((await memoir('output', 'cat', uuid, 'large', '--offset', '1399990')).out, large.slice(1_399_990));
+  t.is((await memoir('output', 'log', uuid)).out, 'made\n');
+
+  const to = join(dir, 'to');
+  const get = (...more: string[]) => memoir('output', 'get', uuid, '--to', to, ...more);
+  const got = await get();
+  t.is(got.code, 0, got.err);
+  t.is(got.err, `6 files, 1.4 MB, in ${JSON.stringify(to)}\n`);
+  t.deepEqual(filesIn(to), made);
+  // What is there stays as it is.
+  const before = statSync(join(to, 'large'));
+  t.is((await get()).code, 0);
+  t.is(statSync(join(to, 'large')).ino, before.ino);
+  // A part of it.
+  const part = join(dir, 'part');
+  t.is((await memoir('output', 'get', uuid, 'd/e', '--to', part)).code, 0);
+  t.deepEqual(filesIn(part), { 'd/e/small': 'small', 'd/e/up': '-> ../../tool' });
+
+  // What lies there and is another is replaced only if that is wanted.
+  writeFileSync(join(to, 'tool'), 'mine');
+  const other = await get();
+  t.is(other.code, 4, other.err);
+  t.true(other.err.includes('tool') && other.err.includes('--overwrite'), other.err);
+  t.is(readFileSync(join(to, 'tool'), 'utf8'), 'mine');
+  t.is((await get('--overwrite')).code, 0);
+  t.deepEqual(filesIn(to), made);
+  // Nothing is written through a link, wanted or not.
+  const outside = join(dir, 'outside');
+  mkdirSync(outside);
+  rmSync(join(to, 'd'), { recursive: true });
+  symlinkSync(outside, join(to, 'd'));
+  rmSync(join(to, 'nothing'));
+  writeFileSync(join(outside, 'file'), 'theirs');
+  symlinkSync(join(outside, 'file'), join(to, 'nothing'));
+  const through = await get('--overwrite');
+  t.is(through.code, 4, through.err);
+  t.true(through.err.includes('is a link'), through.err);
+  rmSync(join(to, 'd'));
+  t.is((await get('--overwrite')).code, 0);
+  t.deepEqual(filesIn(to), made);
+  t.deepEqual(filesIn(outside), { file: 'theirs' });
+});
+
+test.serial('a file that came in part is gone on with, and one that was spoilt comes right', async (t) => {
+  const { uuid } = await run('make.sh', { scriptParameters: { test: 'parts' } });
+  const to = join(dir, 'parts');
+  const aside = `.memoir-${sha256(Buffer.from(`large\0${sha256(Buffer.from(large))}`)).slice(0, 32)}.part`;
+  const proxy = await cuttingProxy(server.address(), Number.POSITIVE_INFINITY, 0);
+  for (const left of [large.slice(0, 1_000_000), 'spoilt'.repeat(1_000), `${large}more`]) {
+    rmSync(to, { recursive: true, force: true });
+    mkdirSync(to);
+    writeFileSync(join(to, aside), left);
+    const before = proxy.received();
+    const got = await memoir('output', 'get', uuid, 'large', '--to', to, '--server', proxy.address);
+    t.is(got.code, 0, got.err);
+    if (large.startsWith(left)) t.true(proxy.received() - before < 600_000, 'only the rest came');
+    t.deepEqual(filesIn(to), { large });
+  }
+  await proxy.close();
+});
+
+test.serial('what a server tells that is no output is not made', (t) => {
+  const file = (path: string, digest = { hash: 'a'.repeat(64) }) =>
+    create(OutputEntrySchema, { path, kind: OutputEntry_Kind.FILE, digest });
+  const link = (path: string, target: string) =>
+    create(OutputEntrySchema, { path, kind: OutputEntry_Kind.SYMLINK, target });
+  for (const entries of [
+    [file('../a')],
+    [file('/a')],
+    [file('a/../../b')],
+    [file('a\0')],
+    [file('a', { hash: '../x' })],
+    [file('a'), file('a')],
+    [file('a'), file('a/b')],
+    [link('a', 'b'), file('a/b')],
+    [link('a', '/etc')],
+    [link('a', '../b')],
+    [link('d/a', '../../b')],
+    [create(OutputEntrySchema, { path: 'a' })],
+  ]) {
+    t.throws(() => checkEntries(entries), { message: /is none/ }, JSON.stringify(entries[0]?.path));
+  }
+  t.notThrows(() => checkEntries([file('d/a'), link('d/l', '../x')]));
+});
+
+test.serial('one command gives the files, from a new job and from a past one', async (t) => {
+  const of = ['--repository', 'project', '--script', 'make.sh', '-p', 'test="run"', '--script-version', 'main'];
+  const first = join(dir, 'first');
+  const going = memoir('run', ...of, '--to', first);
+  const queued = async () => {
+    const { jobs } = await ada.jobs.listJobs({});
+    return jobs.find(({ script, state, scriptParameters }) => {
+      return script === 'make.sh' && state === JobState.QUEUED && scriptParameters?.test === 'run';
+    });
+  };
+  await until('the job is queued', queued);
+  await workOnce({ address: server.address(), principal: 'runner', repository: ['project', repository.path] });
+  const ran = await going;
+  t.is(ran.code, 0, ran.err);
+  t.regex(ran.out, /^new /);
+  t.deepEqual(filesIn(first), made);
+  const second = join(dir, 'second');
+  const again = await memoir('run', ...of, '--to', second);
+  t.is(again.code, 0, again.err);
+  t.regex(again.out, /^reused /);
+  t.deepEqual(filesIn(second), made);
 });
 
 test.serial('an upload whose connection breaks goes on where it was', async (t) => {

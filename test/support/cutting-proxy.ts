@@ -6,6 +6,8 @@ export type CuttingProxy = {
   readonly address: string;
   /** Bytes that went to the server in all. */
   sent(): number;
+  /** Bytes that came from it. */
+  received(): number;
   /** How often connections were cut. */
   cuts(): number;
   close(): Promise<void>;
@@ -16,6 +18,7 @@ export async function cuttingProxy(server: string, bytes: number, times: number)
   const [host = '', port = ''] = server.split(':');
   const open = new Set<Socket>();
   let sent = 0;
+  let received = 0;
   let cuts = 0;
   const proxy = createServer((socket) => {
     const upstream = connect(Number(port), host);
@@ -28,6 +31,9 @@ export async function cuttingProxy(server: string, bytes: number, times: number)
         upstream.destroy();
       });
     }
+    upstream.on('data', (piece) => {
+      received += piece.length;
+    });
     upstream.pipe(socket);
     socket.on('data', (piece) => {
       sent += piece.length;
@@ -45,6 +51,7 @@ export async function cuttingProxy(server: string, bytes: number, times: number)
   return {
     address: `127.0.0.1:${(proxy.address() as AddressInfo).port}`,
     sent: () => sent,
+    received: () => received,
     cuts: () => cuts,
     async close() {
       for (const one of open) one.destroy();

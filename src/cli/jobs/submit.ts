@@ -26,7 +26,8 @@ const localPatience = 10;
 /** Longest name of a batch in bytes: with the number of a line behind it, it is a submit_id. */
 const longestBatch = 240;
 
-type SubmitOptions = RemoteOptions &
+/** Options of `memoir submit`. */
+export type SubmitOptions = RemoteOptions &
   JobRequestOptions & {
     readonly alwaysNew?: boolean;
     readonly findOrCreate?: boolean;
@@ -82,7 +83,7 @@ export function submitCommand(): Command {
     if (options.from === undefined) {
       checkSingle(options);
       const request = await requestOf(options);
-      return connected(options, (clients) => submit(clients, options, request));
+      return connected(options, async (clients) => void (await submit(clients, options, request)));
     }
     checkMany(options);
     const findOrCreate = options.alwaysNew ? false : options.findOrCreate ? true : undefined;
@@ -93,7 +94,8 @@ export function submitCommand(): Command {
   });
 }
 
-function connected(options: SubmitOptions, work: (clients: Clients) => Promise<void>): Promise<void> {
+/** Calls the server, which is waited for if it was started a moment ago. @throws CallError */
+export function connected(options: SubmitOptions, work: (clients: Clients) => Promise<void>): Promise<void> {
   return withClients(options, async (clients) => {
     await untilConnected(clients, options);
     await work(clients);
@@ -121,11 +123,12 @@ function checkMany({ wait, follow, verbose, submitId, parameters, from, batch = 
   }
 }
 
-async function submit(
+/** Requests a job, and waits for it if that is asked for. Gives the job as it was seen last. @throws CallError */
+export async function submit(
   clients: Clients,
   options: SubmitOptions,
   request: Awaited<ReturnType<typeof requestOf>>,
-): Promise<void> {
+): Promise<Job> {
   const findOrCreate = !(options.alwaysNew ?? (options.nondeterministic && !options.findOrCreate));
   const answer = await clients.jobs.createJob({ ...request, findOrCreate }, clients.unary).catch((error: unknown) => {
     throw namingLargest(error, request);
@@ -143,6 +146,7 @@ async function submit(
     if (!options.json) await printResult(answer.job);
   }
   if (options.json) await printMessage(CreateJobResponseSchema, answer);
+  return answer.job ?? job;
 }
 
 /**

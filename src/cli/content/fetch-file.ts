@@ -1,0 +1,121 @@
+import { createHash, hash as digestOf } from 'node:crypto';
+import { constants } from 'node:fs';
+import { chmod, type FileHandle, lstat, open, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { OutputEntry } from '../../../gen/memoir/content/v1/content_service_pb.js';
+import { MemoirError, quote } from '../../domain/errors.js';
+import { named } from '../../files/durable-file.js';
+import type { Clients } from '../client.js';
+import { resumed } from '../log/resume.js';
+import { inTheWay, type Placing } from './make-entries.js';
+
+/** Bytes of one read of what is there already. */
+const pieceBytes = 1024 * 1024;
+
+/**
+ * Fetches one file: beside its place, from where an earlier try ended, and named once it has the right bytes and mode.
+ * @throws as `fetchOutput`
+ */
+export async function fetchFile(
+  clients: Pick<Clients, 'content'>,
+  uuid: string,
+  entry: OutputEntry,
+  { root, overwrite }: Placing,
+  moved: (bytes: number) => void,
+): Promise<void> {
+  const path = join(root, entry.path);
+  const size = Number(entry.digest?.sizeBytes ?? 0n);
+  const mode = (entry.executable ? 0o777 : 0o666) & ~process.umask();
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isDirectory()) throw inTheWay(path, 'is a directory');
+  if (found?.isFile() && found.size === size && (await isWhole(path, entry))) {
+    if (((found.mode & 0o100) !== 0) !== entry.executable) await chmod(path, mode);
+    moved(size);
+    return;
+  }
+  if (found && !overwrite) throw inTheWay(path, 'is there already, and is another one; --overwrite replaces it');
+  // By the path too: two files of a directory may be the same.
+  const aside = join(
+    dirname(path),
+    `.memoir-${digestOf('sha256', `${entry.path}\0${entry.digest?.hash}`).slice(0, 32)}.part`,
+  );
+  const file = await openPart(aside);
+  try {
+    let whole = await fill(clients, uuid, entry, file, moved);
+    // What an earlier try left may have been spoilt since.
+    whole ||= await fill(clients, uuid, entry, file, moved, true);
+    if (!whole) {
+      await rm(aside, { force: true });
+      throw new MemoirError(
+        'DATA_LOSS',
+        'BAD_BYTES',
+        `the bytes of ${quote(entry.path)} that came are not those of its digest`,
+      );
+    }
+    await file.chmod(mode);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await named(aside, path);
+}
+
+/** Opens the file that is filled, as it is, and no other that somebody put in its place. */
+async function openPart(aside: string): Promise<FileHandle> {
+  const found = await lstat(aside).catch(() => undefined);
+  if (found && (!found.isFile() || found.nlink > 1)) await rm(aside);
+  return open(aside, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+}
+
+/** Fills a file from where it ends, or anew. Gives whether it has the right bytes then. */
+async function fill(
+  clients: Pick<Clients, 'content'>,
+  uuid: string,
+  entry: OutputEntry,
+  file: FileHandle,
+  moved: (bytes: number) => void,
+  anew = false,
+): Promise<boolean> {
+  const size = Number(entry.digest?.sizeBytes ?? 0n);
+  const before = (await file.stat()).size;
+  if (anew || before > size) await file.truncate(0);
+  const hash = createHash('sha256');
+  let at = 0;
+  const piece = Buffer.allocUnsafe(Math.min(pieceBytes, size));
+  while (at < size) {
+    const { bytesRead } = await file.read(piece, 0, piece.length, at);
+    if (bytesRead === 0) break;
+    hash.update(piece.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+  if (!anew) moved(at);
+  if (at < size) {
+    const next = () => clients.content.readOutput({ uuid, path: entry.path, offset: BigInt(at) });
+    for await (const { data } of resumed(next)) {
+      for (let done = 0; done < data.length; ) {
+        done += (await file.write(data, done, data.length - done, at + done)).bytesWritten;
+      }
+      hash.update(data);
+      at += data.length;
+      if (!anew) moved(data.length);
+      if (at > size) return false;
+    }
+  }
+  return at === size && hash.digest('hex') === entry.digest?.hash;
+}
+
+async function isWhole(path: string, { digest }: OutputEntry): Promise<boolean> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const hash = createHash('sha256');
+    const piece = Buffer.allocUnsafe(pieceBytes);
+    for (let at = 0; ; ) {
+      const { bytesRead } = await file.read(piece, 0, piece.length, at);
+      if (bytesRead === 0) return hash.digest('hex') === digest?.hash;
+      hash.update(piece.subarray(0, bytesRead));
+      at += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
+}
