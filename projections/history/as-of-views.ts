@@ -48,7 +48,7 @@ const state = `CASE WHEN ${finished} THEN now.state WHEN ${turned} THEN ${runnin
 const attempts = `CASE WHEN ${turned} THEN ${turn('number')} WHEN ${started} THEN 1 ELSE 0 END`;
 
 /** What the events of a job leave as it is, and so what it was at any time. */
-const lasting = ['position', 'request_digest', 'retry', 'limits', 'retry_of', 'interest_id', ...lastingFields];
+const lasting = ['position', 'request_digest', 'interest_id', ...lastingFields];
 
 /** What one event sets: from then on it is what it is now. */
 const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>
@@ -176,6 +176,8 @@ export const asOfViews = `
     WHERE CASE WHEN life.turned IS NULL THEN life.started ELSE
       (SELECT min(position) FROM history.job_turn WHERE job = one.job AND number = one.number) END <= ${at};
   CREATE TEMP VIEW candidate AS SELECT ${columns(candidateColumns)} FROM ${living('candidate')};
+  CREATE TEMP VIEW answered AS SELECT now.principal, now.job, now.labels, now.position, now.created_at, now.first
+    FROM main.answered AS now WHERE now.position <= ${at};
   CREATE TEMP VIEW taken_run AS SELECT now.computation_digest, now.last_run FROM main.taken_run AS now
     WHERE now.position <= ${at};
   CREATE TEMP VIEW address AS SELECT now.key, now.gave, now.job FROM main.address AS now

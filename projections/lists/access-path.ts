@@ -3,6 +3,7 @@ import type { JobFilter } from '../../src/domain/filters/filter.js';
 import { likePrefix } from '../../src/domain/filters/like.js';
 import { compileFilters } from './job-filters.js';
 import type { ListQuery } from './list-query.js';
+import type { RequestedBy } from './requested-by.js';
 import { type Sql, sql } from './sql.js';
 
 /** How SQLite is to come by the jobs of a list. */
@@ -19,7 +20,10 @@ export type AccessPath =
    * By each of these conditions for itself and then together, since an index serves each of them in the order of the list, but
    * not all at once. A job may be found by several.
    */
-  | { readonly by: 'branches'; readonly branches: readonly Sql[] };
+  | { readonly by: 'branches'; readonly branches: readonly Branch[] };
+
+/** A condition that an index serves in the order of creation; with `answered`, jobs that this principal was answered with, by the index of these. */
+export type Branch = { readonly condition: Sql } | { readonly answered: string };
 
 /** Fields that few jobs share a value of. */
 const nearlyUnique = ['uuid', 'output'];
@@ -37,7 +41,8 @@ const shortestUuid = 4;
 const mostBranches = 16;
 
 /** Chooses by the form of the query alone, since SQLite keeps no statistics of a read model that changes all the time. */
-export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQuery, 'fields'>): AccessPath {
+export function accessPath(query: Omit<ListQuery, 'fields'>): AccessPath {
+  const { from, asOf, filters, requestedBy, readers, order } = query;
   const [first, second] = order;
   if (from === 'queue' || first.field !== 'created_at' || second) return { by: 'planner' };
   const narrowed = filters.flatMap(narrow);
@@ -45,13 +50,17 @@ export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQue
     narrowed.find(({ field, values }) => names.includes(field) && values.length <= most);
   // No index has the states of the past.
   const sharing = asOf === undefined ? shared : shared.filter((name) => name !== 'state');
-  if (among(nearlyUnique, Number.POSITIVE_INFINITY) || among(sharing, 1)) return { by: 'planner' };
+  if (among(nearlyUnique, Number.POSITIVE_INFINITY)) return { by: 'planner' };
   if (filters.some((filter) => beginsWith(filter, 'uuid', shortestUuid))) return { by: 'uuid' };
+  if (requestedBy) return pathOfRequests(requestedBy);
+  if (among(sharing, 1)) return { by: 'planner' };
   const [label] = asOf === undefined ? filters.flatMap(labelOf) : [];
   if (label) return { by: 'label', ...label };
   if (filters.some((filter) => beginsWith(filter, 'script_version', shortestAbbreviation))) return { by: 'planner' };
   const several = among(sharing, mostBranches);
-  if (several) return { by: 'branches', branches: several.values.map((value) => one(several.filter, value)) };
+  if (several) {
+    return { by: 'branches', branches: several.values.map((value) => ({ condition: one(several.filter, value) })) };
+  }
   if (readers && readers.repositories.length <= mostBranches - 3) {
     const { principal, repositories } = readers;
     const claimed = asOf === undefined ? 'job.claimed_by' : 'job.final_claimed_by';
@@ -64,9 +73,18 @@ export function accessPath({ from, asOf, filters, readers, order }: Omit<ListQue
         ? []
         : [sql('job.position IN (SELECT job FROM history.job_turn WHERE worker = ?)', principal)]),
     ];
-    return { by: 'branches', branches };
+    return { by: 'branches', branches: branches.map((condition) => ({ condition })) };
   }
   return { by: 'creation' };
+}
+
+function pathOfRequests({ open, others, within }: RequestedBy): AccessPath {
+  const repositories = others.length === 0 ? [] : within;
+  if (2 * open.length + repositories.length > mostBranches) return { by: 'creation' };
+  const own = open.flatMap((name): Branch[] => [{ condition: sql('job.owner = ?', name) }, { answered: name }]);
+  const theirs = repositories.map((name) => ({ condition: sql('job.repository = ?', name) }));
+  const branches = [...own, ...theirs];
+  return branches.length === 0 ? { by: 'planner' } : { by: 'branches', branches };
 }
 
 /** Whether a filter looks for texts of a field that begin with so many characters or more. */

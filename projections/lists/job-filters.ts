@@ -3,6 +3,7 @@ import { textFields } from '../../src/domain/filters/field.js';
 import type { JobFilter, Scalar, Target, Test } from '../../src/domain/filters/filter.js';
 import { likeLiteral, likePrefix } from '../../src/domain/filters/like.js';
 import { valueAt, valueTest } from '../../src/domain/filters/matches.js';
+import { type RequestedBy, requestedByThem } from './requested-by.js';
 import { isOneOf, joined, type Sql, sql } from './sql.js';
 
 /** A test of a column's text. */
@@ -24,17 +25,29 @@ export type CompiledFilters = {
   readonly tests: readonly TextTest[];
 };
 
-/** Translates filters. Everything that came from a client is a parameter. The tests call `goOn` in the midst of what takes long. */
-export function compileFilters(filters: readonly JobFilter[], goOn?: () => void): CompiledFilters {
+/** Translates filters. Everything that came from a client is a parameter. The tests call `goOn` in the midst of what takes long.
+ * Where the list is about somebody's requests, filters on labels look at those of the answered ones too. */
+export function compileFilters(
+  filters: readonly JobFilter[],
+  goOn?: () => void,
+  requestedBy?: RequestedBy,
+): CompiledFilters {
   const tests: TextTest[] = [];
   const call: Call = (made, column) => `${testFunction}(${tests.push(made(goOn)) - 1}, ${column})`;
-  return {
-    where: joined(
+  const all = (those: readonly JobFilter[], labels?: string) =>
+    joined(
       'AND',
-      filters.map((filter) => compile(filter, call)),
-    ),
-    tests,
-  };
+      those.map((filter) => compile(filter, call, labels)),
+    );
+  if (!requestedBy) return { where: all(filters), tests };
+  const onLabels = filters.filter(isOnLabels);
+  const others = filters.filter((filter) => !isOnLabels(filter));
+  const labelled = onLabels.length === 0 ? undefined : (column: string) => all(onLabels, column);
+  return { where: joined('AND', [all(others), requestedByThem(requestedBy, labelled)]), tests };
+}
+
+function isOnLabels({ target }: JobFilter): boolean {
+  return (target.of === 'path' || target.of === 'whole') && target.field === 'labels';
 }
 
 /**
@@ -51,7 +64,8 @@ export function finalFilters(filters: readonly JobFilter[]): Sql[] {
 
 type Call = (test: (goOn?: () => void) => TextTest, column: string) => string;
 
-function compile({ target, test }: JobFilter, call: Call): Sql {
+/** `labels` is the column that has them, if that is not the job's. */
+function compile({ target, test }: JobFilter, call: Call, labels?: string): Sql {
   switch (target.of) {
     case 'field': {
       const column = `job.${target.field}`;
@@ -61,11 +75,12 @@ function compile({ target, test }: JobFilter, call: Call): Sql {
     case 'member': {
       const part = `job.${target.field} ->> '$.${target.member}'`;
       if (target.kind === 'text') return textCondition(`coalesce(${part}, '')`, test, call);
+      if (target.duration) return numberCondition(`round(CAST(rtrim(${part}, 's') AS REAL), 3)`, test);
       const zero = `CASE WHEN job.${target.field} IS NOT NULL THEN coalesce(${part}, 0) END`;
       return numberCondition(target.zero ? zero : `(${part})`, test);
     }
     case 'path':
-      return pathCondition(target, test, call);
+      return pathCondition(target, test, call, labels);
     case 'whole':
       return wholeCondition(target.field, test);
     case 'any':
@@ -225,8 +240,12 @@ function stateCondition(test: Test): Sql {
 }
 
 /** Of what stands somewhere in the JSON of a column. A search in its text comes first: few rows are then read as JSON. */
-function pathCondition(target: Extract<Target, { of: 'path' }>, test: Test, call: Call): Sql {
-  const column = `job.${target.field}`;
+function pathCondition(
+  target: Extract<Target, { of: 'path' }>,
+  test: Test,
+  call: Call,
+  column = `job.${target.field}`,
+): Sql {
   const conditions = needles(target.path, test).map((needle) => sql(`instr(${column}, ?) > 0`, needle));
   conditions.unshift(asking(column));
   const whole = (goOn?: () => void): TextTest => {

@@ -7,6 +7,7 @@ import { readableBy } from '../read-model/readers.js';
 import { type AccessPath, accessPath } from './access-path.js';
 import { compileFilters, finalFilters } from './job-filters.js';
 import type { KeyValue, ListPage, ListQuery } from './list-query.js';
+import { requestedJobs } from './requested-by.js';
 import { joined, type Sql, sql } from './sql.js';
 import type { Watched } from './watched.js';
 
@@ -19,7 +20,8 @@ type Key = { readonly column: string; readonly descending: boolean; readonly nul
  */
 export function listJobs(db: Database.Database, query: ListQuery, watched: Watched): ListPage {
   const past = query.asOf !== undefined;
-  const { where, tests } = compileFilters(query.filters, watched.goOn);
+  const { requestedBy } = query;
+  const { where, tests } = compileFilters(query.filters, watched.goOn, requestedBy);
   const queue = query.from === 'queue';
   const path = accessPath(query);
   const keys = queue ? queueKeys : keysOf(query.order, path.by === 'label' ? 'label' : 'job');
@@ -36,15 +38,21 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
 
   const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
   if (!query.fields) columns.push(...told.map((name) => `job.${name}`));
-  const all = [...conditions, ...(query.after ? [behind(keys, query.after)] : [])];
+  const found = requestedBy && requestedJobs(requestedBy);
+  const narrower = found ? [found] : [];
   const byCreation = past ? `${jobsByCreation} AS job` : `${from} INDEXED BY job_created`;
   const byUuid = past ? `${jobsByUuid} AS job` : `${from} INDEXED BY job_uuid`;
-  const page = pageOf({ from, byCreation, byUuid, columns, keys, limit: query.limit + 1 }, all, path);
-  const found = run(page).iterate(...page.values) as IterableIterator<JobRow & Record<string, KeyValue>>;
-  const answer = takePage(found, query, keys.length);
+  const limit = query.limit + 1;
+  const page = pageOf(
+    { from, byCreation, byUuid, columns, keys, after: query.after, limit, narrower },
+    conditions,
+    path,
+  );
+  const rows = run(page).iterate(...page.values) as IterableIterator<JobRow & Record<string, KeyValue>>;
+  const answer = takePage(rows, query, keys.length);
   if (!query.countTotal) return { ...answer, total: undefined };
-  const everything = !queue && !past && query.filters.length === 0 && !query.readers;
-  const matching = joined('AND', conditions);
+  const everything = !queue && !past && query.filters.length === 0 && !query.readers && !requestedBy;
+  const matching = joined('AND', [...narrower, ...conditions]);
   const count = everything
     ? countOfAll
     : sql(`SELECT count(*) FROM ${from} WHERE ${matching.text}`, ...matching.values);
@@ -60,17 +68,9 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
 const countOfAll = sql('SELECT (SELECT count(*) FROM job) - (SELECT count(*) FROM job WHERE deleted = 1)');
 
 /** Columns of what lists tell of a job, and that it is not found by. */
-const told = [
-  'retry',
-  'limits',
-  'retry_of',
-  'interest_count',
-  'waiting_since',
-  'minima',
-  'least_ram_mb',
-  'output_size',
-  'log_size',
-];
+const told = ['interest_count', 'waiting_since', 'minima', 'least_ram_mb', 'output_size', 'log_size'];
+
+const answeredJobs = 'answered AS whose CROSS JOIN job ON job.position = whose.job';
 
 type PageOf = {
   readonly from: string;
@@ -80,22 +80,26 @@ type PageOf = {
   readonly byUuid: string;
   readonly columns: readonly string[];
   readonly keys: readonly Key[];
+  /** Where the page begins. */
+  readonly after: readonly KeyValue[] | undefined;
   readonly limit: number;
+  /** What follows from the conditions, and by which jobs are found where nothing else says how. */
+  readonly narrower: readonly Sql[];
 };
 
 function pageOf(
-  { from, byCreation, byUuid, columns, keys, limit }: PageOf,
+  { from, byCreation, byUuid, columns, keys, after, limit, narrower }: PageOf,
   conditions: readonly Sql[],
   path: AccessPath,
 ): Sql {
-  const select = (what: readonly string[], of: string, where: readonly Sql[]) => {
-    const all = joined('AND', where);
-    const text = `SELECT ${what.join(', ')} FROM ${of} WHERE ${all.text} ORDER BY ${orderOf(keys)} LIMIT ?`;
+  const select = (what: readonly string[], of: string, where: readonly Sql[], by = keys) => {
+    const all = joined('AND', [...where, ...(after ? [behind(by, after)] : [])]);
+    const text = `SELECT ${what.join(', ')} FROM ${of} WHERE ${all.text} ORDER BY ${orderOf(by)} LIMIT ?`;
     return sql(text, ...all.values, limit);
   };
-  const keyColumns = keys.map(({ column }, i) => `${column} AS key${i}`);
-  const wanted = [...columns, ...keyColumns];
-  if (path.by === 'planner') return select(wanted, from, conditions);
+  const named = (those: readonly Key[]) => those.map(({ column }, i) => `${column} AS key${i}`);
+  const wanted = [...columns, ...named(keys)];
+  if (path.by === 'planner') return select(wanted, from, [...narrower, ...conditions]);
   if (path.by === 'creation') return select(wanted, byCreation, conditions);
   if (path.by === 'label') {
     const { name, value } = path;
@@ -104,7 +108,16 @@ function pageOf(
   }
   if (path.by === 'uuid') return select(wanted, byUuid, conditions);
   // Positions first, so that no more whole rows are read than the page has.
-  const parts = path.branches.map((branch) => select(keyColumns, from, [branch, ...conditions]));
+  const parts = path.branches.map((branch) => {
+    if ('condition' in branch) return select(named(keys), from, [branch.condition, ...conditions]);
+    const [created, position] = keys as readonly [Key, Key];
+    const own = [
+      { ...created, column: 'whose.created_at' },
+      { ...position, column: 'whose.job' },
+    ];
+    const those = sql('whose.principal = ? AND whose.first = 1', branch.answered);
+    return select(named(own), answeredJobs, [those, ...conditions], own);
+  });
   const union = parts.map(({ text }) => `SELECT * FROM (${text})`).join(' UNION ');
   const order = orderOf(keys.map((key, i) => ({ ...key, column: `key${i}` })));
   const positions = `SELECT key${keys.length - 1} AS found FROM (${union}) ORDER BY ${order} LIMIT ?`;

@@ -3,6 +3,7 @@ import type { JobOrder } from '../../src/domain/filters/job-order.js';
 import type { Position } from '../../src/eventstore/port.js';
 import type { JobRow } from '../read-model/jobs.js';
 import type { Readers } from '../read-model/readers.js';
+import type { RequestedBy } from './requested-by.js';
 
 /** Which jobs to list. Plain data. */
 export type ListQuery = {
@@ -11,6 +12,8 @@ export type ListQuery = {
   /** Position of the log whose jobs are listed, on a connection to the past; absent for now. Not of the queue. */
   readonly asOf?: Position;
   readonly filters: readonly JobFilter[];
+  /** Whose requests the list is about; absent for all. Filters on labels then look at those of their requests too. */
+  readonly requestedBy?: RequestedBy;
   /** Who reads; undefined for whoever may read all. */
   readonly readers: Readers | undefined;
   readonly order: JobOrder;

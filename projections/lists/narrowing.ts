@@ -19,10 +19,10 @@ export const narrowingOfValues = 'too many different commits were run; use a fil
 export const narrowingOfCandidates = 'ask for fewer candidates by narrower filters, or by further parameters';
 
 /** What a client can do so that a list takes less time. */
-export function narrowingOf({ filters, order, countTotal }: ListQuery): string {
+export function narrowingOf({ filters, requestedBy, order, countTotal }: ListQuery): string {
   const advice: string[] = [];
   const slow = filters.find(({ target }) => target.of !== 'field');
-  const quick = filters.some(isQuick);
+  const quick = requestedBy !== undefined || filters.some(isQuick);
   if (!quick) {
     const beside = slow ? `beside filters[${slow.index}], which looks into every job, ` : '';
     advice.push(`add ${beside}a filter = on ${indexed.slice(1).join(', ')}, or a range of created_at`);

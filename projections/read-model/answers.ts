@@ -5,11 +5,12 @@ import type { Projection } from '../running/projection.js';
 
 /**
  * Who was answered with a job that was there before, by reuse or by joining it: one row for each principal, job and labels of its requests, the
- * first one's. `job` is the position of the JobRequested, `position` that of the answer, `labels` JSON, empty for none.
+ * first one's. `job` is the position of the JobRequested, `created_at` when that was, in milliseconds since 1970-01-01T00:00Z, `position` that of the
+ * answer, `labels` JSON, empty for none; `first` is 1 in one row of each principal and job.
  */
 export const answers: Projection = {
   name: 'answers',
-  version: 1,
+  version: 2,
   tables: ['answered'],
   schema: `
     CREATE TABLE answered (
@@ -17,16 +18,26 @@ export const answers: Projection = {
       job INTEGER NOT NULL,
       labels TEXT NOT NULL,
       position INTEGER NOT NULL,
+      created_at INTEGER NOT NULL,
+      first INTEGER NOT NULL,
       PRIMARY KEY (principal, job, labels)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX answered_job ON answered (job, principal);
+    CREATE INDEX answered_created ON answered (principal, created_at, job) WHERE first = 1;
   `,
   prepare(db, positionOf) {
-    const insert = db.prepare('INSERT OR IGNORE INTO answered (principal, job, labels, position) VALUES (?, ?, ?, ?)');
+    const known = db.prepare('SELECT 1 FROM answered WHERE principal = ? AND job = ? AND labels = ?').pluck();
+    // Rows of jobs keep what is read here as long as there are any.
+    const insert = db.prepare(`
+      INSERT INTO answered (principal, job, labels, position, created_at, first)
+      SELECT @principal, @job, @labels, @position, created_at,
+        NOT EXISTS (SELECT 1 FROM answered WHERE principal = @principal AND job = @job)
+      FROM job WHERE position = @job`);
     const answer = (principal: string, uuid: string, labels: Readonly<Record<string, string>>, position: number) => {
       const job = positionOf(jobStream(uuid));
-      if (job !== null)
-        insert.run(principal, job, Object.keys(labels).length === 0 ? '' : JSON.stringify(labels), position);
+      if (job === null) return;
+      const text = Object.keys(labels).length === 0 ? '' : JSON.stringify(labels);
+      if (known.get(principal, job, text) === undefined) insert.run({ principal, job, labels: text, position });
     };
     return {
       JobReused: (event, { position }) => answer(event.requestedBy, event.uuid, event.labels, position),

@@ -20,6 +20,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   list: [
     'memoir list --limit 20 --wide',
     `memoir list --filter '["labels.team","=","imaging"]'`,
+    'memoir list --requested-by ada',
     `memoir list --filter '["state","=","Failed"]' --select script,failure_reason`,
     `memoir list --filter '["created_at",">","2026-01-31T00:00:00Z"]' --order-by "priority desc" --count`,
   ],

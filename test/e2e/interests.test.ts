@@ -5,6 +5,7 @@ import { timestampMs, timestampNow } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
 import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
@@ -23,6 +24,7 @@ const grants = [
   `${grant('dan', 'submitter', 'project')}max_priority = 3\nmax_cores = 4\nmax_ram_mb = 1000\nmax_scratch_mb = 5\n`,
   grant('w', 'worker', 'project'),
   grant('rita', 'reader', '**'),
+  grant('lead', 'admin', 'project'),
   grant('root', 'admin', '**'),
 ];
 const allow = (...all: string[]) => writeFileSync(policy, all.join('\n'));
@@ -40,6 +42,7 @@ const [ada, bob, cleo, w, rita, root] = ['ada', 'bob', 'cleo', 'w', 'rita', 'roo
   ReturnType<typeof as>,
   ReturnType<typeof as>,
 ];
+const lead = as('lead');
 test.after.always(async () => {
   await server.dispose();
   rmSync(dir, { recursive: true });
@@ -235,6 +238,82 @@ test('a submit_id that joined is answered with the same job again, and recorded 
   t.is(uuidOf(await find(bob, asked)), uuid);
   const other = await failure(t, () => find(bob, { ...asked, priority: 1 }));
   t.is(other.reason, 'SUBMIT_ID_USED');
+});
+
+test('lists find what a principal requested, joined or was answered with, by the labels of its requests, for itself and admins', async (t) => {
+  const label = (team: string, more: object = {}) => ({ labels: { team, of: 'lists', ...more } });
+  const uuids = {
+    own: uuidOf(await find(bob, { ...own('lists own'), ...label('x') })),
+    joined: uuidOf(await find(ada, { ...own('lists joined'), ...label('a') })),
+    reused: uuidOf(await find(ada, { ...own('lists reused'), ...label('a') })),
+    other: uuidOf(await find(ada, { ...own('lists other'), ...label('x') })),
+  };
+  await complete(w, uuids.reused);
+  await find(bob, { ...own('lists joined'), ...label('x', { run: '1' }) });
+  await find(bob, { ...own('lists joined'), submitId: 'second', ...label('y', { run: '2' }) });
+  await find(bob, { ...own('lists reused'), ...label('x') });
+  await find(bob, { ...own('lists reused'), ...label('x') });
+  const consistencyToken = String(await server.end());
+  const names = new Map(Object.entries(uuids).map(([name, uuid]) => [uuid, name]));
+  const listed = async (
+    client: typeof ada,
+    who: string | string[],
+    more: Parameters<typeof filterFromTriple>[0][] = [],
+    rest = {},
+  ) => {
+    const whose = Array.isArray(who) ? ['requested_by', 'in', who] : ['requested_by', '=', who];
+    const filters = [whose, ['labels.of', '=', 'lists'], ...more].map((triple) => filterFromTriple(triple));
+    const { jobs, totalSize } = await client.jobs.listJobs({ filters, consistencyToken, countTotal: true, ...rest });
+    t.is(Number(totalSize), jobs.length);
+    return jobs.map(({ uuid }) => names.get(uuid)).join(' ');
+  };
+  const team = (value: string, operator = '=') => ['labels.team', operator, value];
+  const bobs = 'reused joined own';
+  t.is(await listed(bob, 'bob'), bobs);
+  t.is(await listed(bob, 'bob', [], { orderBy: 'created_at' }), 'own joined reused');
+  t.is(await listed(bob, 'bob', [], { orderBy: 'run_number, created_at desc' }), bobs);
+  t.is(await listed(bob, 'bob', [team('x')]), bobs);
+  t.is(await listed(bob, 'bob', [team('y')]), 'joined');
+  // Those of the job are looked at too, but not mixed with those of a request, nor with those of others.
+  t.is(await listed(bob, 'bob', [team('a')]), 'reused joined');
+  t.is(await listed(bob, 'bob', [team('x'), ['labels.run', '=', '1']]), 'joined');
+  t.is(await listed(bob, 'bob', [team('y'), ['labels.run', '=', '1']]), '');
+  t.is(await listed(ada, 'ada', [team('y')]), '');
+  t.is(await listed(bob, 'bob', [['state', '=', 'Complete']]), 'reused');
+  t.is(await listed(bob, 'bob', [['uuid', '=', uuids.joined]]), 'joined');
+  // Who was answered is told to oneself and to who administers the repository.
+  t.is(await listed(root, 'bob'), bobs);
+  t.is(await listed(root, ['ada', 'bob'], [team('x')]), 'other reused joined own');
+  for (const client of [ada, rita, cleo]) {
+    t.is(await listed(client, 'bob'), '');
+    t.is(await listed(client, 'bob', [team('y')]), '');
+  }
+  t.is(await listed(ada, ['ada', 'bob']), 'other reused joined');
+  t.is(await listed(lead, 'bob'), bobs);
+  t.is(await listed(lead, ['lead', 'bob'], [team('y')]), 'joined');
+  // As of a moment, those that had asked by then.
+  const asOf = (position: bigint) => ({ asOf: { moment: { case: 'position' as const, value: position } } });
+  t.is(await listed(bob, 'bob', [team('y')], asOf(BigInt(await server.end()))), 'joined');
+  const events = await collect(root.history.readHistory({ uuid: uuids.joined }));
+  const joined = events.find(({ event }) => event?.eventType === 'JobJoined')?.event?.position ?? 0n;
+  t.is(await listed(bob, 'bob', [team('y')], asOf(joined)), '');
+  t.is(await listed(bob, 'bob', [team('x')], asOf(joined)), 'joined own');
+  t.is(await listed(bob, 'bob', [], asOf(joined - 1n)), 'own');
+  const page = { filters: [filterFromTriple(['requested_by', 'in', ['bob']])], pageSize: 1 };
+  const { nextPageToken } = await bob.jobs.listJobs(page);
+  t.is((await bob.jobs.listJobs({ ...page, pageToken: nextPageToken })).jobs.length, 1);
+  for (const [triple, message] of [
+    [['requested_by', '!=', 'bob'], /operator "!=" is not for "requested_by", which takes =, in/],
+    [['requested_by', '=', null], /null is not the name of a principal/],
+    [['requested_by', 'in', 'bob'], /"bob" is no list/],
+    [['requested_by', 'in', Array(101).fill('b')], /is a list of 101, and 100 is the limit/],
+  ] as const) {
+    await t.throwsAsync(bob.jobs.listJobs({ filters: [filterFromTriple(triple)] }), { message });
+  }
+  const two = ['a', 'b'].map((who) => filterFromTriple(['requested_by', '=', who]));
+  await t.throwsAsync(bob.jobs.listJobs({ filters: two }), { message: /is in filters\[0\] already/ });
+  await t.throwsAsync(find(bob, { filters: [...two.slice(1)] }), { message: /is for lists of jobs/ });
+  await root.jobs.cancelJobs({ selection: { uuids: [uuids.own, uuids.joined, uuids.other] }, forEveryone: true });
 });
 
 test('who watches a job is told of what changes in it, not of who else waits', async (t) => {

@@ -15,6 +15,7 @@ import { openPastConnection, type PastReads, pastReads } from '../../projections
 import { candidatesByFilters } from '../../projections/lists/candidates-by-filters.js';
 import { listJobs } from '../../projections/lists/job-list.js';
 import type { ListQuery } from '../../projections/lists/list-query.js';
+import type { RequestedBy } from '../../projections/lists/requested-by.js';
 import { type Watched, watch } from '../../projections/lists/watched.js';
 import { backOffQueries } from '../../projections/read-model/back-offs.js';
 import { componentQueries } from '../../projections/read-model/components.js';
@@ -223,6 +224,14 @@ function lists(
     orders: orders.map((order) => list({ order: parseOrder(order) })),
     readers: list({ readers }),
     claimed: list({ readers: { principal: 'w2', repositories: [] } }),
+    requested: whose.flatMap((requestedBy) => {
+      const one = list({ requestedBy, limit: 2 });
+      return [
+        one,
+        one.next && list({ requestedBy, limit: 2, after: one.next }),
+        list({ requestedBy, order: parseOrder('priority'), filters: filtersOf([['labels.x', '!=', 'y']]) }),
+      ];
+    }),
     pages: [first, first.next && list({ limit: 3, after: first.next })],
     filtered: triples.map((those) => list({ filters: filtersOf(those), countTotal: true })),
     shortened: names.uuids
@@ -236,6 +245,12 @@ function lists(
     ),
   };
 }
+
+const whose: readonly RequestedBy[] = [
+  { open: ['bob'], others: [], within: [] },
+  { open: ['alice'], others: ['bob', 'carol'], within: ['weather'] },
+  { open: [], others: [], within: [] },
+];
 
 const usual: readonly Triple[][] = [
   [['repository', '=', 'weather']],

@@ -88,7 +88,7 @@ test('SQL, the domain and a naive reading agree which jobs match which filters',
   }
   t.log(`${evaluations} evaluations, ${matches} matches, ${some} lists that hold some jobs and not others`);
   t.true(evaluations >= 10_000);
-  t.true(some > 200);
+  t.true(some > (200 * rounds(150, 500)) / 500);
   t.is(operators.size, 12);
 });
 

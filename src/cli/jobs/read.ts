@@ -3,6 +3,7 @@ import { type FieldMask, FieldMaskSchema } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { type Job, JobSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type GetQueueRequestSchema, WatchJobResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { filterFromTriple } from '../../domain/filters/from-triple.js';
 import { type AsOfOptions, withAsOf } from '../as-of.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, repeated, withJson } from '../options.js';
@@ -20,6 +21,7 @@ type ReadOptions = RemoteOptions & { readonly json?: boolean };
 type PageOptions = ReadOptions &
   ListOptions & {
     readonly filter?: readonly string[];
+    readonly requestedBy?: readonly string[];
     readonly select?: string;
     readonly count?: boolean;
   };
@@ -106,6 +108,11 @@ function paged(command: Command): Command {
     .option('--limit <number>', 'most jobs to print', integer(1, 1_000_000_000), 100)
     .option('--all', 'print all jobs')
     .option('--filter <json>', 'print only jobs that match ["attribute","operator",operand] (repeatable)', repeated)
+    .option(
+      '--requested-by <principal>',
+      'print only jobs that this principal requested, joined, or was answered with (repeatable: any of them)',
+      repeated,
+    )
     .option('--select <fields>', 'print only these fields, and the uuid, such as "state,output"')
     .option('--count', 'say how many match in all')
     .option('--wide', wideHelp);
@@ -113,7 +120,11 @@ function paged(command: Command): Command {
 
 /** Prints as many pages of jobs as it takes. */
 function printPages(options: PageOptions, next: (page: PageRequest) => Promise<Page>, nothing: string): Promise<void> {
-  const filters = filtersOf(options.filter);
+  const { requestedBy = [] } = options;
+  const filters = [
+    ...filtersOf(options.filter),
+    ...(requestedBy.length === 0 ? [] : [filterFromTriple(['requested_by', 'in', requestedBy])]),
+  ];
   const paths = options.select?.split(',').map((path) => path.trim());
   const waiting = new Map<string, string>();
   const asked = { filters, ...(paths && { select: create(FieldMaskSchema, { paths }) }) };

@@ -1,4 +1,6 @@
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
+import { DurationSchema } from '@bufbuild/protobuf/wkt';
+import { RetryPolicySchema, TimeLimitsSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import {
   type Job,
   JobSchema,
@@ -29,10 +31,15 @@ export type Member = {
   readonly property: string;
   /** True where a message without the part means zero, rather than that the part is absent. */
   readonly zero: boolean;
+  /** True of a duration, whose number is that of its seconds. */
+  readonly duration: boolean;
 };
 
 const messages: ReadonlyMap<string, DescMessage> = new Map(
-  [RuntimeConstraintsSchema, TasksSummarySchema].map((schema) => [schema.typeName, schema]),
+  [RuntimeConstraintsSchema, TasksSummarySchema, RetryPolicySchema, TimeLimitsSchema].map((schema) => [
+    schema.typeName,
+    schema,
+  ]),
 );
 
 function fieldOf(field: DescField): JobField {
@@ -54,7 +61,9 @@ function fieldOf(field: DescField): JobField {
 
 function memberOf({ name, localName: property, ...field }: DescField): Member {
   const text = field.fieldKind === 'scalar' && field.scalar === ScalarType.STRING;
-  return { name, property, kind: text ? 'text' : 'number', zero: !text && !field.proto.proto3Optional };
+  const duration = field.fieldKind === 'message' && field.message.typeName === DurationSchema.typeName;
+  const zero = !text && !duration && !field.proto.proto3Optional;
+  return { name, property, kind: text ? 'text' : 'number', zero, duration };
 }
 
 function scalarKind(type: ScalarType): ScalarKind {
@@ -70,9 +79,6 @@ export const unfilteredFields: readonly string[] = [
   'waiting_since',
   'interests',
   'attempts',
-  'retry',
-  'limits',
-  'retry_of',
   'minima',
   'output_digest',
   'log_digest',
@@ -104,6 +110,9 @@ export const lastingFields: ReadonlySet<string> = new Set([
   'run_number',
   'computation_digest',
   'required_labels',
+  'retry',
+  'limits',
+  'retry_of',
 ]);
 
 /** Names of the fields that "any" looks at. */

@@ -1,11 +1,12 @@
 import type { ScalarKind } from './field.js';
 import type { LikePattern } from './like.js';
+import type { Requesters } from './requesters.js';
 
 /** What a filter looks at. Plain data, so that it can be sent to another thread. */
 export type Target =
   /** A field without parts. */
   | { readonly of: 'field'; readonly field: string; readonly property: string; readonly kind: ScalarKind }
-  /** A part of a message: of runtime_constraints or tasks_summary. */
+  /** A part of a message, such as runtime_constraints. */
   | {
       readonly of: 'member';
       readonly field: string;
@@ -14,6 +15,8 @@ export type Target =
       readonly kind: 'text' | 'number';
       /** True where a message without the part means zero, rather than that the part is absent. */
       readonly zero: boolean;
+      /** True of a duration, whose number is that of its seconds, to the millisecond. */
+      readonly duration: boolean;
     }
   /** What stands at a path in script_parameters or components. */
   | { readonly of: 'path'; readonly field: string; readonly property: string; readonly path: readonly string[] }
@@ -66,4 +69,6 @@ export type NamedSet = {
 export type CheckedFilters = {
   readonly plain: readonly JobFilter[];
   readonly sets: readonly NamedSet[];
+  /** Of lists alone. */
+  readonly requesters?: Requesters;
 };

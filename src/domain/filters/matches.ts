@@ -1,4 +1,4 @@
-import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { quote } from '../errors.js';
 import { stateName } from '../job.js';
@@ -58,6 +58,7 @@ export function targetValue(target: Target, job: Job): unknown {
       const message = propertyOf(job, target.property);
       if (message === undefined) return undefined;
       const value = propertyOf(message as object, target.member);
+      if (target.duration) return value && Math.round(durationMs(value as Duration)) / 1_000;
       return value === '' ? undefined : value;
     }
     case 'path':

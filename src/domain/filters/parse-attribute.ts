@@ -44,7 +44,8 @@ function part(field: JobField, path: readonly string[], wrong: (why: string) => 
   if (!members) throw wrong(`names a part of ${name}, which has none`);
   const member = members.get(path[0] ?? '');
   if (!member || path.length > 1) throw wrong(`is not a part of ${name}; these are: ${[...members.keys()].join(', ')}`);
-  return { of: 'member', field: name, property, member: member.property, kind: member.kind, zero: member.zero };
+  const { kind: itsKind, zero, duration } = member;
+  return { of: 'member', field: name, property, member: member.property, kind: itsKind, zero, duration };
 }
 
 const plainPart = /[\p{L}\p{M}\p{N}_-]+/uy;

@@ -5,6 +5,7 @@ import type { CheckedFilters, JobFilter, NamedSet } from './filter.js';
 import { type Given, givenOf, givenText, kindOfGiven } from './given.js';
 import { parseAttribute } from './parse-attribute.js';
 import { parseTest } from './parse-test.js';
+import { parseRequesters, type Requesters, requestedBy } from './requesters.js';
 
 /** Most filters of a request. */
 const mostFilters = 64;
@@ -24,16 +25,23 @@ const sets: ReadonlyMap<string, readonly string[]> = new Map([
 
 /**
  * Checks the filters of a request and gives them their types. Commits and images are not looked up, but that a filter on commits
- * has the filters beside it that it needs is checked.
+ * has the filters beside it that it needs is checked. In `lists` one may be on who requested jobs.
  * @throws MemoirError INVALID_ARGUMENT naming the first filter that is wrong by its index, and what is wrong by its value
  */
-export function parseFilters(filters: readonly Filter[]): CheckedFilters {
+export function parseFilters(filters: readonly Filter[], lists = false): CheckedFilters {
   if (filters.length > mostFilters) {
     throw invalid('filters', 'TOO_MANY', `filters are ${filters.length}, and ${mostFilters} is the limit`);
   }
   const plain: JobFilter[] = [];
   const named: NamedSet[] = [];
+  let requesters: Requesters | undefined;
   for (const [index, filter] of filters.entries()) {
+    if (filter.attribute === requestedBy) {
+      if (!lists) throw ofLists(index);
+      if (requesters) throw twice(index, requesters.index);
+      requesters = parseRequesters(index, filter);
+      continue;
+    }
     const parsed = parseFilter(index, filter);
     if ('names' in parsed) named.push(parsed);
     else plain.push(parsed);
@@ -42,9 +50,19 @@ export function parseFilters(filters: readonly Filter[]): CheckedFilters {
   if (names > mostNames) {
     throw invalid('filters', 'TOO_MANY', `filters name ${names} commits and images, and ${mostNames} is the limit`);
   }
-  const checked = { plain, sets: named };
+  const checked = { plain, sets: named, ...(requesters && { requesters }) };
   for (const set of named) placeOfCommits(set, checked);
   return checked;
+}
+
+function ofLists(index: number): MemoirError {
+  const why = `attribute "${requestedBy}" is for lists of jobs and what they choose, not for the jobs that a request accepts`;
+  return invalid(`filters[${index}].attribute`, 'BAD_FILTER_ATTRIBUTE', `filters[${index}]: ${why}`);
+}
+
+function twice(index: number, before: number): MemoirError {
+  const why = `"${requestedBy}" is in filters[${before}] already; name several principals by in`;
+  return invalid(`filters[${index}]`, 'FILTERS_CONFLICT', `filters[${index}]: ${why}`);
 }
 
 function parseFilter(index: number, { attribute, operator, operand }: Filter): JobFilter | NamedSet {

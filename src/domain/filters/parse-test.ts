@@ -192,7 +192,8 @@ function memberOf(target: Target, name: string, wrong: (why: string) => Error): 
   if (!field?.members) return { of: 'path', field: target.field, property: target.property, path: [name] };
   const member = field.members.get(name);
   if (!member) throw wrong(`is not a part of ${field.name}; these are: ${[...field.members.keys()].join(', ')}`);
-  return { ...target, of: 'member', member: member.property, kind: member.kind, zero: member.zero };
+  const { kind, zero, duration } = member;
+  return { ...target, of: 'member', member: member.property, kind, zero, duration };
 }
 
 function wrongOperand({ place, operator, attribute }: Reading, why: string): MemoirError {

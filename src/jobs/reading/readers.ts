@@ -1,7 +1,26 @@
 import type { JobLists } from '../../../projections/lists/job-lists.js';
+import type { RequestedBy } from '../../../projections/lists/requested-by.js';
 import type { Readers } from '../../../projections/read-model/readers.js';
 import type { JobFilter } from '../../domain/filters/filter.js';
 import type { Caller } from '../caller.js';
+
+/**
+ * Whose requests a list is about, as far as the caller may know who asked for what: all of its own, and of others those in repositories that it
+ * administers.
+ */
+export async function requestedByOf(
+  lists: Pick<JobLists, 'values'>,
+  { principal, access }: Caller,
+  names: readonly string[],
+): Promise<RequestedBy> {
+  if (access.administersAll) return { open: names, others: [], within: [] };
+  const open = names.filter((name) => name === principal);
+  const others = names.filter((name) => name !== principal);
+  if (others.length === 0) return { open, others, within: [] };
+  const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined }, principal);
+  const within = all.filter((name) => access.administers(name));
+  return { open, others: within.length === 0 ? [] : others, within };
+}
 
 /**
  * What a list shows the caller: the repositories of the read model whose jobs it may read, beside the jobs that it owns or claimed.

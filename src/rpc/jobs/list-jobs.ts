@@ -15,7 +15,7 @@ import { momentText, positionOf, readablePosition } from '../../history/as-of.js
 import type { Caller } from '../../jobs/caller.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { resolveSets } from '../../jobs/deciding/filter-sets.js';
-import { readersOf } from '../../jobs/reading/readers.js';
+import { readersOf, requestedByOf } from '../../jobs/reading/readers.js';
 import { checkPageSize } from '../tokens.js';
 import { type Listed, listTokenOf, readListToken } from './list-token.js';
 import { parseSelection } from './selection.js';
@@ -68,7 +68,7 @@ function list(
   kinds: readonly ScalarKind[],
 ): ReadList {
   const limit = checkPageSize(request.pageSize);
-  const checked = parseFilters(request.filters);
+  const checked = parseFilters(request.filters, true);
   const selection = parseSelection(request.select);
   const keys = order.map(({ field, descending }) => [field, descending]);
   const { asOf } = request;
@@ -93,8 +93,22 @@ function list(
     const { fields } = selection;
     const { countTotal } = request;
     const readers = await readersOf(context.lists, caller, filters);
+    const requesters = checked.requesters && (await requestedByOf(context.lists, caller, checked.requesters.names));
+    const whose = requesters && { requestedBy: requesters };
     const moment = position === undefined ? {} : { asOf: position };
-    const query = { from, ...moment, filters, readers, order, after, limit, bytes: pageBytes, fields, countTotal };
+    const query = {
+      from,
+      ...moment,
+      filters,
+      ...whose,
+      readers,
+      order,
+      after,
+      limit,
+      bytes: pageBytes,
+      fields,
+      countTotal,
+    };
     const { rows, next, total } = await context.lists.list(query, caller.principal, signal);
     return {
       jobs: rows.map((row) => {

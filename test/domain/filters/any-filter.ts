@@ -4,7 +4,7 @@ import { type Job, JobSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { jobFields } from '../../../src/domain/filters/field.js';
 import { filterFromTriple } from '../../../src/domain/filters/from-triple.js';
 import { parseFilters } from '../../../src/domain/filters/parse-filters.js';
-import type { Triple } from './naive.js';
+import { plain, type Triple } from './naive.js';
 
 /**
  * Random filters whose attributes and operands are such as occur in these jobs, so that a good part of them matches some. None is
@@ -12,7 +12,11 @@ import type { Triple } from './naive.js';
  */
 export function anyFilterOf(jobs: readonly Job[]): fc.Arbitrary<Triple> {
   const values = new Map<string, JsonValue[]>();
-  for (const job of jobs) collect('', toJson(JobSchema, job, { useProtoFieldName: true }) as JsonObject, values);
+  for (const job of jobs) {
+    const { retry, limits } = plain(job);
+    const seconds = { ...(retry && { retry }), ...(limits && { limits }) };
+    collect('', { ...(toJson(JobSchema, job, { useProtoFieldName: true }) as JsonObject), ...seconds }, values);
+  }
   const attributes = [...new Set([...jobFields.keys(), ...values.keys(), 'any', 'script_parameters.nowhere.at.all'])];
   return fc
     .constantFrom(...attributes)

@@ -43,13 +43,21 @@ export function naiveMatch(job: Job, [attribute, operator, operand]: Triple): bo
   );
 }
 
+/** With its durations as numbers of seconds. */
+function inSeconds(parts: Record<string, JsonValue>): JsonValue {
+  const number = (value: JsonValue) => (typeof value === 'string' ? Number(value.slice(0, -1)) : value);
+  return Object.fromEntries(Object.entries(parts).map(([name, value]) => [name, number(value)]));
+}
+
 /** The job's JSON in which everything that has a zero value has it, but for what is absent. */
-function plain(job: Job): Record<string, JsonValue | undefined> {
+export function plain(job: Job): Record<string, JsonValue | undefined> {
   const options = { useProtoFieldName: true, alwaysEmitImplicit: true };
   const json = toJson(JobSchema, job, options) as Record<string, JsonValue | undefined>;
   if (job.runtimeConstraints)
     json.runtime_constraints = toJson(RuntimeConstraintsSchema, job.runtimeConstraints, options);
   if (job.tasksSummary) json.tasks_summary = toJson(TasksSummarySchema, job.tasksSummary, options);
+  for (const name of ['retry', 'limits'])
+    if (json[name]) json[name] = inSeconds(json[name] as Record<string, JsonValue>);
   return json;
 }
 
