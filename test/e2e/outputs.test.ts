@@ -21,6 +21,7 @@ import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { checkEntries } from '../../src/cli/content/checked-entries.js';
 import { buildTree } from '../../src/content/trees/build-tree.js';
+import { emptyOutput } from '../../src/domain/empty-output.js';
 import { claimHeader, claimText } from '../../src/rpc/claim-header.js';
 import { addressOf, manifestBytes } from '../../src/worker/store/manifest.js';
 import { uploadBlobs } from '../../src/worker/upload/upload-blobs.js';
@@ -595,4 +596,53 @@ test.serial('a file that changes while it is uploaded is told', async (t) => {
     }
   }
   remote.close();
+});
+
+test.serial('what a server lost of an upload is uploaded again before the job is complete', async (t) => {
+  const { job, consistencyToken } = await request(ada, { script: 'make.sh', scriptParameters: { test: 'again' } });
+  await ada.jobs.getJob({ uuid: job?.uuid ?? '', consistencyToken });
+  const hash = sha256(Buffer.from('small'));
+  const path = join(server.config.data_dir, 'content', 'blobs', hash.slice(0, 2), hash);
+  let reports = 0;
+  await workOnce({
+    address: server.address(),
+    principal: 'runner',
+    repository: ['project', repository.path],
+    beforeReport: () => void (++reports === 1 && rmSync(path)),
+  });
+  t.is(reports, 2);
+  t.is((await getJob(job?.uuid ?? '')).state, JobState.COMPLETE);
+  t.is(readFileSync(path, 'utf8'), 'small');
+});
+
+test.serial('after a restart an attempt brings again what the server forgot that it brought', async (t) => {
+  const { uuid, claimToken, call } = await claimed('restart');
+  const data = randomBytes(100);
+  await put(call, data);
+  await server.restart();
+  const [next, content] = [server.as('runner'), contentClient(server.address(), 'runner')];
+  const empty = buildTree([]).root;
+  const report = () => next.worker.completeJob({ uuid, claimToken, outputDigest: tree(empty), logDigest: blob(data) });
+  await refused(t, server, report, { code: 'FAILED_PRECONDITION', reason: 'CONTENT_INCOMPLETE', naming: sha256(data) });
+  t.is((await content.cas.findMissingBlobs({ blobDigests: [digestOf(data)] }, call)).missingBlobDigests.length, 1);
+  await content.cas.batchUpdateBlobs({ requests: [{ digest: digestOf(data), data }] }, call);
+  const { job } = await report();
+  t.is(job?.outputV1, emptyOutput);
+  content.close();
+});
+
+test.serial('where log format 4 may not be recorded yet, outputs stay with the worker', async (t) => {
+  const old = await startTestServer({ repositories: { project: repository.path }, settings: { log_format: 3 } });
+  t.teardown(old.dispose);
+  const client = old.as('ada');
+  t.false((await client.content.describeContent({})).takesOutputs);
+  const uuid = uuidOf(await request(client));
+  await client.worker.claimJob({ uuid });
+  const outputDigest = tree(buildTree([]).root);
+  const report = () => client.worker.completeJob({ uuid, outputDigest });
+  await refused(t, old, report, { code: 'FAILED_PRECONDITION', reason: 'CONTENT_NOT_TAKEN' });
+  const args = ['worker', '--repository', `project=${repository.path}`, '--work-dir', dir, '--once'];
+  const worker = await runMemoir(args, { env: { MEMOIR_SERVER: old.address(), MEMOIR_PRINCIPAL: 'ada' } });
+  t.is(worker.code, 2, worker.err);
+  t.true(worker.err.includes('--store-dir is required here'), worker.err);
 });

@@ -39,19 +39,33 @@ export type TestWorker = {
   readonly address: string;
   readonly principal: string;
   readonly repository: readonly [name: string, path: string];
+  /** Called before each report that a job is complete. */
+  readonly beforeReport?: () => void;
 };
 
 /** Runs in this process what is queued, with outputs that are uploaded. */
-export async function workOnce({ address, principal, repository: [name, path] }: TestWorker): Promise<void> {
+export async function workOnce({
+  address,
+  principal,
+  repository: [name, path],
+  beforeReport,
+}: TestWorker): Promise<void> {
   const base = mkdtempSync(join(tmpdir(), 'memoir-work-'));
   const workDirectory = join(base, 'work');
   mkdirSync(workDirectory);
   const connection = connect(address, principal);
+  const worker = connection.service(WorkerService);
   const remote = remoteContent(address, principal);
   try {
     await work(
       {
-        worker: connection.service(WorkerService),
+        worker: {
+          ...worker,
+          completeJob(report, settings) {
+            beforeReport?.();
+            return worker.completeJob(report, settings);
+          },
+        },
         repositories: { [name]: { path } },
         kept: undefined,
         claims: [name],

@@ -32,6 +32,9 @@ const remembered = 50_000;
 
 /** A directory that the walk is in. */
 type Frame = {
+  readonly hash: string;
+  /** Entries that were counted before it. */
+  readonly before: number;
   readonly prefix: string;
   readonly nodes: readonly Node[];
   next: number;
@@ -56,6 +59,7 @@ export async function* walkTree(
     maxSize: remembered,
     sizeCalculation: (nodes) => nodes.length + 1,
   });
+  const totals = new Map<string, number>();
   let entries = 0;
   let bytes = 0;
   let told: TreeEntry[] = [];
@@ -72,12 +76,15 @@ export async function* walkTree(
       nodes = nodesOf(blob, data);
       known.set(blob.hash, nodes);
     }
-    entries += nodes.length;
+    const before = entries;
+    // One that was met before has as much in it now.
+    entries = before + Math.max(nodes.length, totals.get(blob.hash) ?? 0);
     if (entries > limits.entries) throw treeTooLarge(`it has more than ${limits.entries} entries`);
     if (stack.length + above >= limits.depth) {
       throw treeTooLarge(`more than ${limits.depth} directories lie below each other`);
     }
-    stack.push({ prefix, nodes, next: 0, ahead: new Map() });
+    entries = before + nodes.length;
+    stack.push({ hash: blob.hash, before, prefix, nodes, next: 0, ahead: new Map() });
   }
 
   await enter(root, () => readOne(content, root), at === '' ? '' : `${at}/`);
@@ -85,6 +92,7 @@ export async function* walkTree(
     const within = frame;
     const node = frame.nodes[frame.next++];
     if (!node) {
+      totals.set(frame.hash, entries - frame.before);
       stack.pop();
       continue;
     }
