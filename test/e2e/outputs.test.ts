@@ -384,13 +384,6 @@ test.serial('a tree that nobody could unpack is refused', async (t) => {
     bomb = directory(i === 0 ? { files: names } : { directories: names });
     await put(call, bomb);
   }
-  let deep = directory({ files: [{ name: 'f', digest: digestOf(data) }] });
-  const levels = [deep];
-  for (let i = 0; i < 1_001; i++) {
-    deep = directory({ directories: [{ name: 'd', digest: digestOf(deep) }] });
-    levels.push(deep);
-  }
-  await put(call, ...levels);
   const report = (top: Uint8Array) => () => {
     return runner.worker.completeJob({ uuid, claimToken, outputDigest: { ...digestOf(top), kind: ContentKind.TREE } });
   };
@@ -404,7 +397,6 @@ test.serial('a tree that nobody could unpack is refused', async (t) => {
   const error = await failure(t, report(bomb));
   t.deepEqual([status[error.code], error.reason], [large.code, large.reason], error.message);
   t.true(error.message.includes('1000000 entries'), error.message);
-  await refused(t, server, report(deep), { ...large, naming: '1000 directories' });
 });
 
 const memoir = (...args: string[]) =>
