@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
@@ -8,10 +9,19 @@ import {
   JobRequestedSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { Fault, MinimaSchema, RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { ContentKind, DigestSchema } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { RuntimeConstraintsSchema, TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Command } from '../../src/domain/commands.js';
 import { computationDigest, jcsDigest, jobUuid } from '../../src/domain/computation.js';
 import type { JoinCommand, LeaveCommand } from '../../src/domain/interests/commands.js';
+import { addressOf } from '../../src/domain/outputs/digest.js';
+
+/** Of every other output that servers keep it, with its two addresses. */
+function keptOutput(output: string) {
+  if (output.length % 2 === 0) return {};
+  const outputDigest = create(DigestSchema, { hash: hash('sha256', output), sizeBytes: 12n, kind: ContentKind.TREE });
+  return { output: addressOf(outputDigest), outputDigest, outputV1: `v1:${output}` };
+}
 
 /** A moment for tests, in milliseconds since 1970-01-01T00:00Z. */
 export const noon = Date.UTC(2026, 0, 2, 12);
@@ -135,15 +145,17 @@ const anyOwnCommand: fc.Arbitrary<Command> = fc.oneof(
       now,
     }),
   },
-  fc.record({
-    kind: fc.constant('complete' as const),
-    worker,
-    tokenDigest,
-    output: text,
-    log: text,
-    tasksSummary: maybe(tasksSummary),
-    now,
-  }),
+  fc
+    .record({
+      kind: fc.constant('complete' as const),
+      worker,
+      tokenDigest,
+      output: text,
+      log: text,
+      tasksSummary: maybe(tasksSummary),
+      now,
+    })
+    .map((command) => ({ ...command, ...keptOutput(command.output) })),
   fc.record({
     kind: fc.constant('fail' as const),
     worker,
