@@ -260,23 +260,44 @@ test.serial('a script that would fill the disk with its output is killed', async
   t.is(manifest(memoir, job.log).files[0]?.size, 1024 ** 2, 'no more than the limit is ever written');
 });
 
-test.serial('a script that would fill the disk with files is ended while it runs', async (t) => {
-  const memoir = await startTestServer(t);
-  const fill = (where: string) =>
-    `#!/bin/sh\nwhile :; do head -c 300000 /dev/zero | tr '\\0' x >> ${where}; sleep 0.1; done\n`;
-  scripts(memoir, { output: fill('"$MEMOIR_OUTPUT/deep"'), tree: fill('file'), tmp: fill('"$TMPDIR/file"') });
-  const uuids = await Promise.all(['output', 'tree', 'tmp'].map((script) => memoir.submit(script)));
-  const limits = ['--max-output-bytes', '500000', '--max-work-bytes', '1000000'];
-  t.is(await memoir.worker('--once', '--grace', '0', '--jobs', '3', ...limits).ended(), 0);
-  const [output, ...others] = await Promise.all(uuids.map((uuid) => memoir.get(uuid)));
-  t.is(output?.failureReason, 'OUTPUT_TOO_LARGE');
-  t.regex(output?.failureMessage ?? '', /its files had \d+ of 500000 bytes when the script had not ended/);
-  for (const job of others) {
-    t.is(job.failureReason, 'WORK_TOO_LARGE');
-    t.regex(job.failureMessage, /took \d+ bytes of the disk, of 1000000 that/);
-  }
-  t.deepEqual(workDirectories(memoir), []);
-});
+test.serial(
+  'a script that would fill the disk with files, or runs longer than it may, is ended while it runs',
+  async (t) => {
+    const memoir = await startTestServer(t);
+    const fill = (where: string) =>
+      `#!/bin/sh\nwhile :; do head -c 300000 /dev/zero | tr '\\0' x >> ${where}; sleep 0.1; done\n`;
+    scripts(memoir, {
+      output: fill('"$MEMOIR_OUTPUT/deep"'),
+      tree: fill('file'),
+      tmp: fill('"$TMPDIR/file"'),
+      idle: '#!/bin/sh\necho before; sleep 600\n',
+    });
+    const uuids = await Promise.all(['output', 'tree', 'tmp'].map((script) => memoir.submit(script)));
+    const idle = await memoir.submit('idle', {}, { limits: { run: { seconds: 1n } } });
+    const limits = ['--max-output-bytes', '500000', '--max-work-bytes', '1000000'];
+    t.is(await memoir.worker('--once', '--grace', '0', '--jobs', '4', ...limits).ended(), 0);
+    const [output, ...others] = await Promise.all(uuids.map((uuid) => memoir.get(uuid)));
+    t.is(output?.failureReason, 'OUTPUT_TOO_LARGE');
+    t.regex(output?.failureMessage ?? '', /its files had \d+ of 500000 bytes when the script had not ended/);
+    for (const job of others) {
+      t.is(job.failureReason, 'WORK_TOO_LARGE');
+      t.regex(job.failureMessage, /took \d+ bytes of the disk, of 1000000 that/);
+    }
+    const over = await memoir.get(idle);
+    t.like(over, { failureReason: 'RUN_LIMIT', failureMessage: 'the attempt took longer than its limit of 1 s' });
+    t.like(over, { attemptCount: 1, attempts: { length: 1, 0: { fault: Fault.SCRIPT, reason: 'RUN_LIMIT' } } });
+    t.is(logOf(memoir, over).toString(), 'before\n');
+    // The worker itself says so, once, and no server a minute later.
+    const said = (await memoir.run(['history', idle, '--json'])).out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const ends = said.filter((one) => /jobFailed|jobAttemptEnded/.test(JSON.stringify(one)));
+    t.is(ends.length, 1);
+    t.regex(JSON.stringify(ends[0]), /"worker-1"/);
+    t.deepEqual(workDirectories(memoir), []);
+  },
+);
 
 test.serial('a worker that dies leaves its job to the lease, and its directory to the next worker', async (t) => {
   const memoir = await startTestServer(t);
