@@ -72,6 +72,16 @@ async function decideShared(): Promise<void> {
   await ada.jobs.getJob({ uuid, consistencyToken });
   await find(cleo, again);
 
+  // Run again by hand beside another run, that is the answer, queued and complete.
+  const retried = { scriptParameters: { n: 4 } };
+  const gone = uuidOf(await find(ada, retried));
+  await ada.jobs.cancelJob({ uuid: gone });
+  const beside = uuidOf(await find(cleo, retried));
+  for (const who of [ada, dora]) await who.jobs.retryJob({ uuid: gone, priority: 1 });
+  const { claimToken: token } = await bob.worker.claimJob({ uuid: beside, offer: plenty });
+  await bob.worker.completeJob({ uuid: beside, claimToken: token, output: 'sha256:out', log: 'sha256:log' });
+  await bob.jobs.retryJob({ uuid: gone });
+
   // What a worker ran is out of reuse, running and complete, until that is lifted.
   const spoilt = { scriptParameters: { n: 3 } };
   const ran = uuidOf(await find(ada, spoilt));
@@ -124,6 +134,11 @@ test('decisions of rule set 2 come out the same: new jobs, joined ones and reuse
     'JobReused 2 REUSED_COMPLETE: ANSWER NOT_PREFERRED',
     'JobRequested 2 CREATED_NO_MATCH: ',
     'JobJoined 2 REUSED_QUEUED: ANSWER',
+    'JobRequested 2 CREATED_NO_MATCH: ',
+    'JobRequested 2 CREATED_NO_MATCH: STATE',
+    'JobJoined 2 REUSED_QUEUED: STATE ANSWER',
+    'JobJoined 2 REUSED_QUEUED: STATE ANSWER',
+    'JobReused 2 REUSED_COMPLETE: STATE ANSWER',
     'JobRequested 2 CREATED_NO_MATCH: ',
     'JobRequested 2 CREATED_NO_MATCH: EXCLUDED',
     'JobJoined 2 REUSED_QUEUED: EXCLUDED ANSWER',

@@ -242,6 +242,16 @@ test('retry runs a cancelled job again, once, and says by which', async (t) => {
   const dry = await run(['retry', uuid, '--dry-run']);
   t.deepEqual([dry.code, dry.out], [0, `${uuid}\n`]);
   t.regex(dry.err, /1 job would be run again; nothing was done/);
+  // Where the same work is under way by another job, that is the answer.
+  const old = JSON.parse((await run(submit('-p', 'case=retried beside', '--json'))).out).job.uuid;
+  await run(['cancel', old]);
+  const beside = JSON.parse((await run(submit('-p', 'case=retried beside', '--json'))).out).job.uuid;
+  t.not(beside, old);
+  t.is((await run(['retry', old])).out, `${old}: is the same work as ${beside}\n`);
+  t.is((await run(['retry', old, beside])).out, `${old}: is the same work as ${beside}\n`);
+  const asked = await run(['list', '--requested-by', 'ada', '--requested-by', 'nobody', '--json', '--limit', '1']);
+  t.is(JSON.parse(asked.out).uuid, beside);
+  t.is((await run(['list', '--requested-by', 'nobody', '--json'])).out, '');
 });
 
 test('a job of somebody else is told with the refspec that one gave oneself', async (t) => {
