@@ -5,6 +5,7 @@ import { likeLiteral, likePrefix } from '../../src/domain/filters/like.js';
 import { valueAt, valueTest } from '../../src/domain/filters/matches.js';
 import { type RequestedBy, requestedByThem } from './requested-by.js';
 import { isOneOf, joined, type Sql, sql } from './sql.js';
+import type { ToldIf } from './told-fields.js';
 
 /** A test of a column's text. */
 export type TextTest = (text: string) => boolean;
@@ -31,19 +32,31 @@ export function compileFilters(
   filters: readonly JobFilter[],
   goOn?: () => void,
   requestedBy?: RequestedBy,
+  told: ToldIf = () => undefined,
 ): CompiledFilters {
   const tests: TextTest[] = [];
   const call: Call = (made, column) => `${testFunction}(${tests.push(made(goOn)) - 1}, ${column})`;
   const all = (those: readonly JobFilter[], labels?: string) =>
     joined(
       'AND',
-      those.map((filter) => compile(filter, call, labels)),
+      those.map((filter) => asTold(filter, compile(filter, call, told, labels), told)),
     );
   if (!requestedBy) return { where: all(filters), tests };
   const onLabels = filters.filter(isOnLabels);
   const others = filters.filter((filter) => !isOnLabels(filter));
   const labelled = onLabels.length === 0 ? undefined : (column: string) => all(onLabels, column);
   return { where: joined('AND', [all(others), requestedByThem(requestedBy, labelled)]), tests };
+}
+
+/** A condition on a field that the reader may not know of every job is one on jobs without it where it may not. */
+function asTold({ target, test }: JobFilter, condition: Sql, toldIf: ToldIf): Sql {
+  const told = target.of === 'field' ? toldIf(target.field) : undefined;
+  if (!told) return condition;
+  const otherwise = sql(`NOT (${told.text})`, ...told.values);
+  return joined('OR', [
+    joined('AND', [told, condition]),
+    joined('AND', [otherwise, sql(valueTest(test)(undefined) ? '1' : '0')]),
+  ]);
 }
 
 function isOnLabels({ target }: JobFilter): boolean {
@@ -65,7 +78,7 @@ export function finalFilters(filters: readonly JobFilter[]): Sql[] {
 type Call = (test: (goOn?: () => void) => TextTest, column: string) => string;
 
 /** `labels` is the column that has them, if that is not the job's. */
-function compile({ target, test }: JobFilter, call: Call, labels?: string): Sql {
+function compile({ target, test }: JobFilter, call: Call, told: ToldIf, labels?: string): Sql {
   switch (target.of) {
     case 'field': {
       const column = `job.${target.field}`;
@@ -84,7 +97,7 @@ function compile({ target, test }: JobFilter, call: Call, labels?: string): Sql 
     case 'whole':
       return wholeCondition(target.field, test);
     case 'any':
-      return anyCondition(test, call);
+      return anyCondition(test, call, told);
   }
 }
 
@@ -278,10 +291,13 @@ function wholeCondition(field: string, test: Test): Sql {
   return sql(`job.${field} IS ${present ? 'NOT NULL' : 'NULL'}`);
 }
 
-function anyCondition(test: Test, call: Call): Sql {
-  const columns = textFields.map((field) => `job.${field}`);
+function anyCondition(test: Test, call: Call, toldIf: ToldIf): Sql {
   return joined(
     'OR',
-    columns.map((column) => textCondition(column, test, call)),
+    textFields.map((field) => {
+      const told = toldIf(field);
+      const condition = textCondition(`job.${field}`, test, call);
+      return told ? joined('AND', [told, condition]) : condition;
+    }),
   );
 }

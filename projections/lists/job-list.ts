@@ -9,6 +9,7 @@ import { compileFilters, finalFilters } from './job-filters.js';
 import type { KeyValue, ListPage, ListQuery } from './list-query.js';
 import { requestedJobs } from './requested-by.js';
 import { joined, type Sql, sql } from './sql.js';
+import { toldIf } from './told-fields.js';
 import type { Watched } from './watched.js';
 
 /** A key of an order as a column. The last key of each order is the job's position, which no two share. */
@@ -20,8 +21,9 @@ type Key = { readonly column: string; readonly descending: boolean; readonly nul
  */
 export function listJobs(db: Database.Database, query: ListQuery, watched: Watched): ListPage {
   const past = query.asOf !== undefined;
-  const { requestedBy } = query;
-  const { where, tests } = compileFilters(query.filters, watched.goOn, requestedBy);
+  const { requestedBy, knowing } = query;
+  const told = knowing && toldIf(knowing, query.readers);
+  const { where, tests } = compileFilters(query.filters, watched.goOn, requestedBy, told);
   const queue = query.from === 'queue';
   const path = accessPath(query);
   const keys = queue ? queueKeys : keysOf(query.order, path.by === 'label' ? 'label' : 'job');
@@ -37,7 +39,7 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
   const run = (piece: Sql) => watched.statement(db, piece.text, tests);
 
   const columns = [...jobFields.values()].map((field) => columnOf(field, query.fields));
-  if (!query.fields) columns.push(...told.map((name) => `job.${name}`));
+  if (!query.fields) columns.push(...alsoTold.map((name) => `job.${name}`));
   const found = requestedBy && requestedJobs(requestedBy);
   const narrower = found ? [found] : [];
   const byCreation = past ? `${jobsByCreation} AS job` : `${from} INDEXED BY job_created`;
@@ -68,7 +70,7 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
 const countOfAll = sql('SELECT (SELECT count(*) FROM job) - (SELECT count(*) FROM job WHERE deleted = 1)');
 
 /** Columns of what lists tell of a job, and that it is not found by. */
-const told = ['interest_count', 'waiting_since', 'minima', 'least_ram_mb', 'output_size', 'log_size'];
+const alsoTold = ['interest_count', 'waiting_since', 'minima', 'least_ram_mb', 'output_size', 'log_size'];
 
 const answeredJobs = 'answered AS whose CROSS JOIN job ON job.position = whose.job';
 

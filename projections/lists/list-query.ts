@@ -4,6 +4,7 @@ import type { Position } from '../../src/eventstore/port.js';
 import type { JobRow } from '../read-model/jobs.js';
 import type { Readers } from '../read-model/readers.js';
 import type { RequestedBy } from './requested-by.js';
+import type { Knowing } from './told-fields.js';
 
 /** Which jobs to list. Plain data. */
 export type ListQuery = {
@@ -16,6 +17,8 @@ export type ListQuery = {
   readonly requestedBy?: RequestedBy;
   /** Who reads; undefined for whoever may read all. */
   readonly readers: Readers | undefined;
+  /** What of secret fields the reader knows; absent for everything, and where no filter looks at them. */
+  readonly knowing?: Knowing;
   readonly order: JobOrder;
   /** Where the page begins: behind the job with these keys. */
   readonly after: readonly KeyValue[] | undefined;

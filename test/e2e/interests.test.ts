@@ -316,6 +316,37 @@ test('lists find what a principal requested, joined or was answered with, by the
   await root.jobs.cancelJobs({ selection: { uuids: [uuids.own, uuids.joined, uuids.other] }, forEveryone: true });
 });
 
+test('nobody finds by filters what is not told: who cancelled a job', async (t) => {
+  const uuid = uuidOf(await find(ada, own('secret')));
+  await root.jobs.cancelJob({ uuid, forEveryone: true });
+  const again = (await ada.jobs.retryJob({ uuid })).job?.uuid ?? '';
+  await ada.jobs.cancelJob({ uuid: again });
+  const consistencyToken = String(await server.end());
+  const matching = async (client: typeof ada, ...triple: Parameters<typeof filterFromTriple>[0] & unknown[]) => {
+    const filters = [filterFromTriple(['uuid', 'in', [uuid, again]]), filterFromTriple(triple)];
+    const { jobs } = await client.jobs.listJobs({ filters, consistencyToken, orderBy: 'created_at' });
+    return jobs.map((job) => (job.uuid === uuid ? 'first' : 'again')).join(' ');
+  };
+  for (const client of [root, lead]) {
+    t.is(await matching(client, 'cancelled_by', '=', 'root'), 'first');
+    t.is(await matching(client, 'cancelled_by', '!=', 'root'), 'again');
+    t.is(await matching(client, 'any', 'contains', 'root'), 'first');
+  }
+  for (const client of [ada, rita]) {
+    t.is(await matching(client, 'cancelled_by', '=', 'root'), '');
+    t.is(await matching(client, 'cancelled_by', '!=', 'root'), 'first again');
+    t.is(await matching(client, 'cancelled_by', 'like', 'r%'), '');
+    t.is(await matching(client, 'any', 'contains', 'root'), '');
+    t.is(await matching(client, 'cancelled_by', '=', 'ada'), 'again');
+    t.is(await matching(client, 'cancelled_by', '=', null), 'first');
+    t.is(await matching(client, 'cancelled_by', 'exists', true), 'again');
+    t.is(await matching(client, 'retry_of', '=', uuid), 'again');
+    const ordered = client.jobs.listJobs({ orderBy: 'cancelled_by' });
+    await t.throwsAsync(ordered, { message: /may not order jobs by cancelled_by/ });
+  }
+  await t.notThrowsAsync(root.jobs.listJobs({ orderBy: 'cancelled_by, retry_of' }));
+});
+
 test('who watches a job is told of what changes in it, not of who else waits', async (t) => {
   const uuid = uuidOf(await find(ada, { priority: 1, ...own('watch') }));
   const told: string[] = [];

@@ -1,5 +1,6 @@
 import type { JobLists } from '../../../projections/lists/job-lists.js';
 import type { RequestedBy } from '../../../projections/lists/requested-by.js';
+import { type Knowing, secretFields } from '../../../projections/lists/told-fields.js';
 import type { Readers } from '../../../projections/read-model/readers.js';
 import type { JobFilter } from '../../domain/filters/filter.js';
 import type { Caller } from '../caller.js';
@@ -20,6 +21,21 @@ export async function requestedByOf(
   const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined }, principal);
   const within = all.filter((name) => access.administers(name));
   return { open, others: within.length === 0 ? [] : others, within };
+}
+
+/**
+ * What the caller knows of the fields of jobs that are not told to every reader; undefined if everything, or if the filters look at none of them.
+ */
+export async function knowingOf(
+  lists: Pick<JobLists, 'values'>,
+  { principal, access }: Caller,
+  filters: readonly JobFilter[],
+): Promise<Knowing | undefined> {
+  const looks = ({ target }: JobFilter) =>
+    target.of === 'any' || (target.of === 'field' && secretFields.includes(target.field));
+  if (access.administersAll || !filters.some(looks)) return undefined;
+  const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined }, principal);
+  return { principal, administered: all.filter((name) => access.administers(name)) };
 }
 
 /**

@@ -4,6 +4,7 @@ import type { AsOf } from '../../../gen/memoir/jobs/v1/as_of_pb.js';
 import { type Filter, FilterSchema } from '../../../gen/memoir/jobs/v1/filter_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { KeyValue } from '../../../projections/lists/list-query.js';
+import { secretFields } from '../../../projections/lists/told-fields.js';
 import { jobFromRow } from '../../../projections/read-model/jobs.js';
 import { invalid } from '../../domain/errors.js';
 import type { ScalarKind } from '../../domain/filters/field.js';
@@ -15,7 +16,8 @@ import { momentText, positionOf, readablePosition } from '../../history/as-of.js
 import type { Caller } from '../../jobs/caller.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { resolveSets } from '../../jobs/deciding/filter-sets.js';
-import { readersOf, requestedByOf } from '../../jobs/reading/readers.js';
+import { denied } from '../../jobs/reading/permit.js';
+import { knowingOf, readersOf, requestedByOf } from '../../jobs/reading/readers.js';
 import { checkPageSize } from '../tokens.js';
 import { type Listed, listTokenOf, readListToken } from './list-token.js';
 import { parseSelection } from './selection.js';
@@ -95,12 +97,17 @@ function list(
     const readers = await readersOf(context.lists, caller, filters);
     const requesters = checked.requesters && (await requestedByOf(context.lists, caller, checked.requesters.names));
     const whose = requesters && { requestedBy: requesters };
+    const knowing = await knowingOf(context.lists, caller, filters);
+    const secret = order.find(({ field }) => secretFields.includes(field));
+    if (secret && !caller.access.administersAll)
+      throw denied(caller, `order jobs by ${secret.field}, which is not told of all of them`);
     const moment = position === undefined ? {} : { asOf: position };
     const query = {
       from,
       ...moment,
       filters,
       ...whose,
+      ...(knowing && { knowing }),
       readers,
       order,
       after,
