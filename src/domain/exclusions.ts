@@ -33,7 +33,8 @@ export type InRange = (range: CommitRangeTarget, commit: string) => boolean | un
  * Whether an exclusion hits a job by what it is itself. A commit of which nobody can tell whether it is in the range counts as hit:
  * an exclusion that silently does not hold would be worse than a run too many.
  */
-export function hitsItself({ target }: Pick<Exclusion, 'target'>, job: ExcludableJob, inRange: InRange): boolean {
+export function hitsItself(exclusion: Excluding, job: ExcludableJob, inRange: InRange): boolean {
+  const { target } = exclusion;
   switch (target.case) {
     case 'jobUuid':
       return job.uuid === target.value;
@@ -44,12 +45,21 @@ export function hitsItself({ target }: Pick<Exclusion, 'target'>, job: Excludabl
     case 'dockerImageLocator':
       return job.dockerImageLocator === target.value;
     case 'output':
-      return addressesOf(job).includes(target.value);
+      return excludedOutputs(exclusion).some((address) => addressesOf(job).includes(address));
     case 'worker':
       return job.ran !== undefined && ranThere(target.value, job.ran);
     default:
       return false;
   }
+}
+
+/** What an exclusion is told by. */
+export type Excluding = Pick<Exclusion, 'target'> & Partial<Pick<Exclusion, 'outputV1'>>;
+
+/** The addresses of the output that an exclusion is of; none if it is of something else. */
+export function excludedOutputs({ target, outputV1 }: Excluding): readonly string[] {
+  if (target.case !== 'output') return [];
+  return outputV1 ? [target.value, outputV1] : [target.value];
 }
 
 /** Whether something ran at a worker, and not wholly before or after the time. Clocks may have been set back while it ran. */

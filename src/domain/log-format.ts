@@ -46,6 +46,8 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
   // Answers with what was taken out of reuse.
   { format: 4, event: 'ExcludedFromReuse', field: 'exclusion.target', member: 'worker' },
+  // Reuses jobs that gave the same files under another address.
+  { format: 4, event: 'ExcludedFromReuse', field: 'exclusion.outputV1' },
   // Runs a job again that is run again already.
   { format: 4, event: 'JobRetryIntended' },
   // Gives out jobs that are not to be given.

@@ -108,6 +108,15 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     return { exclusion, stream: await streamOf(target) };
   }
 
+  /** Has an exclusion of a tree name the manifest of the same files too, as far as a job tells of both. */
+  function nameOtherAddress(exclusion: Exclusion): void {
+    const { target } = exclusion;
+    if (target.case !== 'output' || !context.sharesRuns) return;
+    const { lineage } = readModel;
+    const rows = lineage.givers(target.value, 0, countPage).map((position) => lineage.job(position));
+    exclusion.outputV1 = rows.find((row) => row?.output === target.value && row.output_v1 !== '')?.output_v1 ?? '';
+  }
+
   async function streamOf(target: ExclusionTarget): Promise<string> {
     switch (target.case) {
       case 'jobUuid': {
@@ -172,6 +181,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     async preview(caller, wanted, maxHits) {
       const { exclusion } = await draft(caller, wanted, '');
       await seeEverything();
+      nameOtherAddress(exclusion);
       const trace = await rules.trace(exclusion);
       return { exclusion, hits: await hitsOf(readModel, rules, trace, maxHits, caller.access) };
     },
@@ -179,6 +189,7 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     async exclude(caller, wanted, maxHits) {
       const { exclusion, stream } = await draft(caller, wanted, edge.uuid());
       await seeEverything();
+      nameOtherAddress(exclusion);
       // Traced before it stands, so that no request has to wait for that.
       const trace = await rules.trace(exclusion);
       const except = standingLike(exclusion) ?? exclusion;

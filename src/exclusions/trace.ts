@@ -1,7 +1,7 @@
 import type { LineageRow } from '../../projections/read-model/lineage.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { ranFromRow } from '../../projections/read-model/reuse-index.js';
-import { type ExcludableJob, hitsItself } from '../domain/exclusions.js';
+import { type ExcludableJob, excludedOutputs, hitsItself } from '../domain/exclusions.js';
 import { addressesOf } from '../domain/outputs/addresses.js';
 import type { Position } from '../eventstore/port.js';
 import type { Held } from '../jobs/ports/exclusions.js';
@@ -68,7 +68,12 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
   const { lineage } = readModel;
 
   /** Jobs among which all are that the exclusion hits directly, in pages, oldest first. */
-  async function* mayBeHit({ target }: Held): AsyncGenerator<readonly LineageRow[]> {
+  async function* mayBeHit(exclusion: Held): AsyncGenerator<readonly LineageRow[]> {
+    const { target } = exclusion;
+    if (target.case === 'output') {
+      for (const address of excludedOutputs(exclusion)) yield* giversOf(address);
+      return;
+    }
     if (target.case === 'jobUuid') {
       const position = lineage.position(target.value);
       const row = position === undefined ? undefined : lineage.job(position);
@@ -77,13 +82,21 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
     }
     const breathe = pace();
     for (let after = 0; ; await breathe()) {
-      const rows =
-        target.case === 'output'
-          ? rowsAt(lineage.givers(target.value, after, pageSize))
-          : lineage.jobs(after, pageSize);
+      const rows = lineage.jobs(after, pageSize);
       yield rows;
       if (rows.length < pageSize) return;
       after = (rows.at(-1) as LineageRow).position;
+    }
+  }
+
+  /** Jobs that gave an output, in pages, oldest first. */
+  async function* giversOf(address: string): AsyncGenerator<readonly LineageRow[]> {
+    const breathe = pace();
+    for (let after = 0; ; await breathe()) {
+      const positions = lineage.givers(address, after, pageSize);
+      yield rowsAt(positions);
+      if (positions.length < pageSize) return;
+      after = positions.at(-1) as number;
     }
   }
 
@@ -127,23 +140,23 @@ export function tracer({ readModel, ranges }: TraceContext): Tracer {
         outputs: new Map(),
         through: new Map(),
       };
-      const given: LineageRow[] = [];
+      const given = new Map<number, LineageRow>();
       for await (const rows of mayBeHit(exclusion)) {
         await learnOf(ranges, exclusion, rows);
         for (const row of rows) {
           if (!hitsItself(exclusion, jobOf(row), ranges.has)) continue;
           trace.direct.add(row.position);
-          if (row.output !== '') given.push(row);
+          if (row.output !== '') given.set(row.position, row);
         }
       }
       if (!exclusion.cascade) return trace;
       const breathe = pace();
-      for (const row of given) {
+      for (const row of given.values()) {
         for (const address of addressesOf(jobOf(row))) await spread(trace, address, row.uuid);
         await breathe();
       }
       // What is known to be wrong is wrong wherever it came from.
-      if (exclusion.target.case === 'output') await spread(trace, exclusion.target.value, '');
+      for (const address of excludedOutputs(exclusion)) await spread(trace, address, '');
       return trace;
     },
   };

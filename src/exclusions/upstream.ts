@@ -73,7 +73,7 @@ export async function unfitOutput(
         if (givers.length < pageSize) break;
         after = givers.at(-1) as number;
       }
-      const [exclusion] = cascading.alike({ target: { case: 'output', value: text } });
+      const [exclusion] = cascading.ofOutput(text);
       if (exclusion) return { exclusion, taken: { output: root, uuid: giver ?? '' } };
     }
     return undefined;

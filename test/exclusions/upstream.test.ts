@@ -42,6 +42,7 @@ function cascading(image: string) {
     reason: 'broken',
     excludedBy: 'ada',
     outputLost: false,
+    outputV1: '',
   });
   return standing;
 }
