@@ -60,6 +60,14 @@ export const reuseConfig = z.strictObject({
   share_unfinished: z.enum(['readers', 'owner']).default('readers'),
 });
 
+/** How the queue is given out. Times are in seconds. */
+export const queueConfig = z.strictObject({
+  /** How long a job waits for another worker than the one that lost it or had no place for it; 0 does not wait. */
+  prefer_others_for: z.number().min(0).max(86_400).default(30),
+  /** How long a job is passed over by smaller ones until a worker is kept free for it; 0 keeps none. */
+  reserve_after: z.number().min(0).max(31_536_000).default(300),
+});
+
 /** A public key as `memoir audit key` prints it. */
 const publicKey = z.string().superRefine((text, context) => {
   try {
@@ -111,6 +119,8 @@ export const serverConfig = z.strictObject({
   reuse_if_outputs_differ: z.boolean().default(false),
   /** What is reused. */
   reuse: reuseConfig.prefault({}),
+  /** How the queue is given out. */
+  queue: queueConfig.prefault({}),
   /**
    * On a store that other servers write too: a complete job is answered with without a read of its stream while this server was at the end of
    * the log within so many seconds; 0 always reads.

@@ -27,6 +27,7 @@ import { watchBackOffs } from './jobs/running/back-offs.js';
 import { keepCommits } from './jobs/running/keep-commits.js';
 import { watchLeases } from './jobs/running/leases.js';
 import { watchQueueLimits } from './jobs/running/queue-limits.js';
+import { openReservations } from './jobs/running/reservations.js';
 import { settlingStore } from './jobs/settling-store.js';
 import { makeDirectory } from './make-directory.js';
 import { openPolicyFile } from './policy/policy-file.js';
@@ -153,6 +154,8 @@ export async function startServer(
       sharesRuns: store.allowedFormat >= sharedRunsFormat,
       shares,
       quotas: openQuotas(readModel, shares),
+      reservations: openReservations(readModel, edge, config.queue.reserve_after * 1_000),
+      preferOthersMs: config.queue.prefer_others_for * 1_000,
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       ...(keeping && { keepCommit: keeping.requested }),

@@ -15,12 +15,12 @@ import type { WorkerId } from './workers.js';
  * JobRequested. They stand in one list for each `shape` of what they ask for, which is called by the position of the event that began it; a
  * shape of which no job is queued is not kept. `owner` is whose turn a job takes: who of those that want it waited longest, with the
  * `weight` of its turns, NULL where the log has none. `running` has what the queue had of the jobs that were started, for those that come
- * back, with their turns. `claimed` is the principal and the name of the worker that claimed it last, as JSON, and `elsewhere` whether another is to be
- * preferred, since that one lost it or had no place for it.
+ * back, with their turns. `claimed` is the principal and the name of the worker that claimed it last, as JSON, and `lost_at` the position of the event
+ * that says that it lost the job or had no place for it, so that another is to be preferred; 0 if it did not.
  */
 export const queue: Projection = {
   name: 'queue',
-  version: 5,
+  version: 6,
   tables: ['queued', 'running', 'shape', 'head', 'owner_turn', 'served_turn', 'owner_load', 'repository_load'],
   schema: `
     CREATE TABLE queued (
@@ -36,7 +36,7 @@ export const queue: Projection = {
       ram_mb INTEGER NOT NULL,
       scratch_mb INTEGER NOT NULL,
       claimed TEXT,
-      elsewhere INTEGER NOT NULL
+      lost_at INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX queued_order ON queued (urgency, turn, position);
     CREATE INDEX queued_of_owner ON queued (shape, owner, urgency, turn, position);
@@ -53,7 +53,7 @@ export const queue: Projection = {
       ram_mb INTEGER NOT NULL,
       scratch_mb INTEGER NOT NULL,
       claimed TEXT,
-      elsewhere INTEGER NOT NULL
+      lost_at INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE shape (id INTEGER PRIMARY KEY, key TEXT NOT NULL) STRICT;
     CREATE UNIQUE INDEX shape_key ON shape (key);${headTable}${turnTables}${loadTables}
@@ -61,14 +61,14 @@ export const queue: Projection = {
   prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO queued (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb,
-        claimed, elsewhere)
+        claimed, lost_at)
       VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb,
-        @claimed, @elsewhere)`);
+        @claimed, @lost_at)`);
     const start = db.prepare(`
       INSERT INTO running (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb,
-        claimed, elsewhere)
+        claimed, lost_at)
       VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb,
-        @claimed, @elsewhere)`);
+        @claimed, @lost_at)`);
     const queued = db.prepare('SELECT * FROM queued WHERE position = ?');
     const running = db.prepare('SELECT * FROM running WHERE position = ?');
     const unqueue = db.prepare('DELETE FROM queued WHERE position = ?');
@@ -163,9 +163,9 @@ export const queue: Projection = {
     }
 
     /** Puts a job that was started into the queue again. */
-    function back(position: number | null, elsewhere: boolean, at: number): void {
+    function back(position: number | null, lost: boolean, at: number): void {
       const job = stop(position);
-      if (job) enqueue({ ...job, elsewhere: Number(elsewhere), shape: listOf(job.shape, at) });
+      if (job) enqueue({ ...job, lost_at: lost ? at : 0, shape: listOf(job.shape, at) });
     }
 
     function leave(stream: string): void {
@@ -177,7 +177,7 @@ export const queue: Projection = {
     function go(stream: string, claimed?: string): Row | undefined {
       const found = dequeue(positionOf(stream));
       if (!found) return undefined;
-      const job = { ...found.job, claimed: claimed ?? found.job.claimed, elsewhere: 0 };
+      const job = { ...found.job, claimed: claimed ?? found.job.claimed, lost_at: 0 };
       start.run({ ...job, shape: found.key });
       loads.running(job, 1);
       return job;
@@ -193,7 +193,7 @@ export const queue: Projection = {
         const shape = listOf(shapeKey(shapeOf(wanted)), position);
         const turn = turns.take({ owner, urgency, shape, weight });
         const place = { position, uuid, owner, repository, urgency, turn, weight, shape };
-        enqueue({ ...place, cores, ram_mb, scratch_mb, claimed: null, elsewhere: 0 });
+        enqueue({ ...place, cores, ram_mb, scratch_mb, claimed: null, lost_at: 0 });
       },
       JobStarted({ worker, workerName }, { stream }) {
         const job = go(stream, claimantText({ principal: worker, workerName }));
@@ -238,7 +238,7 @@ type Row = {
   readonly ram_mb: number;
   readonly scratch_mb: number;
   readonly claimed: string | null;
-  readonly elsewhere: number;
+  readonly lost_at: number;
 };
 
 /** Who claims, as a text that no other has. */
@@ -267,6 +267,8 @@ export type QueuedRow = QueueCursor & {
   readonly shape: number;
   /** Who had it last, as `claimantText` has it, if another worker is to be preferred; else null. */
   readonly lostBy: string | null;
+  /** Position of the event that says so; 0 if none is. */
+  readonly lostAt: number;
 } & Least;
 
 /** A list of the queue: jobs of one shape. */
@@ -281,7 +283,7 @@ export function comparePlaces(a: QueueCursor, b: QueueCursor): number {
 export function queueQueries(db: Database.Database) {
   const named = (table: string) =>
     `${table}position, uuid, ${table}owner, repository, -${table}urgency AS priority, ${table}turn, ${table}shape, cores, ram_mb AS ramMb,
-    scratch_mb AS scratchMb, iif(elsewhere = 1, claimed, NULL) AS lostBy`;
+    scratch_mb AS scratchMb, iif(lost_at > 0, claimed, NULL) AS lostBy, lost_at AS lostAt`;
   const columns = named('');
   const rest = '(urgency, turn, queued.position) > (?, ?, ?) ORDER BY urgency, turn, queued.position LIMIT ?';
   const places = db.prepare(`SELECT ${columns} FROM queued WHERE ${rest}`);

@@ -11,6 +11,7 @@ import type { OwnWrites } from './own-writes.js';
 import type { Images } from './ports/images.js';
 import type { DamagedJobs } from './reading/damaged-jobs.js';
 import type { BackOffs } from './running/back-offs.js';
+import type { Reservations } from './running/reservations.js';
 
 /** What the use cases work with. */
 export type JobsContext = {
@@ -41,6 +42,10 @@ export type JobsContext = {
   readonly shares: Shares;
   /** How many jobs they may have queued. */
   readonly quotas: Quotas;
+  /** Workers that are kept free for jobs. */
+  readonly reservations: Reservations;
+  /** How long a job waits for another worker than the one that lost it or had no place for it, in milliseconds. */
+  readonly preferOthersMs: number;
   /** Which jobs back off. */
   readonly backOffs?: Pick<BackOffs, 'holds' | 'waited' | 'onPassed'>;
   /** Most bytes of one job's live log. */

@@ -65,6 +65,7 @@ export function workerService(
         tokenMade: given === undefined,
         workerName: request.workerName,
         offer: request.offer,
+        total: request.total ?? request.offer,
       };
       const { workerName, host, version, offer, total = offer } = request;
       saw(call.caller, { workerName, host, version, total, repositories });

@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { systemEdge } from '../../src/edge.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
@@ -27,7 +29,11 @@ writeFileSync(
   ].join('\n'),
 );
 const path = project.repository.path;
+/** A clock that the test may put forward. */
+const clock = { ahead: 0 };
+const edge = { ...systemEdge, monotonic: () => performance.now() + clock.ahead };
 const server = await startTestServer({
+  edge,
   repositories: { project: path, 'small/a': path, 'small/b': path },
   settings: { policy, insecure: true },
 });
@@ -188,3 +194,91 @@ test.serial(
     t.false((await emil.jobs.retryJob({ uuid: other })).reused);
   },
 );
+
+const small = { cores: 4, labels: { room: 'fair' } };
+const asks = (cores: number) => ({
+  requiredLabels: { room: 'fair' },
+  runtimeConstraints: { minCoresPerNode: cores },
+  retry: { lost: 9, minBackoff: seconds(0), maxBackoff: seconds(0) },
+});
+type Wish = { wait?: { seconds: bigint }; total?: typeof small; offer?: typeof small };
+const claimAs = (workerName: string, more: Wish = {}) => w.worker.claimJob({ workerName, offer: small, ...more });
+
+test.serial(
+  'the next attempt goes to another worker than lost the job, or to the same once it has waited',
+  async (t) => {
+    await claimAs('one');
+    await claimAs('two');
+    const seen = async () => (await root.workers.listWorkers({})).workers.map(({ workerName }) => workerName);
+    await until('both are seen', async () => (await seen()).filter((name) => /^(one|two)$/.test(name)).length === 2);
+    const uuid = await made(bob, asks(1));
+    const fail = async (fault: Fault) => {
+      const { consistencyToken } = await w.worker.failJob({ uuid, fault, reason: 'PLACE_FAULT', message: 'no space' });
+      await w.jobs.getJob({ uuid, consistencyToken });
+    };
+    t.is((await claimAs('one')).job?.uuid, uuid);
+    await fail(Fault.PLACE);
+    t.is((await claimAs('one')).job, undefined);
+    // The one that waits is passed by for the other, although it has waited longer.
+    const [one, two] = [claimAs('one', { wait: seconds(60) }), claimAs('two', { wait: seconds(60) })];
+    t.is((await two).job?.uuid, uuid);
+    await fail(Fault.WORKER);
+    t.is((await one).job?.uuid, uuid);
+    await fail(Fault.WORKER);
+    const again = claimAs('one', { wait: seconds(60) });
+    t.is((await claimAs('one')).job, undefined);
+    clock.ahead += 30_000;
+    t.is((await again).job?.uuid, uuid);
+    // Given back in good order it is for anybody.
+    await w.worker.failJob({ uuid, fault: Fault.WORKER, reason: 'WORKER_STOPPED', message: '', givenBack: true });
+    t.is((await claimAs('one', { wait: seconds(60) })).job?.uuid, uuid);
+    await fail(Fault.WORKER);
+    await root.workers.drainWorker({ principal: 'w', workerName: 'two' });
+    // What is known of workers is looked up once a second.
+    clock.ahead += 1_000;
+    t.is((await claimAs('one')).job?.uuid, uuid, 'nobody else could run it');
+    await finish(uuid);
+  },
+);
+
+/** Has a worker pass a job by until it is kept free for it: gives the job, and how many small ones are queued behind it. */
+async function passBy(t: ExecutionContext, workerName: string): Promise<{ large: string; smalls: string[] }> {
+  const large = await made(cleo, asks(8));
+  const smalls: string[] = [];
+  const total = { ...small, cores: 8 };
+  for (let passes = 1; ; passes++) {
+    smalls.push(await made(cleo, asks(1)));
+    const { job } = await claimAs(workerName, { total });
+    if (!job) {
+      t.true(passes > 10);
+      return { large, smalls };
+    }
+    t.is(job.uuid, smalls.pop() ?? '');
+    await finish(job.uuid);
+    await until('the worker is seen', async () => (await told(root, workerName)) !== undefined);
+    clock.ahead += 31_000;
+  }
+}
+const told = async (who: typeof ada, name: string) =>
+  (await who.workers.listWorkers({})).workers.find(({ workerName }) => workerName === name);
+
+test.serial('a worker is kept free for a job that waited long and was passed over by smaller ones', async (t) => {
+  const { large, smalls } = await passBy(t, 'big');
+  t.is(await waitsFor(large), 'a worker is kept free for it');
+  t.is((await told(root, 'big'))?.reservedFor, large);
+  const total = { ...small, cores: 8 };
+  // Others are given what they can run.
+  t.is((await claimAs('other', { total: small })).job?.uuid, smalls[0]);
+  const another = await made(cleo, asks(1));
+  t.is((await claimAs('big', { total })).job, undefined);
+  t.is((await claimAs('big', { total, offer: total })).job?.uuid, large);
+  await until('it is kept free no longer', async () => (await told(root, 'big'))?.reservedFor === '');
+  t.is((await claimAs('big', { total, wait: seconds(60) })).job?.uuid, another);
+});
+
+test.serial('it is given other jobs again as soon as nobody wants that one', async (t) => {
+  const { large, smalls } = await passBy(t, 'large');
+  const waiting = claimAs('large', { total: { ...small, cores: 8 }, wait: seconds(60) });
+  await cleo.jobs.cancelJob({ uuid: large });
+  t.is((await waiting).job?.uuid, smalls[0]);
+});

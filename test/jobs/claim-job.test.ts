@@ -35,6 +35,8 @@ test('a store that fails while a claim gives way to another server fails no more
       workers: { pauses: () => [] },
     },
     shares: equalShares,
+    reservations: { onEnded: () => {}, jobOf: () => undefined },
+    preferOthersMs: 0,
     written: { hasAllOf: () => true },
     streams: {
       async execute() {

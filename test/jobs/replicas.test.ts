@@ -23,6 +23,7 @@ import { openQuotas } from '../../src/jobs/deciding/quotas.js';
 import { jobRetrier } from '../../src/jobs/deciding/retry-job.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
+import { openReservations } from '../../src/jobs/running/reservations.js';
 import { makeProject } from '../support/project.js';
 
 // Two servers on one store, as the use cases see them: each with a read model, locks and memory of its own.
@@ -86,6 +87,8 @@ async function twoServers(t: ExecutionContext) {
       shares: equalShares,
       sharesRuns,
       quotas: openQuotas(readModel, equalShares),
+      reservations: openReservations(readModel, systemEdge, 0),
+      preferOthersMs: 0,
       streams: openJobStreams(mortal, systemEdge, name, written, readModel),
       reuseIfOutputsDiffer: false,
       images: { default: () => undefined },

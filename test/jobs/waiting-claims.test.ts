@@ -164,3 +164,31 @@ test('a job wakes one claim that fits, the one that has waited longest', async (
   end.abort();
   await Promise.all(all);
 });
+
+test('a job wakes the claim that it suits well, else the one that it suits else, and none that it does not', async (t) => {
+  const waiting = waitingClaims<string>(() => true);
+  const never = new AbortController().signal;
+  const woken: string[] = [];
+  const claims = (['no', 'else', 'well'] as const).map((how) => {
+    const claim = waiting.enter(
+      'alike',
+      () => true,
+      (job) => (job === 'plain' ? 'well' : how),
+    );
+    void claim.sleep(never, 60_000).then(() => woken.push(how));
+    return claim;
+  });
+  waiting.available(['special']);
+  await settled();
+  t.deepEqual(woken, ['well']);
+  // What one did not take is handed to the next.
+  claims[2]?.leave();
+  await settled();
+  t.deepEqual(woken, ['well', 'else']);
+  claims[1]?.leave();
+  await settled();
+  t.deepEqual(woken, ['well', 'else']);
+  waiting.available(['plain']);
+  await settled();
+  t.deepEqual(woken, ['well', 'else', 'no']);
+});

@@ -27,6 +27,7 @@ import { openQuotas } from '../../src/jobs/deciding/quotas.js';
 import { openJobStreams } from '../../src/jobs/job-streams.js';
 import { ownWrites } from '../../src/jobs/own-writes.js';
 import { damagedJobs } from '../../src/jobs/reading/damaged-jobs.js';
+import { openReservations } from '../../src/jobs/running/reservations.js';
 import { testConfig } from './server.js';
 
 /** What a test says of a job; the rest does not matter to exclusions. */
@@ -99,6 +100,8 @@ export async function openExclusionsBench(
     damaged: damagedJobs(store, readModel),
     shares: equalShares,
     quotas: openQuotas(readModel, equalShares),
+    reservations: openReservations(readModel, systemEdge, 0),
+    preferOthersMs: 0,
     streams: openJobStreams(store, systemEdge, 'test', written, readModel),
     reuseIfOutputsDiffer: false,
     jobLogLimit: 1_000,

@@ -182,7 +182,7 @@ function workerTable(rows: readonly Worker[], nowMs: number, width: number): str
       printable(one.workerName),
       printable(one.principal),
       age(one.seenAt, nowMs),
-      one.drained ? `drained${one.drainReason === '' ? '' : `: ${printable(one.drainReason)}`}` : '',
+      stateText(one),
       String(one.running.length),
       offerText(one.offer),
       printable(one.host),
@@ -191,6 +191,11 @@ function workerTable(rows: readonly Worker[], nowMs: number, width: number): str
     ]),
     width,
   );
+}
+
+function stateText({ drained, drainReason, reservedFor }: Worker): string {
+  if (drained) return `drained${drainReason === '' ? '' : `: ${printable(drainReason)}`}`;
+  return reservedFor === '' ? '' : `kept free for ${reservedFor}`;
 }
 
 function offerText(offer: Worker['offer']): string {

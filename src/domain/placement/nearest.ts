@@ -1,5 +1,5 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
-import { type Requirements, unmetBy } from './requirements.js';
+import { fits, type Requirements, unmetBy } from './requirements.js';
 
 /** A worker that was seen: all that it has, and whose jobs it runs. */
 export type SeenWorker = {
@@ -31,11 +31,18 @@ export function unrunnable(workers: readonly SeenWorker[], wanted: Requirements,
   return `no worker offers all that it asks for: the nearest does not offer ${text}`;
 }
 
-function conditions({ offer, repositories, drained }: SeenWorker, wanted: Requirements): readonly string[] {
-  const unmet = unmetBy(offer, wanted).map((one) => one.wanted);
-  if (repositories.length > 0 && !repositories.includes(wanted.repository)) {
-    unmet.push(`to run jobs of ${wanted.repository}`);
-  }
-  if (drained) unmet.push('not to be drained');
+/** Whether a worker could run a job, were it free. */
+export function couldRun(worker: SeenWorker, wanted: Requirements): boolean {
+  return !worker.drained && runsRepository(worker, wanted) && fits(worker.offer, wanted);
+}
+
+function runsRepository({ repositories }: SeenWorker, { repository }: Requirements): boolean {
+  return repositories.length === 0 || repositories.includes(repository);
+}
+
+function conditions(worker: SeenWorker, wanted: Requirements): readonly string[] {
+  const unmet = unmetBy(worker.offer, wanted).map((one) => one.wanted);
+  if (!runsRepository(worker, wanted)) unmet.push(`to run jobs of ${wanted.repository}`);
+  if (worker.drained) unmet.push('not to be drained');
   return unmet;
 }

@@ -1,18 +1,22 @@
 import { toJson } from '@bufbuild/protobuf';
 import { type Offer, OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import type { QueuedRow } from '../../../projections/read-model/queue.js';
+import { claimantText, type QueuedRow } from '../../../projections/read-model/queue.js';
+import type { WorkerId } from '../../../projections/read-model/workers.js';
 import { isSameClaim, usedToken } from '../../domain/attempt.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
+import { couldRun } from '../../domain/placement/nearest.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { Executed } from '../job-streams.js';
 import { keyedLock } from '../keyed-lock.js';
 import { openPauses } from '../workers/pauses.js';
+import { keptSeenLately } from '../workers/seen-lately.js';
 import { capError, openCaps } from './caps.js';
+import { preferOthers } from './other-workers.js';
 import { openQueueOrder, type Wanting } from './queue-order.js';
-import { waitingClaims } from './waiting-claims.js';
+import { type Suits, waitingClaims } from './waiting-claims.js';
 
 /** How a worker wants to hold a job. */
 export type Hold = {
@@ -25,6 +29,8 @@ export type Hold = {
   readonly workerName: string;
   /** What of the worker is free, if it said so. */
   readonly offer?: Offer | undefined;
+  /** All that it has. */
+  readonly total?: Offer | undefined;
 };
 
 /** What a worker asks for. */
@@ -79,13 +85,26 @@ export function jobClaims(context: JobsContext): Claims {
   );
   readModel.onQueued((uuids) => {
     if (!uuids) waiting.availableToAll();
-    else waiting.available(waiting.anyAsleep() ? uuids.flatMap(placeOf).filter(hasRoom) : []);
+    else announce(uuids);
   });
-  context.backOffs?.onPassed((uuids) => waiting.available(uuids.flatMap(placeOf).filter(hasRoom)));
+  context.backOffs?.onPassed((uuids) => announce(uuids));
   readModel.onEnded(lookForRoom);
   context.shares.onChange(() => waiting.availableToAll());
+  context.reservations.onEnded(() => waiting.availableToAll());
+  const seen = keptSeenLately(readModel, edge);
+  const others = preferOthers(context.preferOthersMs, edge, ({ uuid }, claimant) => {
+    const wanted = readModel.queue.requirementsOf(uuid);
+    return !wanted || seen().some((worker) => claimantText(worker) !== claimant && couldRun(worker, wanted));
+  });
+  others.onPassed((uuids) => announce(uuids));
 
   const hasRoom = (place: QueuedRow) => !caps.reached(place);
+
+  /** Jobs may be had that could not be. Those that back off or are being taken are told of when that is over. */
+  function announce(uuids: readonly string[]): void {
+    const places = waiting.anyAsleep() ? uuids.flatMap(placeOf) : [];
+    waiting.available(places.filter((place) => isFree(place.uuid) && hasRoom(place)));
+  }
 
   /** What caps kept back and may be given now wakes claims: the first job of each list, since not all claims fit all. */
   function lookForRoom(): void {
@@ -168,11 +187,41 @@ export function jobClaims(context: JobsContext): Claims {
     }
   }
 
-  async function takeFirst(caller: Caller, hold: Hold, wanting: Wanting, signal: AbortSignal) {
+  /** The job that a worker is kept free for, unless that is given to nobody now. */
+  function keptFor(worker: WorkerId): QueuedRow | undefined {
+    const uuid = context.reservations.jobOf(worker);
+    const place = uuid === undefined ? undefined : readModel.queue.placeOfJob(uuid);
+    return place && isFree(place.uuid) && hasRoom(place) && !pauses.of(place.repository) ? place : undefined;
+  }
+
+  /** Whether a worker is to be given a job that fits it. */
+  function suits(worker: WorkerId, place: QueuedRow): Suits {
+    const kept = keptFor(worker);
+    if (kept && kept.uuid !== place.uuid) return 'no';
+    const claimant = claimantText(worker);
+    if (place.lostBy !== claimant) return 'well';
+    return others.mayHave(place, claimant) ? 'else' : 'no';
+  }
+
+  async function takeFirst(caller: Caller, wish: Claim, wanting: Wanting, signal: AbortSignal) {
+    const worker = { principal: caller.principal, workerName: wish.workerName };
+    const kept = keptFor(worker);
+    if (kept) {
+      if (order.gives(wanting, kept)) return take(caller, kept, wish);
+      context.reservations.refused(worker);
+    }
     for (const place of order.places(wanting)) {
       if (signal.aborted) return undefined;
-      const claimed = isFree(place.uuid) && hasRoom(place) ? await take(caller, place, hold) : undefined;
-      if (claimed) return claimed;
+      const may = isFree(place.uuid) && hasRoom(place) && suits(worker, place) !== 'no';
+      const claimed = may ? await take(caller, place, wish) : undefined;
+      if (!claimed) continue;
+      const { offer, total, repositories } = wish;
+      if (total && context.sharesRuns) {
+        const whole = { ...wanting, offer: { has: total } };
+        const beyond = () => order.beyond(whole, { has: offer });
+        context.reservations.given({ ...worker, total, offer, repositories }, place, beyond);
+      }
+      return claimed;
     }
     return undefined;
   }
@@ -282,8 +331,15 @@ export function jobClaims(context: JobsContext): Claims {
       const kind = JSON.stringify([repositories, wish.offer ? toJson(OfferSchema, wish.offer) : null]);
       const drained = () => isDrained(caller, wish.workerName);
       // A drained worker is woken by no job.
-      const enter = (none: boolean) =>
-        none ? waiting.enter('', () => false) : waiting.enter(kind, (place) => order.gives(wanting, place));
+      const worker = { principal: caller.principal, workerName: wish.workerName };
+      const enter = (none: boolean) => {
+        if (none) return waiting.enter('', () => false);
+        return waiting.enter(
+          kind,
+          (place) => order.gives(wanting, place),
+          (place) => suits(worker, place),
+        );
+      };
       let waitsForNone = drained();
       let waits = enter(waitsForNone);
       let sawOwn = false;

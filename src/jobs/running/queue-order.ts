@@ -36,6 +36,8 @@ export type QueueOrder = {
   gives(wanting: Wanting, place: QueuedRow): boolean;
   /** Of each list the first job that takes the turns of an owner, in the order of the queue. */
   headsOfOwner(owner: string): readonly QueuedRow[];
+  /** Of each list the first job that may be given to who wants this, and that asks for more than an offer has. */
+  beyond(wanting: Wanting, offer: Offering): readonly QueuedRow[];
   /** Of each list of a repository the first job, in the order of the queue. */
   headsOfRepository(repository: string): readonly QueuedRow[];
 };
@@ -149,6 +151,15 @@ export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>)
     headsOfOwner(owner) {
       refresh();
       return [...lists.keys()].flatMap((id) => queue.headOf(id, owner) ?? []).sort(comparePlaces);
+    },
+    beyond(wanting, { has }) {
+      const free = leastOf(has);
+      return [...fitting(wanting).keys()].flatMap((id) => {
+        const list = lists.get(id);
+        const how = list ? fitsShape(has, list.shape) : 'all';
+        const [first] = how === 'all' ? [] : queue.heads(id, undefined, 1);
+        return first && wanting.owner(first.owner) && !(how === 'some' && fitsSizes(first, free)) ? [first] : [];
+      });
     },
     headsOfRepository(repository) {
       refresh();

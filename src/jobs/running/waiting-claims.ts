@@ -1,9 +1,10 @@
 /** Claims that wait for jobs. A job that can be had wakes one of them, and none is forgotten. */
 export type WaitingClaims<Job> = {
   /**
-   * Adds a claim that is about to look for a job. Claims with one `kind` are given the same jobs, those for which `fits`.
+   * Adds a claim that is about to look for a job. Claims with one `kind` are given the same jobs, those for which `fits`, but for what
+   * `suits` says of the worker of this one.
    */
-  enter(kind: string, fits: (job: Job) => boolean): Waiting;
+  enter(kind: string, fits: (job: Job) => boolean, suits?: (job: Job) => Suits): Waiting;
   /** Jobs can be had that could not be: each wakes the claim that fits and has waited longest. */
   available(jobs: readonly Job[]): void;
   /** Any number of jobs can be had: all claims wake. */
@@ -11,6 +12,9 @@ export type WaitingClaims<Job> = {
   /** Whether a claim sleeps. */
   anyAsleep(): boolean;
 };
+
+/** Whether a worker is to be given a job that fits it: it is, it is if no other is, or it is not. */
+export type Suits = 'well' | 'else' | 'no';
 
 /** A claim that looks for a job, and waits in between. */
 export type Waiting = {
@@ -29,6 +33,7 @@ type Hint<Job> = { readonly job: Job; readonly tried: Set<Entry<Job>> };
 type Entry<Job> = {
   readonly kind: string;
   readonly fits: (job: Job) => boolean;
+  readonly suits: (job: Job) => Suits;
   /** What it was woken for since it slept. */
   hints: Hint<Job>[];
   /** Count of the changes when it began to look. */
@@ -61,16 +66,30 @@ export function waitingClaims<Job>(isAvailable: (job: Job) => boolean): WaitingC
     if (those.size === 0) asleep.delete(entry.kind);
   }
 
+  /** The claims that the job was not handed to yet: of each kind the longest asleep that it suits, and the one that it suits else. */
+  function* candidates({ job, tried }: Hint<Job>): Generator<readonly [Entry<Job>, Suits]> {
+    for (const those of asleep.values()) {
+      let fits: boolean | undefined;
+      for (const entry of those) {
+        if (tried.has(entry)) continue;
+        fits ??= entry.fits(job);
+        if (!fits) break;
+        const how = entry.suits(job);
+        if (how !== 'no') yield [entry, how];
+        // The others of its kind sleep for a shorter time.
+        if (how === 'well') break;
+      }
+    }
+  }
+
   /** Wakes the longest asleep that fits and was not woken for the job yet. */
   function hand(hint: Hint<Job>): void {
     let longest: Entry<Job> | undefined;
-    for (const those of asleep.values()) {
-      for (const entry of those) {
-        if (hint.tried.has(entry)) continue;
-        if ((!longest || entry.turn < longest.turn) && entry.fits(hint.job)) longest = entry;
-        // The others of its kind sleep for a shorter time.
-        break;
-      }
+    let well = false;
+    for (const [entry, how] of candidates(hint)) {
+      const better = how === 'well' && !well;
+      if (!longest || better || (entry.turn < longest.turn && (how === 'well') === well)) longest = entry;
+      well ||= how === 'well';
     }
     if (!longest) return;
     get(longest);
@@ -89,8 +108,8 @@ export function waitingClaims<Job>(isAvailable: (job: Job) => boolean): WaitingC
   }
 
   return {
-    enter(kind, fits) {
-      const entry: Entry<Job> = { kind, fits, hints: [], seen: changes, turn: 0, rise: undefined };
+    enter(kind, fits, suits = () => 'well') {
+      const entry: Entry<Job> = { kind, fits, suits, hints: [], seen: changes, turn: 0, rise: undefined };
       return {
         async sleep(signal, timeoutMs) {
           passOn(entry);

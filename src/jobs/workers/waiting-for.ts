@@ -1,21 +1,12 @@
 import type { Minima } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { quote } from '../../domain/errors.js';
-import { type SeenWorker, unrunnable } from '../../domain/placement/nearest.js';
+import { unrunnable } from '../../domain/placement/nearest.js';
 import { requirementsOf } from '../../domain/placement/requirements.js';
 import type { JobsContext } from '../context.js';
 import { capText, reachedCap } from '../running/caps.js';
 import { openPauses } from './pauses.js';
-
-/** How long ago a worker was seen that counts, in milliseconds: three times as long as it takes at most until it is recorded again. */
-const seenWithin = 15 * 60_000;
-
-/** The same for people. */
-const lately = '15 minutes';
-
-/** How long what is known of the workers is kept, in milliseconds, and of how many. */
-const keptFor = 1_000;
-const mostWorkers = 10_000;
+import { keptSeenLately, lately, seenLately } from './seen-lately.js';
 
 /**
  * What keeps a queued job from being given to any worker, for people: a pause, that none could run it that was seen in the last 15 minutes, or a
@@ -25,18 +16,12 @@ const mostWorkers = 10_000;
 export type WaitingFor = (uuid: string) => string;
 
 /** What tells that. Where log format 4 may not be recorded no worker is seen, and only caps are told of. */
-export function waitingFor(context: Pick<JobsContext, 'readModel' | 'edge' | 'sharesRuns' | 'shares'>): WaitingFor {
+export function waitingFor(
+  context: Pick<JobsContext, 'readModel' | 'edge' | 'sharesRuns' | 'shares' | 'reservations'>,
+): WaitingFor {
   const { readModel, edge, shares } = context;
   const pauses = openPauses(readModel);
-  let known: { readonly workers: readonly SeenWorker[]; readonly until: number } | undefined;
-
-  function workers(): readonly SeenWorker[] {
-    const now = edge.monotonic();
-    if (!known || now >= known.until) {
-      known = { workers: seenLately(context), until: now + keptFor };
-    }
-    return known.workers;
-  }
+  const workers = keptSeenLately(readModel, edge);
 
   function capped(uuid: string): string {
     const place = readModel.queue.placeOfJob(uuid);
@@ -50,12 +35,9 @@ export function waitingFor(context: Pick<JobsContext, 'readModel' | 'edge' | 'sh
     if (!wanted) return '';
     const pause = pauses.of(wanted.repository);
     if (pause) return `the queue is paused for ${quote(pause.repositories)}`;
-    return [unrunnable(workers(), wanted, lately), capped(uuid)].filter((why) => why !== '').join('; ');
+    const kept = context.reservations.workerFor(uuid) ? 'a worker is kept free for it' : '';
+    return [unrunnable(workers(), wanted, lately), capped(uuid), kept].filter((why) => why !== '').join('; ');
   };
-}
-
-function seenLately({ readModel, edge }: Pick<JobsContext, 'readModel' | 'edge'>): readonly SeenWorker[] {
-  return readModel.workers.seenSince(Math.max(0, edge.now() - seenWithin), mostWorkers);
 }
 
 /**
@@ -66,7 +48,7 @@ export function unofferedIfRaised(
   context: Pick<JobsContext, 'readModel' | 'edge'>,
 ): (job: Job, minima: Minima) => string | undefined {
   return (job, minima) => {
-    const workers = seenLately(context);
+    const workers = seenLately(context.readModel, context.edge);
     if (workers.length === 0) return undefined;
     return unrunnable(workers, requirementsOf({ ...job, minima }), lately) || undefined;
   };

@@ -41,7 +41,10 @@ export function workersService(context: JobsContext): Implementation<typeof Work
       if (!facts || permission(access, facts, 'read') !== 'granted') return [];
       return [{ uuid, repository: facts.repository, startedAt: timestampFromMs(startedAt) }];
     });
+    const kept = context.reservations.jobOf(row) ?? '';
+    const keptJob = readModel.jobs.facts(kept);
     return {
+      reservedFor: keptJob && permission(access, keptJob, 'read') === 'granted' ? kept : '',
       principal: row.principal,
       workerName: row.workerName,
       host: row.host,
