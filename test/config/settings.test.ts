@@ -36,6 +36,7 @@ test('a data directory is all that is needed', async (t) => {
     },
     repositories: {},
     reuse: { share_unfinished: 'readers' },
+    queue: { prefer_others_for: 30, reserve_after: 300 },
     reuse_if_outputs_differ: false,
     log_end_within: 0.25,
     wait_for_store: false,

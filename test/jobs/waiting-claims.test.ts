@@ -34,6 +34,7 @@ function scene() {
         const job = claim.end.signal.aborted ? undefined : first(claim.kinds);
         if (job) {
           taken.add(job);
+          waits.takes();
           claim.state = 'taking';
           claim.job = job;
           const written = await new Promise<boolean>((resolve) => {

@@ -16,7 +16,7 @@ import { keptSeenLately } from '../workers/seen-lately.js';
 import { capError, openCaps } from './caps.js';
 import { preferOthers } from './other-workers.js';
 import { openQueueOrder, type Wanting } from './queue-order.js';
-import { type Suits, waitingClaims } from './waiting-claims.js';
+import { type Suits, type Waiting, waitingClaims } from './waiting-claims.js';
 
 /** How a worker wants to hold a job. */
 export type Hold = {
@@ -145,9 +145,10 @@ export function jobClaims(context: JobsContext): Claims {
     return claimed;
   }
 
-  async function take(caller: Caller, place: QueuedRow, hold: Hold): Promise<Claimed | undefined> {
+  async function take(caller: Caller, place: QueuedRow, hold: Hold, waits: Waiting): Promise<Claimed | undefined> {
     const { uuid } = place;
     taken.set(uuid, place);
+    waits.takes();
     try {
       const claimed = await start(caller, uuid, hold);
       void release(uuid, claimed.position, hold.tokenDigest);
@@ -203,17 +204,17 @@ export function jobClaims(context: JobsContext): Claims {
     return others.mayHave(place, claimant) ? 'else' : 'no';
   }
 
-  async function takeFirst(caller: Caller, wish: Claim, wanting: Wanting, signal: AbortSignal) {
+  async function takeFirst(caller: Caller, wish: Claim, wanting: Wanting, waits: Waiting, signal: AbortSignal) {
     const worker = { principal: caller.principal, workerName: wish.workerName };
     const kept = keptFor(worker);
     if (kept) {
-      if (order.gives(wanting, kept)) return take(caller, kept, wish);
+      if (order.gives(wanting, kept)) return take(caller, kept, wish, waits);
       context.reservations.refused(worker);
     }
     for (const place of order.places(wanting)) {
       if (signal.aborted) return undefined;
       const may = isFree(place.uuid) && hasRoom(place) && suits(worker, place) !== 'no';
-      const claimed = may ? await take(caller, place, wish) : undefined;
+      const claimed = may ? await take(caller, place, wish, waits) : undefined;
       if (!claimed) continue;
       const { offer, total, repositories } = wish;
       if (total && context.sharesRuns) {
@@ -347,7 +348,7 @@ export function jobClaims(context: JobsContext): Claims {
       const claim = () =>
         serially(wish.tokenDigest, async () => {
           const before = await standing(caller, wish);
-          return before ?? (drained() ? undefined : await takeFirst(caller, wish, wanting, signal));
+          return before ?? (drained() ? undefined : await takeFirst(caller, wish, wanting, waits, signal));
         });
       try {
         await seeClaims(wish);

@@ -23,6 +23,8 @@ export type Waiting = {
    * milliseconds, or until the signal aborts. Never rejects.
    */
   sleep(signal: AbortSignal, timeoutMs: number): Promise<void>;
+  /** The claim is about to take a job, which is not available any more: what else it was woken for is another's. */
+  takes(): void;
   /** The claim has ended: what it was woken for is another's. */
   leave(): void;
 };
@@ -45,7 +47,7 @@ type Entry<Job> = {
 
 /**
  * Claims that wait. `isAvailable` tells whether a job can still be had. What makes it complete: a claim that looks while something
- * changes looks again before it sleeps, one that was woken for a job and did not take it passes the job on to one that was not
+ * changes looks again before it sleeps, one that was woken for a job and takes another or none passes the job on to one that was not
  * woken for it yet, and whoever could not take a job after all says that it can be had again.
  */
 export function waitingClaims<Job>(isAvailable: (job: Job) => boolean): WaitingClaims<Job> {
@@ -130,6 +132,7 @@ export function waitingClaims<Job>(isAvailable: (job: Job) => boolean): WaitingC
           }
           entry.seen = changes;
         },
+        takes: () => passOn(entry),
         leave() {
           get(entry);
           passOn(entry);
