@@ -151,6 +151,13 @@ test('priority is the highest of those that stand, minima the largest until a wo
   const modest = joinOf(wide, { raisesMinima: (_, { cores, ramMb }) => `no worker offers ${cores} and ${ramMb}` });
   t.deepEqual(of(after(first, modest)), [1, 2, 100]);
   t.deepEqual(of(after(first, modest, leaveOf('alice'))), [0, 0, 0]);
+  // Nor does who polls for it join again and again, unless it has come to be granted.
+  t.is(after(first, modest, modest).told.at(-1), '');
+  t.is(
+    after(first, modest, joinOf({ ...wide, minima: minima(65) }, { raisesMinima: modest.raisesMinima })).told.at(-1),
+    'JobJoined',
+  );
+  t.is(after(first, modest, joinOf(wide)).told.at(-1), 'JobJoined');
   const [joined] = decide(after(first).record, modest) as [JobJoined];
   t.is(joined.resultingMinima, undefined);
   t.is(

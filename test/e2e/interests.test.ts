@@ -149,6 +149,15 @@ test.serial('who asks for more than its grants allow is refused by value and bou
     updateMask: { paths: ['priority'] },
   });
   t.like(many.outcomes[0]?.error, { reason: 'OVER_BOUND' });
+  await refused(
+    t,
+    server,
+    () => rita.jobs.updateJob({ job: { uuid, priority: 1 }, updateMask: { paths: ['priority'] } }),
+    {
+      code: 'PERMISSION_DENIED',
+      reason: 'NOT_PERMITTED',
+    },
+  );
   t.is((await set(-4)).job?.priority, 9);
   const { job } = await dan.jobs.retryJob({ uuid: failed, priority: 3 });
   await root.jobs.cancelJobs({ selection: { uuids: [uuid, job?.uuid ?? ''] }, forEveryone: true });

@@ -213,6 +213,16 @@ test.serial('a queued job that no worker seen lately could run says what none of
   const joined = (await collect(root.history.readHistory({ uuid }))).at(-1)?.event?.event;
   t.like(joined, { case: 'jobJoined', value: { minima: { cores: 1_000_000 }, resultingMinima: undefined } });
   t.is((await ada.jobs.getJob({ uuid })).waitingFor, '');
+  // Who polls without a name for it is told so too, and joins once.
+  for (let i = 0; i < 3; i++) {
+    const polled = await find(ada, {
+      repository: 'hidden',
+      scriptParameters: { n: n - 1 },
+      runtimeConstraints: { minCoresPerNode: 999 },
+    });
+    t.like(polled.job, { uuid, interestCount: 3, minima: { cores: 64 } });
+    t.regex(polled.decision?.summary ?? '', /no worker offers 999 cores$/);
+  }
   const { job: more } = await request(ada, { repository: 'hidden', scriptParameters: { n: n++ } });
   const raised = await wish({ submitId: 'more' }, { minCoresPerNode: 33 });
   t.like(raised.job, { uuid: more?.uuid, minima: { cores: 33 } });

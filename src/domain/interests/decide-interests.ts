@@ -51,9 +51,11 @@ export function wantedByOthers({ job, interests: { standing } }: Pick<Wanted, 'j
 /**
  * Whether an interest stands already that is all the request would be: of the same principal, with the same submit_id; or, where neither has
  * one, of a priority not lower, asking for no less of the place where the job runs unless that is decided, and not ending sooner while the
- * job waits. How long both may wait is compared as such: who asks again does not begin it anew. Labels do not matter.
+ * job waits. How long both may wait is compared as such: who asks again does not begin it anew. Labels do not matter. What was refused to an
+ * interest covers what is refused again.
  */
-export function isCovered({ job, interests, attempt }: Wanted, joined: JobJoined): boolean {
+export function isCovered(wanted: Wanted, joined: JobJoined, raisesMinima: JoinCommand['raisesMinima']): boolean {
+  const { job, interests, attempt } = wanted;
   const { principal, submitId, priority, minima, limits } = joined;
   const queuedMs = limits?.queued && durationMs(limits.queued);
   return interests.standing.some((one) => {
@@ -61,9 +63,23 @@ export function isCovered({ job, interests, attempt }: Wanted, joined: JobJoined
     if (submitId !== '') return one.id === submitId;
     if (one.named || one.priority < priority) return false;
     if (attempt) return true;
-    if (!isWithin(minima, one.minima) && !isWithin(minima, job.minima)) return false;
+    const granted = isWithin(minima, one.minima) || isWithin(minima, job.minima);
+    const again =
+      one.refused && isWithin(minima, one.refused) && refusedMinima(wanted, joined, raisesMinima) !== undefined;
+    if (!granted && !again) return false;
     return one.queuedMs === undefined || (queuedMs !== undefined && queuedMs <= one.queuedMs);
   });
+}
+
+/** Why the job does not come to ask for what a request asks of the place where it runs, for people; undefined if it does, or does already. */
+export function refusedMinima(
+  { job, attempt }: Wanted,
+  { minima }: JobJoined,
+  raisesMinima: JoinCommand['raisesMinima'],
+): string | undefined {
+  if (attempt || isWithin(minima, job.minima)) return undefined;
+  const raised = largest([job.minima, minima]);
+  return raised && raisesMinima(job, raised);
 }
 
 /**
@@ -72,24 +88,24 @@ export function isCovered({ job, interests, attempt }: Wanted, joined: JobJoined
  */
 export function join(wanted: Wanted, command: JoinCommand): readonly JobEvent[] | MemoirError {
   const { job, interests, attempt } = wanted;
-  const { joined, state } = command;
+  const { joined, state, raisesMinima } = command;
   if (isFinished(job.state) || (state !== undefined && job.state !== state)) return changedMeanwhile(job);
   const own = { id: joined.submitId, principal: joined.principal };
   const before = joined.submitId !== '' && interests.ended.some((one) => isSame(one, own));
-  if (before || isCovered(wanted, joined) || isFull(interests)) return [];
+  if (before || isCovered(wanted, joined, raisesMinima) || isFull(interests)) return [];
   const event: JobJoined = { ...joined };
   if (joined.priority > job.priority || interests.standing.length === 0) event.resultingPriority = joined.priority;
   if (!attempt && !isWithin(joined.minima, job.minima)) {
+    const refused = refusedMinima(wanted, joined, raisesMinima);
     const minima = largest([job.minima, joined.minima]);
-    const refused = minima && command.raisesMinima(job, minima);
-    if (refused !== undefined) event.decision = notRaised(joined, refused);
+    if (refused !== undefined) event.decision = notRaised(joined.decision, refused);
     else if (minima) event.resultingMinima = minima;
   }
   return [event];
 }
 
 /** The decision, which says too that the job does not come to ask for what the request does. */
-function notRaised({ decision }: JobJoined, why: string): Decision {
+export function notRaised(decision: Decision | undefined, why: string): Decision {
   const told = decision ?? create(DecisionSchema);
   return {
     ...told,

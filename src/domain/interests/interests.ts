@@ -19,6 +19,8 @@ export type Standing = {
   readonly priority: number;
   /** What it asks of the place where the job runs; undefined if nothing, or if that was not granted. */
   readonly minima: Minima | undefined;
+  /** What it asks of that place without being granted it; absent if that is nothing. */
+  readonly refused?: Minima;
   /** Longest time until the job is run first, in milliseconds; undefined for any. */
   readonly queuedMs: number | undefined;
   /** Weight of its principal, by which it takes turns in the queue; undefined where the log has no turns. */
@@ -82,6 +84,7 @@ export function joined(
     since: event.joinedAt,
     priority: event.priority,
     minima: granted ? event.minima : undefined,
+    ...(!granted && event.minima && { refused: event.minima }),
     queuedMs: event.limits?.queued && durationMs(event.limits.queued),
     weight: event.turnWeight,
     revision,

@@ -7,7 +7,14 @@ import {
   JobReusedSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
 import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
-import { isChangedMeanwhile, isCovered, isFull, mostInterests } from '../../domain/interests/decide-interests.js';
+import {
+  isChangedMeanwhile,
+  isCovered,
+  isFull,
+  mostInterests,
+  notRaised,
+  refusedMinima,
+} from '../../domain/interests/decide-interests.js';
 import { minimaOf } from '../../domain/interests/minima.js';
 import { isFinished, type JobRecord } from '../../domain/job.js';
 import { reuseStream } from '../../domain/streams.js';
@@ -42,12 +49,19 @@ export type Answered = {
  */
 export function answerEvent(
   answered: Answered,
-  { sharesRuns, shares }: Pick<JobsContext, 'sharesRuns' | 'shares'>,
+  context: Pick<JobsContext, 'sharesRuns' | 'shares' | 'readModel' | 'edge'>,
 ): AnswerEvent {
+  const { sharesRuns, shares } = context;
   const { record, wanted } = answered;
   if (!sharesRuns || isFinished(record.job.state)) return reusedEvent(answered);
   const joined = joinedEvent(answered, shares.ofOwner(wanted.caller.principal).weight);
-  if (isCovered(record, joined)) return reusedEvent(answered);
+  const raisesMinima = unofferedIfRaised(context);
+  if (isCovered(record, joined, raisesMinima)) {
+    const refused = refusedMinima(record, joined, raisesMinima);
+    return reusedEvent(
+      refused === undefined ? answered : { ...answered, decision: notRaised(answered.decision, refused) },
+    );
+  }
   if (!isFull(record.interests)) return joined;
   const decision = { ...answered.decision, summary: `${answered.decision.summary}; ${tooMany}` };
   return reusedEvent({ ...answered, decision });

@@ -45,10 +45,12 @@ export async function updateJob(
   if (command.priority === undefined) return streams.execute(caller, uuid, command);
   const { interest, forEveryone } = whose;
   const { job, interests } = await streams.read(caller, uuid);
-  checkBounds(caller, { repository: job.repository, priority: command.priority });
   const administers = caller.access.administers(job.repository);
   if (forEveryone && !administers) throw denied(caller, `set the priority of job ${uuid} for_everyone`);
   const wanted = interests.standing.some(({ principal }) => principal === caller.principal);
+  // Who may not set it at all is told that by what follows.
+  if (wanted || caller.access.steers(job))
+    checkBounds(caller, { repository: job.repository, priority: command.priority });
   const ofJob = forEveryone || (administers && !wanted && interest === '');
   return streams.execute(caller, uuid, ofJob ? command : { ...command, whose: interest === '' ? {} : { interest } });
 }

@@ -6,7 +6,7 @@ import { requirementsOf } from '../../domain/placement/requirements.js';
 import type { JobsContext } from '../context.js';
 import { capText, reachedCap } from '../running/caps.js';
 import { openPauses } from './pauses.js';
-import { keptSeenLately, lately, seenLately } from './seen-lately.js';
+import { keptSeenLately, lately } from './seen-lately.js';
 
 /**
  * What keeps a queued job from being given to any worker, for people: a pause, that none could run it that was seen in the last 15 minutes, or a
@@ -40,6 +40,9 @@ export function waitingFor(
   };
 }
 
+/** What tells of the workers, by read model. */
+const seenOf = new WeakMap<JobsContext['readModel'], ReturnType<typeof keptSeenLately>>();
+
 /**
  * Whether a job may come to ask for more of the place where it runs: undefined if so, and else why none of the workers that were seen lately
  * could run it then, for people. Where none was seen nothing is known, and it may.
@@ -47,8 +50,11 @@ export function waitingFor(
 export function unofferedIfRaised(
   context: Pick<JobsContext, 'readModel' | 'edge'>,
 ): (job: Job, minima: Minima) => string | undefined {
+  const { readModel, edge } = context;
   return (job, minima) => {
-    const workers = seenLately(context.readModel, context.edge);
+    const seen = seenOf.get(readModel) ?? keptSeenLately(readModel, edge);
+    seenOf.set(readModel, seen);
+    const workers = seen();
     if (workers.length === 0) return undefined;
     return unrunnable(workers, requirementsOf({ ...job, minima }), lately) || undefined;
   };
