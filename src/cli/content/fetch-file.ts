@@ -9,6 +9,9 @@ import type { Clients } from '../client.js';
 import { resumed } from '../log/resume.js';
 import { inTheWay, type Placing } from './make-entries.js';
 
+/** Bytes from which on a file outlives a crash of the machine once it has its name. */
+const syncedFrom = 1024 * 1024;
+
 /** Bytes of one read of what is there already. */
 const pieceBytes = 1024 * 1024;
 
@@ -53,7 +56,8 @@ export async function fetchFile(
       );
     }
     await file.chmod(mode);
-    await file.sync();
+    // Of small ones the system writes many at once later; one that a crash spoils is found by its hash.
+    if (size >= syncedFrom) await file.sync();
   } finally {
     await file.close();
   }

@@ -1,8 +1,17 @@
+import { LRUCache } from 'lru-cache';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import { type BlobName, blobText } from '../blob-name.js';
 import type { ContentStore } from '../content.js';
 import { type Node, nodesOf } from './check-directory.js';
 import { badTree, largestDirectory, treeLimits } from './tree-limits.js';
+
+/** What lies in directories that were read lately, by their hash. */
+export type KnownDirectories = LRUCache<string, readonly Node[]>;
+
+/** Remembers directories with so many entries together. */
+export function knownDirectories(entries = 50_000): KnownDirectories {
+  return new LRUCache({ maxSize: entries, sizeCalculation: (nodes) => nodes.length + 1 });
+}
 
 /** Most symbolic links that are followed on the way to one entry. */
 const mostLinks = 40;
@@ -15,10 +24,15 @@ export type Found = {
 
 /**
  * What stands at a path of a tree, as an open(2) in its root would find it: links on the way are followed, as is the last one. A path that
- * climbs out of the tree is refused.
+ * climbs out of the tree is refused. `known` spares reading directories again.
  * @throws MemoirError INVALID_ARGUMENT BAD_PATH; NOT_FOUND PATH_NOT_FOUND, and as `walkTree`
  */
-export async function findInTree(content: Pick<ContentStore, 'get'>, root: BlobName, given: string): Promise<Found> {
+export async function findInTree(
+  content: Pick<ContentStore, 'get'>,
+  root: BlobName,
+  given: string,
+  known?: KnownDirectories,
+): Promise<Found> {
   if (given.includes('\0') || given.startsWith('/') || Buffer.byteLength(given) > treeLimits.path) throw badPath(given);
   const left = partsOf(given);
   if (left.includes('..')) throw badPath(given);
@@ -30,7 +44,7 @@ export async function findInTree(content: Pick<ContentStore, 'get'>, root: BlobN
       continue;
     }
     const blob = way.at(-1)?.blob ?? root;
-    const node = (await nodesAt(content, blob)).find(({ name }) => name === part);
+    const node = (await nodesAt(content, blob, known)).find(({ name }) => name === part);
     if (!node) throw notThere(given);
     if (node.kind === 'directory') way.push({ name: part, blob: node.blob });
     else if (node.kind === 'symlink') {
@@ -44,11 +58,19 @@ export async function findInTree(content: Pick<ContentStore, 'get'>, root: BlobN
   return { path: way.map(({ name }) => name).join('/'), node: { kind: 'directory', blob: way.at(-1)?.blob ?? root } };
 }
 
-async function nodesAt(content: Pick<ContentStore, 'get'>, blob: BlobName): Promise<Node[]> {
+async function nodesAt(
+  content: Pick<ContentStore, 'get'>,
+  blob: BlobName,
+  known: KnownDirectories | undefined,
+): Promise<readonly Node[]> {
+  const before = known?.get(blob.hash);
+  if (before) return before;
   if (blob.size > largestDirectory) throw badTree(`blob ${blobText(blob)} is larger than any directory of a tree`);
   const [data] = await content.get([blob]);
   if (data instanceof MemoirError) throw data;
-  return nodesOf(blob, data as Uint8Array);
+  const nodes = nodesOf(blob, data as Uint8Array);
+  known?.set(blob.hash, nodes);
+  return nodes;
 }
 
 const partsOf = (path: string): string[] => path.split('/').filter((part) => part !== '' && part !== '.');

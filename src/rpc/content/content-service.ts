@@ -12,7 +12,7 @@ import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.
 import { type BlobName, blobText, nameOf } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
 import type { Node } from '../../content/trees/check-directory.js';
-import { findInTree } from '../../content/trees/find-in-tree.js';
+import { findInTree, knownDirectories } from '../../content/trees/find-in-tree.js';
 import { treeLimits } from '../../content/trees/tree-limits.js';
 import { type TreeEntry, walkTree } from '../../content/trees/walk-tree.js';
 import { MemoirError, quote } from '../../domain/errors.js';
@@ -35,6 +35,9 @@ export function contentService(
   { streams, sharesRuns }: JobsContext,
   content: ContentStore,
 ): Implementation<typeof ContentService> {
+  // Many files of one output are read one after the other.
+  const known = knownDirectories();
+
   /** What a caller asks for, once it may read the job, and a look whether it still may. */
   async function held(uuid: string, call: CallContext, find: (job: Parameters<typeof heldOutput>[0]) => Digest) {
     const { job } = await streams.read(call.caller, checkUuid('uuid', uuid));
@@ -104,7 +107,7 @@ export function contentService(
       checkRequired('path', request.path, longestPath);
       const { digest, check } = await held(request.uuid, call, heldOutput);
       try {
-        const { path, node } = await findInTree(content, blobOf(digest), request.path);
+        const { path, node } = await findInTree(content, blobOf(digest), request.path, known);
         if (node.kind !== 'file') {
           const message = `path ${quote(request.path)} is a directory, which ListOutput lists`;
           throw new MemoirError('INVALID_ARGUMENT', 'IS_DIRECTORY', message, { field: 'path' });
