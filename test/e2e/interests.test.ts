@@ -252,7 +252,14 @@ test('a submit_id that joined is answered with the same job again, and recorded 
 test('lists find what a principal requested, joined or was answered with, by the labels of its requests, for itself and admins', async (t) => {
   const label = (team: string, more: object = {}) => ({ labels: { team, of: 'lists', ...more } });
   const uuids = {
-    own: uuidOf(await find(bob, { ...own('lists own'), ...label('x') })),
+    own: uuidOf(
+      await find(bob, {
+        ...own('lists own'),
+        ...label('x'),
+        limits: { run: { seconds: 3_600n }, queued: { seconds: 7_200n } },
+        retry: { lost: 7, minBackoff: { nanos: 500_000_000 } },
+      }),
+    ),
     joined: uuidOf(await find(ada, { ...own('lists joined'), ...label('a') })),
     reused: uuidOf(await find(ada, { ...own('lists reused'), ...label('a') })),
     other: uuidOf(await find(ada, { ...own('lists other'), ...label('x') })),
@@ -290,6 +297,23 @@ test('lists find what a principal requested, joined or was answered with, by the
   t.is(await listed(ada, 'ada', [team('y')]), '');
   t.is(await listed(bob, 'bob', [['state', '=', 'Complete']]), 'reused');
   t.is(await listed(bob, 'bob', [['uuid', '=', uuids.joined]]), 'joined');
+  // So are its limits and how often it is run again, by their parts.
+  const parts = [
+    ['limits.run', '=', 3600],
+    ['retry.lost', '>', 6],
+    ['retry.min_backoff', 'in', [0.5, 1]],
+  ];
+  t.is(await listed(bob, 'bob', parts), 'own');
+  t.is(await listed(bob, 'bob', [['limits.run', '<', 3600]]), '');
+  t.is(await listed(bob, 'bob', [['limits', 'exists', false]]), 'reused joined');
+  const { jobs: selected } = await bob.jobs.listJobs({
+    filters: [filterFromTriple(['uuid', '=', uuids.own])],
+    select: { paths: ['limits.run', 'retry.lost'] },
+  });
+  t.like(selected[0], {
+    limits: { run: { seconds: 3_600n }, queued: undefined },
+    retry: { lost: 7, minBackoff: undefined },
+  });
   // Who was answered is told to oneself and to who administers the repository.
   t.is(await listed(root, 'bob'), bobs);
   t.is(await listed(root, ['ada', 'bob'], [team('x')]), 'other reused joined own');
