@@ -11,10 +11,12 @@ export function isTransient(error: unknown): boolean {
   switch (error.code) {
     case status.UNAVAILABLE:
     case status.DEADLINE_EXCEEDED:
-    case status.RESOURCE_EXHAUSTED:
     case status.CANCELLED:
     case status.ABORTED:
       return true;
+    case status.RESOURCE_EXHAUSTED:
+      // What is too large stays so.
+      return error.reason !== 'MESSAGE_TOO_LARGE';
     default:
       return false;
   }

@@ -625,7 +625,8 @@ test.serial('after a restart an attempt brings again what the server forgot that
 });
 
 test.serial('where log format 4 may not be recorded yet, outputs stay with the worker', async (t) => {
-  const old = await startTestServer({ repositories: { project: repository.path }, settings: { log_format: 3 } });
+  const settings = { log_format: 3, rpc: { ...server.config.rpc, max_request_bytes: 64 * 1024 } };
+  const old = await startTestServer({ repositories: { project: repository.path }, settings });
   t.teardown(old.dispose);
   const client = old.as('ada');
   t.false((await client.content.describeContent({})).takesOutputs);
@@ -635,6 +636,12 @@ test.serial('where log format 4 may not be recorded yet, outputs stay with the w
   const report = () => client.worker.completeJob({ uuid, outputDigest });
   await refused(t, old, report, { code: 'FAILED_PRECONDITION', reason: 'CONTENT_NOT_TAKEN' });
   const args = ['worker', '--repository', `project=${repository.path}`, '--work-dir', dir, '--once'];
+  // Uploads fit into what requests may have.
+  const remote = remoteContent(old.address(), 'ada');
+  const sizes = [300_000, 40_000, 20_000, ...Array.from({ length: 600 }, () => 20)];
+  const blobs = sizes.map((size) => randomBytes(size)).map((from) => ({ hash: sha256(from), size: from.length, from }));
+  await uploadBlobs(remote, blobs, {}, AbortSignal.timeout(20_000));
+  remote.close();
   const worker = await runMemoir(args, { env: { MEMOIR_SERVER: old.address(), MEMOIR_PRINCIPAL: 'ada' } });
   t.is(worker.code, 2, worker.err);
   t.true(worker.err.includes('--store-dir is required here'), worker.err);

@@ -8,12 +8,12 @@ import {
 import type { Implementation } from '../service.js';
 import { checkAsked } from './raw-access.js';
 
-/** Bytes of a batch that are not those of its blobs: names, and what a message has around them. */
+/** Bytes of a batch that are not those of its blobs: names, and what a message has around them; half of small messages. */
 const aroundBlobs = 256 * 1024;
 
 /** Most bytes of the blobs of one batch, of what a request may have: an answer with as many is one that every client takes. */
 export function batchLimit(maxRequestBytes: number): number {
-  return Math.max(0, Math.min(2 * 1024 * 1024, maxRequestBytes - aroundBlobs));
+  return Math.min(2 * 1024 * 1024, maxRequestBytes - Math.min(aroundBlobs, maxRequestBytes / 2));
 }
 
 /** build.bazel.remote.execution.v2.Capabilities. */

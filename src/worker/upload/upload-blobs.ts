@@ -40,8 +40,8 @@ export class ChangedMeanwhile extends Error {
   }
 }
 
-/** Blobs that are asked for at once. */
-const asked = 10_000;
+/** Blobs that are asked for at once: what every server takes in one request. */
+const asked = 500;
 
 /** Uploads that go on at a time: with the sizes below what bounds the memory. */
 const lanes = 4;
@@ -53,7 +53,10 @@ const largestInBatch = 256 * 1024;
 /** Bytes of a batch where a store names no limit of its own. */
 const usualBatch = 2 * 1024 * 1024;
 
-/** Bytes of one message of a large blob. */
+/** Bytes of a batch, for each of its blobs, that are not those of the blob, and more. */
+const aroundBlob = 128;
+
+/** Most bytes of one message of a large blob. */
 const pieceBytes = 512 * 1024;
 
 /** How long one call may take that brings a batch, in milliseconds. */
@@ -96,7 +99,7 @@ export async function uploadBlobs(
     for (const batch of queue) {
       const [first] = batch as [BlobSource, ...BlobSource[]];
       if (batch.length === 1 && first.size > Math.min(largestInBatch, most)) {
-        await uploadLarge(remote, first, call, either, moved);
+        await uploadLarge(remote, first, Math.min(pieceBytes, most), call, either, moved);
       } else {
         await uploadBatch(remote, batch, call, either);
         moved(batch.reduce((bytes, { size }) => bytes + size, 0));
@@ -148,7 +151,7 @@ function* packed(blobs: readonly BlobSource[], most: number): Generator<readonly
   let bytes = 0;
   for (const blob of blobs) {
     if (!isSmall(blob)) continue;
-    if (batch.length === batchBlobs || bytes + blob.size > most) {
+    if (batch.length >= Math.min(batchBlobs, most / aroundBlob) || bytes + blob.size > most) {
       yield batch;
       batch = [];
       bytes = 0;
@@ -200,6 +203,7 @@ async function bytesOf({ from, size }: BlobSource): Promise<Uint8Array> {
 async function uploadLarge(
   { bytes, edge, logger }: RemoteContent,
   blob: BlobSource,
+  most: number,
   call: CallSettings,
   signal: AbortSignal,
   moved: (bytes: number) => void,
@@ -217,7 +221,7 @@ async function uploadLarge(
         logger.warn({ tries: before, blob: blobText(blob), from: offset }, 'uploading is gone on with');
       }
       try {
-        const pieces = piecesOf(blob, file, resourceName, offset, (at) => {
+        const pieces = piecesOf(blob, file, resourceName, offset, most, (at) => {
           if (at > told) moved(at - told);
           told = Math.max(told, at);
         });
@@ -241,12 +245,13 @@ async function* piecesOf(
   file: OpenBytes | undefined,
   resourceName: string,
   offset: number,
+  most: number,
   sent: (at: number) => void,
 ) {
   for (let at = offset, first = true; first || at < size; first = false) {
-    let data = from instanceof Uint8Array ? from.subarray(at, at + pieceBytes) : new Uint8Array();
+    let data = from instanceof Uint8Array ? from.subarray(at, at + most) : new Uint8Array();
     if (file) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, size - at));
+      const piece = Buffer.allocUnsafeSlow(Math.min(most, size - at));
       const { bytesRead } = await file.read(piece, 0, piece.length, at);
       data = piece.subarray(0, bytesRead);
     }
