@@ -22,8 +22,12 @@ export type Scene = {
   readonly directory: string;
   /** Settings of a server whose data are in the directory `name`. */
   settings(name: string): { readonly data_dir: string } & Readonly<Record<string, unknown>>;
-  /** Seeds the store of server `name` and starts it in a process of its own; it answers when this resolves. */
-  serve(name: string, fill: (store: EventStore, seed: Seed) => Promise<void>): Promise<ChildServer & { log: string }>;
+  /** Seeds the store of server `name` and starts it, with `more` settings, in a process of its own; it answers when this resolves. */
+  serve(
+    name: string,
+    fill: (store: EventStore, seed: Seed) => Promise<void>,
+    more?: Readonly<Record<string, unknown>>,
+  ): Promise<ChildServer & { log: string }>;
   dispose(): void;
 };
 
@@ -50,8 +54,8 @@ export function makeScene(): Scene {
     seed,
     directory,
     settings,
-    async serve(name, fill) {
-      const config = settings(name);
+    async serve(name, fill, more = {}) {
+      const config = { ...settings(name), ...more };
       const log = join(config.data_dir, 'events.sqlite');
       const store = await openSqliteStore(log, () => 0);
       await fill(store, seed);

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { SubscribeEventsRequestSchema } from '../gen/memoir/history/v1/history_service_pb.js';
@@ -9,7 +10,7 @@ import { type ChildServer, startChild } from './child-server.js';
 import { runLoad } from './http2-load.js';
 import { percentile } from './percentile.js';
 import { createJobPath, makeScene, numbered, type Scene } from './scene.js';
-import { seedParameters } from './seed.js';
+import { seedJobs, seedParameters } from './seed.js';
 import { table } from './table.js';
 
 // Live subscribers: events a second to 1, 100 and 1,000 of them beside a bare grpc-js stream of equal bytes, lag, and memory.
@@ -36,8 +37,13 @@ type Readers = {
   stop(): Promise<void>;
 };
 
-async function startReaders(port: number, path: string, many: number, stuck = 0, request = live): Promise<Readers> {
-  const args = [port, path, many, stuck, Buffer.from(request).toString('hex'), 'reader'].map(String);
+async function startReaders(
+  port: number,
+  path: string,
+  many: number,
+  { stuck = 0, request = live, principal = 'reader' } = {},
+): Promise<Readers> {
+  const args = [port, path, many, stuck, Buffer.from(request).toString('hex'), principal].map(String);
   const child: ChildProcess = fork(new URL('./stream-readers.js', import.meta.url), args);
   const next = <T>() => new Promise<T>((resolve) => child.once('message', (message) => resolve(message as T)));
   if (many > stuck) await next();
@@ -154,8 +160,8 @@ async function lag(scene: Scene, server: ChildServer, many: number): Promise<str
 /** The same events to many readers, a part of whom reads nothing, from the beginning of the log and live. */
 async function stuckReaders(scene: Scene, server: ChildServer, many: number, stuck: number): Promise<string[]> {
   const before = resident(server);
-  const past = await startReaders(server.port, subscribePath, stuck, stuck, fromBeginning);
-  const readers = await startReaders(server.port, subscribePath, many, stuck);
+  const past = await startReaders(server.port, subscribePath, stuck, { stuck, request: fromBeginning });
+  const readers = await startReaders(server.port, subscribePath, many, { stuck });
   const events = Math.max(20, Math.round(deliveries / many));
   const got = await readers.expect(events);
   const begun = clock();
@@ -166,6 +172,58 @@ async function stuckReaders(scene: Scene, server: ChildServer, many: number, stu
   await past.stop();
   const rateOf = Math.round((1_000 * events * (many - stuck)) / (done - begun)).toLocaleString('en');
   return [String(many), `${stuck} + ${stuck}`, rateOf, `${before.toFixed(0)} MiB`, `${after.toFixed(0)} MiB`];
+}
+
+const policyText = `
+[[grants]]
+to = ["root", "bench"]
+roles = ["admin"]
+repositories = ["**"]
+
+[[grants]]
+to = ["reader"]
+roles = ["reader"]
+repositories = ["bench"]
+`;
+const answered = 1_000;
+
+/** Answers by reuse, which hide from others who asked: events a second to each subscriber, where all are admins or none is. */
+async function redactedFanOut(scene: Scene, many: number): Promise<string[][]> {
+  const policy = join(scene.directory, 'policy.toml');
+  writeFileSync(policy, policyText);
+  const more = { policy, insecure: true };
+  const server = await scene.serve(`redacted-${many}`, (store, seed) => seedJobs(store, seed, 0, answered), more);
+  const body = numbered(scene.seed, scene.seed.commit);
+  const events = Math.max(20, Math.min(20_000, Math.round(deliveries / many)));
+  const reuse = (calls: number) =>
+    runLoad({
+      port: server.port,
+      path: createJobPath,
+      body: (n) => body(n % answered),
+      concurrency: 64,
+      calls,
+      headers: { 'memoir-principal': 'bench' },
+    });
+  await reuse(2_000);
+  const rows: string[][] = [];
+  for (const [who, principal] of [
+    ['admins', 'root'],
+    ['readers of the repository', 'reader'],
+  ] as const) {
+    const readers = await startReaders(server.port, subscribePath, many, { principal });
+    const got = await readers.expect(events);
+    const begun = clock();
+    await reuse(events);
+    const { done } = await got();
+    await readers.stop();
+    rows.push([
+      `${many} ${who}`,
+      events.toLocaleString('en'),
+      Math.round((1_000 * events) / (done - begun)).toLocaleString('en'),
+    ]);
+  }
+  await server.stop();
+  return rows;
 }
 
 const scene = makeScene();
@@ -195,6 +253,9 @@ try {
   process.stdout.write(
     `${table(['subscribers', 'stuck, live + in the past', 'messages/s', 'memory before', 'after'], stuck)}\n`,
   );
+  const redacted: string[][] = [];
+  for (const many of numbers.filter((n) => n <= 100)) redacted.push(...(await redactedFanOut(scene, many)));
+  process.stdout.write(`${table(['subscribers', 'answers by reuse', 'events/s to each'], redacted)}\n`);
 } finally {
   await server.stop();
   scene.dispose();

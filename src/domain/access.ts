@@ -72,20 +72,18 @@ export type Deed = 'read' | 'start' | 'report' | 'steer';
  * through to whoever may know of the job, since it is the job that knows its worker.
  */
 export function permission(
-  access: Access,
+  access: Pick<Access, 'principal' | 'reads' | 'works' | 'steers'>,
   job: Owned & { readonly claimedBy: string },
   deed: Deed,
 ): 'granted' | 'denied' | 'hidden' {
   const held = job.claimedBy !== '' && job.claimedBy === access.principal;
   const known = access.reads(job) || held;
-  const granted = {
-    read: known,
-    start: access.works(job.repository),
-    report: known,
-    steer: access.steers(job),
-  }[deed];
-  if (granted) return 'granted';
+  if (deed === 'read' || deed === 'report' ? known : mayDo(access, job, deed)) return 'granted';
   return known ? 'denied' : 'hidden';
+}
+
+function mayDo(access: Pick<Access, 'works' | 'steers'>, job: Owned, deed: 'start' | 'steer'): boolean {
+  return deed === 'start' ? access.works(job.repository) : access.steers(job);
 }
 
 /** The access of a principal where there is no policy: everything. */

@@ -23,6 +23,7 @@ import { holdsSecrets } from '../jobs/reading/redact.js';
 import type { CallContext } from './call.js';
 import { Encoded } from './encoded.js';
 import { eventMessage } from './event-message.js';
+import { forKindsOfReader } from './kinds-of-reader.js';
 import { redactRecorded } from './redacting.js';
 
 /** Longest time without a message, in milliseconds: unless asked for, and what may be asked for. */
@@ -45,7 +46,7 @@ export function subscribeEvents(context: JobsContext) {
 
 type Sent = Encoded<typeof SubscribeEventsResponseSchema>;
 
-/** What subscribers are sent of an event: made once for all, but where it holds what some of them may not know. */
+/** What subscribers are sent of an event: made once for all, but where it holds what some of them may not know once for each kind of them. */
 function presented(
   facts: JobFacts & Pick<ReadModel, 'generation'>,
   recorded: RecordedEvent,
@@ -56,11 +57,17 @@ function presented(
   const event = eventMessage(recorded);
   const forAll = encoded(redactRecorded({ access: unrestricted(''), facts }, event));
   if (!event.event.value || !holdsSecrets(event.event.value)) return () => forAll;
-  // Decoded again: what is remembered of an event is its text alone.
-  return (access) => {
-    if (access.readsAll && access.administersAll) return forAll;
-    return encoded(redactRecorded({ access, facts }, eventMessage(recorded)));
-  };
+  // Decoded again: what is remembered of an event is its text, and what is sent of it.
+  const forSome = forKindsOfReader(facts, principalsIn(event), (reader) =>
+    encoded(redactRecorded(reader, eventMessage(recorded))),
+  );
+  return (access) => (access.readsAll && access.administersAll ? forAll : forSome(access));
+}
+
+/** Who may be told of an event what others may not, since it is about them. */
+export function principalsIn({ event: { value }, metadata }: RecordedEventMessage): readonly string[] {
+  const turnOf = value?.$typeName === 'memoir.events.v1.JobLeft' ? value.turnOf : '';
+  return [metadata?.principal ?? '', turnOf].filter((name) => name !== '');
 }
 
 function eventResponse(

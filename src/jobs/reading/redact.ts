@@ -9,7 +9,10 @@ import type { JobFacts } from './permit.js';
 // it for a reader. Nothing is altered in place: what is given may be shared.
 
 /** Who reads, and whose jobs are whose. */
-export type Reader = { readonly access: Access; readonly facts: JobFacts };
+export type Reader = { readonly access: ReaderAccess; readonly facts: JobFacts };
+
+/** What is looked at in the access of who reads. */
+export type ReaderAccess = Omit<Access, 'submits' | 'bounds' | 'worksAll'>;
 
 /** Whether a reader may read the job with a uuid. What is no job is as one that may not be read. */
 function sees({ access, facts }: Reader, uuid: string): boolean {
@@ -31,7 +34,7 @@ export function redactJob(reader: Reader, given: Job): Job {
   return components === job.components && retryOf === job.retryOf ? job : { ...job, components, retryOf };
 }
 
-function withOwnInterests(access: Access, job: Job): Job {
+function withOwnInterests(access: ReaderAccess, job: Job): Job {
   const { principal } = access;
   const { interests, cancelledBy } = job;
   const isOwn = (one: { readonly principal: string }) => one.principal === principal;
