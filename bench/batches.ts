@@ -5,17 +5,17 @@ import { type Body, batched, countEvents, createJobPath, createJobsPath, makeSce
 import { seedJobs } from './seed.js';
 import { table } from './table.js';
 
-// How many jobs a second are answered by CreateJobs of 100, with past jobs and with new ones, each durably recorded? Beside it, in the same
-// run, CreateJob with one. Time is counted until the read model has what was recorded.
+// How many jobs a second are answered by CreateJobs of 100, with past jobs, with new ones, and with those of others that are queued, which are
+// joined, each durably recorded? Beside it, in the same run, CreateJob with one. Time is counted until the read model has what was recorded.
 //
-//     node build/bench/batches.js [jobs of each measurement, 20,000 unless given]
+//     node build/bench/batches.js [jobs of each measurement, 20,000 unless given] [runs, 3 unless given]
 
 const size = 100;
 const seeded = 10_000;
 const jobs = Number(process.argv[2] ?? 20_000);
 /** Jobs under way at a time, in both. */
 const atOnce = 400;
-const rounds = 3;
+const rounds = Number(process.argv[3] ?? 3);
 
 const scene = makeScene();
 try {
@@ -27,9 +27,10 @@ try {
   let last = seeded;
 
   /** Jobs a second until the read model has all of them. */
-  async function rate(path: string, calls: number, concurrency: number, of: Body): Promise<number> {
+  async function rate(path: string, calls: number, concurrency: number, of: Body, principal: string): Promise<number> {
     const before = process.hrtime.bigint();
-    await runLoad({ port: memoir.port, path, body: of, concurrency, calls });
+    const headers = { 'memoir-principal': principal };
+    await runLoad({ port: memoir.port, path, body: of, concurrency, calls, headers });
     // A write of now is behind all of them.
     const { repository, script, commit: scriptVersion } = scene.seed;
     const { job, consistencyToken } = await client.createJob({ repository, script, scriptVersion });
@@ -39,9 +40,11 @@ try {
     return jobs / seconds;
   }
 
-  const singly = (of: Body) => rate(createJobPath, jobs, atOnce, of);
-  const together = (of: Body) => rate(createJobsPath, jobs / size, atOnce / size, batched(of, size));
+  const singly = (of: Body, principal = 'bench') => rate(createJobPath, jobs, atOnce, of, principal);
+  const together = (of: Body, principal = 'bench') =>
+    rate(createJobsPath, jobs / size, atOnce / size, batched(of, size), principal);
   const past: Body = (n) => body(n % seeded);
+  /** Jobs that are not there yet. */
   const fresh = (): Body => {
     const first = last;
     last += jobs;
@@ -51,19 +54,23 @@ try {
   await together(past);
   const rows: string[][] = [];
   for (let round = 1; round <= rounds; round++) {
-    for (const [name, of] of [
-      ['reused', () => past],
-      ['created', fresh],
+    const [some, others] = [fresh(), fresh()];
+    for (const [name, ofOne, ofMany, principal] of [
+      ['reused', past, past, 'bench'],
+      ['created', some, others, 'bench'],
+      ['joined', some, others, 'another'],
     ] as const) {
-      const one = await singly(of());
-      const many = await together(of());
+      const one = await singly(ofOne, principal);
+      const many = await together(ofMany, principal);
       rows.push([`${name}, run ${round}`, one.toFixed(0), many.toFixed(0), (many / one).toFixed(2)]);
     }
   }
   connection.close();
   await memoir.stop();
   const events = await countEvents(memoir.log);
-  const all = (events.get('JobRequested') ?? 0) + (events.get('JobReused') ?? 0) - seeded;
+  const joined = events.get('JobJoined') ?? 0;
+  const all = (events.get('JobRequested') ?? 0) + (events.get('JobReused') ?? 0) + joined - seeded;
+  if (joined !== 2 * rounds * jobs) throw new Error(`${2 * rounds * jobs} were to join, ${joined} did`);
   if (all !== recorded) throw new Error(`${recorded} answers were to be in the log, there are ${all}`);
   process.stdout.write(`${table(['jobs/s', 'CreateJob', `CreateJobs of ${size}`, 'times'], rows)}\n`);
 } finally {
