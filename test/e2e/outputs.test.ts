@@ -577,6 +577,29 @@ test.serial('an upload whose connection breaks goes on where it was', async (t) 
   await proxy.close();
 });
 
+test.serial('an upload that was killed sends what is not there yet when it is begun again', async (t) => {
+  const size = 2 * 1024 * 1024;
+  const blobs = Array.from({ length: 12 }, () => randomBytes(size));
+  const sources = blobs.map((from) => ({ hash: sha256(from), size, from }));
+  const proxy = await cuttingProxy(server.address(), Number.POSITIVE_INFINITY, 0);
+  const killed = new AbortController();
+  const first = remoteContent(proxy.address, 'root');
+  const uploading = uploadBlobs(first, sources, {}, killed.signal);
+  // At most four blobs are under way, so that some are there by then.
+  await until('most of it went', () => proxy.sent() > 8 * size);
+  killed.abort(new Error('killed'));
+  await t.throwsAsync(uploading, { message: 'killed' });
+  first.close();
+  const before = proxy.sent();
+  const second = remoteContent(proxy.address, 'root');
+  await uploadBlobs(second, sources, {}, new AbortController().signal);
+  t.true(proxy.sent() - before < 9 * size, `${proxy.sent() - before} bytes were sent again`);
+  const left = await second.cas.findMissingBlobs({ blobDigests: blobs.map(digestOf) });
+  t.deepEqual(left.missingBlobDigests, []);
+  second.close();
+  await proxy.close();
+});
+
 test.serial('a file that changes while it is uploaded is told', async (t) => {
   const remote = remoteContent(server.address(), 'root');
   for (const size of [1_000, 1_000_000]) {
