@@ -22,6 +22,11 @@ export function loadWriter(db: Database.Database) {
   return {
     /** One job more is queued, or one less. */
     queued: (job: Counted, change: 1 | -1) => void owner.run(job.owner, change, 0),
+    /** A job that was queued runs. */
+    started(job: Counted): void {
+      owner.run(job.owner, -1, 1);
+      repository.run(job.repository, 1);
+    },
     /** One job more runs, or one less. */
     running(job: Counted, change: 1 | -1): void {
       owner.run(job.owner, 0, change);

@@ -7,13 +7,11 @@ import type Database from 'better-sqlite3';
 export const headTable = `
     CREATE TABLE head (
       shape INTEGER NOT NULL,
-      owner TEXT NOT NULL,
       urgency INTEGER NOT NULL,
       turn INTEGER NOT NULL,
       position INTEGER NOT NULL,
-      PRIMARY KEY (shape, owner)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX head_order ON head (shape, urgency, turn, position);`;
+      PRIMARY KEY (shape, urgency, turn, position)
+    ) STRICT, WITHOUT ROWID;`;
 
 /** Where a job is queued. */
 export type Queued = {
@@ -24,34 +22,39 @@ export type Queued = {
   readonly position: number;
 };
 
-/** Keeps the heads, as part of the projection of the queue, whose rows of `queued` are written before. */
+/** Keeps the heads, as part of the projection of the queue. Each change of a row of `queued` is told before it is made. */
 export function headWriter(db: Database.Database) {
-  const put = db.prepare(`
-    INSERT INTO head (shape, owner, urgency, turn, position) VALUES (@shape, @owner, @urgency, @turn, @position)
-    ON CONFLICT DO UPDATE SET urgency = excluded.urgency, turn = excluded.turn, position = excluded.position
-      WHERE (excluded.urgency, excluded.turn, excluded.position) < (head.urgency, head.turn, head.position)`);
-  const headOf = db.prepare('SELECT position FROM head WHERE shape = ? AND owner = ?').pluck();
-  const next = db.prepare(`
+  const firstTwo = db.prepare(`
     SELECT shape, owner, urgency, turn, position FROM queued WHERE shape = ? AND owner = ?
-    ORDER BY urgency, turn, position LIMIT 1`);
-  const replace = db.prepare(`
-    UPDATE head SET urgency = @urgency, turn = @turn, position = @position WHERE shape = @shape AND owner = @owner`);
-  const remove = db.prepare('DELETE FROM head WHERE shape = ? AND owner = ?');
+    ORDER BY urgency, turn, position LIMIT 2`);
+  const insert = db.prepare('INSERT INTO head (shape, urgency, turn, position) VALUES (?, ?, ?, ?)');
+  const remove = db.prepare('DELETE FROM head WHERE shape = ? AND urgency = ? AND turn = ? AND position = ?');
   const any = db.prepare('SELECT 1 FROM head WHERE shape = ? LIMIT 1').pluck();
 
+  const put = (job: Queued) => void insert.run(job.shape, job.urgency, job.turn, job.position);
+  const drop = (job: Queued) => void remove.run(job.shape, job.urgency, job.turn, job.position);
+  const firstOf = ({ shape, owner }: Queued) => firstTwo.all(shape, owner) as Queued[];
+
   return {
-    /** A job was queued. */
-    queued({ shape, owner, urgency, turn, position }: Queued): void {
-      put.run({ shape, owner, urgency, turn, position });
+    /** A job is about to be queued. */
+    adding(job: Queued): void {
+      const [first] = firstOf(job);
+      if (first && !isBefore(job, first)) return;
+      if (first) drop(first);
+      put(job);
     },
-    /** A job is queued there no more. */
-    gone({ shape, owner, position }: Queued): void {
-      if (headOf.get(shape, owner) !== position) return;
-      const after = next.get(shape, owner) as Queued | undefined;
-      if (after) replace.run(after);
-      else remove.run(shape, owner);
+    /** A job is about to leave the queue. */
+    removing(job: Queued): void {
+      const [first, second] = firstOf(job);
+      if (first?.position !== job.position) return;
+      drop(first);
+      if (second) put(second);
     },
     /** Whether a list has any job. */
     any: (shape: number) => any.get(shape) !== undefined,
   };
+}
+
+function isBefore(a: Queued, b: Queued): boolean {
+  return (a.urgency - b.urgency || a.turn - b.turn || a.position - b.position) < 0;
 }

@@ -20,7 +20,7 @@ import type { WorkerId } from './workers.js';
  */
 export const queue: Projection = {
   name: 'queue',
-  version: 6,
+  version: 7,
   tables: ['queued', 'running', 'shape', 'head', 'owner_turn', 'served_turn', 'owner_load', 'repository_load'],
   schema: `
     CREATE TABLE queued (
@@ -73,7 +73,6 @@ export const queue: Projection = {
     const running = db.prepare('SELECT * FROM running WHERE position = ?');
     const unqueue = db.prepare('DELETE FROM queued WHERE position = ?');
     const end = db.prepare('DELETE FROM running WHERE position = ?');
-    const reorder = db.prepare('UPDATE queued SET owner = ?, weight = ?, urgency = ?, turn = ? WHERE position = ?');
     const reorderRunning = db.prepare(
       'UPDATE running SET owner = ?, weight = ?, urgency = ?, turn = ? WHERE position = ?',
     );
@@ -93,20 +92,29 @@ export const queue: Projection = {
     }
 
     /** Puts a job in its list. */
-    function enqueue(job: Row): void {
+    function put(job: Row): void {
+      heads.adding(job);
       insert.run(job);
-      heads.queued(job);
+    }
+
+    /** Takes a job out of its list. */
+    function remove(job: Row): void {
+      heads.removing(job);
+      unqueue.run(job.position);
+    }
+
+    /** A job is queued. */
+    function enqueue(job: Row): void {
+      put(job);
       loads.queued(job, 1);
     }
 
-    /** Takes a job out of the queue: what it had of the job, and the key of its shape. */
+    /** Takes a job out of the queue, of which what it is counted for is told after: what it had of the job, and the key of its shape. */
     function dequeue(position: number | null): { readonly job: Row; readonly key: string } | undefined {
       const job = queued.get(position) as Row | undefined;
       if (!job) return undefined;
       const key = keyOf.get(job.shape) as string;
-      unqueue.run(position);
-      heads.gone(job);
-      loads.queued(job, -1);
+      remove(job);
       if (!heads.any(job.shape)) {
         forget.run(job.shape);
         turns.ended(job.shape);
@@ -131,7 +139,7 @@ export const queue: Projection = {
       const sizes = change({ cores: job.cores, ramMb: job.ram_mb, scratchMb: job.scratch_mb });
       const shape = shapeOf({ ...shapeOfKey(key), ...sizes });
       const { cores, ramMb: ram_mb, scratchMb: scratch_mb } = sizes;
-      enqueue({ ...job, cores, ram_mb, scratch_mb, shape: listOf(shapeKey(shape), at) });
+      put({ ...job, cores, ram_mb, scratch_mb, shape: listOf(shapeKey(shape), at) });
     }
 
     /** A job asks for what the interests in it have come to ask for together. */
@@ -150,16 +158,14 @@ export const queue: Projection = {
       if (owner === job.owner && urgency === job.urgency) return;
       const shape = inQueue ? inQueue.shape : ((shapeId.get(job.shape) as number | undefined) ?? 0);
       const turn = turns.take({ owner, urgency, shape, weight });
-      (inQueue ? reorder : reorderRunning).run(owner, weight, urgency, turn, position);
       if (inQueue) {
-        heads.gone(inQueue);
-        heads.queued({ ...inQueue, owner, urgency, turn });
-      }
+        remove(inQueue);
+        put({ ...inQueue, owner, weight, urgency, turn });
+      } else reorderRunning.run(owner, weight, urgency, turn, position);
+      if (owner === job.owner) return;
       const load = inQueue ? loads.queued : loads.running;
-      if (owner !== job.owner) {
-        load(job, -1);
-        load({ ...job, owner }, 1);
-      }
+      load(job, -1);
+      load({ ...job, owner }, 1);
     }
 
     /** Puts a job that was started into the queue again. */
@@ -170,7 +176,9 @@ export const queue: Projection = {
 
     function leave(stream: string): void {
       const position = positionOf(stream);
-      if (!dequeue(position)) stop(position);
+      const found = dequeue(position);
+      if (found) loads.queued(found.job, -1);
+      else stop(position);
     }
 
     /** A job is run, by the worker that claimed it last unless another is given. */
@@ -179,7 +187,7 @@ export const queue: Projection = {
       if (!found) return undefined;
       const job = { ...found.job, claimed: claimed ?? found.job.claimed, lost_at: 0 };
       start.run({ ...job, shape: found.key });
-      loads.running(job, 1);
+      loads.started(job);
       return job;
     }
 
@@ -290,9 +298,6 @@ export function queueQueries(db: Database.Database) {
   const heads = db.prepare(`
     SELECT ${named('queued.')} FROM head CROSS JOIN queued ON queued.position = head.position WHERE head.shape = ? AND
     (head.urgency, head.turn, head.position) > (?, ?, ?) ORDER BY head.urgency, head.turn, head.position LIMIT ?`);
-  const head = db.prepare(`
-    SELECT ${named('queued.')} FROM head CROSS JOIN queued ON queued.position = head.position
-    WHERE head.shape = ? AND head.owner = ?`);
   const ofOwner = 'WHERE shape = ? AND owner = ?';
   const placesOf = db.prepare(`SELECT ${columns} FROM queued ${ofOwner} AND ${rest}`);
   const fitting = db.prepare(
@@ -317,7 +322,8 @@ export function queueQueries(db: Database.Database) {
     heads: (shape: number, cursor: QueueCursor | undefined, limit: number) =>
       heads.all(shape, ...bounds(cursor), limit) as QueuedRow[],
     /** The first place of an owner in a list. */
-    headOf: (shape: number, owner: string) => head.get(shape, owner) as QueuedRow | undefined,
+    headOf: (shape: number, owner: string) =>
+      placesOf.get(shape, owner, ...bounds(undefined), 1) as QueuedRow | undefined,
     /** Up to `limit` places of an owner in one list after the cursor; with `most` only of jobs that ask for no more than that. */
     placesOf(shape: number, owner: string, cursor: QueueCursor | undefined, limit: number, most?: Least): QueuedRow[] {
       if (!most) return placesOf.all(shape, owner, ...bounds(cursor), limit) as QueuedRow[];

@@ -40,7 +40,7 @@ export function turnWriter(db: Database.Database) {
     INSERT INTO owner_turn (urgency, owner, turn) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET turn = excluded.turn`);
   const served = db.prepare('SELECT turn FROM served_turn WHERE shape = ? AND urgency = ?').pluck();
   const begin = db.prepare('INSERT INTO served_turn (shape, urgency, turn) VALUES (?, ?, ?)');
-  const serve = db.prepare('UPDATE served_turn SET turn = max(turn, ?) WHERE shape = ? AND urgency = ?');
+  const serve = db.prepare('UPDATE served_turn SET turn = ? WHERE shape = ? AND urgency = ? AND turn < ?');
   const end = db.prepare('DELETE FROM served_turn WHERE shape = ?');
 
   const servedOf = (shape: number, urgency: number) => served.get(shape, urgency) as number | undefined;
@@ -61,8 +61,9 @@ export function turnWriter(db: Database.Database) {
     /** A job was given out of a list. */
     given(shape: number, urgency: number, turn: number): void {
       if (turn === 0) return;
-      serve.run(turn, shape, urgency);
-      if (serve.run(turn, anyList, urgency).changes === 0) begin.run(anyList, urgency, turn);
+      serve.run(turn, shape, urgency, turn);
+      const { changes } = serve.run(turn, anyList, urgency, turn);
+      if (changes === 0 && servedOf(anyList, urgency) === undefined) begin.run(anyList, urgency, turn);
     },
     /** A list ended. */
     ended: (shape: number) => void end.run(shape),

@@ -167,7 +167,11 @@ function checkSums(t: ExecutionContext, { places, dump, queries }: QueueBench): 
     if (!heads.has(key)) heads.set(key, place);
   }
   t.is(head.length, heads.size);
-  for (const place of heads.values()) t.deepEqual(queries.headOf(place.shape, place.owner), place);
+  for (const place of heads.values()) {
+    t.deepEqual(queries.headOf(place.shape, place.owner), place);
+    const ofList = [...heads.values()].filter(({ shape }) => shape === place.shape);
+    t.deepEqual(queries.heads(place.shape, undefined, 1_000), ofList);
+  }
   for (const [owner] of loads.map((row) => Object.values(row as object) as [string])) {
     t.deepEqual(queries.loadOfOwner(owner), {
       queued: places().filter((place) => place.owner === owner).length,
