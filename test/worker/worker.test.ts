@@ -292,7 +292,7 @@ test.serial(
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
-    const ends = said.filter((one) => /jobFailed|jobAttemptEnded/.test(JSON.stringify(one)));
+    const ends = said.filter((one) => /job_failed|job_attempt_ended/.test(JSON.stringify(one)));
     t.is(ends.length, 1);
     t.regex(JSON.stringify(ends[0]), /"worker-1"/);
     t.deepEqual(workDirectories(memoir), []);
