@@ -68,31 +68,28 @@ export function waitingClaims<Job>(isAvailable: (job: Job) => boolean): WaitingC
     if (those.size === 0) asleep.delete(entry.kind);
   }
 
-  /** The claims that the job was not handed to yet: of each kind the longest asleep that it suits, and the one that it suits else. */
-  function* candidates({ job, tried }: Hint<Job>): Generator<readonly [Entry<Job>, Suits]> {
+  /** Wakes the longest asleep that fits, was not woken for the job yet, and is suited well by it, or else one that it suits else. */
+  function hand(hint: Hint<Job>): void {
+    const { job, tried } = hint;
+    let well: Entry<Job> | undefined;
+    let other: Entry<Job> | undefined;
     for (const those of asleep.values()) {
       let fits: boolean | undefined;
       for (const entry of those) {
         if (tried.has(entry)) continue;
+        // The others of its kind sleep for a shorter time.
+        if (well && entry.turn > well.turn) break;
         fits ??= entry.fits(job);
         if (!fits) break;
         const how = entry.suits(job);
-        if (how !== 'no') yield [entry, how];
-        // The others of its kind sleep for a shorter time.
-        if (how === 'well') break;
+        if (how === 'well') {
+          well = entry;
+          break;
+        }
+        if (how === 'else' && (!other || entry.turn < other.turn)) other = entry;
       }
     }
-  }
-
-  /** Wakes the longest asleep that fits and was not woken for the job yet. */
-  function hand(hint: Hint<Job>): void {
-    let longest: Entry<Job> | undefined;
-    let well = false;
-    for (const [entry, how] of candidates(hint)) {
-      const better = how === 'well' && !well;
-      if (!longest || better || (entry.turn < longest.turn && (how === 'well') === well)) longest = entry;
-      well ||= how === 'well';
-    }
+    const longest = well ?? other;
     if (!longest) return;
     get(longest);
     longest.hints.push(hint);
