@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { MemoirError } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
+import { quietLibrary } from '../rpc/library-log.js';
 import { exitCode } from './exit-code.js';
 import { program } from './program.js';
 import { note } from './text/output.js';
@@ -11,6 +12,7 @@ import { printable, printableLines } from './text/printable.js';
  * ended, as `exitCodes` has it.
  */
 export async function runCommand(args: readonly string[]): Promise<void> {
+  quietLibrary();
   try {
     await program().parseAsync(args, { from: 'user' });
   } catch (error) {

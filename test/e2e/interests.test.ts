@@ -412,7 +412,8 @@ async function parents(name: string, late = false) {
     await claim(second);
   }
   await update(bob, second);
-  const wanted = async () => (await root.jobs.getJob({ uuid: child })).job;
+  const wanted = async () =>
+    (await root.jobs.getJob({ uuid: child, consistencyToken: String(await server.end()) })).job;
   return { first, second, child, wanted };
 }
 
