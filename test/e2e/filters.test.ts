@@ -7,7 +7,6 @@ import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { naiveMatch, type Triple } from '../domain/filters/naive.js';
 import { makeRepository } from '../support/git-repository.js';
 import { refused } from '../support/refused.js';
-import { rounds } from '../support/rounds.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 
@@ -230,7 +229,7 @@ test.serial('filters decide as a naive reading of the rules does', async (t) => 
       }
       answers.add(job?.uuid);
     }),
-    { numRuns: rounds(60, 150) },
+    { numRuns: 150 },
   );
   t.true(answers.size >= 6, `${answers.size} different answers`);
 });

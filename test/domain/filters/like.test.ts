@@ -84,9 +84,11 @@ function byRegExp(pattern: string, text: string, fold: boolean): boolean {
 test('the matcher agrees with regular expressions, and what is searched for first is in every match', (t) => {
   let matched = 0;
   fc.assert(
-    fc.property(word, word, fc.boolean(), (pattern, text, fold) => {
+    fc.property(word, word, fc.boolean(), fc.boolean(), (pattern, other, fold, near) => {
       const parsed = parseLike(pattern, fold);
       if (!parsed) return;
+      // Few texts match a pattern by chance: half of them are made from it.
+      const text = near ? pattern.replaceAll('%', other.slice(0, 2)).replaceAll('_', 'k').replaceAll('\\', '') : other;
       const matches = likeMatcher(parsed)(text);
       t.is(matches, byRegExp(pattern, text, fold), JSON.stringify([pattern, text, fold]));
       if (!matches) return;
@@ -96,7 +98,7 @@ test('the matcher agrees with regular expressions, and what is searched for firs
     }),
     { numRuns: rounds(1_000, 5_000) },
   );
-  t.true(matched > 100);
+  t.true(matched > rounds(1_000, 5_000) / 10);
 });
 
 test('a long piece with wildcards is found across words of 32 characters', (t) => {
