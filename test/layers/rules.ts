@@ -43,7 +43,7 @@ const layers: readonly Layer[] = [
   { name: 'images', paths: ['src/images/'], imports: [...inner, 'eventstore', 'projections', 'config', 'jobs'] },
   {
     name: 'rpc client',
-    paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts', 'src/rpc/claim-header.ts'],
+    paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts', 'src/rpc/claim-header.ts', 'src/rpc/library-log.ts'],
     imports: inner,
   },
   {
