@@ -7,9 +7,9 @@ import { nodesOf } from '../../src/content/trees/check-directory.js';
 import { checkTree } from '../../src/content/trees/check-tree.js';
 import { findInTree } from '../../src/content/trees/find-in-tree.js';
 import { treeLimits } from '../../src/content/trees/tree-limits.js';
-import { utf8Order } from '../../src/content/trees/utf8-order.js';
 import { walkTree } from '../../src/content/trees/walk-tree.js';
 import { MemoirError } from '../../src/domain/errors.js';
+import { compareText } from '../../src/domain/filters/compare-text.js';
 import { addressOf, manifestBytes } from '../../src/worker/store/manifest.js';
 import { directory, sha256 } from '../support/content.js';
 
@@ -78,10 +78,10 @@ test('texts are ordered as the bytes of their UTF-8 form', (t) => {
   const text = fc.string({ unit: 'binary', maxLength: 5 });
   fc.assert(
     fc.property(text, text, (a, b) => {
-      t.is(Math.sign(utf8Order(a, b)), Buffer.compare(Buffer.from(a), Buffer.from(b)));
+      t.is(Math.sign(compareText(a, b)), Buffer.compare(Buffer.from(a), Buffer.from(b)));
     }),
   );
-  t.true(utf8Order('\u{10000}', '\uffff') > 0);
+  t.true(compareText('\u{10000}', '\uffff') > 0);
 });
 
 test('a tree does not depend on the order of its files, is walked in that of their paths, and has the address of their manifest', async (t) => {

@@ -2,11 +2,11 @@ import { hash } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { DirectorySchema } from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { quote } from '../../domain/errors.js';
+import { compareText } from '../../domain/filters/compare-text.js';
 import type { BlobName } from '../blob-name.js';
 import { badName } from './check-directory.js';
 import { upsOf } from './link-target.js';
 import { badTree, largestDirectory, longestTarget } from './tree-limits.js';
-import { utf8Order } from './utf8-order.js';
 
 /** Something of a tree, by its path from the root with "/" between its parts. */
 export type TreeFile =
@@ -91,5 +91,5 @@ function check(path: string, name: string): void {
 const twice = (path: string) => badTree(`the path ${quote(path)} is there twice`);
 
 function sorted<T>(entries: ReadonlyMap<string, T>): [string, T][] {
-  return [...entries].sort(([a], [b]) => utf8Order(a, b));
+  return [...entries].sort(([a], [b]) => compareText(a, b));
 }

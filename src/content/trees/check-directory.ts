@@ -1,10 +1,10 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Directory, DirectorySchema } from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { quote } from '../../domain/errors.js';
+import { compareText } from '../../domain/filters/compare-text.js';
 import { type BlobName, blobName, blobText } from '../blob-name.js';
 import { upsOf } from './link-target.js';
 import { badTree, largestDirectory, longestName, longestTarget } from './tree-limits.js';
-import { utf8Order } from './utf8-order.js';
 
 /** What a directory holds. */
 export type Node =
@@ -43,7 +43,7 @@ export function nodesOf(blob: BlobName, data: Uint8Array): Node[] {
       const bad = badName(name);
       if (bad !== undefined) throw wrong(`the name ${quote(name)} ${bad}`);
       if (names.has(name)) throw wrong(`the name ${quote(name)} is there twice`);
-      if (before !== undefined && utf8Order(before, name) >= 0) {
+      if (before !== undefined && compareText(before, name) >= 0) {
         throw wrong(`its ${kind} are not sorted: ${quote(name)} stands behind ${quote(before)}`);
       }
       names.add(name);
@@ -74,7 +74,7 @@ export function nodesOf(blob: BlobName, data: Uint8Array): Node[] {
   if (!Buffer.from(toBinary(DirectorySchema, directory, { writeUnknownFields: false })).equals(data)) {
     throw wrong('it is not in canonical form');
   }
-  return nodes.sort((a, b) => utf8Order(sortName(a), sortName(b)));
+  return nodes.sort((a, b) => compareText(sortName(a), sortName(b)));
 
   function digestOf(name: string, digest: Parameters<typeof blobName>[1]): BlobName {
     try {
