@@ -1,5 +1,5 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
-import { comparePlaces, type QueuedRow } from '../../../projections/read-model/queue.js';
+import { claimantText, comparePlaces, type QueuedRow } from '../../../projections/read-model/queue.js';
 import type { ReadModel } from '../../../projections/read-model/read-model.js';
 import type { WorkerId } from '../../../projections/read-model/workers.js';
 import { fits } from '../../domain/placement/requirements.js';
@@ -47,8 +47,6 @@ type Reserved = {
   readonly forget: () => void;
 };
 
-const keyOf = ({ principal, workerName }: WorkerId) => JSON.stringify([principal, workerName]);
-
 /**
  * Keeps workers free, one for a job and for one job, each server those that claim at it. A job that has been passed over again and again for `afterMs`,
  * by jobs behind it which were given to workers that could run it if less of them were taken, gets the next one of these; it is kept free
@@ -76,7 +74,7 @@ export function openReservations(
   function end(one: Reserved): void {
     if (byJob.get(one.uuid) !== one) return;
     byJob.delete(one.uuid);
-    byWorker.delete(keyOf(one.worker));
+    byWorker.delete(claimantText(one.worker));
     one.forget();
     for (const listener of listeners) listener();
   }
@@ -95,14 +93,14 @@ export function openReservations(
   function reserve(worker: Claiming, uuid: string): void {
     const { principal, workerName, total, repositories } = worker;
     const wanted = queue.requirementsOf(uuid);
-    if (!wanted || !fits(total, wanted) || unsuited.get(uuid)?.has(keyOf(worker))) return;
+    if (!wanted || !fits(total, wanted) || unsuited.get(uuid)?.has(claimantText(worker))) return;
     if (repositories.length > 0 && !repositories.includes(wanted.repository)) return;
     // One that was never seen by the log is nobody to keep free.
-    if (standing(byJob.get(uuid)) || standing(byWorker.get(keyOf(worker))) || !workers.get(worker)) return;
+    if (standing(byJob.get(uuid)) || standing(byWorker.get(claimantText(worker))) || !workers.get(worker)) return;
     const forget = onChange(jobStream(uuid), () => void standing(byJob.get(uuid)));
     const one = { worker: { principal, workerName }, uuid, since: edge.monotonic(), forget };
     byJob.set(uuid, one);
-    byWorker.set(keyOf(worker), one);
+    byWorker.set(claimantText(worker), one);
   }
 
   function pass(worker: Claiming, { uuid, shape }: QueuedRow): void {
@@ -117,7 +115,7 @@ export function openReservations(
   }
 
   return {
-    jobOf: (worker) => standing(byWorker.get(keyOf(worker)))?.uuid,
+    jobOf: (worker) => standing(byWorker.get(claimantText(worker)))?.uuid,
     workerFor: (uuid) => standing(byJob.get(uuid))?.worker,
     given(worker, place, others) {
       const began = edge.monotonic();
@@ -131,10 +129,10 @@ export function openReservations(
       notBefore = ended + (ended - began) / partForLooking;
     },
     refused(worker) {
-      const one = byWorker.get(keyOf(worker));
+      const one = byWorker.get(claimantText(worker));
       if (!one || edge.monotonic() - one.since < idleFor || workers.jobsOf(one.worker, 1).length > 0) return;
       const those = unsuited.get(one.uuid) ?? new Set();
-      unsuited.set(one.uuid, those.add(keyOf(worker)));
+      unsuited.set(one.uuid, those.add(claimantText(worker)));
       end(one);
     },
     onEnded: (listener) => void listeners.push(listener),
