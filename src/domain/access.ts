@@ -110,7 +110,7 @@ export function accessOf(policy: Policy, principal: string): Access {
   const globsOf = (...roles: Role[]) =>
     grants.filter((grant) => roles.some((role) => grant.roles.includes(role))).flatMap((grant) => grant.repositories);
   const matcher = (globs: readonly string[]): ((repository: string) => boolean) =>
-    globs.length === 0 ? () => false : remembering(matches([...globs]));
+    globs.length === 0 ? () => false : remembering(covering(globs));
   const bounding = grants
     .filter(({ roles }) => roles.some((role) => role === 'submitter' || role === 'admin'))
     .map(({ repositories, bounds = {} }) => ({ bounds, covers: matcher(repositories) }));
@@ -136,8 +136,9 @@ export function accessOf(policy: Policy, principal: string): Access {
   };
 }
 
-function matches(globs: string[]): (repository: string) => boolean {
-  const match = picomatch(globs, { dot: true, nonegate: true });
+/** What tells whether the name of a repository matches one of the globs of a policy. */
+export function covering(globs: readonly string[]): (repository: string) => boolean {
+  const match = picomatch([...globs], { dot: true, nonegate: true });
   return (repository) => match(repository);
 }
 

@@ -1,5 +1,4 @@
-import picomatch from 'picomatch';
-import { type Groups, isMeant } from '../access.js';
+import { covering, type Groups, isMeant } from '../access.js';
 
 /** What owners get of the queue and the workers. */
 export type Share = {
@@ -66,7 +65,5 @@ export function shareOf({ groups, shares }: SharePolicy, principal: string): Own
 
 /** How many jobs of a repository may run at once: what the first cap says whose globs take it in. */
 export function repositoryCapOf({ caps }: Pick<SharePolicy, 'caps'>, repository: string): number | undefined {
-  return caps.find(({ repositories }) => picomatch.isMatch(repository, [...repositories], globOptions))?.max_running;
+  return caps.find(({ repositories }) => covering(repositories)(repository))?.max_running;
 }
-
-const globOptions = { dot: true, nonegate: true };

@@ -18,8 +18,7 @@ export async function requestedByOf(
   const open = names.filter((name) => name === principal);
   const others = names.filter((name) => name !== principal);
   if (others.length === 0) return { open, others, within: [] };
-  const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined }, principal);
-  const within = all.filter((name) => access.administers(name));
+  const within = (await repositoriesOf(lists, principal)).filter((name) => access.administers(name));
   return { open, others: within.length === 0 ? [] : others, within };
 }
 
@@ -34,7 +33,7 @@ export async function knowingOf(
   const looks = ({ target }: JobFilter) =>
     target.of === 'any' || (target.of === 'field' && secretFields.includes(target.field));
   if (access.administersAll || !filters.some(looks)) return undefined;
-  const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined }, principal);
+  const all = await repositoriesOf(lists, principal);
   return { principal, administered: all.filter((name) => access.administers(name)) };
 }
 
@@ -53,6 +52,11 @@ export async function readersOf(
     return test.values.every((name) => typeof name === 'string' && access.knows(name));
   });
   if (known) return undefined;
-  const { values: all } = await lists.values({ field: 'repository', parametersDigest: undefined }, principal);
+  const all = await repositoriesOf(lists, principal);
   return { principal, repositories: all.filter((name) => access.knows(name)) };
+}
+
+/** All repositories of which the read model has jobs. */
+async function repositoriesOf(lists: Pick<JobLists, 'values'>, principal: string): Promise<readonly string[]> {
+  return (await lists.values({ field: 'repository', parametersDigest: undefined }, principal)).values;
 }
