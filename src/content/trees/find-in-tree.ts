@@ -1,17 +1,9 @@
-import { LRUCache } from 'lru-cache';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
-import { type BlobName, blobText } from '../blob-name.js';
+import type { BlobName } from '../blob-name.js';
 import type { ContentStore } from '../content.js';
 import { type Node, nodesOf } from './check-directory.js';
-import { badTree, largestDirectory, treeLimits } from './tree-limits.js';
-
-/** What lies in directories that were read lately, by their hash. */
-export type KnownDirectories = LRUCache<string, readonly Node[]>;
-
-/** Remembers directories with so many entries together. */
-export function knownDirectories(entries = 50_000): KnownDirectories {
-  return new LRUCache({ maxSize: entries, sizeCalculation: (nodes) => nodes.length + 1 });
-}
+import { type KnownDirectories, readDirectory } from './read-directory.js';
+import { badTree, treeLimits } from './tree-limits.js';
 
 /** Most symbolic links that are followed on the way to one entry. */
 const mostLinks = 40;
@@ -65,10 +57,9 @@ async function nodesAt(
 ): Promise<readonly Node[]> {
   const before = known?.get(blob.hash);
   if (before) return before;
-  if (blob.size > largestDirectory) throw badTree(`blob ${blobText(blob)} is larger than any directory of a tree`);
-  const [data] = await content.get([blob]);
+  const data = await readDirectory(content, blob);
   if (data instanceof MemoirError) throw data;
-  const nodes = nodesOf(blob, data as Uint8Array);
+  const nodes = nodesOf(blob, data);
   known?.set(blob.hash, nodes);
   return nodes;
 }

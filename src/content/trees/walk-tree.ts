@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { LRUCache } from 'lru-cache';
 import { MemoirError, quote } from '../../domain/errors.js';
-import { type BlobName, blobText } from '../blob-name.js';
+import type { BlobName } from '../blob-name.js';
 import type { ContentStore } from '../content.js';
 import { type Node, nodesOf } from './check-directory.js';
-import { badTree, largestDirectory, type TreeLimits, treeLimits, treeTooLarge } from './tree-limits.js';
+import { knownDirectories, readDirectory } from './read-directory.js';
+import { badTree, type TreeLimits, treeLimits, treeTooLarge } from './tree-limits.js';
 
 /** An entry that a walk meets. `path` has "/" between its parts. */
 export type TreeEntry = { readonly path: string; readonly node: Node };
@@ -26,9 +26,6 @@ const batch = 1_000;
 /** Bytes of directories that are read ahead of where a walk is, and how deep it may be for that. */
 const aheadBytes = 1024 * 1024;
 const aheadDepth = 16;
-
-/** Nodes of directories that are remembered, for those that stand in a tree more than once. */
-const remembered = 50_000;
 
 /** A directory that the walk is in. */
 type Frame = {
@@ -55,10 +52,8 @@ export async function* walkTree(
 ): AsyncGenerator<readonly TreeEntry[]> {
   const above = at === '' ? 0 : at.split('/').length;
   const stack: Frame[] = [];
-  const known = new LRUCache<string, readonly Node[]>({
-    maxSize: remembered,
-    sizeCalculation: (nodes) => nodes.length + 1,
-  });
+  // For those that stand in a tree more than once.
+  const known = knownDirectories();
   const totals = new Map<string, number>();
   let entries = 0;
   let bytes = 0;
@@ -87,7 +82,7 @@ export async function* walkTree(
     stack.push({ hash: blob.hash, before, prefix, nodes, next: 0, ahead: new Map() });
   }
 
-  await enter(root, () => readOne(content, root), at === '' ? '' : `${at}/`);
+  await enter(root, () => readDirectory(content, root), at === '' ? '' : `${at}/`);
   for (let frame = stack.at(-1); frame; frame = stack.at(-1)) {
     const within = frame;
     const node = frame.nodes[frame.next++];
@@ -131,15 +126,9 @@ export async function* walkTree(
       if (size > aheadBytes) break;
       names.set(node.blob.hash, node.blob);
     }
-    if (names.size === 1) return readOne(content, blob);
+    if (names.size === 1) return readDirectory(content, blob);
     const found = await content.get([...names.values()]);
     frame.ahead = new Map([...names.keys()].map((hash, i) => [hash, found[i] as Uint8Array | MemoirError]));
     return frame.ahead.get(blob.hash) as Uint8Array | MemoirError;
   }
-}
-
-async function readOne(content: Pick<ContentStore, 'get'>, blob: BlobName): Promise<Uint8Array | MemoirError> {
-  if (blob.size > largestDirectory) throw badTree(`blob ${blobText(blob)} is larger than any directory of a tree`);
-  const [data] = await content.get([blob]);
-  return data as Uint8Array | MemoirError;
 }

@@ -10,10 +10,8 @@ import type { Uploaded } from '../../content/content.js';
 import { downloadOf, type Resource, uploadOf } from '../../content/resource-name.js';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import type { Implementation } from '../service.js';
+import { blobPieces } from './blob-pieces.js';
 import type { RawAccess } from './raw-access.js';
-
-/** Bytes of one message of a read: several of them wait to be sent while the next are read. */
-const messageBytes = 128 * 1024;
 
 /** google.bytestream.ByteStream, of blobs, for those who may have bytes by their address. */
 export function byteStreamService(raw: RawAccess): Implementation<typeof ByteStream> {
@@ -23,18 +21,8 @@ export function byteStreamService(raw: RawAccess): Implementation<typeof ByteStr
       const blob = downloadOf(resourceName);
       const offset = within('read_offset', readOffset, blob.size);
       const limit = within('read_limit', readLimit, Number.MAX_SAFE_INTEGER);
-      const reading = await content.read(blob, offset, limit === 0 ? blob.size : limit);
-      try {
-        for (;;) {
-          const data = await reading.next();
-          if (data.length === 0) return;
-          check();
-          for (let at = 0; at < data.length; at += messageBytes) {
-            yield create(ReadResponseSchema, { data: data.subarray(at, at + messageBytes) });
-          }
-        }
-      } finally {
-        await reading.close();
+      for await (const data of blobPieces(content, blob, { offset, limit }, check)) {
+        yield create(ReadResponseSchema, { data });
       }
     },
 

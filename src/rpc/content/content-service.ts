@@ -11,8 +11,8 @@ import {
 import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import { type BlobName, blobText, nameOf } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
-import type { Node } from '../../content/trees/check-directory.js';
-import { findInTree, knownDirectories } from '../../content/trees/find-in-tree.js';
+import { findInTree } from '../../content/trees/find-in-tree.js';
+import { knownDirectories } from '../../content/trees/read-directory.js';
 import { treeLimits } from '../../content/trees/tree-limits.js';
 import { type TreeEntry, walkTree } from '../../content/trees/walk-tree.js';
 import { MemoirError, quote } from '../../domain/errors.js';
@@ -22,10 +22,8 @@ import { checkRequired, checkUuid } from '../../jobs/limits.js';
 import { jobNotFound, mayRead } from '../../jobs/reading/permit.js';
 import type { CallContext } from '../call.js';
 import type { Implementation } from '../service.js';
+import { blobPieces } from './blob-pieces.js';
 import { heldLog, heldOutput } from './held-result.js';
-
-/** Bytes of one message: several of them wait to be sent while the next are read. */
-const messageBytes = 128 * 1024;
 
 /** Longest path that is asked for, in bytes. */
 const longestPath = treeLimits.path;
@@ -48,22 +46,12 @@ export function contentService(
   }
 
   /** The bytes of a blob. */
-  async function* bytesOf(blob: BlobName, { offset, limit }: Section, check: () => void): AsyncGenerator<Uint8Array> {
-    const reading = await content.read(
-      blob,
-      within('offset', offset, blob.size),
-      limit === 0n ? blob.size : within('limit', limit, Number.MAX_SAFE_INTEGER),
-    );
-    try {
-      for (;;) {
-        const data = await reading.next();
-        if (data.length === 0) return;
-        check();
-        for (let at = 0; at < data.length; at += messageBytes) yield data.subarray(at, at + messageBytes);
-      }
-    } finally {
-      await reading.close();
-    }
+  function bytesOf(blob: BlobName, { offset, limit }: Section, check: () => void): AsyncGenerator<Uint8Array> {
+    const part = {
+      offset: within('offset', offset, blob.size),
+      limit: within('limit', limit, Number.MAX_SAFE_INTEGER),
+    };
+    return blobPieces(content, blob, part, check);
   }
 
   return {
@@ -154,14 +142,13 @@ async function* withFirst(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uin
 function entryOf({ path, node }: TreeEntry): MessageInitShape<typeof OutputEntrySchema> {
   if (node.kind === 'symlink') return { path, kind: OutputEntry_Kind.SYMLINK, target: node.target };
   const { hash, size } = node.blob;
-  const kind = node.kind === 'file' ? ContentKind.BLOB : ContentKind.TREE;
-  const digest = { hash, sizeBytes: BigInt(size), kind };
-  return node.kind === 'file'
-    ? { path, kind: OutputEntry_Kind.FILE, digest, executable: isExecutable(node) }
-    : { path, kind: OutputEntry_Kind.DIRECTORY, digest };
+  const digest = { hash, sizeBytes: BigInt(size) };
+  if (node.kind === 'directory') {
+    return { path, kind: OutputEntry_Kind.DIRECTORY, digest: { ...digest, kind: ContentKind.TREE } };
+  }
+  const { executable } = node;
+  return { path, kind: OutputEntry_Kind.FILE, digest: { ...digest, kind: ContentKind.BLOB }, executable };
 }
-
-const isExecutable = (node: Node): boolean => node.kind === 'file' && node.executable;
 
 /** The error of something that servers kept and do not have any more, in the place of one that there is no such blob. */
 function lost(error: unknown, digest: Digest): unknown {

@@ -35,7 +35,7 @@ export function rawAccess(content: ContentStore, streams: Pick<JobStreams, 'load
     ofAttempt,
     async of(call) {
       if (call.caller.access.worksAll) {
-        return { content, check: () => checkWorksAll(call, call.access()) };
+        return { content, check: () => checkWorksAll(call) };
       }
       const claim = call.claim();
       if (!claim) throw noRawContent(call);
@@ -45,8 +45,8 @@ export function rawAccess(content: ContentStore, streams: Pick<JobStreams, 'load
   };
 }
 
-function checkWorksAll(call: CallContext, access = call.caller.access): void {
-  if (!access.worksAll) throw noRawContent(call);
+function checkWorksAll(call: CallContext): void {
+  if (!call.access().worksAll) throw noRawContent(call);
 }
 
 function noRawContent({ caller }: CallContext): MemoirError {
