@@ -3,17 +3,15 @@ import { constants } from 'node:fs';
 import { chmod, type FileHandle, lstat, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { OutputEntry } from '../../../gen/memoir/content/v1/content_service_pb.js';
+import { hashInto } from '../../content/blob-files.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { named } from '../../files/durable-file.js';
 import type { Clients } from '../client.js';
 import { resumed } from '../log/resume.js';
-import { inTheWay, type Placing } from './make-entries.js';
+import { checkReplaced, type Placing } from './make-entries.js';
 
 /** Bytes from which on a file outlives a crash of the machine once it has its name. */
 const syncedFrom = 1024 * 1024;
-
-/** Bytes of one read of what is there already. */
-const pieceBytes = 1024 * 1024;
 
 /**
  * Fetches one file: beside its place, from where an earlier try ended, and named once it has the right bytes and mode.
@@ -30,13 +28,12 @@ export async function fetchFile(
   const size = Number(entry.digest?.sizeBytes ?? 0n);
   const mode = (entry.executable ? 0o777 : 0o666) & ~process.umask();
   const found = await lstat(path).catch(() => undefined);
-  if (found?.isDirectory()) throw inTheWay(path, 'is a directory');
   if (found?.isFile() && found.size === size && (await isWhole(path, entry))) {
     if (((found.mode & 0o100) !== 0) !== entry.executable) await chmod(path, mode);
     moved(size);
     return;
   }
-  if (found && !overwrite) throw inTheWay(path, 'is there already, and is another one; --overwrite replaces it');
+  checkReplaced(path, found, overwrite);
   // By the path too: two files of a directory may be the same.
   const aside = join(
     dirname(path),
@@ -84,14 +81,7 @@ async function fill(
   const before = (await file.stat()).size;
   if (anew || before > size) await file.truncate(0);
   const hash = createHash('sha256');
-  let at = 0;
-  const piece = Buffer.allocUnsafe(Math.min(pieceBytes, size));
-  while (at < size) {
-    const { bytesRead } = await file.read(piece, 0, piece.length, at);
-    if (bytesRead === 0) break;
-    hash.update(piece.subarray(0, bytesRead));
-    at += bytesRead;
-  }
+  let at = await hashInto(hash, file);
   if (!anew) moved(at);
   if (at < size) {
     const next = () => clients.content.readOutput({ uuid, path: entry.path, offset: BigInt(at) });
@@ -112,13 +102,8 @@ async function isWhole(path: string, { digest }: OutputEntry): Promise<boolean> 
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const hash = createHash('sha256');
-    const piece = Buffer.allocUnsafe(pieceBytes);
-    for (let at = 0; ; ) {
-      const { bytesRead } = await file.read(piece, 0, piece.length, at);
-      if (bytesRead === 0) return hash.digest('hex') === digest?.hash;
-      hash.update(piece.subarray(0, bytesRead));
-      at += bytesRead;
-    }
+    await hashInto(hash, file);
+    return hash.digest('hex') === digest?.hash;
   } finally {
     await file.close();
   }

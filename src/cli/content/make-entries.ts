@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { lstat, mkdir, readlink, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MemoirError, quote } from '../../domain/errors.js';
@@ -35,18 +36,18 @@ export async function makeLink({ root, overwrite }: Placing, at: string, target:
   const path = join(root, at);
   const found = await lstat(path).catch(() => undefined);
   if (found?.isSymbolicLink() && (await readlink(path)) === target) return;
-  if (found && (!overwrite || found.isDirectory())) {
-    throw inTheWay(
-      path,
-      found.isDirectory() ? 'is a directory' : 'is there already, and is another one; --overwrite replaces it',
-    );
-  }
+  checkReplaced(path, found, overwrite);
   if (found) await rm(path);
   await symlink(target, path);
 }
 
-/** The error for a path where something lies that is not to be touched. */
-export function inTheWay(path: string, why: string): MemoirError {
+/** Lets something else be put in the place of what is at a path, if anything is. @throws MemoirError ALREADY_EXISTS if that is not to be touched */
+export function checkReplaced(path: string, found: Stats | undefined, overwrite: boolean): void {
+  if (found?.isDirectory()) throw inTheWay(path, 'is a directory');
+  if (found && !overwrite) throw inTheWay(path, 'is there already, and is another one; --overwrite replaces it');
+}
+
+function inTheWay(path: string, why: string): MemoirError {
   return new MemoirError('ALREADY_EXISTS', 'IN_THE_WAY', `${quote(path)} ${why}`);
 }
 

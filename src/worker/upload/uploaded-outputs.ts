@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { ContentKind } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import { hashInto } from '../../content/blob-files.js';
 import type { BlobName } from '../../content/blob-name.js';
 import { buildTree, type TreeFile } from '../../content/trees/build-tree.js';
 import { MemoirError, quote } from '../../domain/errors.js';
@@ -10,9 +11,6 @@ import { type OutputLimits, openOutputFile, outputFiles, tooLarge } from '../sto
 import type { HeldRun, Outputs } from '../store/outputs.js';
 import { unstorable } from '../store/unstorable.js';
 import { type BlobSource, ChangedMeanwhile, type OpenBytes, type RemoteContent, uploadBlobs } from './upload-blobs.js';
-
-/** Bytes of one read. */
-const pieceBytes = 256 * 1024;
 
 /** Leaves outputs with a server, as trees and blobs of its content, for who holds the attempt that made them. */
 export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
@@ -49,7 +47,7 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
       return { ...stored(root, ContentKind.TREE), isEmpty: files.length === 0 };
     },
     async putLog(log, held, signal) {
-      const blob = await hashed(log, Number.POSITIVE_INFINITY, signal);
+      const blob = await hashed(log, () => signal.throwIfAborted());
       await uploadBlobs(remote, [{ ...blob, from: borrowed(log) }], claimed(held), signal);
       return stored(blob, ContentKind.BLOB);
     },
@@ -82,27 +80,25 @@ async function nameOf(
 ): Promise<BlobName> {
   const file = await open();
   try {
-    const blob = await hashed(file, left, signal);
-    if (blob.size <= left) return blob;
+    return await hashed(file, (size) => {
+      signal.throwIfAborted();
+      // It grew since it was looked at.
+      if (size > left) throw tooLarge(`its files have more than ${limits.bytes} bytes`);
+    });
   } finally {
     await file.close();
   }
-  // It grew since it was looked at.
-  throw tooLarge(`its files have more than ${limits.bytes} bytes`);
 }
 
-/** The name of what a file holds, from its beginning to its end; broken off behind `most` bytes. */
-async function hashed(file: FileHandle, most: number, signal: AbortSignal): Promise<BlobName> {
+/** The name of what a file holds, from its beginning to its end. `goOn` is told how much was read, and throws to break it off. */
+async function hashed(file: FileHandle, goOn: (size: number) => void): Promise<BlobName> {
   const hash = createHash('sha256');
-  const piece = Buffer.allocUnsafe(pieceBytes);
-  let size = 0;
-  while (size <= most) {
-    signal.throwIfAborted();
-    const { bytesRead } = await file.read(piece, 0, piece.length, size);
-    if (bytesRead === 0) break;
-    hash.update(piece.subarray(0, bytesRead));
-    size += bytesRead;
-  }
+  let read = 0;
+  goOn(read);
+  const size = await hashInto(hash, file, async (bytes) => {
+    read += bytes;
+    goOn(read);
+  });
   return { hash: hash.digest('hex'), size };
 }
 
