@@ -282,6 +282,9 @@ export type QueuedRow = QueueCursor & {
 /** A list of the queue: jobs of one shape. */
 export type ShapeRow = { readonly id: number; readonly key: string };
 
+/** Where a list begins. */
+export type ListBegin = QueueCursor & { readonly shape: number };
+
 /** Whether one place of the queue comes before another: negative if it does. */
 export function comparePlaces(a: QueueCursor, b: QueueCursor): number {
   return b.priority - a.priority || a.turn - b.turn || a.position - b.position;
@@ -298,6 +301,17 @@ export function queueQueries(db: Database.Database) {
   const heads = db.prepare(`
     SELECT ${named('queued.')} FROM head CROSS JOIN queued ON queued.position = head.position WHERE head.shape = ? AND
     (head.urgency, head.turn, head.position) > (?, ?, ?) ORDER BY head.urgency, head.turn, head.position LIMIT ?`);
+  // Which lists are few among many, and their pages are read once for all of them.
+  const firstHeads = `json_each(?) AS list CROSS JOIN head
+    ON head.shape = list.value AND (head.urgency, head.turn, head.position) = (
+      SELECT urgency, turn, position FROM head WHERE shape = list.value ORDER BY urgency, turn, position LIMIT 1)`;
+  const begins = db.prepare(`
+    SELECT head.shape, -head.urgency AS priority, head.turn, head.position FROM ${firstHeads}`);
+  const firsts = db.prepare(`
+    SELECT ${named('queued.')} FROM ${firstHeads} CROSS JOIN queued ON queued.position = head.position`);
+  const firstsOfOwner = db.prepare(`
+    SELECT ${named('queued.')} FROM json_each(?) AS list CROSS JOIN queued ON queued.position = (
+      SELECT position FROM queued WHERE shape = list.value AND owner = ? ORDER BY urgency, turn, position LIMIT 1)`);
   const ofOwner = 'WHERE shape = ? AND owner = ?';
   const placesOf = db.prepare(`SELECT ${columns} FROM queued ${ofOwner} AND ${rest}`);
   const fitting = db.prepare(
@@ -321,9 +335,13 @@ export function queueQueries(db: Database.Database) {
     /** Up to `limit` places of one list after the cursor: of each owner the first one in the list. */
     heads: (shape: number, cursor: QueueCursor | undefined, limit: number) =>
       heads.all(shape, ...bounds(cursor), limit) as QueuedRow[],
-    /** The first place of an owner in a list. */
-    headOf: (shape: number, owner: string) =>
-      placesOf.get(shape, owner, ...bounds(undefined), 1) as QueuedRow | undefined,
+    /** Where the lists among those that have any job begin. */
+    begins: (shapes: readonly number[]) => begins.all(JSON.stringify(shapes)) as ListBegin[],
+    /** The first places of lists. */
+    firsts: (shapes: readonly number[]) => firsts.all(JSON.stringify(shapes)) as QueuedRow[],
+    /** The first places that an owner has in lists. */
+    firstsOfOwner: (shapes: readonly number[], owner: string) =>
+      firstsOfOwner.all(JSON.stringify(shapes), owner) as QueuedRow[],
     /** Up to `limit` places of an owner in one list after the cursor; with `most` only of jobs that ask for no more than that. */
     placesOf(shape: number, owner: string, cursor: QueueCursor | undefined, limit: number, most?: Least): QueuedRow[] {
       if (!most) return placesOf.all(shape, owner, ...bounds(cursor), limit) as QueuedRow[];

@@ -24,6 +24,7 @@ test('a store that fails while a claim gives way to another server fails no more
       queue: {
         shapeCount: () => 1,
         shapesAfter: (id: number) => (id < 1 ? [{ id: 1, key: shapeKey(requirements) }] : []),
+        begins: () => [place],
         heads: (_: number, cursor: unknown) => (cursor ? [] : [place]),
         placesOf: () => [],
         placeOfJob: () => place,

@@ -98,6 +98,19 @@ test('a claim is led through the jobs that fit its offer, in the order of the qu
       uuids(order.headsOfRepository('climate')),
       firsts(inOrder.filter(({ event }) => event.repository === 'climate')),
     );
+    // Lists end, and begin again.
+    const everything = { offer: undefined, repository: () => true, owner: () => true };
+    const left = inOrder.filter(({ event }) => event.repository === 'climate');
+    for (const { uuid, event } of inOrder) {
+      if (event.repository === 'weather') await append(scratch.store, jobStream(uuid), create(JobCancelledSchema, {}));
+    }
+    await catchUp(scratch.store, path);
+    t.deepEqual(uuids([...order.places(everything)]), uuids(left));
+    const anew = requestOf({ repository: 'weather', scriptParameters: { n: n++ } });
+    await append(scratch.store, jobStream(anew.uuid), anew);
+    await catchUp(scratch.store, path);
+    const weather = (name: string) => name === 'weather';
+    t.deepEqual(uuids([...order.places({ ...everything, repository: weather })]), [anew.uuid]);
     db.close();
     await scratch.close();
   }

@@ -168,7 +168,7 @@ function checkSums(t: ExecutionContext, { places, dump, queries }: QueueBench): 
   }
   t.is(head.length, heads.size);
   for (const place of heads.values()) {
-    t.deepEqual(queries.headOf(place.shape, place.owner), place);
+    t.deepEqual(queries.firstsOfOwner([place.shape], place.owner), [place]);
     const ofList = [...heads.values()].filter(({ shape }) => shape === place.shape);
     t.deepEqual(queries.heads(place.shape, undefined, 1_000), ofList);
   }

@@ -54,13 +54,16 @@ export function shapeOfKey(key: string): Requirements {
 
 /** Which jobs of a shape an offer fits: all, none, or some, as their sizes within the classes are. */
 export function fitsShape(offer: Offer | undefined, shape: Requirements): 'all' | 'some' | 'none' {
-  const has = leastOf(offer);
+  return hasKind(offer, shape) ? fitsSizesOf(leastOf(offer), shape) : 'none';
+}
+
+/** Which jobs of a shape sizes suffice for, whatever else they ask for. */
+export function fitsSizesOf(has: Least, shape: Least): 'all' | 'some' | 'none' {
   let all = true;
   for (const size of sizes) {
     if (shape[size] > has[size]) return 'none';
     if (shape[size] + widthOf(shape[size]) - 1 > has[size]) all = false;
   }
-  if (!hasKind(offer, shape)) return 'none';
   return all ? 'all' : 'some';
 }
 

@@ -1,7 +1,7 @@
 import { comparePlaces, type QueueCursor, type QueuedRow } from '../../../projections/read-model/queue.js';
 import type { ReadModel } from '../../../projections/read-model/read-model.js';
 import { hasKind, type Least, leastOf, type Offering, type Requirements } from '../../domain/placement/requirements.js';
-import { fitsShape, shapeOfKey } from '../../domain/placement/shape.js';
+import { fitsShape, fitsSizesOf, shapeKey, shapeOfKey } from '../../domain/placement/shape.js';
 
 /** How many places are looked at in the order of the whole queue before each list that fits is. */
 const placesAhead = 200;
@@ -11,6 +11,9 @@ const fewLists = 32;
 
 /** How many places of a list are read at first, and at most, at once. */
 const pages = { first: 2, most: 100 };
+
+/** How often lists are looked for between two times that those are counted which there are. */
+const looksBetweenCounts = 100;
 
 /** Which jobs a claim may be given. */
 export type Wanting = {
@@ -23,7 +26,10 @@ export type Wanting = {
 };
 
 /** A list of the queue in memory. */
-type List = { readonly id: number; readonly shape: Requirements };
+type List = { readonly id: number; readonly shape: Requirements; readonly kind: Kind };
+
+/** What lists have in common that differ in sizes alone: an offer is looked at once for all of them. */
+type Kind = Pick<Requirements, 'repository' | 'image' | 'labels'> & { readonly lists: Set<List> };
 
 /** The queue as claims go through it. */
 export type QueueOrder = {
@@ -46,22 +52,46 @@ export type QueueOrder = {
 export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>): QueueOrder {
   const { queue } = readModel;
   let lists = new Map<number, List>();
+  let kinds = new Map<string, Kind>();
   let newest = 0;
-  readModel.onRemade(() => {
+  let looks = 0;
+  readModel.onRemade(forgetAll);
+
+  function forgetAll(): void {
     lists = new Map();
+    kinds = new Map();
     newest = 0;
-  });
+  }
+
+  /** A list has ended. */
+  function forget(id: number): void {
+    const list = lists.get(id);
+    if (!list) return;
+    lists.delete(id);
+    const { kind } = list;
+    kind.lists.delete(list);
+    if (kind.lists.size === 0) kinds.delete(kindKey(kind));
+  }
+
+  function kindOf({ repository, image, labels }: Requirements): Kind {
+    const kind = { repository, image, labels, lists: new Set<List>() };
+    const key = kindKey(kind);
+    const known = kinds.get(key);
+    if (!known) kinds.set(key, kind);
+    return known ?? kind;
+  }
 
   /** Ids only grow, so that what is new is behind what is known. */
   function refresh(): void {
-    const count = queue.shapeCount();
     // Those that ended are dropped when they are looked at in vain; others in time.
-    if (lists.size > 2 * count + 1_000) {
-      lists = new Map();
-      newest = 0;
+    if (lists.size > 1_000 && ++looks % looksBetweenCounts === 0 && lists.size > 2 * queue.shapeCount() + 1_000) {
+      forgetAll();
     }
     for (const { id, key } of queue.shapesAfter(newest)) {
-      lists.set(id, { id, shape: shapeOfKey(key) });
+      const shape = shapeOfKey(key);
+      const list = { id, shape, kind: kindOf(shape) };
+      list.kind.lists.add(list);
+      lists.set(id, list);
       newest = id;
     }
   }
@@ -70,10 +100,17 @@ export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>)
   function fitting({ offer, repository }: Wanting): Map<number, 'all' | 'some'> {
     refresh();
     const found = new Map<number, 'all' | 'some'>();
-    for (const { id, shape } of lists.values()) {
-      if (!repository(shape.repository)) continue;
-      const how = offer ? fitsShape(offer.has, shape) : 'all';
-      if (how !== 'none') found.set(id, how);
+    const least = leastOf(offer?.has);
+    const asked = new Map<string, boolean>();
+    for (const kind of kinds.values()) {
+      if (offer && !hasKind(offer.has, kind)) continue;
+      const may = asked.get(kind.repository) ?? repository(kind.repository);
+      asked.set(kind.repository, may);
+      if (!may) continue;
+      for (const { id, shape } of kind.lists) {
+        const how = offer ? fitsSizesOf(least, shape) : 'all';
+        if (how !== 'none') found.set(id, how);
+      }
     }
     return found;
   }
@@ -84,28 +121,34 @@ export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>)
     let behind: QueueCursor | undefined;
     if (wanted.size > fewLists) {
       // Where much fits, the first that does is near the front.
-      const ahead = queue.places(undefined, placesAhead);
-      for (const place of ahead) {
+      const next = paged((cursor, size) => queue.places(cursor, size));
+      for (let looked = 0; looked < placesAhead; looked++) {
+        const place = next();
+        if (!place) return;
+        behind = place;
         const how = wanting.owner(place.owner) ? wanted.get(place.shape) : undefined;
         if (how === 'all' || (how === 'some' && fitsSizes(place, least))) yield place;
       }
-      if (ahead.length < placesAhead) return;
-      behind = ahead.at(-1);
     }
     const { owner } = wanting;
+    const begins = wanted.size === 0 ? [] : queue.begins([...wanted.keys()]);
+    if (begins.length < wanted.size) {
+      const there = new Set(begins.map(({ shape }) => shape));
+      for (const id of wanted.keys()) if (!there.has(id)) forget(id);
+    }
     yield* merged(
-      [...wanted].map(([id, how]) => listed(id, { owner, behind, most: how === 'all' ? undefined : least })),
+      begins.map((begin) => {
+        const most = wanted.get(begin.shape) === 'all' ? undefined : least;
+        const from = behind && comparePlaces(begin, behind) < 0 ? behind : begin;
+        return { from, read: () => listed(begin.shape, { owner, behind, most }) };
+      }),
     );
   }
 
   /** A list from its beginning, or from behind a place on. */
   function listed(id: number, { owner, behind, most }: Part): Reader {
     // Those of an owner are read once its first one is passed: who may be given nothing costs no more than that one.
-    const heads = paged((cursor, size) => {
-      const page = queue.heads(id, cursor, size);
-      if (cursor === undefined && page.length === 0) lists.delete(id);
-      return page;
-    });
+    const heads = paged((cursor, size) => queue.heads(id, cursor, size));
     const begun: Source[] = [];
     const begin = (owner: string, from: QueueCursor | undefined) => {
       const read = paged((cursor, size) => queue.placesOf(id, owner, cursor, size, most), from);
@@ -150,23 +193,32 @@ export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>)
     },
     headsOfOwner(owner) {
       refresh();
-      return [...lists.keys()].flatMap((id) => queue.headOf(id, owner) ?? []).sort(comparePlaces);
+      return queue.firstsOfOwner([...lists.keys()], owner).sort(comparePlaces);
     },
     beyond(wanting, { has }) {
       const free = leastOf(has);
-      return [...fitting(wanting).keys()].flatMap((id) => {
+      const beyond = new Map<number, 'some' | 'none'>();
+      for (const id of fitting(wanting).keys()) {
         const list = lists.get(id);
         const how = list ? fitsShape(has, list.shape) : 'all';
-        const [first] = how === 'all' ? [] : queue.heads(id, undefined, 1);
-        return first && wanting.owner(first.owner) && !(how === 'some' && fitsSizes(first, free)) ? [first] : [];
-      });
+        if (how !== 'all') beyond.set(id, how);
+      }
+      return queue
+        .firsts([...beyond.keys()])
+        .filter((first) => wanting.owner(first.owner))
+        .filter((first) => beyond.get(first.shape) === 'none' || !fitsSizes(first, free));
     },
     headsOfRepository(repository) {
       refresh();
       const those = [...lists.values()].filter(({ shape }) => shape.repository === repository);
-      return those.flatMap(({ id }) => queue.heads(id, undefined, 1)).sort(comparePlaces);
+      return queue.firsts(those.map(({ id }) => id)).sort(comparePlaces);
     },
   };
+}
+
+/** What no other kind has. */
+function kindKey({ repository, image, labels }: Kind): string {
+  return shapeKey({ repository, image, labels, cores: 0, ramMb: 0, scratchMb: 0 });
 }
 
 /** What is wanted of a list. */
@@ -182,6 +234,9 @@ type Reader = () => QueuedRow | undefined;
 
 /** A reader, and the place that it gave last. */
 type Source = { place: QueuedRow; readonly read: Reader };
+
+/** A list that is not read before the others have come to where it may begin. */
+type Unread = { readonly from: QueueCursor; readonly read: () => Reader };
 
 /** Reads places page by page, from behind a place on if one is given. */
 function paged(pageOf: (cursor: QueueCursor | undefined, size: number) => QueuedRow[], behind?: QueueCursor): Reader {
@@ -209,12 +264,20 @@ function firstOf(sources: readonly Source[]): Source | undefined {
 }
 
 /** The places of several lists in the order of the queue. */
-function* merged(readers: readonly Reader[]): Generator<QueuedRow, void, undefined> {
-  const sources = readers.flatMap((read) => {
-    const place = read();
-    return place ? [{ place, read }] : [];
-  });
-  for (let first = firstOf(sources); first; first = firstOf(sources)) {
+function* merged(lists: readonly Unread[]): Generator<QueuedRow, void, undefined> {
+  const waiting = [...lists].sort((a, b) => comparePlaces(b.from, a.from));
+  const sources: Source[] = [];
+  while (true) {
+    const first = firstOf(sources);
+    const next = waiting.at(-1);
+    if (next && (!first || comparePlaces(next.from, first.place) <= 0)) {
+      waiting.pop();
+      const read = next.read();
+      const place = read();
+      if (place) sources.push({ place, read });
+      continue;
+    }
+    if (!first) return;
     yield first.place;
     advance(sources, first);
   }
