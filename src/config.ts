@@ -58,6 +58,8 @@ export const remotesConfig = z.strictObject({
 export const reuseConfig = z.strictObject({
   /** Whose queued and running jobs are answers: those that the caller may read, or its own alone. */
   share_unfinished: z.enum(['readers', 'owner']).default('readers'),
+  /** Whether complete jobs that name an image are answers although their worker did not state that they ran there. */
+  trust_unstated_images: z.boolean().default(false),
 });
 
 /** How the queue is given out. Times are in seconds. */

@@ -158,6 +158,7 @@ export async function startServer(
       preferOthersMs: config.queue.prefer_others_for * 1_000,
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
+      trustUnstatedImages: config.reuse.trust_unstated_images,
       ...(keeping && { keepCommit: keeping.requested }),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());

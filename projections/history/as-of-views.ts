@@ -63,7 +63,7 @@ const jobColumns: Readonly<Record<string, string>> = {
   claimed_by: `CASE WHEN ${finished} THEN now.claimed_by WHEN ${turned} THEN ${running('worker', "''")}
     WHEN ${started} THEN life.claimed_by ELSE '' END`,
   attempt_count: attempts,
-  ...set(finished, 'NULL', 'finished_at', 'cancelled_at', 'output_size', 'log_size'),
+  ...set(finished, 'NULL', 'finished_at', 'cancelled_at', 'output_size', 'log_size', 'ran'),
   ...set(finished, "''", 'output', 'output_v1', 'log', 'cancelled_by', 'failure_reason', 'failure_message'),
   priority: `CASE WHEN ${changed} THEN ${last('job_change', 'priority')} ELSE life.priority END`,
   interest_count: `CASE WHEN ${changed} THEN ${last('job_change', 'interest_count')} ELSE 1 END`,
@@ -114,8 +114,9 @@ const candidateColumns: Readonly<Record<string, string>> = {
   leave_lfs_pointers: 'now.leave_lfs_pointers',
   leave_submodules: 'now.leave_submodules',
   required_labels: 'now.required_labels',
+  asked_place: 'now.asked_place',
   deleted: `${deleted} IS TRUE`,
-  ...set(finished, "''", 'output', 'output_v1', 'log'),
+  ...set(finished, "''", 'output', 'output_v1', 'log', 'ran_in'),
   worker: `coalesce(${ofAttempt('worker')}, '')`,
   worker_name: `coalesce(${ofAttempt('worker_name')}, '')`,
   ran_from: ofAttempt('started_at'),
@@ -137,8 +138,7 @@ const attemptColumns: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     ['reason', 'message', 'log', 'output'].map((column) => [column, `coalesce(${turnOf(column)}, '')`]),
   ),
-  log_size: turnOf('log_size'),
-  output_size: turnOf('output_size'),
+  ...Object.fromEntries(['log_size', 'output_size', 'ran'].map((column) => [column, turnOf(column)])),
 };
 
 const columns = (those: Readonly<Record<string, string>>) =>

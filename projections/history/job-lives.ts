@@ -22,7 +22,7 @@ const bytesOf = "coalesce(unhex(@uuid, '-'), CAST(@uuid AS BLOB))";
  */
 export const jobLives: Projection = {
   name: 'job-lives',
-  version: 5,
+  version: 6,
   tables: ['job_life', 'job_report', 'job_change', 'job_turn'],
   schema: `
     CREATE TABLE job_life (

@@ -3,6 +3,7 @@ import type Database from 'better-sqlite3';
 import type { JobAttemptEnded, JobResumed, JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
 import { keptSize } from '../../src/domain/outputs/digest.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
+import { ranText } from '../read-model/attempts.js';
 
 /**
  * SQL that makes the table of the turns of jobs that were queued again: each has the job run by an attempt, or queued. `begun` is the
@@ -28,6 +29,7 @@ export const turnTable = `
       output TEXT NOT NULL DEFAULT '',
       log_size INTEGER,
       output_size INTEGER,
+      ran TEXT,
       PRIMARY KEY (job, position)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX job_turn_worker ON job_turn (worker, job);`;
@@ -50,9 +52,9 @@ export function turnWriter(db: Database.Database) {
     VALUES (@job, @position, @revision, @number, @position, @worker, @startedAt, 1, @leaseMs, @startedAt + @leaseMs)`);
   const follow = db.prepare(`
     INSERT INTO job_turn (job, position, revision, number, begun, worker, started_at, running, lease_ms, lease_expires_at,
-      ended_at, fault, reason, message, log, output, log_size, output_size)
+      ended_at, fault, reason, message, log, output, log_size, output_size, ran)
     SELECT job, @position, @revision, number, begun, worker, started_at, @running, @leaseMs, @expiresAt, @endedAt, @fault,
-      @reason, @message, @log, @output, @logSize, @outputSize
+      @reason, @message, @log, @output, @logSize, @outputSize, @ran
     FROM job_turn WHERE job = @job ORDER BY position DESC LIMIT 1`);
   const none = {
     endedAt: null,
@@ -63,6 +65,7 @@ export function turnWriter(db: Database.Database) {
     output: '',
     logSize: null,
     outputSize: null,
+    ran: null,
   };
   return {
     started(job: number | null, event: JobStarted, { position, revision }: At): void {
@@ -78,7 +81,16 @@ export function turnWriter(db: Database.Database) {
       first.run(job);
       turn.run(job);
       const sizes = { logSize: keptSize(event.logDigest), outputSize: keptSize(event.outputDigest) };
-      const end = { endedAt: millis(event.endedAt), fault, reason, message, log, output, ...sizes };
+      const end = {
+        endedAt: millis(event.endedAt),
+        fault,
+        reason,
+        message,
+        log,
+        output,
+        ...sizes,
+        ran: ranText(event.ran),
+      };
       follow.run({ job, position, revision, running: 0, leaseMs: 0, expiresAt: 0, ...end });
     },
     resumed(job: number | null, event: JobResumed, { position, revision }: At): void {

@@ -89,8 +89,10 @@ function compile({ target, test }: JobFilter, call: Call, told: ToldIf, labels?:
       const part = `job.${target.field} ->> '$.${target.member}'`;
       if (target.kind === 'text') return textCondition(`coalesce(${part}, '')`, test, call);
       if (target.duration) return numberCondition(`round(CAST(rtrim(${part}, 's') AS REAL), 3)`, test);
-      const zero = `CASE WHEN job.${target.field} IS NOT NULL THEN coalesce(${part}, 0) END`;
-      return numberCondition(target.zero ? zero : `(${part})`, test);
+      // Numbers of 64 bits are texts in ProtoJSON.
+      const number = `CAST(${part} AS NUMERIC)`;
+      const zero = `CASE WHEN job.${target.field} IS NOT NULL THEN coalesce(${number}, 0) END`;
+      return numberCondition(target.zero ? zero : number, test);
     }
     case 'path':
       return pathCondition(target, test, call, labels);

@@ -1,9 +1,10 @@
-import { create } from '@bufbuild/protobuf';
+import { create, fromJson, toJson } from '@bufbuild/protobuf';
 import { type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import type { JobAttemptEnded, JobFailed, JobResumed, JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Attempt, AttemptSchema, type Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { type Ran, RanSchema } from '../../gen/memoir/jobs/v1/ran_pb.js';
 import { keptDigests, keptSize } from '../../src/domain/outputs/digest.js';
 
 /**
@@ -25,6 +26,7 @@ export const attemptTable = `
       output TEXT NOT NULL DEFAULT '',
       log_size INTEGER,
       output_size INTEGER,
+      ran TEXT,
       PRIMARY KEY (job, number)
     ) STRICT, WITHOUT ROWID;`;
 
@@ -34,10 +36,10 @@ export function attemptWriter(db: Database.Database) {
     INSERT OR REPLACE INTO attempt (job, number, worker, worker_name, started_at) VALUES (?, ?, ?, ?, ?)`);
   const end = db.prepare(`
     UPDATE attempt SET ended_at = ?, fault = ?, reason = ?, message = ?, log = ?, output = ?, log_size = ?,
-      output_size = ? WHERE job = ? AND number = ?`);
+      output_size = ?, ran = ? WHERE job = ? AND number = ?`);
   const goOn = db.prepare(`
     UPDATE attempt SET ended_at = NULL, fault = 0, reason = '', message = '', log = '', output = '', log_size = NULL,
-      output_size = NULL
+      output_size = NULL, ran = NULL
     WHERE job = ? AND number = ?`);
   const blame = db.prepare('UPDATE attempt SET fault = ? WHERE job = ? AND number = ?');
   return {
@@ -49,7 +51,18 @@ export function attemptWriter(db: Database.Database) {
     ended(job: number | null, event: JobAttemptEnded): void {
       const { endedAt, fault, reason, message, log, output } = event;
       const sizes = [keptSize(event.logDigest), keptSize(event.outputDigest)];
-      end.run(millis(endedAt), fault, reason, message, log, output, ...sizes, job, event.attempt || 1);
+      end.run(
+        millis(endedAt),
+        fault,
+        reason,
+        message,
+        log,
+        output,
+        ...sizes,
+        ranText(event.ran),
+        job,
+        event.attempt || 1,
+      );
     },
     resumed: (job: number | null, event: JobResumed) => void goOn.run(job, event.attempt || 1),
     failed(job: number | null, { fault, attempt }: JobFailed): void {
@@ -60,6 +73,16 @@ export function attemptWriter(db: Database.Database) {
 
 function millis(time: Timestamp | undefined): number {
   return time ? timestampMs(time) : 0;
+}
+
+/** What an attempt ran in and took as a column keeps it: ProtoJSON, null for nothing. */
+export function ranText(ran: Ran | undefined): string | null {
+  return ran ? JSON.stringify(toJson(RanSchema, ran)) : null;
+}
+
+/** What such a text tells. */
+export function ranOfText(text: string): Ran {
+  return fromJson(RanSchema, JSON.parse(text));
 }
 
 type AttemptRow = {
@@ -75,6 +98,7 @@ type AttemptRow = {
   readonly output: string;
   readonly log_size: number | null;
   readonly output_size: number | null;
+  readonly ran: string | null;
 };
 
 /** What of the row of a job tells how its last attempt ended. */
@@ -90,6 +114,7 @@ type FinishedRow = {
   readonly output: string;
   readonly log_size: number | null;
   readonly output_size: number | null;
+  readonly ran: string | null;
 };
 
 /** Reads of the attempts. */
@@ -109,8 +134,8 @@ function withFinish(row: AttemptRow, job: FinishedRow): AttemptRow {
     case JobState.COMPLETE:
       return { ...row, ended_at: job.finished_at, ...resultOf(job) };
     case JobState.FAILED: {
-      const { finished_at, failure_reason: reason, failure_message: message, log, log_size } = job;
-      return { ...row, ended_at: finished_at, reason, message, log, log_size };
+      const { finished_at, failure_reason: reason, failure_message: message, log, log_size, ran } = job;
+      return { ...row, ended_at: finished_at, reason, message, log, log_size, ran };
     }
     case JobState.CANCELLED:
       return { ...row, ended_at: job.cancelled_at, reason: 'CANCELLED' };
@@ -119,8 +144,8 @@ function withFinish(row: AttemptRow, job: FinishedRow): AttemptRow {
   }
 }
 
-function resultOf({ log, output, log_size, output_size }: FinishedRow) {
-  return { log, output, log_size, output_size };
+function resultOf({ log, output, log_size, output_size, ran }: FinishedRow) {
+  return { log, output, log_size, output_size, ran };
 }
 
 function messageOf(row: AttemptRow): Attempt {
@@ -136,6 +161,7 @@ function messageOf(row: AttemptRow): Attempt {
     output,
     ...keptDigests(row),
     startedAt: timestampFromMs(row.started_at),
+    ...(row.ran && { ran: ranOfText(row.ran) }),
     ...(row.ended_at !== null && { endedAt: timestampFromMs(row.ended_at) }),
   });
 }

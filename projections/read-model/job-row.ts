@@ -9,6 +9,7 @@ import {
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { keptDigests } from '../../src/domain/outputs/digest.js';
+import { ranOfText } from './attempts.js';
 import { type FlagsRow, flagsOf } from './flags.js';
 import { tellWaiting, type WaitingRow } from './interests.js';
 
@@ -38,6 +39,7 @@ export type JobRow = FlagsRow &
     readonly output_v1: string;
     readonly output_size: number | null;
     readonly log_size: number | null;
+    readonly ran: string | null;
     readonly tasks_summary: string | null;
     readonly components: string;
     readonly labels: string;
@@ -109,6 +111,7 @@ export function jobFromRow(row: JobRow): Job {
     job.runtimeConstraints = fromJson(RuntimeConstraintsSchema, JSON.parse(row.runtime_constraints));
   }
   if (row.tasks_summary) job.tasksSummary = fromJson(TasksSummarySchema, JSON.parse(row.tasks_summary));
+  if (row.ran) job.ran = ranOfText(row.ran);
   if (row.retry) job.retry = fromJson(RetryPolicySchema, JSON.parse(row.retry));
   if (row.limits) job.limits = fromJson(TimeLimitsSchema, JSON.parse(row.limits));
   if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);

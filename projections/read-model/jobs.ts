@@ -11,7 +11,7 @@ import {
 import { keptSize } from '../../src/domain/outputs/digest.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
-import { attemptQueries, attemptTable, attemptWriter } from './attempts.js';
+import { attemptQueries, attemptTable, attemptWriter, ranText } from './attempts.js';
 import { interestColumns, interestQueries, interestTable, interestWriter, keptId } from './interests.js';
 import type { JobRow } from './job-row.js';
 import { listIndexes } from './list-indexes.js';
@@ -21,7 +21,7 @@ export { type JobRow, jobFromRow } from './job-row.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 10,
+  version: 11,
   tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (
@@ -46,6 +46,7 @@ export const jobs: Projection = {
       output_v1 TEXT NOT NULL DEFAULT '',
       output_size INTEGER,
       log_size INTEGER,
+      ran TEXT,
       tasks_summary TEXT,
       components TEXT NOT NULL,
       description TEXT NOT NULL,
@@ -124,10 +125,10 @@ export const jobs: Projection = {
         (claimed_by, started_at) = (SELECT worker, started_at FROM attempt WHERE job = ? AND number = ?)
       WHERE position = ?`);
     const completed = db.prepare(`
-      UPDATE job SET state = ${JobState.COMPLETE}, output = ?, log = ?, output_v1 = ?, output_size = ?, log_size = ?,
+      UPDATE job SET state = ${JobState.COMPLETE}, output = ?, log = ?, output_v1 = ?, output_size = ?, log_size = ?, ran = ?,
         tasks_summary = coalesce(?, tasks_summary), finished_at = ?, ${released}, revision = ? WHERE position = ?`);
     const failed = db.prepare(`
-      UPDATE job SET state = ${JobState.FAILED}, failure_reason = ?, failure_message = ?, log = ?, log_size = ?,
+      UPDATE job SET state = ${JobState.FAILED}, failure_reason = ?, failure_message = ?, log = ?, log_size = ?, ran = ?,
         tasks_summary = coalesce(?, tasks_summary), finished_at = ?, ${released}, revision = ? WHERE position = ?`);
     const cancelled = db.prepare(`
       UPDATE job SET state = ${JobState.CANCELLED}, cancelled_by = ?, cancelled_at = ?, ${released}, revision = ?
@@ -216,14 +217,25 @@ export const jobs: Projection = {
         const position = positionOf(stream);
         const { output, log, outputV1 } = event;
         const sizes = [keptSize(event.outputDigest), keptSize(event.logDigest)];
-        completed.run(output, log, outputV1, ...sizes, tasks(event.tasksSummary), at, revision, position);
+        completed.run(
+          output,
+          log,
+          outputV1,
+          ...sizes,
+          ranText(event.ran),
+          tasks(event.tasksSummary),
+          at,
+          revision,
+          position,
+        );
         interests.finished(position);
       },
       JobFailed(event, { stream, revision }) {
         const at = millis(event.failedAt);
         const position = positionOf(stream);
         const { reason, message, log, logDigest } = event;
-        failed.run(reason, message, log, keptSize(logDigest), tasks(event.tasksSummary), at, revision, position);
+        const size = keptSize(logDigest);
+        failed.run(reason, message, log, size, ranText(event.ran), tasks(event.tasksSummary), at, revision, position);
         attempts.failed(position, event);
         interests.finished(position);
       },

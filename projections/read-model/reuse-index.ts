@@ -1,6 +1,7 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { askedOfText, askedPlace, askedText, ranInOf, ranInOfText, ranInText } from '../../src/domain/ran/ran-in.js';
 import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
@@ -13,7 +14,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 9,
+  version: 10,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -35,6 +36,8 @@ export const reuseIndex: Projection = {
       leave_lfs_pointers INTEGER NOT NULL,
       leave_submodules INTEGER NOT NULL,
       required_labels TEXT NOT NULL,
+      asked_place TEXT NOT NULL,
+      ran_in TEXT NOT NULL DEFAULT '',
       worker TEXT NOT NULL DEFAULT '',
       worker_name TEXT NOT NULL DEFAULT '',
       ran_from INTEGER,
@@ -54,14 +57,15 @@ export const reuseIndex: Projection = {
   prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
-        docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?)`);
+        docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels,
+        asked_place)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const start = db.prepare(
       `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
     );
     const complete = db.prepare(
-      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, output_v1 = ?, log = ?, ran_until = ? WHERE position = ?`,
+      `UPDATE candidate SET state = ${JobState.COMPLETE}, output = ?, output_v1 = ?, log = ?, ran_until = ?, ran_in = ? WHERE position = ?`,
     );
     const remove = db.prepare('UPDATE candidate SET deleted = 1 WHERE position = ?');
     const take = db.prepare(
@@ -83,14 +87,16 @@ export const reuseIndex: Projection = {
           Number(event.leaveLfsPointers ?? true),
           Number(event.leaveSubmodules ?? true),
           labelsText(event.requiredLabels),
+          askedText(askedPlace(event.runtimeConstraints)),
         );
       },
       JobStarted: ({ worker, workerName, startedAt }, { stream }) =>
         void start.run(worker, workerName, millis(startedAt), positionOf(stream)),
       JobAttemptEnded: (_event, { stream }) => void enter.run(JobState.QUEUED, positionOf(stream)),
       JobResumed: (_event, { stream }) => void enter.run(JobState.RUNNING, positionOf(stream)),
-      JobCompleted: ({ output, outputV1, log, completedAt }, { stream }) =>
-        void complete.run(output, outputV1, log, millis(completedAt), positionOf(stream)),
+      JobCompleted({ output, outputV1, log, completedAt, ran }, { stream }) {
+        complete.run(output, outputV1, log, millis(completedAt), ranInText(ranInOf(ran)), positionOf(stream));
+      },
       JobFailed: (_event, { stream }) => void enter.run(JobState.FAILED, positionOf(stream)),
       JobCancelled: (_event, { stream }) => void enter.run(JobState.CANCELLED, positionOf(stream)),
       RunNumbersTaken(event, { position }) {
@@ -121,6 +127,8 @@ export const candidateColumns = [
   'leave_lfs_pointers',
   'leave_submodules',
   'required_labels',
+  'asked_place',
+  'ran_in',
   'worker',
   'worker_name',
   'ran_from',
@@ -144,6 +152,8 @@ export type RanRow = {
 /** What the index has of a candidate; a row of the table `job` has nothing of where it ran. */
 export type CandidateRow = FlagsRow &
   Partial<RanRow> & {
+    readonly asked_place?: string;
+    readonly ran_in?: string;
     readonly uuid: string;
     readonly owner: string;
     readonly state: JobState;
@@ -202,6 +212,8 @@ export function ranFromRow(row: Partial<RanRow> & Pick<CandidateRow, 'state'>): 
 /** The facts in a row of the index, or of the table `job`. */
 export function factsFromRow(row: CandidateRow): CandidateFacts {
   const ran = ranFromRow(row);
+  const asked = askedOfText(row.asked_place ?? '');
+  const ranIn = row.state === JobState.COMPLETE ? ranInOfText(row.ran_in ?? '') : undefined;
   return {
     ...(ran && { ran }),
     uuid: row.uuid,
@@ -216,5 +228,7 @@ export function factsFromRow(row: CandidateRow): CandidateFacts {
     ...(row.output_v1 !== '' && { outputV1: row.output_v1 }),
     log: row.log,
     ...(row.required_labels !== '' && { requiredLabels: row.required_labels }),
+    ...(asked && { asked }),
+    ...(ranIn && { ranIn }),
   };
 }

@@ -31,6 +31,8 @@ function requestedOtherwise(event: JobRequested, basis: DecisionBasis): string |
   return (
     told('docker_image_locator', event.dockerImageLocator, basis.dockerImageLocator) ??
     told('arvados_sdk_version', event.arvadosSdkVersion, basis.arvadosSdkVersion) ??
-    told('required_labels', labelsText(event.requiredLabels), labelsText(basis.requiredLabels))
+    told('required_labels', labelsText(event.requiredLabels), labelsText(basis.requiredLabels)) ??
+    told('runtime_constraints.platform', event.runtimeConstraints?.platform ?? '', basis.platform) ??
+    told('runtime_constraints.sandbox', event.runtimeConstraints?.sandbox ?? '', basis.sandbox)
   );
 }

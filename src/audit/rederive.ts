@@ -144,6 +144,9 @@ export function rederiver(context: RederiveContext): Rederive {
       ...(basis.outputRequired && { outputRequired: true }),
       ...(basis.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
       requiredLabels: labelsText(basis.requiredLabels),
+      ...(basis.imagesStated && { imagesStated: true }),
+      platform: basis.platform,
+      sandbox: basis.sandbox,
       ...(basis.oldestHeartbeat && { oldestHeartbeat: timestampMs(basis.oldestHeartbeat) }),
     };
     const wanted: Wanted = {

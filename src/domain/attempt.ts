@@ -4,6 +4,7 @@ import type { JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Digest } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { type Job, JobState, TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { Ran } from '../../gen/memoir/jobs/v1/ran_pb.js';
 import type { CompleteCommand, FailCommand, Speaker } from './commands.js';
 import { MemoirError } from './errors.js';
 
@@ -38,6 +39,8 @@ export type AttemptEnd = {
   /** What of these servers keep. */
   readonly logDigest?: Digest | undefined;
   readonly outputDigest?: Digest | undefined;
+  /** What it ran in and what it took, as its worker stated. */
+  readonly ran?: Ran | undefined;
   /** Whether the worker gave the job back in good order. */
   readonly givenBack: boolean;
 };

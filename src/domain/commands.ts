@@ -2,6 +2,7 @@ import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
 import type { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Digest } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import type { TasksSummary } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { Ran } from '../../gen/memoir/jobs/v1/ran_pb.js';
 import type { JoinCommand, LeaveCommand } from './interests/commands.js';
 import type { Offering } from './placement/requirements.js';
 
@@ -79,18 +80,22 @@ export type CancelCommand = {
   readonly now: number;
 };
 
-/** What of a report servers keep; absent of what they do not. The addresses are then those of the digests. */
+/** What of a report servers keep; absent of what they do not. The addresses are then those of the digests. And what the attempt ran in. */
 type Kept = {
+  readonly ran?: Ran | undefined;
   readonly outputDigest?: Digest | undefined;
   readonly logDigest?: Digest | undefined;
 };
 
 /** A worker's report that the run ended with success. */
 export type CompleteCommand = Speaker &
+  Chance &
   Kept & {
     readonly kind: 'complete';
     /** With `outputDigest`: address that the same files have as a manifest. */
     readonly outputV1?: string | undefined;
+    /** What the image that the job names is known by, empty if that is not known; absent where a run need not state it. */
+    readonly imageHash?: string | undefined;
     readonly output: string;
     readonly log: string;
     readonly tasksSummary?: TasksSummary | undefined;

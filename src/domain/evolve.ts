@@ -28,6 +28,7 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       job.outputV1 = event.outputV1;
       if (event.outputDigest) job.outputDigest = event.outputDigest;
       if (event.logDigest) job.logDigest = event.logDigest;
+      if (event.ran) job.ran = event.ran;
       if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
       setTime(job, 'finishedAt', event.completedAt);
       finished(job);
@@ -41,23 +42,25 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
             at: event.completedAt,
             logDigest: event.logDigest,
             outputDigest: event.outputDigest,
+            ran: event.ran,
           },
           job,
         ),
       };
     case 'memoir.events.v1.JobFailed': {
-      const { reason, message, log, fault, logDigest } = event;
+      const { reason, message, log, fault, logDigest, ran } = event;
       job.state = JobState.FAILED;
       job.failureReason = reason;
       job.failureMessage = message;
       job.log = log;
       if (logDigest) job.logDigest = logDigest;
+      if (ran) job.ran = ran;
       if (event.tasksSummary) job.tasksSummary = event.tasksSummary;
       setTime(job, 'finishedAt', event.failedAt);
       finished(job);
       return {
         ...released(next),
-        ...lastEnded(record, { reason, message, log, fault, logDigest, at: event.failedAt }, job),
+        ...lastEnded(record, { reason, message, log, fault, logDigest, ran, at: event.failedAt }, job),
       };
     }
     case 'memoir.events.v1.JobCancelled':

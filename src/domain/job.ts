@@ -23,7 +23,7 @@ import {
   usedToken,
 } from './attempt.js';
 import { type BackOff, backingOff } from './attempts/back-off.js';
-import { completion, endedByServer, failure } from './attempts/end-attempt.js';
+import { completion, endedByServer, failure, refusedResult } from './attempts/end-attempt.js';
 import type {
   CancelCommand,
   Command,
@@ -39,6 +39,7 @@ import type { Interests } from './interests/interests.js';
 import { isFinished, stateName, wrongState } from './job-state.js';
 import { isTooDeep } from './json.js';
 import { unfitting } from './placement/unfitting.js';
+import { ranElsewhere, ranElsewhereReason } from './ran/ran-elsewhere.js';
 
 export { isFinished, stateName } from './job-state.js';
 
@@ -183,7 +184,11 @@ function ended(
   at: Timestamp,
 ): readonly JobEvent[] | MemoirError {
   const { job } = record;
-  if (command.kind === 'complete' && canTakeBack(record, command)) {
+  const elsewhere =
+    command.kind === 'complete' && command.imageHash !== undefined
+      ? ranElsewhere(job, command.ran, command.imageHash)
+      : undefined;
+  if (command.kind === 'complete' && elsewhere === undefined && canTakeBack(record, command)) {
     return [resumed(record, undefined, at), completion(record, command, at)];
   }
   const foreign = unheard(record, command);
@@ -192,7 +197,10 @@ function ended(
     if (foreign?.reason === 'ATTEMPT_ENDED' || (foreign && job.state === JobState.RUNNING)) return foreign;
     return wrongState(job, command.kind === 'complete' ? JobState.COMPLETE : JobState.FAILED);
   }
-  return [command.kind === 'complete' ? completion(record, command, at) : failure(record, command, at)];
+  if (command.kind === 'fail') return [failure(record, command, at)];
+  if (elsewhere === undefined) return [completion(record, command, at)];
+  const end = { fault: Fault.WORKER, reason: ranElsewhereReason, message: elsewhere };
+  return [refusedResult(record, command, end, at)];
 }
 
 /** That the attempt which had ended goes on. */

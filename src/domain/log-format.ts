@@ -59,6 +59,12 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'JobCompleted', field: 'outputV1' },
   // Does not know the stream, and has another log.
   { format: 4, event: 'ContentStored' },
+  // Takes what ran elsewhere for what ran in the image.
+  { format: 4, event: 'JobCompleted', field: 'ran' },
+  { format: 4, event: 'JobFailed', field: 'ran' },
+  // Gives the job to a worker that has not what it asks for, and its result to who asks for another place.
+  { format: 4, event: 'JobRequested', field: 'runtimeConstraints.platform' },
+  { format: 4, event: 'JobRequested', field: 'runtimeConstraints.sandbox' },
 ];
 
 /** The format of what lets several share a run: interests, attempts after the first, workers that are drained, queues that are paused. */

@@ -5,6 +5,8 @@ import { emptyOutput } from './empty-output.js';
 import { quote } from './errors.js';
 import { type JobRecord, stateName } from './job.js';
 import { addressesOf, isSameOutput } from './outputs/addresses.js';
+import { askedPlace, ranInOf } from './ran/ran-in.js';
+import { byPlace, byRanImage, type PlaceFacts, type PlaceTerms } from './ran/rules.js';
 
 /** Where and when the attempt ran that completed a job, or runs it. Times are milliseconds since 1970-01-01T00:00Z. */
 export type Ran = {
@@ -18,12 +20,10 @@ export type Ran = {
 };
 
 /** What the rules look at in a past job with the same script_parameters. */
-export type CandidateFacts = {
+export type CandidateFacts = PlaceFacts & {
   readonly uuid: string;
   readonly owner: string;
-  readonly state: JobState;
   readonly scriptVersion: string;
-  readonly dockerImageLocator: string;
   readonly arvadosSdkVersion: string;
   readonly nondeterministic: boolean;
   /** Whether pointers of git-lfs in its commit are left, and do not fail it. */
@@ -48,7 +48,7 @@ export type CandidateFacts = {
 };
 
 /** What a request accepts. */
-export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = {
+export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms & {
   /** Stands for all the rest of the terms, so that what was decided by it once holds for the same candidates again. */
   readonly key?: string;
   /** Number of the set of rules to decide by; absent: 1. */
@@ -156,7 +156,7 @@ function decide<C extends CandidateFacts>(
 function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>, ofRun: RunRule): RuledOut | undefined {
   const { state } = candidate;
   const unasked = terms.failedFilter ? byFilter(candidate, terms.failedFilter) : byVersions(candidate, terms);
-  const otherwise = unasked ?? byCheckout(candidate, terms);
+  const otherwise = unasked ?? byCheckout(candidate, terms) ?? byPlace(candidate, terms);
   if (otherwise) return otherwise;
   if (candidate.nondeterministic) return out(Rule.NONDETERMINISTIC, 'it was declared nondeterministic');
   if (candidate.deleted) return out(Rule.DELETED, 'it was deleted');
@@ -213,13 +213,13 @@ function byCheckout(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledO
   );
 }
 
-function byResult(candidate: CandidateFacts, { outputRequired }: ReuseTerms<never>): RuledOut | undefined {
+function byResult(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
   if (candidate.output === '') return out(Rule.NO_OUTPUT, 'it is Complete without an output');
-  if (outputRequired && addressesOf(candidate).includes(emptyOutput)) {
+  if (terms.outputRequired && addressesOf(candidate).includes(emptyOutput)) {
     return out(Rule.NO_OUTPUT, 'its output is empty, and the request requires one');
   }
   if (candidate.log === '') return out(Rule.NO_LOG, 'it is Complete without a log');
-  return undefined;
+  return byRanImage(candidate, terms);
 }
 
 function byOwnRun(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
@@ -309,12 +309,15 @@ export const orderOfSet2: readonly Rule[] = [
   Rule.DOCKER_IMAGE_LOCATOR,
   Rule.ARVADOS_SDK_VERSION,
   Rule.CHECKOUT,
+  Rule.PLATFORM,
+  Rule.SANDBOX,
   Rule.NONDETERMINISTIC,
   Rule.DELETED,
   Rule.EXCLUDED,
   Rule.STATE,
   Rule.NO_OUTPUT,
   Rule.NO_LOG,
+  Rule.RAN_ELSEWHERE,
   Rule.OWNER,
   Rule.LABELS,
   Rule.HEARTBEAT,
@@ -337,6 +340,8 @@ export function ruleName(rule: Rule): string {
 export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): CandidateFacts {
   const requiredLabels = labelsText(job.requiredLabels);
   const ran = ranBy(job.state, attempt);
+  const asked = askedPlace(job.runtimeConstraints);
+  const ranIn = job.state === JobState.COMPLETE ? ranInOf(job.ran) : undefined;
   return {
     ...(ran && { ran }),
     ...(job.leaseExpiresAt && { lastHeartbeat: timestampMs(job.leaseExpiresAt) - leaseMs }),
@@ -354,6 +359,8 @@ export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): Candidat
     ...(job.outputV1 !== '' && { outputV1: job.outputV1 }),
     log: job.log,
     ...(requiredLabels !== '' && { requiredLabels }),
+    ...(asked && { asked }),
+    ...(ranIn && { ranIn }),
   };
 }
 

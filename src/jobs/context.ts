@@ -34,6 +34,8 @@ export type JobsContext = {
   readonly reuseIfOutputsDiffer: boolean;
   /** Whether of unfinished jobs only the caller's own are answers, where runs may be shared. */
   readonly ownUnfinishedOnly?: boolean;
+  /** Whether complete jobs that name an image are answers although their run does not state it, as of earlier versions. */
+  readonly trustUnstatedImages?: boolean;
   /** Whether what is intended for a submit_id is recorded before it is answered, which needs format 2 of the log. */
   readonly recordIntentions?: boolean;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
@@ -57,7 +59,7 @@ export type JobsContext = {
 /** What a decision is taken with; it may be one of the past. */
 export type DecidingContext = Pick<
   JobsContext,
-  'repositories' | 'images' | 'reuseIfOutputsDiffer' | 'sharesRuns' | 'ownUnfinishedOnly'
+  'repositories' | 'images' | 'reuseIfOutputsDiffer' | 'sharesRuns' | 'ownUnfinishedOnly' | 'trustUnstatedImages'
 > & {
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
   readonly readModel: Pick<ReadModel, 'candidates'>;

@@ -16,10 +16,12 @@ import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import { checkOffer } from '../jobs/running/check-offer.js';
+import { checkRan } from '../jobs/running/check-ran.js';
 import type { Claimed, Claims } from '../jobs/running/claim-job.js';
 import { endJob } from '../jobs/running/end-job.js';
 import { faultOf } from '../jobs/running/fault-of-report.js';
 import { heartbeat } from '../jobs/running/heartbeat.js';
+import { imageHashOfJob } from '../jobs/running/image-hash.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
 import { appendUpload } from '../jobs/running/log-upload.js';
 import type { SawWorker } from '../jobs/workers/seen-workers.js';
@@ -42,7 +44,7 @@ export function workerService(
   saw: SawWorker,
   take: TakeResult,
 ): Implementation<typeof WorkerService> {
-  const { streams, edge, readModel } = context;
+  const { streams, edge, readModel, sharesRuns } = context;
 
   return {
     async claimJob(request, call) {
@@ -120,9 +122,16 @@ export function workerService(
       const { tasksSummary } = request;
       checkLength('output', request.output, textLimits.address);
       checkLength('log', request.log, textLimits.address);
+      if (request.ran) checkRan(request.ran);
       const tokenDigest = claimTokenDigest(request.claimToken);
+      const stated = sharesRuns && {
+        ran: request.ran,
+        imageHash: await imageHashOfJob(context, caller, uuid),
+        chance: edge.random(),
+      };
       const command = await take<CompleteCommand>(call, uuid, request, (result) => ({
         kind: 'complete',
+        ...stated,
         worker: caller.principal,
         tokenDigest,
         ...result,
@@ -141,13 +150,14 @@ export function workerService(
       checkLength('message', message, textLimits.failureMessage);
       checkLength('log', request.log, textLimits.address);
       checkLength('output', request.output, textLimits.address);
+      if (request.ran) checkRan(request.ran);
       const tokenDigest = claimTokenDigest(request.claimToken);
       const command = await take<FailCommand>(call, uuid, request, (result) => ({
         kind: 'fail',
         fault: faultOf(request),
         ...result,
         givenBack: request.givenBack,
-        ...(context.sharesRuns && { chance: edge.random() }),
+        ...(sharesRuns && { chance: edge.random(), ran: request.ran }),
         worker: caller.principal,
         tokenDigest,
         reason,

@@ -35,7 +35,7 @@ test('a data directory is all that is needed', async (t) => {
       silence: 30,
     },
     repositories: {},
-    reuse: { share_unfinished: 'readers' },
+    reuse: { share_unfinished: 'readers', trust_unstated_images: false },
     queue: { prefer_others_for: 30, reserve_after: 300 },
     reuse_if_outputs_differ: false,
     log_end_within: 0.25,

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { CreateJobRequestSchema, CreateJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import type { RanSchema } from '../../gen/memoir/jobs/v1/ran_pb.js';
 import type { Clients } from './server.js';
 
 type Request = MessageInitShape<typeof CreateJobRequestSchema>;
@@ -23,11 +24,19 @@ export function uuidOf({ job }: Pick<CreateJobResponse, 'job'>): string {
   return job.uuid;
 }
 
-/** Claims a job and completes it, and waits until reads see it. */
+/** Claims a job and completes it, in the image that it names, and waits until reads see it. */
 export async function complete(worker: Clients, uuid: string, output = 'sha256:out', log = 'sha256:log') {
-  await worker.worker.claimJob({ uuid, offer: plenty });
-  const { consistencyToken } = await worker.worker.completeJob({ uuid, output, log });
+  const { job } = await worker.worker.claimJob({ uuid, offer: plenty });
+  const ran = ranIn(job?.dockerImageLocator ?? '');
+  const { consistencyToken } = await worker.worker.completeJob({ uuid, output, log, ...(ran && { ran }) });
   await worker.jobs.getJob({ uuid, consistencyToken });
+}
+
+/** What a worker states of a run in an image with such a locator as Memoir gives, which ends with the hash; undefined for none. */
+export function ranIn(locator: string): MessageInitShape<typeof RanSchema> | undefined {
+  const [hash] = /sha256:[0-9a-f]{64}$/.exec(locator) ?? [];
+  if (locator === '' || hash === undefined) return undefined;
+  return { runtime: 'podman', runtimeVersion: '4.3.1', image: { locator, manifestDigest: hash } };
 }
 
 /** Claims a job and fails it, and waits until reads see it. */

@@ -1,11 +1,12 @@
 import { createReadStream } from 'node:fs';
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { RetryPolicySchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { RuntimeConstraintsSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
+import { bubblewrap } from '../../domain/ran/ran-in.js';
 import { decimal, integer, named, repeated, seconds } from '../options.js';
 import { filtersOf } from './filter-option.js';
 import { parseParameter, parseParameters } from './parameters.js';
@@ -33,6 +34,8 @@ export type JobRequestOptions = {
   readonly dockerImage?: string;
   readonly dockerImageTag?: string;
   readonly arvadosSdkVersion?: string;
+  readonly platform?: string;
+  readonly sandbox?: string;
   readonly minNodes?: number;
   readonly maxNodes?: number;
   readonly minCoresPerNode?: number;
@@ -87,6 +90,13 @@ export function jobRequest(command: Command): Command {
     .option('--docker-image <image>', 'docker image by hash, repository or repository:tag')
     .option('--docker-image-tag <tag>', 'tag of the docker image')
     .option('--arvados-sdk-version <refspec>', 'version of the Arvados SDK; needs --docker-image')
+    .option('--platform <os/arch>', 'platform that the image is to run on, such as linux/amd64 (default: any)')
+    .addOption(
+      new Option(
+        '--sandbox <name>',
+        'what keeps the run apart from the rest of the machine; an image is as good',
+      ).choices([bubblewrap]),
+    )
     .option('--retry-lost <number>', 'attempts after ones that ended by no fault of the script (default: 3)', again)
     .option('--retry-failed <number>', 'attempts after ones that the script failed (default: 0)', again)
     .option('--retry-min-backoff <seconds>', 'shortest time between attempts, doubled with each (default: 1)', backoff)
@@ -214,7 +224,7 @@ async function readAtMost(stream: AsyncIterable<Uint8Array>, most: number): Prom
 function constraintsOf(options: JobRequestOptions): MessageInitShape<typeof RuntimeConstraintsSchema> | undefined {
   const { dockerImage, dockerImageTag, arvadosSdkVersion } = options;
   const { minNodes, maxNodes, minCoresPerNode, minRamMbPerNode, minScratchMbPerNode } = options;
-  const { maxTasksPerNode, keepCacheMbPerTask } = options;
+  const { maxTasksPerNode, keepCacheMbPerTask, platform, sandbox } = options;
   const all = {
     dockerImage,
     dockerImageTag,
@@ -226,6 +236,8 @@ function constraintsOf(options: JobRequestOptions): MessageInitShape<typeof Runt
     minScratchMbPerNode,
     maxTasksPerNode,
     keepCacheMbPerTask,
+    platform,
+    sandbox,
   };
   const given = Object.entries(all).filter(([, value]) => value !== undefined);
   return given.length === 0 ? undefined : Object.fromEntries(given);

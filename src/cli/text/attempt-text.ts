@@ -1,7 +1,9 @@
 import { type Duration, durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, Fault, type RetryPolicy, type TimeLimits } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { Ran } from '../../../gen/memoir/jobs/v1/ran_pb.js';
 import { printable, printableLines } from './printable.js';
+import { ranInText, ranTookText } from './ran-text.js';
 import { span } from './time-text.js';
 
 const faults: Readonly<Record<Fault, string>> = {
@@ -14,7 +16,7 @@ const faults: Readonly<Record<Fault, string>> = {
 
 /** Where an attempt was, for how long, what it ended by and whose fault that was; what its job says itself is not said again. */
 export function attemptText(attempt: Attempt, job: Job, nowMs: number): string {
-  const { worker, workerName, startedAt, endedAt, reason, message, log, output } = attempt;
+  const { worker, workerName, startedAt, endedAt, reason, message, log, output, ran } = attempt;
   const where = workerName === '' ? printable(worker) : `${printable(worker)} (${printable(workerName)})`;
   const begun = startedAt ? timestampMs(startedAt) : nowMs;
   const ms = (endedAt ? timestampMs(endedAt) : nowMs) - begun;
@@ -26,8 +28,16 @@ export function attemptText(attempt: Attempt, job: Job, nowMs: number): string {
   const kept = [
     ...(log && log !== job.log ? [`log ${printable(log)}`] : []),
     ...(output && output !== job.output ? [`output ${printable(output)}`] : []),
+    // What its job says of the last one is not said again.
+    ...(ran && attempt.number < job.attempts.length ? ranText(ran) : []),
   ];
   return `${parts.join(', ')}${said}${kept.length > 0 ? `; ${kept.join(', ')}` : ''}`;
+}
+
+/** What an attempt ran in and what it took, in words. */
+function ranText(ran: Ran): string[] {
+  const [where, took] = [ranInText(ran), ranTookText(ran)];
+  return [...(where ? [`in ${where}`] : []), ...(took ? [`took ${took}`] : [])];
 }
 
 /** How often a job is run again. */

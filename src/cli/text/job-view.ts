@@ -6,6 +6,7 @@ import { protoName } from '../../domain/proto-name.js';
 import { attemptText, limitsText, retryText } from './attempt-text.js';
 import { type FittedColumn, fittedTable } from './fitted-table.js';
 import { printable, printableLines } from './printable.js';
+import { phasesText, ranInText, ranTookText } from './ran-text.js';
 import { stateText } from './style.js';
 import { sheet } from './table.js';
 import { age, instant } from './time-text.js';
@@ -134,6 +135,9 @@ export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
     ['cancelled', job.cancelledAt ? `${when(job.cancelledAt)} by ${printable(job.cancelledBy)}` : ''],
     ['worker', printable(job.claimedBy)],
     ['lease until', instant(job.leaseExpiresAt)],
+    ['ran in', job.ran ? ranInText(job.ran) : ''],
+    ['took', job.ran ? ranTookText(job.ran) : ''],
+    ['phases', job.ran?.phases ? phasesText(job.ran.phases) : ''],
     ['output', printable(job.output)],
     ['log', printable(job.log)],
     ['run number', String(job.runNumber)],

@@ -18,6 +18,7 @@ export function attemptMessage({ number, worker, workerName, startedAt, ended }:
       output: ended.output,
       ...(ended.logDigest && { logDigest: ended.logDigest }),
       ...(ended.outputDigest && { outputDigest: ended.outputDigest }),
+      ...(ended.ran && { ran: ended.ran }),
     }),
   });
 }

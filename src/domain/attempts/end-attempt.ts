@@ -4,6 +4,7 @@ import { JobAttemptEndedSchema, JobCompletedSchema, JobFailedSchema } from '../.
 import { Fault } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import type { TasksSummary } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { Ran } from '../../../gen/memoir/jobs/v1/ran_pb.js';
 import { type Attempt, type Attempted, earlierMark } from '../attempt.js';
 import type { CompleteCommand, FailCommand } from '../commands.js';
 import type { JobEvent } from '../events.js';
@@ -24,11 +25,12 @@ type Failure = {
   readonly logDigest?: Digest | undefined;
   readonly outputDigest?: Digest | undefined;
   readonly tasksSummary?: TasksSummary | undefined;
+  readonly ran?: Ran | undefined;
 };
 
 /** That the run ended with success. */
 export function completion({ attempt }: Attempted, command: CompleteCommand, at: Timestamp): JobEvent {
-  const { output, log, tasksSummary, outputDigest, logDigest, outputV1 } = command;
+  const { output, log, tasksSummary, outputDigest, logDigest, outputV1, ran } = command;
   return create(JobCompletedSchema, {
     log,
     attempt: attempt?.number ?? 1,
@@ -37,15 +39,32 @@ export function completion({ attempt }: Attempted, command: CompleteCommand, at:
     completedAt: at,
     ...(outputDigest && { outputDigest, outputV1: outputV1 ?? '' }),
     ...(logDigest && { logDigest }),
+    ...(ran && { ran }),
   });
 }
 
 /** The end that a worker reports: another attempt follows, or the job has failed. */
 export function failure(attempted: Attempted, command: FailCommand, at: Timestamp): JobEvent {
   const { fault = Fault.SCRIPT, output = '', givenBack = false, reason, message, log, tasksSummary } = command;
-  const { logDigest, outputDigest } = command;
-  const end = { fault, output, givenBack, reason, message, log, tasksSummary, logDigest, outputDigest };
+  const { logDigest, outputDigest, ran } = command;
+  const end = { fault, output, givenBack, reason, message, log, tasksSummary, logDigest, outputDigest, ran };
   return withoutResult(attempted, end, at, command.chance);
+}
+
+/** The end of an attempt whose worker reports a result that its job cannot take: another attempt follows, or the job has failed. */
+export function refusedResult(
+  attempted: Attempted,
+  command: CompleteCommand,
+  end: Pick<Failure, 'fault' | 'reason' | 'message'>,
+  at: Timestamp,
+): JobEvent {
+  const { log, logDigest, tasksSummary, ran } = command;
+  return withoutResult(
+    attempted,
+    { ...end, log, logDigest, tasksSummary, ran, output: '', givenBack: false },
+    at,
+    command.chance,
+  );
 }
 
 /** The end of an attempt whose worker does not say so: another attempt follows, or the job has failed. */
@@ -65,7 +84,7 @@ function withoutResult(
   chance: number | undefined,
 ): JobEvent {
   const number = attempt?.number ?? 1;
-  const { fault, reason, message, log, tasksSummary, logDigest, outputDigest } = end;
+  const { fault, reason, message, log, tasksSummary, logDigest, outputDigest, ran } = end;
   const again = attempt && chance !== undefined ? nextAttempt({ job, attempt, earlier }, end, chance) : undefined;
   if (!again) {
     return create(JobFailedSchema, {
@@ -77,6 +96,7 @@ function withoutResult(
       failedAt: at,
       fault,
       ...(logDigest && { logDigest }),
+      ...(ran && { ran }),
     });
   }
   return create(JobAttemptEndedSchema, {
@@ -92,6 +112,7 @@ function withoutResult(
     givenBack: again.free,
     ...(logDigest && { logDigest }),
     ...(outputDigest && { outputDigest }),
+    ...(ran && { ran }),
   });
 }
 

@@ -27,13 +27,13 @@ export function attemptStarted(before: Attempted, event: JobStarted, job: Job): 
 
 /** An attempt ended, and the job is queued again. */
 export function attemptEnded(before: Attempted, event: JobAttemptEnded, revision: number, job: Job): Attempts {
-  const { reason, message, log, output, fault, givenBack, endedAt: at, logDigest, outputDigest } = event;
+  const { reason, message, log, output, fault, givenBack, endedAt: at, logDigest, outputDigest, ran } = event;
   job.state = JobState.QUEUED;
   job.claimedBy = '';
   delete job.startedAt;
   const { minRamMb: ramMb } = event;
   if (ramMb > leastRamMb(job)) job.minima = job.minima ? { ...job.minima, ramMb } : create(MinimaSchema, { ramMb });
-  const end = { reason, message, log, output, fault, givenBack, at, logDigest, outputDigest };
+  const end = { reason, message, log, output, fault, givenBack, at, logDigest, outputDigest, ran };
   const attempts = lastEnded(before, end, job);
   return { ...attempts, backOff: backOffOf(event, revision) };
 }

@@ -8,6 +8,7 @@ import {
   RuntimeConstraintsSchema,
   TasksSummarySchema,
 } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { RanSchema } from '../../../gen/memoir/jobs/v1/ran_pb.js';
 
 /** What a field without parts holds. */
 export type ScalarKind = 'text' | 'number' | 'boolean' | 'time' | 'state';
@@ -19,7 +20,7 @@ export type JobField = {
   readonly kind: ScalarKind | 'message' | 'tree';
   /** Name of the property in a message. */
   readonly property: string;
-  /** Parts of a message, by their names as the proto spells them. */
+  /** Parts of a message, by their names as the proto spells them, those of its parts after a dot: `image.locator`. */
   readonly members?: ReadonlyMap<string, Member>;
 };
 
@@ -27,7 +28,7 @@ export type JobField = {
 export type Member = {
   readonly name: string;
   readonly kind: 'text' | 'number';
-  /** Name of the property in a message, and in its JSON. */
+  /** Name of the property in a message, and in its JSON; of parts of parts with dots between. */
   readonly property: string;
   /** True where a message without the part means zero, rather than that the part is absent. */
   readonly zero: boolean;
@@ -36,7 +37,7 @@ export type Member = {
 };
 
 const messages: ReadonlyMap<string, DescMessage> = new Map(
-  [RuntimeConstraintsSchema, TasksSummarySchema, RetryPolicySchema, TimeLimitsSchema].map((schema) => [
+  [RuntimeConstraintsSchema, TasksSummarySchema, RetryPolicySchema, TimeLimitsSchema, RanSchema].map((schema) => [
     schema.typeName,
     schema,
   ]),
@@ -55,8 +56,18 @@ function fieldOf(field: DescField): JobField {
     name,
     property,
     kind: 'message',
-    members: new Map(schema.fields.map((part) => [part.name, memberOf(part)])),
+    members: new Map(schema.fields.flatMap(membersOf).map((part) => [part.name, part])),
   };
+}
+
+/** A part, or the parts of a part that is itself a message. */
+function membersOf(part: DescField): readonly Member[] {
+  if (part.fieldKind !== 'message' || part.message.typeName === DurationSchema.typeName) return [memberOf(part)];
+  return part.message.fields.flatMap(membersOf).map((inner) => ({
+    ...inner,
+    name: `${part.name}.${inner.name}`,
+    property: `${part.localName}.${inner.property}`,
+  }));
 }
 
 function memberOf({ name, localName: property, ...field }: DescField): Member {

@@ -57,8 +57,9 @@ export function targetValue(target: Target, job: Job): unknown {
     case 'member': {
       const message = propertyOf(job, target.property);
       if (message === undefined) return undefined;
-      const value = propertyOf(message as object, target.member);
+      const value = valueAt(message, target.member.split('.'));
       if (target.duration) return value && Math.round(durationMs(value as Duration)) / 1_000;
+      if (typeof value === 'bigint') return Number(value);
       return value === '' ? undefined : value;
     }
     case 'path':

@@ -42,8 +42,8 @@ function part(field: JobField, path: readonly string[], wrong: (why: string) => 
     return { of: 'path', field: name, property, path };
   }
   if (!members) throw wrong(`names a part of ${name}, which has none`);
-  const member = members.get(path[0] ?? '');
-  if (!member || path.length > 1) throw wrong(`is not a part of ${name}; these are: ${[...members.keys()].join(', ')}`);
+  const member = members.get(path.join('.'));
+  if (!member) throw wrong(`is not a part of ${name}; these are: ${[...members.keys()].join(', ')}`);
   const { kind: itsKind, zero, duration } = member;
   return { of: 'member', field: name, property, member: member.property, kind: itsKind, zero, duration };
 }

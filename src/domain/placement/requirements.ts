@@ -1,4 +1,5 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { bubblewrap } from '../ran/ran-in.js';
 
 /** The least that a job asks of the place where it runs; 0 asks for nothing. RAM and scratch are in MiB. */
 export type Least = { readonly cores: number; readonly ramMb: number; readonly scratchMb: number };
@@ -10,6 +11,10 @@ export type Requirements = Least & {
   readonly image: boolean;
   /** Labels that the worker must have: name to value. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Platform of the image; absent for any. */
+  readonly platform?: string;
+  /** What keeps the run apart from the rest of the machine; absent for nothing, and for a job with an image, which is as good. */
+  readonly sandbox?: string;
 };
 
 /** What a worker offers, if it offers anything. */
@@ -27,6 +32,8 @@ type Asking = {
         readonly minCoresPerNode?: number | undefined;
         readonly minRamMbPerNode?: number | undefined;
         readonly minScratchMbPerNode?: number | undefined;
+        readonly platform?: string;
+        readonly sandbox?: string;
       }
     | undefined;
 };
@@ -34,6 +41,7 @@ type Asking = {
 /** What a job asks for. */
 export function requirementsOf(job: Asking): Requirements {
   const { minima, runtimeConstraints } = job;
+  const { platform = '', sandbox = '' } = runtimeConstraints ?? {};
   return {
     repository: job.repository,
     image: job.dockerImageLocator !== '',
@@ -41,6 +49,8 @@ export function requirementsOf(job: Asking): Requirements {
     cores: minima ? minima.cores : (runtimeConstraints?.minCoresPerNode ?? 0),
     ramMb: minima ? Number(minima.ramMb) : (runtimeConstraints?.minRamMbPerNode ?? 0),
     scratchMb: minima ? Number(minima.scratchMb) : (runtimeConstraints?.minScratchMbPerNode ?? 0),
+    ...(platform !== '' && { platform }),
+    ...(sandbox !== '' && job.dockerImageLocator === '' && { sandbox }),
   };
 }
 
@@ -62,6 +72,12 @@ export function unmetBy(offer: Offer | undefined, wanted: Requirements): readonl
     unmet.push({ wanted: `${wanted.scratchMb} MiB of scratch disk`, offered: some(scratchMb) });
   }
   if (wanted.image && !runsImages(offer)) unmet.push({ wanted: 'a runtime for images', offered: 'none' });
+  if (wanted.platform !== undefined && offer?.platform !== wanted.platform) {
+    unmet.push({ wanted: `the platform ${wanted.platform}`, offered: offer?.platform || 'none' });
+  }
+  if (wanted.sandbox !== undefined && !isSandboxed(offer)) {
+    unmet.push({ wanted: `a sandbox by ${wanted.sandbox}`, offered: offer?.sandbox || 'none' });
+  }
   for (const name of Object.keys(wanted.labels).sort()) {
     const [value, has] = [wanted.labels[name], labelOf(offer, name)];
     if (value === has) continue;
@@ -76,9 +92,14 @@ export function fits(offer: Offer | undefined, wanted: Requirements): boolean {
   return wanted.cores <= cores && wanted.ramMb <= ramMb && wanted.scratchMb <= scratchMb && hasKind(offer, wanted);
 }
 
-/** Whether an offer has what is asked for that has no size: the runtime of images, the labels. */
-export function hasKind(offer: Offer | undefined, { image, labels }: Pick<Requirements, 'image' | 'labels'>): boolean {
+/** Whether an offer has what is asked for that has no size: the runtime of images, the platform, the sandbox, the labels. */
+export function hasKind(
+  offer: Offer | undefined,
+  { image, labels, platform, sandbox }: Omit<Requirements, keyof Least | 'repository'>,
+): boolean {
   if (image && !runsImages(offer)) return false;
+  if (platform !== undefined && offer?.platform !== platform) return false;
+  if (sandbox !== undefined && !isSandboxed(offer)) return false;
   for (const name in labels) if (labelOf(offer, name) !== labels[name]) return false;
   return true;
 }
@@ -91,6 +112,10 @@ export function leastOf(offer: Offer | undefined): Least {
 
 function runsImages(offer: Offer | undefined): boolean {
   return offer !== undefined && offer.imageRuntimes.length > 0;
+}
+
+function isSandboxed(offer: Offer | undefined): boolean {
+  return offer?.sandbox === bubblewrap;
 }
 
 /** Names come from callers, and may be those of what every object has. */

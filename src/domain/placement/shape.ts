@@ -28,28 +28,36 @@ export function shapeOf(wanted: Requirements): Requirements {
     cores: classOf(wanted.cores),
     ramMb: classOf(wanted.ramMb),
     scratchMb: classOf(wanted.scratchMb),
+    ...(wanted.platform !== undefined && { platform: wanted.platform }),
+    ...(wanted.sandbox !== undefined && { sandbox: wanted.sandbox }),
   };
 }
 
 /** The shape as a text that no other shape has. */
-export function shapeKey({ repository, image, cores, ramMb, scratchMb, labels }: Requirements): string {
+export function shapeKey(shape: Requirements): string {
+  const { repository, image, cores, ramMb, scratchMb, labels, platform, sandbox } = shape;
   const named = Object.keys(labels)
     .sort()
     .map((name) => [name, labels[name]]);
-  return JSON.stringify([repository, image, cores, ramMb, scratchMb, named]);
+  // What most do not ask for is left out, so that their key is short.
+  const place = platform === undefined && sandbox === undefined ? [] : [platform ?? '', sandbox ?? ''];
+  return JSON.stringify([repository, image, cores, ramMb, scratchMb, named, ...place]);
 }
 
 /** The shape that `shapeKey` made a text of. */
 export function shapeOfKey(key: string): Requirements {
-  const [repository, image, cores, ramMb, scratchMb, named] = JSON.parse(key) as [
+  const [repository, image, cores, ramMb, scratchMb, named, platform = '', sandbox = ''] = JSON.parse(key) as [
     string,
     boolean,
     number,
     number,
     number,
     [string, string][],
+    string?,
+    string?,
   ];
-  return { repository, image, cores, ramMb, scratchMb, labels: Object.fromEntries(named) };
+  const place = { ...(platform !== '' && { platform }), ...(sandbox !== '' && { sandbox }) };
+  return { repository, image, cores, ramMb, scratchMb, labels: Object.fromEntries(named), ...place };
 }
 
 /** Which jobs of a shape an offer fits: all, none, or some, as their sizes within the classes are. */

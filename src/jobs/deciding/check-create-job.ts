@@ -4,8 +4,10 @@ import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_
 import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
 import { checkCanonicalisable } from '../../domain/json.js';
+import { bubblewrap } from '../../domain/ran/ran-in.js';
 import { checkDuration } from '../check-duration.js';
 import { checkComponents, checkLabels, checkLength, checkRequired, textLimits } from '../limits.js';
+import { checkPlatform } from '../running/check-offer.js';
 import { checkLimits, checkRetry } from './check-retry.js';
 
 /** Most exclude_script_versions of a request. */
@@ -79,7 +81,7 @@ function checkScript(script: string): void {
 }
 
 function checkConstraints(constraints: RuntimeConstraints): void {
-  const { dockerImage, dockerImageTag, arvadosSdkVersion, minNodes, maxNodes } = constraints;
+  const { dockerImage, dockerImageTag, arvadosSdkVersion, minNodes, maxNodes, platform, sandbox } = constraints;
   checkLength('runtime_constraints.docker_image', dockerImage, textLimits.image);
   checkLength('runtime_constraints.docker_image_tag', dockerImageTag, textLimits.image);
   checkLength('runtime_constraints.arvados_sdk_version', arvadosSdkVersion, textLimits.refspec);
@@ -88,6 +90,15 @@ function checkConstraints(constraints: RuntimeConstraints): void {
   }
   if (arvadosSdkVersion !== '' && dockerImage === '') {
     throw needsImage('runtime_constraints.arvados_sdk_version', arvadosSdkVersion);
+  }
+  checkPlatform('runtime_constraints.platform', platform);
+  if (platform !== '' && dockerImage === '') throw needsImage('runtime_constraints.platform', platform);
+  if (sandbox !== '' && sandbox !== bubblewrap) {
+    throw invalid(
+      'runtime_constraints.sandbox',
+      'BAD_CONSTRAINT',
+      `runtime_constraints.sandbox ${quote(sandbox)} is not known; ${quote(bubblewrap)} is the one that can be asked for`,
+    );
   }
   if (minNodes !== undefined && maxNodes !== undefined && minNodes > maxNodes) {
     throw invalid(

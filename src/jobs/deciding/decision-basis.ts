@@ -41,6 +41,9 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   message.outputRequired = terms.outputRequired ?? false;
   message.ownUnfinishedOnly = terms.ownUnfinishedOnly ?? false;
   message.requiredLabels = request.requiredLabels;
+  message.imagesStated = terms.imagesStated ?? false;
+  message.platform = terms.platform ?? '';
+  message.sandbox = terms.sandbox ?? '';
   message.ownJobsOnly = !filters && !caller.access.knows(request.repository);
   // Where no exclusion changed in between, both are of one moment.
   const together = exclusions.changed <= position && position <= exclusions.standing;

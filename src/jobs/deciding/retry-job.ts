@@ -203,7 +203,7 @@ function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Calle
 
 /** What runs the job again, as a request that other runs may answer: with its commit, image and SDK as they were resolved then. */
 function wantedAgain(
-  context: Pick<JobsContext, 'reuseIfOutputsDiffer' | 'ownUnfinishedOnly'>,
+  context: Pick<JobsContext, 'reuseIfOutputsDiffer' | 'ownUnfinishedOnly' | 'trustUnstatedImages'>,
   caller: Caller,
   old: Job,
   priority: number,
@@ -243,6 +243,11 @@ function wantedAgain(
       requiredLabels: labelsText(old.requiredLabels),
       ...(old.requireOutput && { outputRequired: true }),
       ...(context.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
+      ...(!context.trustUnstatedImages && { imagesStated: true }),
+      ...(old.runtimeConstraints && {
+        platform: old.runtimeConstraints.platform,
+        sandbox: old.runtimeConstraints.sandbox,
+      }),
     },
   };
 }

@@ -31,7 +31,14 @@ export type Wanted = {
 /** What requests are resolved with. */
 export type ResolvingContext = Pick<
   DecidingContext,
-  'repositories' | 'images' | 'edge' | 'lists' | 'reuseIfOutputsDiffer' | 'sharesRuns' | 'ownUnfinishedOnly'
+  | 'repositories'
+  | 'images'
+  | 'edge'
+  | 'lists'
+  | 'reuseIfOutputsDiffer'
+  | 'sharesRuns'
+  | 'ownUnfinishedOnly'
+  | 'trustUnstatedImages'
 >;
 
 /** Name of the repository in which arvados_sdk_version is resolved. */
@@ -52,7 +59,12 @@ export async function resolveRequest(
   const resolutions: ResolvedName[] = [];
   const commits = await acceptedCommits(repositories, request, resolutions);
   // What most requests do not have is not waited for: this is the way of every answer.
-  const { dockerImage = '', arvadosSdkVersion: sdk = '' } = request.runtimeConstraints ?? {};
+  const {
+    dockerImage = '',
+    arvadosSdkVersion: sdk = '',
+    platform = '',
+    sandbox = '',
+  } = request.runtimeConstraints ?? {};
   const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(context.repositories, caller, sdk, resolutions);
   const digests = computationDigests({ repository, script, scriptParameters });
   const filtered =
@@ -81,6 +93,9 @@ export async function resolveRequest(
   const requiredLabels = labelsText(request.requiredLabels);
   if (requiredLabels !== '') terms.requiredLabels = requiredLabels;
   if (context.sharesRuns && context.ownUnfinishedOnly) terms.ownUnfinishedOnly = true;
+  if (context.sharesRuns && !context.trustUnstatedImages) terms.imagesStated = true;
+  if (platform !== '') terms.platform = platform;
+  if (sandbox !== '') terms.sandbox = sandbox;
   if (commits.exact && !filtered && !maxHeartbeatAge) {
     terms.key = keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion);
   }
@@ -144,6 +159,7 @@ function keyOf(
   arvadosSdkVersion: string,
 ): string {
   const { leaveLfsPointers, leaveSubmodules, requireOutput } = request;
+  const { platform = '', sandbox = '' } = request.runtimeConstraints ?? {};
   const asked = [leaveLfsPointers, leaveSubmodules, requireOutput, labelsText(request.requiredLabels)];
-  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion, ...asked]);
+  return JSON.stringify([principal, commit, dockerImageLocator, arvadosSdkVersion, ...asked, platform, sandbox]);
 }

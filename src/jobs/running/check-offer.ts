@@ -25,15 +25,19 @@ export function checkOffer(field: string, offer: Offer): void {
   }
   for (const [i, word] of imageRuntimes.entries()) checkWord(`${field}.image_runtimes[${i}]`, word);
   if (sandbox !== '') checkWord(`${field}.sandbox`, sandbox);
-  checkLength(`${field}.platform`, platform, most.platform);
-  if (platform !== '' && !/^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+){1,2}$/.test(platform)) {
-    throw invalid(
-      `${field}.platform`,
-      'BAD_PLATFORM',
-      `${field}.platform ${quote(platform)} is not one as images have it, such as "linux/amd64"`,
-    );
-  }
+  checkPlatform(`${field}.platform`, platform);
   checkLabels(`${field}.labels`, offer.labels);
+}
+
+/** @throws MemoirError INVALID_ARGUMENT if a platform that is not empty is none as images have it */
+export function checkPlatform(field: string, platform: string): void {
+  checkLength(field, platform, most.platform);
+  if (platform === '' || /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+){1,2}$/.test(platform)) return;
+  throw invalid(
+    field,
+    'BAD_PLATFORM',
+    `${field} ${quote(platform)} is not one as images have it, such as "linux/amd64"`,
+  );
 }
 
 function checkWord(field: string, word: string): void {

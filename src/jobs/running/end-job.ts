@@ -1,5 +1,7 @@
 import type { CompleteCommand, FailCommand } from '../../domain/commands.js';
-import { isTooLarge, quote } from '../../domain/errors.js';
+import { isTooLarge, MemoirError, quote } from '../../domain/errors.js';
+import type { JobEvent } from '../../domain/events.js';
+import { ranElsewhereReason } from '../../domain/ran/ran-elsewhere.js';
 import type { Caller } from '../caller.js';
 import type { Executed, JobStreams } from '../job-streams.js';
 
@@ -8,7 +10,8 @@ const longestLog = 256;
 
 /**
  * Ends a run as its worker reports. A report that the event store never takes fails the job, so that it does not run for ever.
- * @throws MemoirError as `execute`; EVENT_TOO_LARGE also when the job was failed for that
+ * @throws MemoirError as `execute`; EVENT_TOO_LARGE also when the job was failed for that; FAILED_PRECONDITION RAN_ELSEWHERE when the
+ * attempt was ended since it did not run in its job's image
  */
 export async function endJob(
   streams: Pick<JobStreams, 'execute'>,
@@ -17,7 +20,9 @@ export async function endJob(
   command: CompleteCommand | FailCommand,
 ): Promise<Executed> {
   try {
-    return await streams.execute(caller, uuid, command);
+    const executed = await streams.execute(caller, uuid, command);
+    if (command.kind === 'complete') for (const event of executed.events) refused(uuid, event);
+    return executed;
   } catch (error) {
     if (!isTooLarge(error)) throw error;
     const { worker, tokenDigest, now } = command;
@@ -30,3 +35,17 @@ export async function endJob(
 }
 
 const tooLarge = 'EVENT_TOO_LARGE';
+
+/** @throws MemoirError if the event is what became of a completion that the job could not take */
+function refused(uuid: string, event: JobEvent): void {
+  if (event.$typeName !== 'memoir.events.v1.JobFailed' && event.$typeName !== 'memoir.events.v1.JobAttemptEnded')
+    return;
+  throw new MemoirError(
+    'FAILED_PRECONDITION',
+    ranElsewhereReason,
+    `attempt ${event.attempt} ends here: ${event.message}`,
+    {
+      metadata: { uuid, attempt: String(event.attempt) },
+    },
+  );
+}
