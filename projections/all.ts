@@ -7,6 +7,7 @@ import { answers } from './read-model/answers.js';
 import { backOffs } from './read-model/back-offs.js';
 import { claims } from './read-model/claims.js';
 import { components } from './read-model/components.js';
+import { content } from './read-model/content.js';
 import { exclusions } from './read-model/exclusions.js';
 import { generations } from './read-model/generations.js';
 import { images } from './read-model/images.js';
@@ -33,6 +34,7 @@ export const allProjections: readonly Projection[] = [
   tombstones,
   workers,
   components,
+  content,
 ];
 
 /** Every projection of the history: what the past is read by. */

@@ -159,6 +159,8 @@ export const serverConfig = z.strictObject({
     .int()
     .min(0)
     .default(1024 ** 3),
+  /** What becomes of a hit where it cannot be told whether all of its output is there. */
+  content_unchecked: z.enum(['answer', 'refuse']).default('answer'),
   /** Bytes by their address. */
   content: contentConfig.prefault({}),
   /** What one server, one connection and one call may take. */

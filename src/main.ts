@@ -16,6 +16,7 @@ import { keptDirectory, openRepositories } from './git/repositories.js';
 import { openCheckpoints } from './history/checkpoints.js';
 import { recordCheckpoints } from './history/record-checkpoints.js';
 import { openImageParts } from './images/open.js';
+import { heldContent } from './jobs/content/held-content.js';
 import type { JobsContext } from './jobs/context.js';
 import { openQuotas } from './jobs/deciding/quotas.js';
 import { openJobStreams } from './jobs/job-streams.js';
@@ -169,6 +170,8 @@ export async function startServer(
       openLocalContent({ directory: join(config.data_dir, 'content'), scrubRate: config.content.scrub_rate }, logger),
       (kept) => kept.close(),
     );
+    const { content_unchecked: unchecked } = config;
+    const held = context.sharesRuns ? heldContent(context, content, { unchecked }, logger) : undefined;
 
     // What proves.
     const checkpoints = openCheckpoints(context, signer);
@@ -187,7 +190,7 @@ export async function startServer(
       store,
       images,
       { checkpoints, signer },
-      { content, maxRequestBytes: config.rpc.max_request_bytes },
+      { content, held, maxRequestBytes: config.rpc.max_request_bytes },
       calls,
       logger,
     );

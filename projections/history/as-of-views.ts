@@ -188,6 +188,10 @@ export const asOfViews = `
     SELECT now.position, now.id, now.repository, now.exclusion, iif(${lifted}, now.changed, now.position) AS changed,
       ${lifted} AS reinstated, iif(${lifted}, now.reinstated_reason, '') AS reinstated_reason
     FROM main.exclusion AS now WHERE now.position <= ${at};
+  CREATE TEMP VIEW content AS SELECT * FROM main.content AS now WHERE now.position <= ${at};
+  CREATE TEMP VIEW content_loss AS
+    SELECT now.position, now.hash, now.reason, now.missing, now.path, now.lost_at, iif(${was('now.found')}, now.found, NULL) AS found
+    FROM main.content_loss AS now WHERE now.position <= ${at};
   CREATE TEMP VIEW image AS
     SELECT now.position, now.locator, now.hash, now.repository, now.tag, now.registered_at,
       iif(${was('now.forgotten')}, now.forgotten_at, NULL) AS forgotten_at

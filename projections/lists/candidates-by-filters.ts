@@ -3,12 +3,14 @@ import type { JobFilter } from '../../src/domain/filters/filter.js';
 import { filterFailure } from '../../src/domain/filters/matches.js';
 import type { CandidateFacts } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
+import { lossReader } from '../read-model/content.js';
 import { type JobRow, jobFromRow, jobs } from '../read-model/jobs.js';
 import { type Readers, readableBy } from '../read-model/readers.js';
 import {
   type CandidateRow,
   candidateColumns,
   factsFromRow,
+  factsWithLosses,
   ofParameters,
   reuseIndex,
 } from '../read-model/reuse-index.js';
@@ -70,8 +72,13 @@ export function candidatesByFilters(
   const others = sql(`NOT coalesce((${where.text}), 0)`, ...where.values);
   const failing = rows('job.*', others, listed) as Placed<JobRow>[];
   const failure = filterFailure(filters);
+  const losses = lossReader((text) => watched.statement(db, text));
+  const matched = factsWithLosses(matching, losses);
   const candidates = [
-    ...matching.map((row) => ({ position: row.position, facts: { ...factsFromRow(row), repository: row.repository } })),
+    ...matching.map(({ position, repository }, i) => ({
+      position,
+      facts: { ...(matched[i] as CandidateFacts), repository },
+    })),
     ...failing.map((row) => ({ position: row.position, facts: failedFacts(row, failure) })),
   ].sort((a, b) => a.position - b.position);
   const count = joined('AND', those);

@@ -9,6 +9,7 @@ import { answerQueries } from './answers.js';
 import { backOffQueries } from './back-offs.js';
 import { claimQueries } from './claims.js';
 import { componentQueries } from './components.js';
+import { contentQueries } from './content.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
 import { imageQueries } from './images.js';
@@ -38,6 +39,7 @@ export type ReadModel = Follower & {
   readonly tombstones: ReturnType<typeof tombstoneQueries>;
   readonly workers: ReturnType<typeof workerQueries>;
   readonly components: ReturnType<typeof componentQueries>;
+  readonly content: ReturnType<typeof contentQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /**
@@ -132,5 +134,6 @@ function queriesOf(db: Database.Database) {
     tombstones: tombstoneQueries(db),
     workers: workerQueries(db),
     components: componentQueries(db),
+    content: contentQueries(db),
   };
 }

@@ -6,6 +6,7 @@ import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reus
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import type { Projection } from '../running/projection.js';
+import { type LossesOf, lossReader } from './content.js';
 import { type FlagsRow, flagsOf } from './flags.js';
 
 /**
@@ -172,7 +173,7 @@ export type CandidateRow = FlagsRow &
 export function reuseQueries(db: Database.Database) {
   const ofDigest = 'substr(computation_digest, 1, 12) = substr(?, 1, 12) AND computation_digest = ?';
   const ofComputation = db.prepare(`
-    SELECT ${candidateColumns}
+    SELECT candidate.position, ${candidateColumns}
     FROM candidate WHERE ${ofDigest} ORDER BY run_number`);
   const last = db
     .prepare(
@@ -181,8 +182,9 @@ export function reuseQueries(db: Database.Database) {
     )
     .pluck();
   const checkpoint = db.prepare(checkpointOf([reuseIndex.name])).pluck();
+  const losses = lossReader((sql) => db.prepare(sql));
   const candidates = (computationDigest: string): CandidateFacts[] =>
-    (ofComputation.all(computationDigest, computationDigest) as CandidateRow[]).map(factsFromRow);
+    factsWithLosses(ofComputation.all(computationDigest, computationDigest) as PlacedRow[], losses);
   const lastRun = (computationDigest: string) =>
     last.get(computationDigest, computationDigest, computationDigest) as number;
   const runs = db.transaction((digest: string) => ({
@@ -195,6 +197,8 @@ export function reuseQueries(db: Database.Database) {
     candidates,
     /** Number of the last run of a computation that was given, whether its job is there or the log lost it; 0 if none was. */
     lastRun,
+    /** Losses of the output and log of a job, oldest first. */
+    losses: losses.of,
     /** Both, and the position of the log that they are of. */
     runs: (computationDigest: string) => runs(computationDigest),
   };
@@ -207,6 +211,24 @@ export function ranFromRow(row: Partial<RanRow> & Pick<CandidateRow, 'state'>): 
   const from = ran_from ?? 0;
   if (state === JobState.RUNNING) return { worker, workerName, from };
   return state === JobState.COMPLETE ? { worker, workerName, from, until: ran_until ?? 0 } : undefined;
+}
+
+/** A row of the index with its place in the order of age. */
+type PlacedRow = CandidateRow & { readonly position: Position };
+
+/** The facts in rows of the index, with what was lost where anything was of any job. */
+export function factsWithLosses(
+  rows: readonly PlacedRow[],
+  losses: { any(): boolean; readonly of: LossesOf },
+): CandidateFacts[] {
+  const any = rows.length > 0 && losses.any();
+  return rows.map((row) => (any ? withLosses(factsFromRow(row), row.position, losses.of) : factsFromRow(row)));
+}
+
+/** The facts of a job that was requested at a position, with what was lost of its output and log. */
+export function withLosses<C extends CandidateFacts>(facts: C, requested: Position, of: LossesOf): C {
+  const losses = of(facts);
+  return { ...facts, requested, ...(losses.length > 0 && { losses }) };
 }
 
 /** The facts in a row of the index, or of the table `job`. */

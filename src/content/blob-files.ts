@@ -12,6 +12,9 @@ const leastFree = { part: 0.05, bytes: 2 * 1024 ** 3 };
 /** How long a look at the free space holds, in milliseconds. */
 const freeFor = 1_000;
 
+/** How long nothing takes a blob away that was asked for, in milliseconds. The file's own time, which may be one to come, says since when that counts. */
+export const heldFor = 3_600_000;
+
 /** A blob that was asked for within so many milliseconds needs no new mark of it. */
 const markedFor = 600_000;
 
@@ -56,16 +59,31 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     return found?.size;
   }
 
-  /** Notes in the file's own time that somebody counts on it. */
-  async function mark(hash: string): Promise<void> {
-    const seconds = now() / 1_000;
+  /** Notes in the file's own time that somebody counts on it, from some time on. */
+  async function mark(hash: string, from = now()): Promise<void> {
+    const seconds = from / 1_000;
     await utimes(pathOf(hash), seconds, seconds);
   }
 
   return {
     aside,
+    /** Where a blob lies, if it is there. */
+    pathOf: ({ hash }: BlobName): string => pathOf(hash),
     /** Whether the blob is there, whole as far as its size tells; it is marked as asked for. */
     has: async ({ hash, size: bytes }: BlobName): Promise<boolean> => (await size(hash)) === bytes,
+
+    /** Holds a blob for so many milliseconds at least. @returns whether it is there */
+    async hold({ hash, size: bytes }: BlobName, ms: number): Promise<boolean> {
+      const from = now() + ms - heldFor;
+      const found = statSync(pathOf(hash), { throwIfNoEntry: false });
+      if (found?.size !== bytes) return false;
+      if (found.mtimeMs < from) await mark(hash, from);
+      return true;
+    },
+
+    /** Whether a blob was put aside once, since its bytes were not its own. */
+    wasCorrupt: ({ hash }: BlobName): boolean =>
+      statSync(join(directory, 'corrupt', hash), { throwIfNoEntry: false }) !== undefined,
 
     /** Opens a blob. @throws MemoirError NOT_FOUND BLOB_NOT_FOUND */
     async open(name: BlobName): Promise<FileHandle> {

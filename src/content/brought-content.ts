@@ -11,9 +11,16 @@ import type { ContentStore } from './content.js';
 export function broughtContent(content: ContentStore, brought: Brought): ContentStore {
   const knows = ({ hash }: { readonly hash: string }) => hash === emptyHash || brought.has(hash);
   return {
+    identity: () => content.identity(),
+    async hold(names, ms) {
+      const missing = new Set((await content.hold(names.filter(knows), ms)).map(({ hash }) => hash));
+      return names.filter((name) => !knows(name) || missing.has(name.hash));
+    },
+    corrupted: (names) => content.corrupted(names.filter(knows)),
+    onDoubt: (listener) => content.onDoubt(listener),
     async missing(names) {
-      const there = new Set((await content.missing(names.filter(knows))).map(({ hash }) => hash));
-      return names.filter((name) => !knows(name) || there.has(name.hash));
+      const missing = new Set((await content.missing(names.filter(knows))).map(({ hash }) => hash));
+      return names.filter((name) => !knows(name) || missing.has(name.hash));
     },
     async read(name, offset, limit) {
       if (!knows(name)) throw notFound(name);

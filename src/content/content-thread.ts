@@ -6,9 +6,10 @@ import { packError, type SentError } from '../threads/sent-error.js';
 import { serveThread } from '../threads/serve-thread.js';
 import { corrupt, hashInto, openBlobFiles } from './blob-files.js';
 import { type BlobName, emptyHash } from './blob-name.js';
-import type { Blind, Blob, Uploaded, UploadPiece } from './content.js';
+import type { Blind, Blob, StoreIdentity, Uploaded, UploadPiece } from './content.js';
 import { getBlobs } from './get-blobs.js';
 import { putBlobs } from './put-blobs.js';
+import { idIn, markerOf, openStoreId } from './store-marker.js';
 import { openUploads } from './uploads.js';
 
 // The thread that reads, writes and hashes blobs, so that the thread that answers calls does none of it.
@@ -34,6 +35,8 @@ export type Scrubbed = { readonly blobs: number; readonly bytes: number; readonl
 
 async function open({ directory }: { readonly directory: string }) {
   const files = await openBlobFiles({ directory, now: Date.now });
+  const id = await openStoreId(files, directory);
+  const marker = markerOf(id).name;
   const uploads = openUploads(files, Date.now);
   const readings = new Map<number, Reading>();
   let last = 0;
@@ -69,6 +72,17 @@ async function open({ directory }: { readonly directory: string }) {
   }
 
   return {
+    async identity(_: undefined): Promise<StoreIdentity> {
+      const now = await idIn(directory);
+      return { id: now ?? id, marked: now === id && (await files.has(marker)) };
+    },
+    async hold({ names, ms }: { names: readonly BlobName[]; ms: number }): Promise<readonly BlobName[]> {
+      const there = await Promise.all(names.map((name) => name.hash === emptyHash || files.hold(name, ms)));
+      return names.filter((_, i) => !there[i]);
+    },
+    async corrupted(names: readonly BlobName[]): Promise<readonly BlobName[]> {
+      return names.filter(files.wasCorrupt);
+    },
     async missing(names: readonly BlobName[]): Promise<readonly BlobName[]> {
       const there = await Promise.all(names.map((name) => name.hash === emptyHash || files.has(name)));
       return names.filter((_, i) => !there[i]);
@@ -122,6 +136,7 @@ async function open({ directory }: { readonly directory: string }) {
       let bytes = 0;
       for await (const name of files.all()) {
         signal.throwIfAborted();
+        if (name.hash === marker.hash) continue;
         const file = await files.open(name).catch(() => undefined);
         if (!file) continue;
         try {

@@ -33,8 +33,23 @@ export type BlobReading = {
   close(): Promise<void>;
 };
 
+/** Which store it is. What was known to be there is known no more of another one, or of one whose marker is gone. */
+export type StoreIdentity = {
+  readonly id: string;
+  /** Whether the blob that a store is known by is there: else it was emptied, or does not have what it had. */
+  readonly marked: boolean;
+};
+
 /** Blobs by their SHA-256. */
 export type ContentStore = {
+  /** Which store this is now. @throws MemoirError UNAVAILABLE CONTENT_UNAVAILABLE */
+  identity(): Promise<StoreIdentity>;
+  /** Holds blobs, so that none of them goes for so many milliseconds, and gives those that are not there. */
+  hold(names: readonly BlobName[], ms: number): Promise<readonly BlobName[]>;
+  /** Those that were put aside, since their bytes were not their own. */
+  corrupted(names: readonly BlobName[]): Promise<readonly BlobName[]>;
+  /** Calls `listener` after something was found not to be as it was. */
+  onDoubt(listener: () => void): void;
   /** Those that are not there. The others are held: none of them goes for an hour. */
   missing(names: readonly BlobName[]): Promise<readonly BlobName[]>;
   /**

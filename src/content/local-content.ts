@@ -34,6 +34,7 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
   });
   const closing = new AbortController();
   const timers = new Set<NodeJS.Timeout>();
+  const doubting: (() => void)[] = [];
   let begun = false;
 
   /** What goes on in the background once there is a thread. */
@@ -60,12 +61,17 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     const { blobs, bytes, corrupt } = await call.scrub({ bytesPerSecond: scrubRate }, { signal: closing.signal });
     if (corrupt.length === 0) logger.info({ blobs, bytes }, 'all content is what it was');
     else {
+      doubt();
       const named = corrupt.slice(0, 20).map(blobText);
       logger.error(
         { blobs, bytes, count: corrupt.length, corrupt: named },
         'content had other bytes than its own; it was put aside',
       );
     }
+  }
+
+  function doubt(): void {
+    for (const listener of doubting) listener();
   }
 
   async function asked<T>(what: Promise<T>): Promise<T> {
@@ -78,7 +84,9 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
 
   /** The error, which operators are told of if it is theirs to know. */
   function told(error: MemoirError): MemoirError {
-    if (error.reason === 'BLOB_CORRUPT') logger.error({ err: error }, 'content had other bytes than its own');
+    if (error.reason !== 'BLOB_CORRUPT') return error;
+    logger.error({ err: error }, 'content had other bytes than its own');
+    doubt();
     return error;
   }
 
@@ -102,6 +110,10 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
   }
 
   return {
+    identity: () => asked(call.identity(undefined)),
+    hold: (names, ms) => asked(call.hold({ names, ms })),
+    corrupted: (names) => asked(call.corrupted(names)),
+    onDoubt: (listener) => void doubting.push(listener),
     missing: (names) => asked(call.missing(names)),
     async read(name, offset, limit) {
       if (name.size === 0) return { next: async () => new Uint8Array(), close: async () => undefined };

@@ -1,5 +1,7 @@
 import type {
   CheckpointSigned,
+  ContentFound,
+  ContentLost,
   ContentStored,
   ExcludedFromReuse,
   GenerationStarted,
@@ -49,6 +51,9 @@ export type JobEvent =
 /** An event of a stream of exclusions. */
 export type ExclusionEvent = ExcludedFromReuse | ReinstatedForReuse;
 
+/** An event of what servers keep. */
+export type ContentEvent = ContentStored | ContentLost | ContentFound;
+
 /** Any event of the log. */
 export type MemoirEvent =
   | JobEvent
@@ -56,7 +61,7 @@ export type MemoirEvent =
   | SubmissionIntended
   | JobRetryIntended
   | JobLogAppended
-  | ContentStored
+  | ContentEvent
   | ExclusionEvent
   | ImageRegistered
   | ImageForgotten

@@ -65,6 +65,9 @@ export const needs: readonly Need[] = [
   // Gives the job to a worker that has not what it asks for, and its result to who asks for another place.
   { format: 4, event: 'JobRequested', field: 'runtimeConstraints.platform' },
   { format: 4, event: 'JobRequested', field: 'runtimeConstraints.sandbox' },
+  // Answers with what is not there.
+  { format: 4, event: 'ContentLost' },
+  { format: 4, event: 'ContentFound' },
 ];
 
 /** The format of what lets several share a run: interests, attempts after the first, workers that are drained, queues that are paused. */

@@ -4,7 +4,9 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from './empty-output.js';
 import { quote } from './errors.js';
 import { type JobRecord, stateName } from './job.js';
-import { addressesOf, isSameOutput } from './outputs/addresses.js';
+import { addressesOf } from './outputs/addresses.js';
+import { compareOutputs, type Difference } from './outputs/differences.js';
+import { type Losing, lossOf } from './outputs/losses.js';
 import { askedPlace, ranInOf } from './ran/ran-in.js';
 import { byPlace, byRanImage, type PlaceFacts, type PlaceTerms } from './ran/rules.js';
 
@@ -20,32 +22,33 @@ export type Ran = {
 };
 
 /** What the rules look at in a past job with the same script_parameters. */
-export type CandidateFacts = PlaceFacts & {
-  readonly uuid: string;
-  readonly owner: string;
-  readonly scriptVersion: string;
-  readonly arvadosSdkVersion: string;
-  readonly nondeterministic: boolean;
-  /** Whether pointers of git-lfs in its commit are left, and do not fail it. */
-  readonly leaveLfsPointers: boolean;
-  /** Whether submodules of its commit are left, and do not fail it. */
-  readonly leaveSubmodules: boolean;
-  readonly deleted: boolean;
-  readonly output: string;
-  /** The address that the same files have as a manifest, where `output` is that of a tree; absent otherwise. */
-  readonly outputV1?: string;
-  readonly log: string;
-  /** When its worker last showed a sign of life, in milliseconds since 1970-01-01T00:00Z; absent unless known and running. */
-  readonly lastHeartbeat?: number;
-  /** Labels that it requires of a worker, as `labelsText` gives them; absent or empty: none. */
-  readonly requiredLabels?: string;
-  /** Where and when it ran, or runs; absent unless it is complete or running. */
-  readonly ran?: Ran;
-  /** Its repository, where that may be another than the request's. */
-  readonly repository?: string;
-  /** With filters: the first that it does not match, and the values compared, for people. */
-  readonly failedFilter?: string;
-};
+export type CandidateFacts = PlaceFacts &
+  Losing & {
+    readonly uuid: string;
+    readonly owner: string;
+    readonly scriptVersion: string;
+    readonly arvadosSdkVersion: string;
+    readonly nondeterministic: boolean;
+    /** Whether pointers of git-lfs in its commit are left, and do not fail it. */
+    readonly leaveLfsPointers: boolean;
+    /** Whether submodules of its commit are left, and do not fail it. */
+    readonly leaveSubmodules: boolean;
+    readonly deleted: boolean;
+    readonly output: string;
+    /** The address that the same files have as a manifest, where `output` is that of a tree; absent otherwise. */
+    readonly outputV1?: string;
+    readonly log: string;
+    /** When its worker last showed a sign of life, in milliseconds since 1970-01-01T00:00Z; absent unless known and running. */
+    readonly lastHeartbeat?: number;
+    /** Labels that it requires of a worker, as `labelsText` gives them; absent or empty: none. */
+    readonly requiredLabels?: string;
+    /** Where and when it ran, or runs; absent unless it is complete or running. */
+    readonly ran?: Ran;
+    /** Its repository, where that may be another than the request's. */
+    readonly repository?: string;
+    /** With filters: the first that it does not match, and the values compared, for people. */
+    readonly failedFilter?: string;
+  };
 
 /** What a request accepts. */
 export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms & {
@@ -117,7 +120,7 @@ export function decideBySet1<C extends CandidateFacts>(
   candidates: readonly C[],
   terms: ReuseTerms<C>,
 ): ReuseDecision<C> {
-  return decide(candidates, terms, byOwnRun);
+  return decide(candidates, terms, { ofRun: byOwnRun, losing: false });
 }
 
 /** The same by rule set 2, in which unfinished jobs of others are accepted, unless they are to run on other workers. */
@@ -125,35 +128,49 @@ export function decideBySet2<C extends CandidateFacts>(
   candidates: readonly C[],
   terms: ReuseTerms<C>,
 ): ReuseDecision<C> {
-  return decide(candidates, terms, byRun);
+  return decide(candidates, terms, { ofRun: byRun, losing: true });
 }
 
-/** What rules an unfinished candidate out. */
-type RunRule = (candidate: CandidateFacts, terms: ReuseTerms<never>) => RuledOut | undefined;
+/** What sets of rules differ in. */
+type Varying = {
+  /** What rules an unfinished candidate out. */
+  readonly ofRun: (candidate: CandidateFacts, terms: ReuseTerms<never>) => RuledOut | undefined;
+  /** Whether it matters that an output or log is lost. */
+  readonly losing: boolean;
+};
 
 function decide<C extends CandidateFacts>(
   candidates: readonly C[],
   terms: ReuseTerms<C>,
-  ofRun: RunRule,
+  varying: Varying,
 ): ReuseDecision<C> {
-  const first = candidates.map((candidate) => ruleOut(candidate, terms, ofRun));
+  const first = candidates.map((candidate) => ruleOut(candidate, terms, varying));
   const left = candidates.filter((_, i) => !first[i]);
-  const complete = left.filter(({ state }) => state === JobState.COMPLETE);
-  const differing = terms.reuseIfOutputsDiffer ? undefined : firstDifference(complete);
+  const lost = candidates.filter((_, i) => first[i]?.rule === Rule.OUTPUT_LOST);
+  const { contenders, difference, replacements } = compareOutputs(
+    left,
+    lost,
+    ({ state }) => state === JobState.COMPLETE,
+  );
+  const differing = terms.reuseIfOutputsDiffer ? undefined : difference;
   const chosen =
-    (differing ? undefined : complete[0]) ??
+    (differing ? undefined : contenders[0]) ??
     left.find(({ state }) => state === JobState.RUNNING) ??
     left.find(({ state }) => state === JobState.QUEUED);
   const verdicts = candidates.map((candidate, i): Verdict<C> => {
     if (candidate === chosen) return { candidate };
-    const ruledOut = first[i] ?? passedOver(candidate, differing, chosen);
+    const ruledOut = first[i] ?? passedOver(candidate, differing, replacements.get(candidate), chosen);
     return { candidate, ruledOut };
   });
   return { ...(chosen && { chosen }), verdicts };
 }
 
 /** The first rule that rules a candidate out by what it is, without regard to the others. */
-function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>, ofRun: RunRule): RuledOut | undefined {
+function ruleOut<C extends CandidateFacts>(
+  candidate: C,
+  terms: ReuseTerms<C>,
+  { ofRun, losing }: Varying,
+): RuledOut | undefined {
   const { state } = candidate;
   const unasked = terms.failedFilter ? byFilter(candidate, terms.failedFilter) : byVersions(candidate, terms);
   const otherwise = unasked ?? byCheckout(candidate, terms) ?? byPlace(candidate, terms);
@@ -163,7 +180,13 @@ function ruleOut<C extends CandidateFacts>(candidate: C, terms: ReuseTerms<C>, o
   const exclusion = terms.exclusion?.(candidate);
   if (exclusion !== undefined) return out(Rule.EXCLUDED, exclusion);
   if (state === JobState.FAILED || state === JobState.CANCELLED) return out(Rule.STATE, `it is ${stateName(state)}`);
-  return state === JobState.COMPLETE ? byResult(candidate, terms) : ofRun(candidate, terms);
+  if (state !== JobState.COMPLETE) return ofRun(candidate, terms);
+  return byResult(candidate, terms) ?? (losing ? byLoss(candidate) : undefined);
+}
+
+function byLoss(candidate: CandidateFacts): RuledOut | undefined {
+  const loss = lossOf(candidate);
+  return loss && out(Rule.OUTPUT_LOST, loss.detail);
 }
 
 function byFilter<C>(candidate: C, failed: (candidate: C) => string | undefined): RuledOut | undefined {
@@ -253,10 +276,11 @@ function byHeartbeat({ lastHeartbeat }: CandidateFacts, { oldestHeartbeat }: Reu
   return undefined;
 }
 
-function passedOver(
-  candidate: CandidateFacts,
-  differing: Difference | undefined,
-  chosen: CandidateFacts | undefined,
+function passedOver<C extends CandidateFacts>(
+  candidate: C,
+  differing: Difference<C> | undefined,
+  replacement: C | undefined,
+  chosen: C | undefined,
 ): RuledOut {
   if (differing && candidate.state === JobState.COMPLETE) {
     return out(
@@ -265,65 +289,21 @@ function passedOver(
         `${differing.other.uuid} gave ${quote(differing.other.output)}`,
     );
   }
+  if (replacement) {
+    return out(
+      Rule.NOT_PREFERRED,
+      `${replacement.uuid}, which was requested while its output was lost, is preferred for good`,
+    );
+  }
   const preferred = chosen
     ? `${chosen.uuid}, which is ${stateName(chosen.state)}, is preferred`
     : 'another is preferred';
   return out(Rule.NOT_PREFERRED, preferred);
 }
 
-type Difference = { readonly one: CandidateFacts; readonly other: CandidateFacts };
-
-function firstDifference(complete: readonly CandidateFacts[]): Difference | undefined {
-  const one = complete[0];
-  const other = one && complete.find((candidate) => !isSameOutput(candidate, one));
-  return one && other && { one, other };
-}
-
 function out(rule: Rule, detail: string): RuledOut {
   return { rule, detail };
 }
-
-/** The rules of set 1 in the order in which they are tried. */
-export const orderOfSet1: readonly Rule[] = [
-  Rule.FILTER,
-  Rule.SCRIPT_VERSION,
-  Rule.DOCKER_IMAGE_LOCATOR,
-  Rule.ARVADOS_SDK_VERSION,
-  Rule.CHECKOUT,
-  Rule.NONDETERMINISTIC,
-  Rule.DELETED,
-  Rule.EXCLUDED,
-  Rule.STATE,
-  Rule.OWNER,
-  Rule.NO_OUTPUT,
-  Rule.NO_LOG,
-  Rule.HEARTBEAT,
-  Rule.OUTPUTS_DIFFER,
-  Rule.NOT_PREFERRED,
-];
-
-/** The rules of set 2 in the order in which they are tried. */
-export const orderOfSet2: readonly Rule[] = [
-  Rule.FILTER,
-  Rule.SCRIPT_VERSION,
-  Rule.DOCKER_IMAGE_LOCATOR,
-  Rule.ARVADOS_SDK_VERSION,
-  Rule.CHECKOUT,
-  Rule.PLATFORM,
-  Rule.SANDBOX,
-  Rule.NONDETERMINISTIC,
-  Rule.DELETED,
-  Rule.EXCLUDED,
-  Rule.STATE,
-  Rule.NO_OUTPUT,
-  Rule.NO_LOG,
-  Rule.RAN_ELSEWHERE,
-  Rule.OWNER,
-  Rule.LABELS,
-  Rule.HEARTBEAT,
-  Rule.OUTPUTS_DIFFER,
-  Rule.NOT_PREFERRED,
-];
 
 /** Required labels as the rules compare them: JSON of the pairs by name; empty for none. */
 export function labelsText(labels: Readonly<Record<string, string>>): string {

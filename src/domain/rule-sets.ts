@@ -3,8 +3,6 @@ import {
   type CandidateFacts,
   decideBySet1,
   decideBySet2,
-  orderOfSet1,
-  orderOfSet2,
   otherCheckout,
   type ReuseDecision,
   type ReuseTerms,
@@ -19,6 +17,49 @@ export type RuleSet = {
   /** Its rules in the order in which they are tried. */
   readonly order: readonly Rule[];
 };
+
+/** The rules of set 1 in the order in which they are tried. */
+const orderOfSet1: readonly Rule[] = [
+  Rule.FILTER,
+  Rule.SCRIPT_VERSION,
+  Rule.DOCKER_IMAGE_LOCATOR,
+  Rule.ARVADOS_SDK_VERSION,
+  Rule.CHECKOUT,
+  Rule.NONDETERMINISTIC,
+  Rule.DELETED,
+  Rule.EXCLUDED,
+  Rule.STATE,
+  Rule.OWNER,
+  Rule.NO_OUTPUT,
+  Rule.NO_LOG,
+  Rule.HEARTBEAT,
+  Rule.OUTPUTS_DIFFER,
+  Rule.NOT_PREFERRED,
+];
+
+/** The rules of set 2 in the order in which they are tried. */
+const orderOfSet2: readonly Rule[] = [
+  Rule.FILTER,
+  Rule.SCRIPT_VERSION,
+  Rule.DOCKER_IMAGE_LOCATOR,
+  Rule.ARVADOS_SDK_VERSION,
+  Rule.CHECKOUT,
+  Rule.PLATFORM,
+  Rule.SANDBOX,
+  Rule.NONDETERMINISTIC,
+  Rule.DELETED,
+  Rule.EXCLUDED,
+  Rule.STATE,
+  Rule.NO_OUTPUT,
+  Rule.NO_LOG,
+  Rule.RAN_ELSEWHERE,
+  Rule.OUTPUT_LOST,
+  Rule.OWNER,
+  Rule.LABELS,
+  Rule.HEARTBEAT,
+  Rule.OUTPUTS_DIFFER,
+  Rule.NOT_PREFERRED,
+];
 
 const sets: ReadonlyMap<number, RuleSet> = new Map([
   [1, { decide: decideBySet1, order: orderOfSet1 }],

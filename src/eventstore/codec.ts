@@ -1,6 +1,8 @@
 import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import {
   CheckpointSignedSchema,
+  ContentFoundSchema,
+  ContentLostSchema,
   ContentStoredSchema,
   ExcludedFromReuseSchema,
   GenerationStartedSchema,
@@ -68,6 +70,8 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     QueuePausedSchema,
     QueueResumedSchema,
     ContentStoredSchema,
+    ContentLostSchema,
+    ContentFoundSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

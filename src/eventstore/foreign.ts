@@ -45,7 +45,7 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
   ['log-', ['GenerationStarted', 'RunNumbersTaken', 'SigningKeysChanged']],
   ['worker-', ['WorkerSeen', 'WorkerDrained', 'WorkerUndrained']],
   ['queue-', ['QueuePaused', 'QueueResumed']],
-  ['content-', ['ContentStored']],
+  ['content-', ['ContentStored', 'ContentLost', 'ContentFound']],
 ];
 const prefixOf: ReadonlyMap<string, string> = new Map(
   places.flatMap(([prefix, types]) => types.map((type) => [type, prefix] as const)),

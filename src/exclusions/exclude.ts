@@ -6,6 +6,7 @@ import {
   type ReinstatedForReuse,
   ReinstatedForReuseSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
+import { DigestSchema } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { type Exclusion, ExclusionSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import type { ExclusionRow } from '../../projections/read-model/exclusions.js';
 import { MemoirError, quote } from '../domain/errors.js';
@@ -21,6 +22,7 @@ import { decodeEvent } from '../eventstore/codec.js';
 import { lastOfStream } from '../eventstore/last-event.js';
 import type { Position } from '../eventstore/port.js';
 import type { Caller } from '../jobs/caller.js';
+import type { HeldContent } from '../jobs/content/held-content.js';
 import { decidedAgain } from '../jobs/contention.js';
 import type { JobsContext } from '../jobs/context.js';
 import { needsSharedRuns } from '../jobs/deciding/needs-shared-runs.js';
@@ -50,6 +52,15 @@ export type Excluded = {
   readonly position: Position;
 };
 
+/** What became of the report that an output is gone. */
+export type Reported = {
+  /** The exclusion of its jobs; absent where it was recorded of the output itself, which servers kept. */
+  readonly exclusion?: Exclusion;
+  readonly position: Position;
+  /** How many jobs have it. */
+  readonly jobCount: number;
+};
+
 /** The use cases of exclusions. */
 export type Exclusions = {
   /**
@@ -64,10 +75,12 @@ export type Exclusions = {
    */
   exclude(caller: Caller, order: ExclusionOrder, maxHits: number): Promise<Excluded & { readonly hits: Hits }>;
   /**
-   * Excludes the jobs with an output that is gone, once: if an exclusion for the same cause stands, that one is the answer.
-   * @throws MemoirError NOT_FOUND if no job has the output
+   * Takes the jobs with an output that is gone out of reuse, once. What servers keep is looked for, and recorded as lost; of any other output
+   * the jobs are excluded: if an exclusion for the same cause stands, that one is the answer.
+   * @throws MemoirError NOT_FOUND if no job has the output; FAILED_PRECONDITION OUTPUT_HELD if servers keep it and have all of it;
+   * UNAVAILABLE if that cannot be told
    */
-  reportLost(caller: Caller, output: string, reason: string): Promise<Excluded & { readonly jobCount: number }>;
+  reportLost(caller: Caller, output: string, reason: string): Promise<Reported>;
   /**
    * Lifts an exclusion.
    * @throws MemoirError NOT_FOUND if there is none with the id; FAILED_PRECONDITION if it was lifted before,
@@ -83,7 +96,11 @@ function streamOfNone({ case: kind }: ExclusionTarget): string {
 }
 
 /** Makes the use cases. */
-export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): Exclusions {
+export function exclusionUseCases(
+  context: JobsContext,
+  rules: ExclusionRules,
+  held?: Pick<HeldContent, 'inspect' | 'lose'>,
+): Exclusions {
   const { store, readModel, written, edge } = context;
   const serially = keyedLock();
 
@@ -177,6 +194,22 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
     return { exclusion: found ?? exclusion, position };
   }
 
+  /** Records that an output which servers keep is lost, if it is. @returns whether they keep it */
+  async function lostOfOurs(caller: Caller, output: string, message: string): Promise<boolean> {
+    const row = held && readModel.content.ofAddress(output);
+    if (!row) return false;
+    const { hash, size, kind } = row;
+    if (readModel.content.lostBy(hash).length > 0) return true;
+    const lost = await held.inspect(create(DigestSchema, { hash, sizeBytes: BigInt(size), kind }));
+    if (!lost) {
+      throw new MemoirError('FAILED_PRECONDITION', 'OUTPUT_HELD', `all of the output ${quote(output)} is kept here`, {
+        field: 'output',
+      });
+    }
+    await held.lose(caller, { ...lost, message });
+    return true;
+  }
+
   return {
     async preview(caller, wanted, maxHits) {
       const { exclusion } = await draft(caller, wanted, '');
@@ -221,6 +254,8 @@ export function exclusionUseCases(context: JobsContext, rules: ExclusionRules): 
           field: 'output',
         });
       }
+      const kept = await lostOfOurs(caller, output, reason);
+      if (kept) return { position: await store.end(), jobCount };
       const { exclusion } = await draft(
         caller,
         { target: { case: 'output', value: output }, cascade: false, reason },

@@ -18,8 +18,8 @@ const remembered = 1_000;
 const ownerLimit = 256;
 
 /**
- * The types that are left out unless they are named: live output, by far the most of a log, intentions, which answers follow, and that
- * workers are there.
+ * The types that are left out unless they are named: live output, by far the most of a log, intentions, which answers follow, that
+ * workers are there, and what servers keep.
  */
 const onlyByName: readonly string[] = [
   'JobLogAppended',
@@ -27,6 +27,8 @@ const onlyByName: readonly string[] = [
   'JobRetryIntended',
   'WorkerSeen',
   'ContentStored',
+  'ContentLost',
+  'ContentFound',
 ];
 
 /** Conditions on events as a client gives them: alternatives of each kind, none for no condition. */

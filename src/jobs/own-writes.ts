@@ -32,6 +32,9 @@ export type OwnWrites = {
   catchUp(position: Position): Promise<void>;
 };
 
+/** Under what is noted what becomes of content that servers keep: it may concern any job. */
+export const contentKey = 'content';
+
 /** Under what the completion of a job is noted, for those that took its output. */
 export const outputKey = (output: string): string => `output ${output}`;
 

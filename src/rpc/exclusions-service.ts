@@ -83,7 +83,7 @@ export function exclusionsService(
       checkReason(reason);
       const { exclusion, jobCount, position } = await exclusions.reportLost(caller, output, reason);
       return create(ReportOutputLostResponseSchema, {
-        exclusionId: exclusion.id,
+        exclusionId: exclusion?.id ?? '',
         jobCount,
         consistencyToken: tokenOf(readModel, position),
       });

@@ -21,6 +21,7 @@ import { exclusionUseCases } from '../exclusions/exclude.js';
 import { exclusionRules } from '../exclusions/rules.js';
 import { exclusionsOfThePast } from '../exclusions/rules-as-of.js';
 import type { ImageParts } from '../images/open.js';
+import type { HeldContent } from '../jobs/content/held-content.js';
 import type { JobsContext } from '../jobs/context.js';
 import { jobCreator } from '../jobs/deciding/create-job.js';
 import { pastExplainer } from '../jobs/deciding/explain-reuse-as-of.js';
@@ -48,7 +49,12 @@ import { workersService } from '../rpc/workers/workers-service.js';
 import { gate } from './readiness.js';
 
 /** Where bytes are, and how large a request of them may be. */
-export type ContentParts = { readonly content: ContentStore; readonly maxRequestBytes: number };
+export type ContentParts = {
+  readonly content: ContentStore;
+  /** What looks after it that jobs left; absent where servers keep none. */
+  readonly held: HeldContent | undefined;
+  readonly maxRequestBytes: number;
+};
 
 /** Every service of a server, each with the use cases that it calls. */
 export function services(
@@ -56,7 +62,7 @@ export function services(
   store: GuardedStore,
   images: ImageParts,
   audit: AuditParts,
-  { content, maxRequestBytes }: ContentParts,
+  { content, held, maxRequestBytes }: ContentParts,
   calls: Calls,
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
@@ -69,7 +75,7 @@ export function services(
     );
 
   const rules = exclusionRules(context);
-  const find = reusableFinder(context, rules);
+  const find = reusableFinder(context, rules, held);
   const createJob = jobCreator(context, find);
   const explainThen = pastExplainer(context, exclusionsOfThePast(context.repositories));
   const logs = jobLogs(context);
@@ -81,11 +87,11 @@ export function services(
   serve(WorkersService, workersService(context));
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));
-  serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules)));
+  serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules, held)));
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
   const batchBytes = batchLimit(maxRequestBytes);
-  serve(ContentService, contentService(context, content));
+  serve(ContentService, contentService(context, content, held?.doubt));
   serve(Capabilities, capabilitiesService(batchBytes));
   serve(ContentAddressableStorage, casService(raw, batchBytes, logger));
   serve(ByteStream, byteStreamService(raw));

@@ -40,6 +40,7 @@ test('a data directory is all that is needed', async (t) => {
     reuse_if_outputs_differ: false,
     log_end_within: 0.25,
     wait_for_store: false,
+    content_unchecked: 'answer',
     content: { scrub_rate: 8 * 1024 ** 2 },
     rpc: {
       max_connections: 10_000,

@@ -278,9 +278,11 @@ async function apply(bench: ExclusionsBench, world: World, op: Operation): Promi
       if (having === 0) return undefined;
       const lost = await bench.exclusions.reportLost(ada, output, `lost ${pick}`);
       if (lost.jobCount !== having) return `${lost.jobCount} jobs have ${output} instead of ${having}`;
-      if (!exclusions.some(({ id }) => id === lost.exclusion.id)) {
+      const { exclusion } = lost;
+      if (!exclusion) return 'what servers do not keep was not excluded';
+      if (!exclusions.some(({ id }) => id === exclusion.id)) {
         exclusions.push({
-          id: lost.exclusion.id,
+          id: exclusion.id,
           hitsItself: (job) => job.output === output,
           cascade: false,
           lifted: false,

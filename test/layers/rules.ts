@@ -33,7 +33,7 @@ const layers: readonly Layer[] = [
   { name: 'content', paths: ['src/content/'], imports: inner },
   { name: 'projections', paths: ['projections/'], imports: [...inner, 'eventstore'] },
   // What it needs of the layers above it stands in src/jobs/ports.
-  { name: 'jobs', paths: ['src/jobs/'], imports: [...inner, 'eventstore', 'git', 'projections'] },
+  { name: 'jobs', paths: ['src/jobs/'], imports: [...inner, 'content', 'eventstore', 'git', 'projections'] },
   { name: 'exclusions', paths: ['src/exclusions/'], imports: [...inner, 'eventstore', 'git', 'projections', 'jobs'] },
   {
     name: 'history',

@@ -92,7 +92,8 @@ async function reportLost(target: Target, options: ExcludeOptions): Promise<void
     const request = { output: target.value, reason: options.reason };
     const answer = await clients.exclusions.reportOutputLost(request, clients.unary);
     if (options.json) return printMessage(ReportOutputLostResponseSchema, answer);
-    await printLine(`exclusion ${printable(answer.exclusionId)}: ${jobs(answer.jobCount)} with the lost output`);
+    const by = answer.exclusionId === '' ? 'recorded as lost' : `exclusion ${printable(answer.exclusionId)}`;
+    await printLine(`${by}: ${jobs(answer.jobCount)} with the lost output`);
   });
 }
 

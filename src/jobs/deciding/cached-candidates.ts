@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { CandidateFacts } from '../../domain/reuse.js';
 import type { Position } from '../../eventstore/port.js';
 import type { DecidingContext } from '../context.js';
+import { contentKey } from '../own-writes.js';
 
 /** How many candidates are kept. */
 const kept = 100_000;
@@ -31,7 +32,7 @@ export function cachedCandidates({
     maxSize: kept,
     sizeCalculation: ({ candidates }) => candidates.length + 1,
   });
-  written.onNote((key) => void cache.delete(key));
+  written.onNote((key) => void (key === contentKey ? cache.clear() : cache.delete(key)));
   written.onRemade(() => cache.clear());
   return (computationDigest) => {
     const known = cache.get(computationDigest);
@@ -42,7 +43,7 @@ export function cachedCandidates({
     }
     const runs = read(computationDigest);
     // A write that the index does not have yet would be missed until the next one.
-    if (!written.pending(computationDigest)) cache.set(computationDigest, runs);
+    if (!written.pending(computationDigest) && !written.pending(contentKey)) cache.set(computationDigest, runs);
     return runs;
   };
 }

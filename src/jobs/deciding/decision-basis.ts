@@ -23,12 +23,14 @@ export type Basis = {
   readonly known?: readonly string[];
   /** Where the answer was not looked up in its own stream: how long before, at most, all of the log was known, in milliseconds. */
   readonly logEndWithin?: number;
+  /** Whether it could not be told if the answer's output and log is there. */
+  readonly contentUnchecked?: boolean;
 };
 
 /** What is recorded of it, so that the decision can be taken again. */
 export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   const { caller, request, dockerImageLocator, arvadosSdkVersion, terms, filters } = wanted;
-  const { position, exclusions, fresh, plain, commits, known, logEndWithin } = basis;
+  const { position, exclusions, fresh, plain, commits, known, logEndWithin, contentUnchecked = false } = basis;
   const message = create(DecisionBasisSchema);
   message.position = BigInt(position);
   message.dockerImageLocator = dockerImageLocator;
@@ -40,6 +42,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   message.refuseSubmodules = terms.leaveSubmodules === false;
   message.outputRequired = terms.outputRequired ?? false;
   message.ownUnfinishedOnly = terms.ownUnfinishedOnly ?? false;
+  message.contentUnchecked = contentUnchecked;
   message.requiredLabels = request.requiredLabels;
   message.imagesStated = terms.imagesStated ?? false;
   message.platform = terms.platform ?? '';

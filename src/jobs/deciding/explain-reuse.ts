@@ -29,7 +29,7 @@ export async function explainReuse(
   maxCandidates: number,
 ): Promise<Explanation> {
   const wanted = await resolveRequest({ ...context, images: context.images.unrecorded }, caller, request);
-  const { decision, record } = await find(wanted, maxCandidates);
+  const { decision, record } = await find(wanted, { listed: maxCandidates, recording: false });
   if (record) {
     return { decision: reused(record.job, decision, wanted.resolutions, maxCandidates), job: record.job };
   }

@@ -1,4 +1,6 @@
+import { Rule } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { withLosses } from '../../../projections/read-model/reuse-index.js';
 import { MemoirError } from '../../domain/errors.js';
 import { lastingFields } from '../../domain/filters/field.js';
 import type { JobFilter } from '../../domain/filters/filter.js';
@@ -7,7 +9,10 @@ import type { JobRecord } from '../../domain/job.js';
 import { type CandidateFacts, factsOf, isSameRun, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
 import type { Position } from '../../eventstore/port.js';
 import type { Repositories } from '../../git/port.js';
+import { contended, maxAttempts } from '../contention.js';
 import type { DecidingContext } from '../context.js';
+import { contentKey } from '../own-writes.js';
+import type { DecidingContent } from '../ports/content.js';
 import type { DecidingExclusions } from '../ports/exclusions.js';
 import { isJobDamaged } from '../reading/evolve-recorded.js';
 import { readersOf } from '../reading/readers.js';
@@ -34,11 +39,19 @@ export type Found = {
   readonly basis: Basis;
 };
 
-/**
- * Decides whether a past job is the answer to a request. With filters, the decision has at most `listed` of the candidates that do
- * not match, beside all that do.
- */
-export type FindReusable = (wanted: Wanted, listed?: number) => Promise<Found>;
+/** How a decision is taken. */
+export type FindingOptions = {
+  /** With filters, the decision has at most so many of the candidates that do not match, beside all that do. */
+  readonly listed?: number;
+  /** Whether what is found of outputs may be recorded, such as that one is lost; true unless given. */
+  readonly recording?: boolean;
+};
+
+/** Decides whether a past job is the answer to a request. */
+export type FindReusable = (wanted: Wanted, options?: FindingOptions) => Promise<Found>;
+
+/** Most jobs whose lost output is looked for again before their work is done anew. */
+const mostLookedFor = 5;
 
 /** What past jobs are found with. */
 export type FindingContext = Pick<DecidingContext, 'store' | 'readModel' | 'streams' | 'written' | 'lists'> & {
@@ -60,7 +73,11 @@ type Candidates = {
  * Decides by the reuse index, once it has what this process wrote. It may be behind what other servers did, so a chosen job is
  * looked up in its stream, and if it is not as the index has it, the decision is taken again with what the stream says.
  */
-export function reusableFinder(context: FindingContext, exclusions: DecidingExclusions): FindReusable {
+export function reusableFinder(
+  context: FindingContext,
+  exclusions: DecidingExclusions,
+  content?: DecidingContent,
+): FindReusable {
   const { store, readModel, streams, written, lists, repositories } = context;
   const candidatesOf = cachedCandidates(context);
   const decisions = rememberedDecisions();
@@ -95,10 +112,16 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
     return known.filter((candidate) => candidate !== undefined);
   }
 
+  /** What the stream of a candidate says now, with what was lost of it where anything was of any. */
+  function again(record: JobRecord, { requested }: CandidateFacts): CandidateFacts {
+    const facts = factsOf(record);
+    return requested === undefined ? facts : withLosses(facts, requested, readModel.candidates.losses);
+  }
+
   function sameComputation(wanted: Wanted): Candidates {
     const { computation } = wanted.digests;
     const { candidates, lastRun, position } = candidatesOf(computation);
-    return { candidates: visible(wanted, candidates), again: (record) => factsOf(record), lastRun, position };
+    return { candidates: visible(wanted, candidates), again, lastRun, position };
   }
 
   /** Any job with these parameters is a candidate, so that everything written so far matters. */
@@ -111,16 +134,16 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
     const found = await lists.candidates({ parametersDigest, filters, readers, listed }, wanted.caller.principal);
     // What lasts was told in the threads for lists, where it takes nobody else's time.
     const failure = filterFailure(filters.filter(mayChange));
-    const again: Candidates['again'] = (record, before) => {
+    const matchedAgain: Candidates['again'] = (record, before) => {
       const failedFilter = before.failedFilter ?? failure(record.job);
       const { repository } = record.job;
-      return { ...factsOf(record), repository, ...(failedFilter !== undefined && { failedFilter }) };
+      return { ...again(record, before), repository, ...(failedFilter !== undefined && { failedFilter }) };
     };
     const commits = filtered.commitsOf();
     const known = readers?.repositories;
     return {
       ...found,
-      again,
+      again: matchedAgain,
       lastRun,
       filtered: { ...(commits !== undefined && { commits }), ...(known && { known }) },
     };
@@ -144,11 +167,23 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
     };
   }
 
-  return async (wanted, listed = listedUnasked) => {
+  /** Whether what was lost of a candidate is there after all, so that no work has to be done anew because of that. */
+  async function anyFoundAgain({ verdicts }: ReuseDecision<CandidateFacts>): Promise<boolean> {
+    const lost = verdicts.filter(({ ruledOut }) => ruledOut?.rule === Rule.OUTPUT_LOST).slice(0, mostLookedFor);
+    for (const { candidate } of lost) {
+      const record = await fresh(candidate.uuid);
+      if (record && (await content?.foundAgain(record.job))) return true;
+    }
+    return false;
+  }
+
+  /** Decides; undefined if what was recorded of outputs meanwhile has it decided again. */
+  async function decide(wanted: Wanted, { listed = listedUnasked, recording = true }: FindingOptions) {
     const { filters, request } = wanted;
     if (written.pending(wanted.digests.computation)) await written.seen(wanted.digests.computation);
+    if (written.pending(contentKey)) await written.seen(contentKey);
     const found = filters ? await sameParameters(wanted, filters, listed) : sameComputation(wanted);
-    const { unlisted, again, lastRun, position, filtered } = found;
+    const { unlisted, lastRun, position, filtered } = found;
     const looked: FreshCandidate[] = [];
     let { candidates } = found;
     if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found, looked);
@@ -163,7 +198,10 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
       const basis = { position, exclusions: withoutRule ?? exclusions.position(), fresh: looked, plain, ...filtered };
       const { chosen } = decision;
-      if (!chosen) return { decision, lastRun, basis };
+      if (!chosen) {
+        if (recording && content && (await anyFoundAgain(decision))) return undefined;
+        return { decision, lastRun, basis };
+      }
       // A finished job changes seldom: of one that runs or waits, what is so now is promised.
       const unread = chosen.state === JobState.COMPLETE ? streams.unread(chosen.uuid, position) : undefined;
       const record = streams.current(chosen.uuid) ?? unread?.record ?? (await fresh(chosen.uuid));
@@ -176,14 +214,41 @@ export function reusableFinder(context: FindingContext, exclusions: DecidingExcl
         record.deleted === chosen.deleted &&
         (!terms.exclusion || isSameRun(chosen.ran, factsOf(record).ran));
       // With filters, what else is so of it now may matter.
-      const facts = same && !filters ? chosen : again(record, chosen);
+      const facts = same && !filters ? chosen : found.again(record, chosen);
       if (same && facts.failedFilter === undefined) {
-        return { decision, record, lastRun, basis: unread ? { ...basis, logEndWithin: unread.within } : basis };
+        const looking = chosen.state === JobState.COMPLETE ? content?.look(record.job, recording) : undefined;
+        const there = looking && (await looking);
+        if (there === 'lost') return undefined;
+        if (typeof there === 'object') {
+          candidates = candidates.map((one) => (one === chosen ? lostNow(one, position, there.detail) : one));
+          continue;
+        }
+        const unchecked = there === 'unchecked' && { contentUnchecked: true };
+        const within = unread && { logEndWithin: unread.within };
+        return {
+          decision,
+          record,
+          lastRun,
+          basis: unchecked || within ? { ...basis, ...within, ...unchecked } : basis,
+        };
       }
       looked.push({ uuid: chosen.uuid, revision: record.job.revision });
       candidates = candidates.map((candidate) => (candidate === chosen ? facts : candidate));
     }
+  }
+
+  return async (wanted, options = {}) => {
+    for (let i = 0; i < maxAttempts; i++) {
+      const found = await decide(wanted, options);
+      if (found) return found;
+    }
+    throw contended('outputs are lost and found');
   };
+}
+
+/** A candidate whose output or log is found lost now, after everything that was recorded. */
+function lostNow(candidate: CandidateFacts, position: Position, detail: string): CandidateFacts {
+  return { ...candidate, losses: [...(candidate.losses ?? []), { from: position + 1, detail }] };
 }
 
 /** Whether what a filter says of a job may be another thing later. */

@@ -17,6 +17,7 @@ import { treeLimits } from '../../content/trees/tree-limits.js';
 import { type TreeEntry, walkTree } from '../../content/trees/walk-tree.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { addressOf } from '../../domain/outputs/digest.js';
+import type { HeldContent } from '../../jobs/content/held-content.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { checkRequired, checkUuid } from '../../jobs/limits.js';
 import { jobNotFound, mayRead } from '../../jobs/reading/permit.js';
@@ -32,6 +33,7 @@ const longestPath = treeLimits.path;
 export function contentService(
   { streams, sharesRuns }: JobsContext,
   content: ContentStore,
+  doubt?: HeldContent['doubt'],
 ): Implementation<typeof ContentService> {
   // Many files of one output are read one after the other.
   const known = knownDirectories();
@@ -43,6 +45,12 @@ export function contentService(
       if (!mayRead(call.access(), job)) throw jobNotFound(job.uuid);
     };
     return { digest: find(job), check };
+  }
+
+  function lost(error: unknown, digest: Digest, uuid: string): unknown {
+    const told = lostError(error, digest);
+    if (told !== error) doubt?.(uuid);
+    return told;
   }
 
   /** The bytes of a blob. */
@@ -87,7 +95,7 @@ export function contentService(
         }
         if (first) yield told([]);
       } catch (error) {
-        throw lost(error, digest);
+        throw lost(error, digest, uuid);
       }
     },
 
@@ -106,7 +114,7 @@ export function contentService(
           file = undefined;
         }
       } catch (error) {
-        throw lost(error, digest);
+        throw lost(error, digest, request.uuid);
       }
     },
 
@@ -119,7 +127,7 @@ export function contentService(
           log = undefined;
         }
       } catch (error) {
-        throw lost(error, digest);
+        throw lost(error, digest, request.uuid);
       }
     },
   };
@@ -151,7 +159,7 @@ function entryOf({ path, node }: TreeEntry): MessageInitShape<typeof OutputEntry
 }
 
 /** The error of something that servers kept and do not have any more, in the place of one that there is no such blob. */
-function lost(error: unknown, digest: Digest): unknown {
+function lostError(error: unknown, digest: Digest): unknown {
   if (!(error instanceof MemoirError) || error.reason !== 'BLOB_NOT_FOUND') return error;
   return new MemoirError(
     'DATA_LOSS',

@@ -7,9 +7,9 @@ import type { CompleteCommand, FailCommand } from '../../domain/commands.js';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import { isFinished } from '../../domain/job.js';
 import { addressOf } from '../../domain/outputs/digest.js';
+import { recordStored } from '../../jobs/content/record-content.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { claimedAttempt } from '../../jobs/running/claimed-attempt.js';
-import { recordStored } from '../../jobs/running/record-stored.js';
 import type { CallContext } from '../call.js';
 import type { RawAccess } from './raw-access.js';
 
@@ -50,20 +50,23 @@ export function takeResult(context: JobsContext, raw: RawAccess): TakeResult {
     const content = raw.ofAttempt(call, record);
     const missing: BlobName[] = [];
     let outputV1 = '';
+    let totalBytes = 0;
     if (outputDigest) {
       const tree = await checkTree(content, nameOf('output_digest', outputDigest.hash, outputDigest.sizeBytes));
       outputV1 = tree.manifest;
+      totalBytes = tree.bytes;
       missing.push(...tree.missing);
     }
     if (logDigest)
       missing.push(...(await content.missing([nameOf('log_digest', logDigest.hash, logDigest.sizeBytes)])));
     if (missing.length > 0) throw incomplete(missing);
     const attempt = record.attempt?.number ?? 1;
-    await Promise.all(
-      [outputDigest, logDigest].map(
-        (digest) => digest && recordStored(context, call.caller, { digest, job: uuid, attempt }),
-      ),
-    );
+    const by = { job: uuid, attempt };
+    const logBytes = Number(logDigest?.sizeBytes ?? 0n);
+    await Promise.all([
+      outputDigest && recordStored(context, call.caller, { ...by, digest: outputDigest, totalBytes, outputV1 }),
+      logDigest && recordStored(context, call.caller, { ...by, digest: logDigest, totalBytes: logBytes, outputV1: '' }),
+    ]);
     return told.kind === 'complete' ? { ...told, outputV1 } : told;
   };
 }

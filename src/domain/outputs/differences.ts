@@ -1,0 +1,56 @@
+import { isSameOutput, type Output } from './addresses.js';
+import { isReplacement, type Losing } from './losses.js';
+
+/** Two jobs of the same work that gave different outputs. */
+export type Difference<C> = { readonly one: C; readonly other: C };
+
+/** What the outputs of accepted jobs say. */
+export type Compared<C> = {
+  /** Complete jobs that may be the answer, oldest first, if there is no difference. */
+  readonly contenders: readonly C[];
+  readonly difference?: Difference<C>;
+  /** By the complete jobs that others are preferred to for good: one of those. */
+  readonly replacements: ReadonlyMap<C, C>;
+};
+
+/**
+ * Compares the outputs of the jobs that are left, and of those that only the loss of their output rules out. A job that was requested while
+ * the output of another was lost stands in its place from then on, whatever becomes of that: the two are no difference. All others
+ * that gave different outputs are, also if one of them is lost by now.
+ * @param left - accepted jobs, oldest first
+ * @param lost - those that would be, were it not for a loss
+ */
+export function compareOutputs<C extends Output & Losing>(
+  left: readonly C[],
+  lost: readonly C[],
+  isComplete: (job: C) => boolean,
+): Compared<C> {
+  const complete = left.filter(isComplete);
+  const replacements = new Map<C, C>();
+  if (lost.length === 0 && !complete.some(({ losses }) => losses)) {
+    const [one] = complete;
+    const other = one && complete.find((job) => !isSameOutput(job, one));
+    return { contenders: complete, replacements, ...(other && { difference: { one, other } }) };
+  }
+  for (const job of complete) {
+    if (!job.losses) continue;
+    const replacement =
+      left.find((other) => isReplacement(other, job)) ??
+      lost.find((other) => isReplacement(other, job) && !isSameOutput(other, job));
+    if (replacement) replacements.set(job, replacement);
+  }
+  const contenders = complete.filter((job) => !replacements.has(job));
+  const difference = firstDifference(contenders, [...complete, ...lost]);
+  return { contenders, replacements, ...(difference && { difference }) };
+}
+
+function firstDifference<C extends Output & Losing>(
+  contenders: readonly C[],
+  all: readonly C[],
+): Difference<C> | undefined {
+  for (const one of contenders) {
+    const other = all.find((job) => !isSameOutput(job, one) && !isReplacement(job, one) && !isReplacement(one, job));
+    if (other) return { one, other };
+  }
+  return undefined;
+}
