@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3';
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { JobFilter } from '../../src/domain/filters/filter.js';
 import { filterFailure } from '../../src/domain/filters/matches.js';
 import type { CandidateFacts } from '../../src/domain/reuse.js';
@@ -18,6 +19,7 @@ import { checkpointOf } from '../running/checkpoint.js';
 import { compileFilters } from './job-filters.js';
 import { Overdue } from './list-failures.js';
 import { joined, type Sql, sql } from './sql.js';
+import { asTold, type Knowing, toldIf } from './told-fields.js';
 import type { Watched } from './watched.js';
 
 /** Most candidates that match; a decision looks at all of them. */
@@ -31,6 +33,8 @@ export type CandidatesQuery = {
   readonly filters: readonly JobFilter[];
   /** Who asks; undefined for whoever may read all. */
   readonly readers: Readers | undefined;
+  /** What it knows of fields that are not told to every reader; absent for everything. */
+  readonly knowing?: Knowing;
   /** How many of those that do not match to tell of, the oldest first. */
   readonly listed: number;
 };
@@ -51,12 +55,12 @@ export type FilteredCandidates = {
  */
 export function candidatesByFilters(
   db: Database.Database,
-  { parametersDigest, filters, readers, listed }: CandidatesQuery,
+  { parametersDigest, filters, readers, knowing, listed }: CandidatesQuery,
   watched: Watched,
 ): FilteredCandidates {
   const checkpoint = watched.statement(db, checkpointOf([jobs.name, reuseIndex.name]));
   const position = checkpoint.pluck().get() as Position;
-  const { where, tests } = compileFilters(filters, watched.goOn);
+  const { where, tests } = compileFilters(filters, watched.goOn, undefined, knowing && toldIf(knowing, readers));
   const digest = sql(ofParameters, parametersDigest, parametersDigest);
   const those = [watched.each('candidate.position'), digest, readableBy(readers)];
   const from = 'candidate CROSS JOIN job ON job.position = candidate.position';
@@ -71,7 +75,8 @@ export function candidatesByFilters(
   if (matching.length > mostMatching) throw new Overdue(`more than ${mostMatching} jobs match`);
   const others = sql(`NOT coalesce((${where.text}), 0)`, ...where.values);
   const failing = rows('job.*', others, listed) as Placed<JobRow>[];
-  const failure = filterFailure(filters);
+  const failed = filterFailure(filters);
+  const failure = (job: Job) => failed(knowing ? asTold(knowing, readers, job) : job);
   const losses = lossReader((text) => watched.statement(db, text));
   const matched = factsWithLosses(matching, losses);
   const candidates = [

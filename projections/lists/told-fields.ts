@@ -1,3 +1,4 @@
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Readers } from '../read-model/readers.js';
 import { isOneOf, joined, type Sql, sql } from './sql.js';
 
@@ -23,4 +24,12 @@ export function toldIf({ principal, administered }: Knowing, readers: Readers | 
       readers && joined('OR', [isOneOf('job.repository', readers.repositories), sql('job.owner = ?', principal)]),
   };
   return (field) => known[field];
+}
+
+/** A job as its reader may look at it by filters: the same in what is at hand as `toldIf` in rows. */
+export function asTold({ principal, administered }: Knowing, readers: Readers | undefined, job: Job): Job {
+  const { cancelledBy, owner, repository, retryOf } = job;
+  const knowsWho = cancelledBy === principal || cancelledBy === owner || administered.includes(repository);
+  const knowsRetried = !readers || readers.repositories.includes(repository) || owner === principal;
+  return { ...job, cancelledBy: knowsWho ? cancelledBy : '', retryOf: knowsRetried ? retryOf : '' };
 }

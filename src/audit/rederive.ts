@@ -118,7 +118,8 @@ export function rederiver(context: RederiveContext): Rederive {
       exclusionsAt,
     );
     const commitsAt = Number(basis.commitsPosition ?? basis.position);
-    const lists = listsOf(position, commitsAt, basis.known?.names ?? []);
+    const repositoriesOf = [...(basis.known?.names ?? []), ...(basis.administered?.names ?? [])];
+    const lists = listsOf(position, commitsAt, repositoriesOf);
     const filtering = basis.filters.length > 0;
     const filters = filtering
       ? await resolvedAgain(
@@ -194,12 +195,16 @@ export function rederiver(context: RederiveContext): Rederive {
 /** The decision cannot be right, since the job that it chose was not there. */
 export class NoSuchAnswer extends Error {}
 
-function callerOf(principal: string, { ownJobsOnly, known }: DecisionBasis): Caller {
+function callerOf(principal: string, { ownJobsOnly, known, administered }: DecisionBasis): Caller {
   const all = unrestricted(principal);
   const access: Access = {
     ...all,
     readsAll: known === undefined,
     knows: known ? (repository) => known.names.includes(repository) : () => !ownJobsOnly,
+    ...(administered && {
+      administersAll: false,
+      administers: (repository: string) => administered.names.includes(repository),
+    }),
   };
   return { principal, access, requestId: 'audit' };
 }

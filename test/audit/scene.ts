@@ -125,6 +125,13 @@ export async function decideAll(server: TestServer, project: Project): Promise<n
   const composed = [...ofRun, filter('components.part', '=', old)];
   await decided(eve, { scriptParameters: { n: 7 }, filters: composed });
   await decided(ada, { scriptParameters: { n: 7 }, filters: composed });
+  // Who cancelled it is told to admins.
+  const stopped = uuidOf(await request(eve, { scriptParameters: { n: 8 } }));
+  await ada.jobs.cancelJob({ uuid: stopped, forEveryone: true });
+  for (const who of [eve, ada]) {
+    await decided(who, { scriptParameters: { n: 8 }, filters: [...ofRun, filter('cancelled_by', '=', 'ada')] });
+    await decided(who, { scriptParameters: { n: 8 }, filters: [...ofRun, filter('any', 'like', '%ada%')] });
+  }
 
   // Exclusions, with cascade and lifted.
   type Target = NonNullable<Parameters<typeof ada.exclusions.excludeFromReuse>[0]['target']>;

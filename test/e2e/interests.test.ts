@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { timestampMs, timestampNow } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
-import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
+import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { collect } from '../contract/events.js';
@@ -378,6 +378,23 @@ test('nobody finds by filters what is not told: who cancelled a job', async (t) 
     await t.throwsAsync(ordered, { message: /may not order jobs by cancelled_by/ });
   }
   await t.notThrowsAsync(root.jobs.listJobs({ orderBy: 'cancelled_by, retry_of' }));
+  // Nor by what a decision says of the filters of a request.
+  const judged = async (client: typeof ada, ...triple: Parameters<typeof filterFromTriple>[0] & unknown[]) => {
+    const triples = [['repository', '=', 'project'], ['script', '=', 'run.sh'], triple] as const;
+    const request = { repository: 'project', script: 'run.sh', scriptVersion: 'main', findOrCreate: true };
+    const filters = triples.map((one) => filterFromTriple(one as Parameters<typeof filterFromTriple>[0]));
+    const { decision } = await client.jobs.explainReuse({ request: { ...request, ...own('secret'), filters } });
+    return decision?.candidates.find((one) => one.uuid === uuid);
+  };
+  t.like(await judged(lead, 'cancelled_by', '!=', 'root'), { ruledOutBy: Rule.FILTER });
+  t.regex((await judged(root, 'cancelled_by', '=', 'x'))?.detail ?? '', /its value is "root"/);
+  t.like(await judged(root, 'any', 'like', '%root%'), { ruledOutBy: Rule.STATE });
+  for (const client of [ada, bob]) {
+    t.like(await judged(client, 'cancelled_by', '=', 'root'), { ruledOutBy: Rule.FILTER });
+    t.regex((await judged(client, 'cancelled_by', '=', 'root'))?.detail ?? '', /it has none/);
+    t.like(await judged(client, 'cancelled_by', '!=', 'root'), { ruledOutBy: Rule.STATE });
+    t.like(await judged(client, 'any', 'like', '%root%'), { ruledOutBy: Rule.FILTER });
+  }
 });
 
 test('who watches a job is told of what changes in it, not of who else waits', async (t) => {

@@ -1,6 +1,11 @@
 import { create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { type DecisionBasis, DecisionBasisSchema } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import {
+  type DecisionBasis,
+  DecisionBasisSchema,
+  type KnownRepositories,
+  KnownRepositoriesSchema,
+} from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import type { Position } from '../../eventstore/port.js';
 import type { RulesPosition } from '../ports/exclusions.js';
 import type { Wanted } from './wanted.js';
@@ -21,6 +26,8 @@ export type Basis = {
   readonly commits?: Position;
   /** With filters: the repositories whose jobs the caller may read, unless it may read all. */
   readonly known?: readonly string[];
+  /** With filters on fields that are not told to every reader: the repositories that the caller administers, unless it knows all. */
+  readonly administered?: readonly string[];
   /** Where the answer was not looked up in its own stream: how long before, at most, all of the log was known, in milliseconds. */
   readonly logEndWithin?: number;
   /** Whether it could not be told if the answer's output and log is there. */
@@ -30,7 +37,17 @@ export type Basis = {
 /** What is recorded of it, so that the decision can be taken again. */
 export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   const { caller, request, dockerImageLocator, arvadosSdkVersion, terms, filters } = wanted;
-  const { position, exclusions, fresh, plain, commits, known, logEndWithin, contentUnchecked = false } = basis;
+  const {
+    position,
+    exclusions,
+    fresh,
+    plain,
+    commits,
+    known,
+    administered,
+    logEndWithin,
+    contentUnchecked = false,
+  } = basis;
   const message = create(DecisionBasisSchema);
   message.position = BigInt(position);
   message.dockerImageLocator = dockerImageLocator;
@@ -64,6 +81,11 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
     commits: filters.commits.map(({ filter, commits: named, end = '' }) => ({ filter, commits: [...named], end })),
   }).commits;
   if (commits !== undefined && commits !== position) message.commitsPosition = BigInt(commits);
-  if (known) message.known = create(DecisionBasisSchema, { known: { names: [...known] } }).known ?? message.known;
+  if (known) message.known = named(known);
+  if (administered) message.administered = named(administered);
   return message;
+}
+
+function named(repositories: readonly string[]): KnownRepositories {
+  return create(KnownRepositoriesSchema, { names: [...repositories] });
 }

@@ -1,5 +1,6 @@
 import { Rule } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { asTold } from '../../../projections/lists/told-fields.js';
 import { withLosses } from '../../../projections/read-model/reuse-index.js';
 import { MemoirError } from '../../domain/errors.js';
 import { lastingFields } from '../../domain/filters/field.js';
@@ -15,7 +16,7 @@ import { contentKey } from '../own-writes.js';
 import type { DecidingContent } from '../ports/content.js';
 import type { DecidingExclusions } from '../ports/exclusions.js';
 import { isJobDamaged } from '../reading/evolve-recorded.js';
-import { readersOf } from '../reading/readers.js';
+import { knowingOf, readersOf } from '../reading/readers.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { Basis, FreshCandidate } from './decision-basis.js';
 import type { ResolvedFilters } from './filter-sets.js';
@@ -66,7 +67,7 @@ type Candidates = {
   readonly lastRun: number;
   readonly position: Position;
   /** With filters, what else decided which jobs are candidates. */
-  readonly filtered?: Pick<Basis, 'commits' | 'known'>;
+  readonly filtered?: Pick<Basis, 'commits' | 'known' | 'administered'>;
 };
 
 /**
@@ -130,12 +131,14 @@ export function reusableFinder(
     const lastRun = readModel.candidates.lastRun(wanted.digests.computation);
     const filters = await filtered.now();
     const readers = await readersOf(lists, wanted.caller, filters);
+    const knowing = await knowingOf(lists, wanted.caller, filters);
     const { parameters: parametersDigest } = wanted.digests;
-    const found = await lists.candidates({ parametersDigest, filters, readers, listed }, wanted.caller.principal);
+    const query = { parametersDigest, filters, readers, listed, ...(knowing && { knowing }) };
+    const found = await lists.candidates(query, wanted.caller.principal);
     // What lasts was told in the threads for lists, where it takes nobody else's time.
     const failure = filterFailure(filters.filter(mayChange));
     const matchedAgain: Candidates['again'] = (record, before) => {
-      const failedFilter = before.failedFilter ?? failure(record.job);
+      const failedFilter = before.failedFilter ?? failure(knowing ? asTold(knowing, readers, record.job) : record.job);
       const { repository } = record.job;
       return { ...again(record, before), repository, ...(failedFilter !== undefined && { failedFilter }) };
     };
@@ -145,7 +148,11 @@ export function reusableFinder(
       ...found,
       again: matchedAgain,
       lastRun,
-      filtered: { ...(commits !== undefined && { commits }), ...(known && { known }) },
+      filtered: {
+        ...(commits !== undefined && { commits }),
+        ...(known && { known }),
+        ...(knowing && { administered: knowing.administered }),
+      },
     };
   }
 
