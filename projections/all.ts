@@ -7,7 +7,8 @@ import { answers } from './read-model/answers.js';
 import { backOffs } from './read-model/back-offs.js';
 import { claims } from './read-model/claims.js';
 import { components } from './read-model/components.js';
-import { content } from './read-model/content.js';
+import { content } from './read-model/content/content.js';
+import { contentGivers } from './read-model/content/givers.js';
 import { exclusions } from './read-model/exclusions.js';
 import { generations } from './read-model/generations.js';
 import { images } from './read-model/images.js';
@@ -35,6 +36,7 @@ export const allProjections: readonly Projection[] = [
   workers,
   components,
   content,
+  contentGivers,
 ];
 
 /** Every projection of the history: what the past is read by. */

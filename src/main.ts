@@ -33,6 +33,7 @@ import { settlingStore } from './jobs/settling-store.js';
 import { makeDirectory } from './make-directory.js';
 import { openPolicyFile } from './policy/policy-file.js';
 import { namedPrincipal, openCalls, principalFromMetadata } from './rpc/call.js';
+import { keptContent } from './rpc/content/kept-content.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { keepCheckpoint } from './serving/kept-checkpoint.js';
@@ -127,6 +128,12 @@ export async function startServer(
     open(policy, (file) => file?.close());
     const shares = policy?.shares ?? equalShares;
 
+    // Bytes.
+    const content = open(
+      openLocalContent({ directory: join(config.data_dir, 'content'), scrubRate: config.content.scrub_rate }, logger),
+      (kept) => kept.close(),
+    );
+
     // What decides and runs.
     const written = ownWrites(readModel, settled, lastOf);
     const damaged = damagedJobs(store, readModel);
@@ -140,6 +147,7 @@ export async function startServer(
       lists,
       repositories,
       images: images.images,
+      content: keptContent(content),
       edge,
       serverVersion,
       written,
@@ -165,11 +173,6 @@ export async function startServer(
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());
     if (context.sharesRuns) open(watchQueueLimits(context, logger), (limits) => limits.stop());
 
-    // Bytes.
-    const content = open(
-      openLocalContent({ directory: join(config.data_dir, 'content'), scrubRate: config.content.scrub_rate }, logger),
-      (kept) => kept.close(),
-    );
     const { content_unchecked: unchecked } = config;
     const held = context.sharesRuns ? heldContent(context, content, { unchecked }, logger) : undefined;
 

@@ -4,7 +4,7 @@ import type { JobFilter } from '../../src/domain/filters/filter.js';
 import { filterFailure } from '../../src/domain/filters/matches.js';
 import type { CandidateFacts } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
-import { lossReader } from '../read-model/content.js';
+import { lossReader } from '../read-model/content/content.js';
 import { type JobRow, jobFromRow, jobs } from '../read-model/jobs.js';
 import { type Readers, readableBy } from '../read-model/readers.js';
 import {

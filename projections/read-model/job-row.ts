@@ -1,6 +1,7 @@
-import { create, fromJson, type JsonObject } from '@bufbuild/protobuf';
+import { create, fromJson, type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { type Input, InputSchema } from '../../gen/memoir/jobs/v1/input_pb.js';
 import {
   type Job,
   JobSchema,
@@ -49,6 +50,7 @@ export type JobRow = FlagsRow &
     readonly retry?: string | null;
     readonly limits?: string | null;
     readonly retry_of?: string;
+    readonly inputs?: string | null;
     readonly description: string;
     readonly created_at: number;
     readonly started_at: number | null;
@@ -114,6 +116,7 @@ export function jobFromRow(row: JobRow): Job {
   if (row.ran) job.ran = ranOfText(row.ran);
   if (row.retry) job.retry = fromJson(RetryPolicySchema, JSON.parse(row.retry));
   if (row.limits) job.limits = fromJson(TimeLimitsSchema, JSON.parse(row.limits));
+  if (row.inputs) job.inputs = (JSON.parse(row.inputs) as JsonValue[]).map((one) => fromJson(InputSchema, one));
   if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);
   if (row.finished_at !== null) job.finishedAt = timestampFromMs(row.finished_at);
   if (row.cancelled_at !== null) job.cancelledAt = timestampFromMs(row.cancelled_at);
@@ -121,4 +124,9 @@ export function jobFromRow(row: JobRow): Job {
   if (row.progress !== null) job.progress = row.progress;
   tellWaiting(job, row);
   return job;
+}
+
+/** Inputs as a row holds them; null for none. */
+export function inputsText(inputs: readonly Input[]): string | null {
+  return inputs.length === 0 ? null : JSON.stringify(inputs.map((input) => toJson(InputSchema, input)));
 }

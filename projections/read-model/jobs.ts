@@ -13,7 +13,7 @@ import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
 import { attemptQueries, attemptTable, attemptWriter, ranText } from './attempts.js';
 import { interestColumns, interestQueries, interestTable, interestWriter, keptId } from './interests.js';
-import type { JobRow } from './job-row.js';
+import { inputsText, type JobRow } from './job-row.js';
 import { listIndexes } from './list-indexes.js';
 
 export { type JobRow, jobFromRow } from './job-row.js';
@@ -75,7 +75,8 @@ export const jobs: Projection = {
       attempt_count INTEGER NOT NULL DEFAULT 0,
       retry TEXT,
       limits TEXT,
-      retry_of TEXT NOT NULL,${interestColumns}
+      retry_of TEXT NOT NULL,
+      inputs TEXT,${interestColumns}
     ) STRICT;${attemptTable}${interestTable}
     CREATE TABLE label (
       name TEXT NOT NULL,
@@ -99,8 +100,8 @@ export const jobs: Projection = {
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
         leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of,
-        interest_id)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        inputs, interest_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -171,6 +172,7 @@ export const jobs: Projection = {
           jsonOrNull(RetryPolicySchema, event.retry),
           jsonOrNull(TimeLimitsSchema, event.limits),
           event.retryOf,
+          inputsText(event.inputs),
           keptId(event, id),
         );
         interests.requested(event, recorded);

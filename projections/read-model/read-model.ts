@@ -9,7 +9,8 @@ import { answerQueries } from './answers.js';
 import { backOffQueries } from './back-offs.js';
 import { claimQueries } from './claims.js';
 import { componentQueries } from './components.js';
-import { contentQueries } from './content.js';
+import { contentQueries } from './content/content.js';
+import { giverQueries } from './content/givers.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
 import { imageQueries } from './images.js';
@@ -40,6 +41,7 @@ export type ReadModel = Follower & {
   readonly workers: ReturnType<typeof workerQueries>;
   readonly components: ReturnType<typeof componentQueries>;
   readonly content: ReturnType<typeof contentQueries>;
+  readonly givers: ReturnType<typeof giverQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /**
@@ -135,5 +137,6 @@ function queriesOf(db: Database.Database) {
     workers: workerQueries(db),
     components: componentQueries(db),
     content: contentQueries(db),
+    givers: giverQueries(db),
   };
 }

@@ -6,7 +6,7 @@ import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reus
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import type { Projection } from '../running/projection.js';
-import { type LossesOf, lossReader } from './content.js';
+import { type LossesOf, lossReader } from './content/content.js';
 import { type FlagsRow, flagsOf } from './flags.js';
 
 /**

@@ -1,5 +1,10 @@
 import { userInfo } from 'node:os';
 import { status } from '@grpc/grpc-js';
+import {
+  Capabilities,
+  ContentAddressableStorage,
+} from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
+import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
@@ -23,6 +28,9 @@ export type Clients = {
   readonly images: ClientOf<typeof ImagesService>;
   readonly workers: ClientOf<typeof WorkersService>;
   readonly content: ClientOf<typeof ContentService>;
+  readonly cas: ClientOf<typeof ContentAddressableStorage>;
+  readonly bytes: ClientOf<typeof ByteStream>;
+  readonly capabilities: ClientOf<typeof Capabilities>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
   /** Waits until there is a connection, for so many seconds. @throws CallError if there is none in time */
@@ -45,6 +53,9 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       images: connection.service(ImagesService),
       workers: connection.service(WorkersService),
       content: connection.service(ContentService),
+      cas: connection.service(ContentAddressableStorage),
+      bytes: connection.service(ByteStream),
+      capabilities: connection.service(Capabilities),
       unary: { timeoutMs: options.timeout * 1_000 },
       connected: (patience) => connection.connected(patience * 1_000),
     });

@@ -8,6 +8,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir submit --repository demo --script run.sh -p n=3 --wait',
     'memoir submit --repository demo --script run.sh --script-version v1.2 --parameters run.json --submit-id nightly-0412',
     'memoir submit --repository demo --script run.sh --minimum-script-version v1.0 -p n=3',
+    'memoir submit --repository demo --script run.sh -p reads=@put:reads.fastq',
     'memoir submit --repository demo --script roll.sh --nondeterministic',
     'memoir submit --from requests.jsonl --repository demo --script run.sh',
   ],
@@ -33,6 +34,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'output cat': [`memoir output cat ${uuid} plots/summary.csv`],
   'output get': [`memoir output get ${uuid} --to results`, `memoir output get ${uuid} plots --to results --overwrite`],
   'output log': [`memoir output log ${uuid} --attempt 1`],
+  put: ['memoir put reads.fastq', 'memoir put reads/ reference.fa --json'],
   log: [`memoir log ${uuid}`, `memoir log ${uuid} --no-follow`],
   history: [
     `memoir history ${uuid}`,

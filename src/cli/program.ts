@@ -3,6 +3,7 @@ import { serverVersion } from '../version.js';
 import { auditCommand } from './audit/audit.js';
 import { historyCommand } from './audit/history.js';
 import { outputCommand } from './content/output.js';
+import { putCommand } from './content/put/put.js';
 import { completeHelp } from './examples.js';
 import { exitCodeHelp } from './exit-code.js';
 import { imageCommand, imagesCommand } from './images/images.js';
@@ -40,6 +41,7 @@ export function program(): Command {
     watchCommand(),
     logCommand(),
     outputCommand(),
+    putCommand(),
     historyCommand(),
     tailCommand(),
     cancelCommand(),

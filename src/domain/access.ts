@@ -44,6 +44,8 @@ export type Access = {
   reads(job: Owned): boolean;
   /** Whether it may request jobs of a repository. */
   submits(repository: string): boolean;
+  /** Whether it may request jobs of any repository at all. */
+  readonly submitsSome: boolean;
   /** The most that it may ask for in jobs of a repository: what the most generous of the grants allows by which it may request them. */
   bounds(repository: string): Bounds;
   /** Whether it may run jobs of a repository. */
@@ -97,6 +99,7 @@ export function unrestricted(principal: string): Access {
     knows: yes,
     reads: yes,
     submits: yes,
+    submitsSome: true,
     bounds: () => ({}),
     works: yes,
     administers: yes,
@@ -117,6 +120,7 @@ export function accessOf(policy: Policy, principal: string): Access {
   const any = globsOf('reader', 'submitter', 'worker', 'auditor', 'admin');
   const admin = globsOf('admin');
   const works = globsOf('worker', 'admin');
+  const submits = globsOf('submitter', 'admin');
   const knows = matcher(any);
   const administers = matcher(admin);
   return {
@@ -126,7 +130,8 @@ export function accessOf(policy: Policy, principal: string): Access {
     administersAll: admin.includes(everywhere),
     knows,
     reads: ({ owner, repository }) => owner === principal || knows(repository),
-    submits: matcher(globsOf('submitter', 'admin')),
+    submits: matcher(submits),
+    submitsSome: submits.length > 0,
     bounds: remembering((repository) =>
       mostGenerous(bounding.filter(({ covers }) => covers(repository)).map(({ bounds }) => bounds)),
     ),

@@ -42,6 +42,8 @@ export const needs: readonly Need[] = [
   // Gives the job to a worker that may not have it, or lets it run for ever.
   { format: 4, event: 'JobRequested', field: 'limits' },
   { format: 4, event: 'JobRequested', field: 'requiredLabels' },
+  // Gives the job to workers without what it is to be given.
+  { format: 4, event: 'JobRequested', field: 'inputs' },
   // Answers a submit_id that was answered already with another job.
   { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
   // Answers with what was taken out of reuse.

@@ -9,6 +9,7 @@ import type { Quotas } from './deciding/quotas.js';
 import type { JobStreams } from './job-streams.js';
 import type { OwnWrites } from './own-writes.js';
 import type { Images } from './ports/images.js';
+import type { KeptContent } from './ports/kept-content.js';
 import type { DamagedJobs } from './reading/damaged-jobs.js';
 import type { BackOffs } from './running/back-offs.js';
 import type { Reservations } from './running/reservations.js';
@@ -27,6 +28,8 @@ export type JobsContext = {
   readonly written: OwnWrites;
   readonly repositories: Repositories;
   readonly images: Images;
+  /** What servers keep of content; absent where nothing of it is asked. */
+  readonly content?: KeptContent;
   readonly edge: Edge;
   /** Version of this server, for the metadata of events. */
   readonly serverVersion: string;

@@ -81,7 +81,7 @@ export function services(
   const logs = jobLogs(context);
 
   serve(JobsService, jobsService(context, createJob, find, explainThen, logs, logger));
-  const raw = rawAccess(content, context.streams, bringers());
+  const raw = rawAccess(content, context, bringers());
   const saw = seenWorkers(context, logger);
   serve(WorkerService, workerService(context, jobClaims(context), logs, saw, takeResult(context, raw)));
   serve(WorkersService, workersService(context));
@@ -91,7 +91,7 @@ export function services(
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
   const batchBytes = batchLimit(maxRequestBytes);
-  serve(ContentService, contentService(context, content, held?.doubt));
+  serve(ContentService, contentService(context, content, raw, held?.doubt));
   serve(Capabilities, capabilitiesService(batchBytes));
   serve(ContentAddressableStorage, casService(raw, batchBytes, logger));
   serve(ByteStream, byteStreamService(raw));

@@ -161,12 +161,13 @@ async function perform(
  */
 async function runWithLogs(
   context: RunContext,
-  { job, claimToken }: ClaimedJob,
+  claimed: ClaimedJob,
   { places, log }: PreparedRun,
   end: AbortController,
 ): Promise<{ readonly ran: Ran; readonly stray: string }> {
+  const { job, claimToken } = claimed;
   return withLiveLog(context, { uuid: job.uuid, claimToken }, places.log, end.signal, async () => {
-    const run = () => runScript(job, places, log.fd, context, end.signal);
+    const run = () => runScript(claimed, places, log.fd, context, end.signal);
     const ran = await withLog(log, context.logLimit, end, () => withinDisk(places, context.limits, end, run));
     if (end.signal.reason instanceof RunLost) throw end.signal.reason;
     const stray = ran.code === 0 ? await strayFiles(places, ran.entries) : '';

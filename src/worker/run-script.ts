@@ -6,6 +6,7 @@ import { MemoirError, quote } from '../domain/errors.js';
 import { checkout } from '../git/checkout.js';
 import { findScript } from './find-script.js';
 import { findTree, type TreePlaces } from './find-tree.js';
+import { type Staging, stageInputs } from './inputs/stage-inputs.js';
 import type { Pipes } from './pipes.js';
 import { type Ended, runInGroup } from './process-group.js';
 import { PlaceFault, RunFailure, repositoryPlace, workPlace } from './run-failure.js';
@@ -19,6 +20,8 @@ export type RunPlaces = {
   readonly output: string;
   readonly tmp: string;
   readonly parameters: string;
+  readonly inputs: string;
+  readonly inputsJson: string;
   readonly progress: string;
   readonly log: string;
   /** The script's end of the log. */
@@ -31,6 +34,8 @@ export type ScriptSettings = TreePlaces & {
   readonly environment: Readonly<Record<string, string>>;
   /** Time between SIGTERM and SIGKILL, in milliseconds. */
   readonly graceMs: number;
+  /** How runs are given their inputs. */
+  readonly staging: Staging;
 };
 
 /** The places of a run in a directory. */
@@ -41,6 +46,8 @@ export function placesIn(directory: string): RunPlaces {
     output: join(directory, 'output'),
     tmp: join(directory, 'tmp'),
     parameters: join(directory, 'parameters.json'),
+    inputs: join(directory, 'inputs'),
+    inputsJson: join(directory, 'inputs.json'),
     progress: join(directory, 'progress.json'),
     log: join(directory, 'log.txt'),
     pipe: join(directory, 'log.pipe'),
@@ -83,12 +90,12 @@ export type Ran = Ended & {
 };
 
 /**
- * Checks a job's commit out and runs its script there, with the parameters as canonical JSON on standard input. Its output and
+ * Checks a job's commit out, puts its inputs beside it and runs its script there, with the parameters as canonical JSON on standard input. Its output and
  * errors go to `output`, a file descriptor.
  * @throws RunFailure if it cannot be run; the signal's reason if that aborts before the script has started
  */
 export async function runScript(
-  job: Job,
+  { job, claimToken }: { readonly job: Job; readonly claimToken: Uint8Array },
   places: RunPlaces,
   output: number,
   settings: ScriptSettings,
@@ -97,6 +104,7 @@ export async function runScript(
   const { entries } = await checkOut(job, places.tree, settings, signal);
   const path = await findScript(places.tree, job.script, job.scriptVersion);
   await writeFile(places.parameters, canonicalize(job.scriptParameters ?? {}) as string, { flag: 'wx', mode: 0o444 });
+  const inputs = await stageInputs(settings.staging, job, claimToken, places, signal);
   signal.throwIfAborted();
 
   const stdin = await open(places.parameters, 'r');
@@ -111,6 +119,7 @@ export async function runScript(
       MEMOIR_OUTPUT: places.output,
       MEMOIR_PROGRESS: places.progress,
       MEMOIR_TMP: places.tmp,
+      ...inputs,
     };
     // A note for the worker that finds the directory if this one dies; without it the script goes on until it ends by itself.
     const onStart = (pid: number) => void writeOwner(places.directory, pid).catch(() => {});

@@ -42,7 +42,9 @@ for (const [words] of all) {
       const { operands, unknown } = command.parseOptions(rest.slice(own.length));
       t.deepEqual(unknown, [], line);
       const required = command.registeredArguments.filter((argument) => argument.required).length;
-      t.true(operands.length >= required && operands.length <= command.registeredArguments.length, line);
+      const variadic = command.registeredArguments.some((argument) => argument.variadic);
+      const most = variadic ? Number.POSITIVE_INFINITY : command.registeredArguments.length;
+      t.true(operands.length >= required && operands.length <= most, line);
       for (const option of command.options.filter(({ mandatory }) => mandatory)) {
         t.not(command.getOptionValue(option.attributeName()), undefined, `${line}: ${option.long}`);
       }

@@ -313,7 +313,7 @@ test.serial('who is not a worker everywhere has nothing by an address, whether i
   writeFileSync(
     policy,
     '[[grants]]\nto = ["wil"]\nroles = ["worker"]\nrepositories = ["**"]\n' +
-      '[[grants]]\nto = ["bob"]\nroles = ["admin", "worker"]\nrepositories = ["a/*"]\n',
+      '[[grants]]\nto = ["bob"]\nroles = ["auditor", "worker"]\nrepositories = ["a/*"]\n',
   );
   const guarded = await startTestServer({ settings: { policy, insecure: true } });
   const [wil, bob] = [contentClient(guarded.address(), 'wil'), contentClient(guarded.address(), 'bob')];

@@ -11,6 +11,7 @@ import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { systemEdge } from '../../src/edge.js';
 import { connect } from '../../src/rpc/client.js';
 import { openHealth } from '../../src/worker/health.js';
+import { openInputCache } from '../../src/worker/inputs/input-cache.js';
 import { pipesIn } from '../../src/worker/pipes.js';
 import { openPool } from '../../src/worker/pool/pool.js';
 import { workPlace } from '../../src/worker/run-failure.js';
@@ -41,6 +42,14 @@ export type TestWorker = {
   readonly repository: readonly [name: string, path: string];
   /** Called before each report that a job is complete. */
   readonly beforeReport?: () => void;
+  /** Directory of the cache of inputs, where it outlives this worker. */
+  readonly inputCache?: string;
+  /** Most bytes of inputs. */
+  readonly maxBytes?: number;
+  /** Whether inputs share their blocks with the cache where they can. */
+  readonly clone?: boolean;
+  /** What scripts get beside the environment of every run. */
+  readonly environment?: Readonly<Record<string, string>>;
 };
 
 /** Runs in this process what is queued, with outputs that are uploaded. */
@@ -49,8 +58,13 @@ export async function workOnce({
   principal,
   repository: [name, path],
   beforeReport,
+  maxBytes = 1_000_000_000,
+  clone = true,
+  environment = {},
+  ...more
 }: TestWorker): Promise<void> {
   const base = mkdtempSync(join(tmpdir(), 'memoir-work-'));
+  const { inputCache = join(base, 'inputs') } = more;
   const workDirectory = join(base, 'work');
   mkdirSync(workDirectory);
   const connection = connect(address, principal);
@@ -69,8 +83,14 @@ export async function workOnce({
         repositories: { [name]: { path } },
         kept: undefined,
         claims: [name],
-        environment: scriptEnvironment(process.env, {}),
+        environment: { ...scriptEnvironment(process.env, {}), ...environment },
         outputs: uploadedOutputs(remote, workPlace),
+        staging: {
+          source: { cas: connection.service(ContentAddressableStorage), bytes: connection.service(ByteStream) },
+          cache: await openInputCache(inputCache, 1_000_000_000),
+          maxBytes,
+          clone,
+        },
         health: openHealth([], { edge: systemEdge, logger }),
         workDirectory,
         pipes: pipesIn(join(workDirectory, 'pipes')),

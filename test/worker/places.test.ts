@@ -18,6 +18,7 @@ import { systemEdge } from '../../src/edge.js';
 import type { CallError } from '../../src/rpc/call-error.js';
 import { type ConfiguredPlaces, checkedPlaces } from '../../src/worker/check-places.js';
 import { openHealth, type Place } from '../../src/worker/health.js';
+import { openInputCache } from '../../src/worker/inputs/input-cache.js';
 import { pipesIn } from '../../src/worker/pipes.js';
 import { openPool } from '../../src/worker/pool/pool.js';
 import { repositoryPlace, storePlace } from '../../src/worker/run-failure.js';
@@ -26,6 +27,7 @@ import { openContentStore } from '../../src/worker/store/content-store.js';
 import { keptOutputs } from '../../src/worker/store/outputs.js';
 import { openWorkDirectory } from '../../src/worker/work-directory.js';
 import { work } from '../../src/worker/worker.js';
+import { contentClient } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
 import { request } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
@@ -138,6 +140,8 @@ repositories = ["demo"]
   };
   const workDirectory = join(base, 'work');
   mkdirSync(workDirectory);
+  const content = contentClient(server.address(), 'limited');
+  t.teardown(content.close);
   await work(
     {
       worker: server.as('limited').worker,
@@ -146,6 +150,7 @@ repositories = ["demo"]
       claims: ['demo', 'other'],
       environment: scriptEnvironment({}, {}),
       outputs: keptOutputs(await openContentStore(join(base, 'store'), { edge: systemEdge }), storePlace),
+      staging: { source: content, cache: await openInputCache(join(base, 'inputs'), 0), maxBytes: 0, clone: true },
       health: openHealth([place], { edge: systemEdge, logger }),
       workDirectory,
       pipes: pipesIn(join(workDirectory, 'pipes')),

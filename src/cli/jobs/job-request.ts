@@ -6,10 +6,12 @@ import type { RetryPolicySchema } from '../../../gen/memoir/jobs/v1/attempt_pb.j
 import type { RuntimeConstraintsSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
+import { pointerPart } from '../../domain/inputs/input-text.js';
 import { bubblewrap } from '../../domain/ran/ran-in.js';
+import { openPuts, type Puts } from '../content/put/puts.js';
 import { decimal, integer, named, repeated, seconds } from '../options.js';
 import { filtersOf } from './filter-option.js';
-import { parseParameter, parseParameters } from './parameters.js';
+import { parseParameter, parseParameters, putParameter } from './parameters.js';
 
 /** What a request for a job is made of on the command line. */
 export type JobRequestOptions = {
@@ -67,7 +69,11 @@ export function jobRequest(command: Command): Command {
     .requiredOption('--repository <name>', 'repository, as the server names it')
     .requiredOption('--script <path>', "the script's path in the repository")
     .option('--script-version <refspec>', 'commit, branch, tag or other refspec to take the script from', 'HEAD')
-    .option('-p, --param <name=value>', 'a parameter; its value is JSON, or else a string (repeatable)', repeated)
+    .option(
+      '-p, --param <name=value>',
+      'a parameter; its value is JSON, or @put:PATH to leave a file or directory with the server as an input, or else a string (repeatable)',
+      repeated,
+    )
     .option('--parameters <file>', 'JSON object of parameters, "-" for standard input; -p overrides its members')
     .option('--minimum-script-version <refspec>', 'accept a job of any commit from this one to --script-version')
     .option('--exclude-script-version <refspec>', 'accept no job of this commit (repeatable)', repeated)
@@ -122,10 +128,14 @@ export function jobRequest(command: Command): Command {
 }
 
 /**
- * The request that the options describe.
+ * The request that the options describe. Files of parameters `@put:PATH` are hashed, and to be uploaded by `puts` before it is sent.
  * @throws MemoirError INVALID_ARGUMENT naming the option or the file that is wrong, and its value
  */
-export async function requestOf(options: JobRequestOptions): Promise<MessageInitShape<typeof CreateJobRequestSchema>> {
+export async function requestOf(
+  options: JobRequestOptions,
+  puts: Puts = openPuts(),
+): Promise<MessageInitShape<typeof CreateJobRequestSchema>> {
+  const { parameters: scriptParameters, inputs } = await parametersOf(options, puts);
   const runtimeConstraints = constraintsOf(options);
   const retry = retryOf(options);
   const { runLimit, queueLimit } = options;
@@ -133,7 +143,8 @@ export async function requestOf(options: JobRequestOptions): Promise<MessageInit
     repository: options.repository ?? '',
     script: options.script ?? '',
     scriptVersion: options.scriptVersion,
-    scriptParameters: await parametersOf(options),
+    scriptParameters,
+    inputs,
     minimumScriptVersion: options.minimumScriptVersion ?? '',
     excludeScriptVersions: [...(options.excludeScriptVersion ?? [])],
     filters: filtersOf(options.filter),
@@ -174,18 +185,24 @@ function retryOf(options: JobRequestOptions): MessageInitShape<typeof RetryPolic
   };
 }
 
-async function parametersOf(options: JobRequestOptions): Promise<JsonObject> {
+async function parametersOf(
+  options: JobRequestOptions,
+  puts: Puts,
+): Promise<{ readonly parameters: JsonObject; readonly inputs: string[] }> {
   const members = new Map(
     options.parameters === undefined ? [] : Object.entries(await parametersFrom(options.parameters)),
   );
   const given = new Set<string>();
+  const inputs: string[] = [];
   for (const text of options.param ?? []) {
-    const [name, value] = parseParameter(text);
+    const put = putParameter(text);
+    const [name, value] = put ? [put[0], (await puts.add(put[1])).parameter] : parseParameter(text);
+    if (put) inputs.push(pointerPart(name));
     if (given.has(name)) throw invalid('script_parameters', 'BAD_PARAMETERS', `-p ${quote(name)} is given twice`);
     given.add(name);
     members.set(name, value);
   }
-  return Object.fromEntries(members);
+  return { parameters: Object.fromEntries(members), inputs };
 }
 
 async function parametersFrom(file: string): Promise<JsonObject> {

@@ -24,11 +24,23 @@ export function parseParameters(text: string, source: string): JsonObject {
  * @throws MemoirError INVALID_ARGUMENT: no name, or as `parseParameters`
  */
 export function parseParameter(text: string): readonly [name: string, value: JsonValue] {
+  const [name, given] = parted(text);
+  return [name, isJson(given) ? parseJson(given, `-p ${quote(name)}`) : given];
+}
+
+/** What a parameter's value begins with that is a file or directory to be put. */
+const putPrefix = '@put:';
+
+/** The path of what is to be put for a parameter `name=@put:PATH`; undefined for any other. @throws as `parseParameter` */
+export function putParameter(text: string): readonly [name: string, path: string] | undefined {
+  const [name, given] = parted(text);
+  return given.startsWith(putPrefix) ? [name, given.slice(putPrefix.length)] : undefined;
+}
+
+function parted(text: string): readonly [name: string, given: string] {
   const at = text.indexOf('=');
   if (at < 1) throw invalid(field, 'BAD_PARAMETERS', `-p ${quote(text)}: a parameter is given as name=value`);
-  const name = text.slice(0, at);
-  const given = text.slice(at + 1);
-  return [name, isJson(given) ? parseJson(given, `-p ${quote(name)}`) : given];
+  return [text.slice(0, at), text.slice(at + 1)];
 }
 
 /** Whether two numbers in JSON's spelling are the same number, however large. */

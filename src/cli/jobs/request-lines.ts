@@ -79,6 +79,8 @@ function requestOf(text: string, defaults: MessageInitShape<typeof CreateJobRequ
   const names = Object.keys(json).map((name) => fieldsByName.get(name) as keyof CreateJobRequest);
   const own = Object.fromEntries(names.map((name) => [name, given[name]]));
   const request = create(CreateJobRequestSchema, { ...defaults, ...own });
+  // Those of the defaults are of their parameters.
+  if (names.includes('scriptParameters') && !names.includes('inputs')) request.inputs = [];
   if (!names.includes('findOrCreate')) request.findOrCreate = defaults.findOrCreate ?? !request.nondeterministic;
   for (const name of ['repository', 'script'] as const) {
     if (request[name] === '')

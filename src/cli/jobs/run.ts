@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { CallError } from '../../rpc/call-error.js';
 import { fetchWithProgress } from '../content/output.js';
+import { openPuts } from '../content/put/puts.js';
 import { type RemoteOptions, remote } from '../options.js';
 import { note } from '../text/output.js';
 import { type JobRequestOptions, jobRequest, requestOf } from './job-request.js';
@@ -27,8 +28,10 @@ export function runCommand(): Command {
     .option('--follow', 'print the live log while waiting')
     .option('--always-new', 'run it in any case');
   return remote(command).action(async (options: RunOptions) => {
-    const request = await requestOf(options);
+    const puts = openPuts();
+    const request = await requestOf(options, puts);
     await connected(options, async (clients) => {
+      await puts.upload(clients);
       const job = await submit(clients, { ...options, wait: true }, request);
       if (job.state !== JobState.COMPLETE) return;
       const { to, overwrite = false } = options;

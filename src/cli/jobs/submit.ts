@@ -7,6 +7,7 @@ import { invalid, quote } from '../../domain/errors.js';
 import { addressesOf } from '../../domain/outputs/addresses.js';
 import { isLoopback } from '../../rpc/client.js';
 import { type Clients, withClients } from '../client.js';
+import { openPuts } from '../content/put/puts.js';
 import { type RemoteOptions, remote, seconds, withJson } from '../options.js';
 import { decisionLine, evidenceLines } from '../text/decision-text.js';
 import { versionText } from '../text/job-view.js';
@@ -82,15 +83,23 @@ export function submitCommand(): Command {
     }
     if (options.from === undefined) {
       checkSingle(options);
-      const request = await requestOf(options);
-      return connected(options, async (clients) => void (await submit(clients, options, request)));
+      const puts = openPuts();
+      const request = await requestOf(options, puts);
+      return connected(options, async (clients) => {
+        await puts.upload(clients);
+        await submit(clients, options, request);
+      });
     }
     checkMany(options);
     const findOrCreate = options.alwaysNew ? false : options.findOrCreate ? true : undefined;
-    const defaults = { ...(await requestOf(options)), ...(findOrCreate !== undefined && { findOrCreate }) };
+    const puts = openPuts();
+    const defaults = { ...(await requestOf(options, puts)), ...(findOrCreate !== undefined && { findOrCreate }) };
     const lines = await requestLines(options.from, defaults);
     const { batch = randomUUID(), json } = options;
-    return connected(options, (clients) => submitFrom(clients, lines, { batch, json }));
+    return connected(options, async (clients) => {
+      await puts.upload(clients);
+      await submitFrom(clients, lines, { batch, json });
+    });
   });
 }
 

@@ -1,5 +1,5 @@
 import { hostname, userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { toJson } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -12,12 +12,13 @@ import { ContentService } from '../../../gen/memoir/content/v1/content_service_p
 import { OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
-import { invalid, type MemoirError } from '../../domain/errors.js';
+import { invalid, type MemoirError, quote } from '../../domain/errors.js';
 import { systemEdge } from '../../edge.js';
 import { CallError } from '../../rpc/call-error.js';
 import type { Connection } from '../../rpc/client.js';
 import { checkedPlaces } from '../../worker/check-places.js';
 import { openHealth } from '../../worker/health.js';
+import { type InputCache, openInputCache } from '../../worker/inputs/input-cache.js';
 import { pipesIn } from '../../worker/pipes.js';
 import { imagePlatform, machineHas } from '../../worker/pool/machine.js';
 import { openPool, type Pool } from '../../worker/pool/pool.js';
@@ -60,6 +61,10 @@ export type WorkerOptions = {
   readonly maxOutputBytes: number;
   readonly maxOutputFiles: number;
   readonly maxWorkBytes: number;
+  readonly maxInputBytes: number;
+  readonly inputCache?: string;
+  readonly inputCacheMb: number;
+  readonly clone: boolean;
   readonly minFree: number;
   readonly path?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -130,6 +135,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         claims: Object.keys(kept === undefined ? repositories : configured),
         environment,
         outputs: left,
+        staging: {
+          source: { cas: connection.service(ContentAddressableStorage), bytes: connection.service(ByteStream) },
+          cache: await inputCache(options, directory.path),
+          maxBytes: options.maxInputBytes,
+          clone: options.clone,
+        },
         health: openHealth(places, { edge: systemEdge, logger }),
         workDirectory: directory.path,
         pipes: pipesIn(join(directory.path, 'pipes')),
@@ -198,6 +209,27 @@ async function uploading(
     },
     workPlace,
   );
+}
+
+/**
+ * Inputs that jobs were given, in a directory of this worker alone: whose number is its own among those that share the work directory.
+ * @throws MemoirError BAD_OPTIONS if it cannot be used
+ */
+async function inputCache(
+  { workDir, inputCache: given, inputCacheMb }: WorkerOptions,
+  own: string,
+): Promise<InputCache> {
+  const number = basename(own).replace(/^.*-/, '');
+  const path = given === undefined ? join(resolve(workDir), `.memoir-inputs-${number}`) : join(resolve(given), number);
+  try {
+    return await openInputCache(path, inputCacheMb * mebi);
+  } catch (error) {
+    throw invalid(
+      'input-cache',
+      'BAD_OPTIONS',
+      `--input-cache ${quote(path)} cannot be used: ${(error as Error).message}`,
+    );
+  }
 }
 
 function notTaken(why: string): MemoirError {

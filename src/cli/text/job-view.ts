@@ -1,6 +1,8 @@
 import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
 import type { Interest } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
+import { ContentKind } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import type { Input } from '../../../gen/memoir/jobs/v1/input_pb.js';
 import { type Job, JobSchema, JobState, type RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { protoName } from '../../domain/proto-name.js';
 import { attemptText, limitsText, retryText } from './attempt-text.js';
@@ -111,6 +113,7 @@ export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
     ['script', printable(job.script)],
     ['script version', versionText(job)],
     ['parameters', printable(canonicalize(job.scriptParameters ?? {}) ?? '')],
+    ...job.inputs.map((input) => [`input ${printable(input.pointer)}`, inputText(input)] as const),
     ['constraints', job.runtimeConstraints ? constraintsText(job.runtimeConstraints) : ''],
     ['docker image', printable(job.dockerImageLocator)],
     ['arvados sdk', printable(job.arvadosSdkVersion)],
@@ -172,6 +175,12 @@ export function constraintsText(constraints: RuntimeConstraints): string {
     .filter(([name, value]) => !name.startsWith('$') && value !== '' && value !== undefined)
     .map(([name, value]) => `${protoName(name)}=${printable(String(value))}`)
     .join(' ');
+}
+
+function inputText({ content, path, digest, job }: Input): string {
+  const where = `sha256:${content?.hash ?? ''}${path === '' ? '' : `/${printable(path)}`}`;
+  const what = digest?.kind === ContentKind.TREE ? 'directory' : `file of ${digest?.sizeBytes ?? 0n} bytes`;
+  return `${what}, ${where}${job === '' ? '' : `, given by job ${printable(job)}`}`;
 }
 
 function percent(progress: number): string {

@@ -93,6 +93,7 @@ export const unfilteredFields: readonly string[] = [
   'minima',
   'output_digest',
   'log_digest',
+  'inputs',
 ];
 
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */

@@ -8,16 +8,23 @@ export type ContentState = {
   readonly lost: boolean;
   /** Whether it must not exist any more; it stays lost then. */
   readonly erased: boolean;
+  /** Principals that put it themselves. */
+  readonly puts: ReadonlySet<string>;
 };
 
 /** Before its first event. */
-export const unknownContent: ContentState = { stored: false, lost: false, erased: false };
+export const unknownContent: ContentState = { stored: false, lost: false, erased: false, puts: new Set() };
 
 /** What an event makes of it. */
 export function evolveContent(state: ContentState, event: ContentEvent): ContentState {
   switch (event.$typeName) {
     case 'memoir.events.v1.ContentStored':
-      return { ...state, stored: true, lost: state.erased };
+      return {
+        ...state,
+        stored: true,
+        lost: state.erased,
+        puts: event.job === '' ? new Set([...state.puts, event.principal]) : state.puts,
+      };
     case 'memoir.events.v1.ContentFound':
       return { ...state, lost: state.erased };
     case 'memoir.events.v1.ContentLost':

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { ContentLossReason } from '../../../gen/memoir/events/v1/events_pb.js';
 import { ContentKind, type Digest, DigestSchema } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { lossText } from '../../../projections/read-model/content.js';
+import { lossText } from '../../../projections/read-model/content/content.js';
 import { type BlobName, blobText, nameOf } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
 import { firstMissing, isCorrupt } from '../../content/trees/first-missing.js';

@@ -7,6 +7,7 @@ import {
   ContentStoredSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
 import type { Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import { MemoirError } from '../../domain/errors.js';
 import type { ContentEvent } from '../../domain/events.js';
 import { type ContentState, evolveContent, unknownContent } from '../../domain/outputs/content-state.js';
 import { contentStream } from '../../domain/streams.js';
@@ -26,7 +27,7 @@ export type RecordingContent = {
   readonly written: Pick<OwnWrites, 'note'>;
 };
 
-/** Content that is there, all of it, and which attempt of which job brought it. */
+/** Content that is there, all of it, and which attempt of which job brought it; no job if the caller put it there itself. */
 export type Stored = {
   readonly digest: Digest;
   readonly job: string;
@@ -49,7 +50,14 @@ export type Lost = {
   readonly message: string;
 };
 
-/** Records that servers keep some content from here on, unless that stands there already. What was lost is there again by that. */
+/** Most principals that are recorded to have put the same content: its stream is read in full. */
+const mostPuts = 10_000;
+
+/**
+ * Records that servers keep some content from here on, unless that stands there already; of what somebody put, that this one did. What was lost
+ * is there again by that.
+ * @throws MemoirError RESOURCE_EXHAUSTED PUT_TOO_OFTEN
+ */
 export async function recordStored(context: RecordingContent, caller: Caller, stored: Stored): Promise<void> {
   const { digest, job, attempt, totalBytes, outputV1 } = stored;
   const event = create(ContentStoredSchema, {
@@ -61,7 +69,12 @@ export async function recordStored(context: RecordingContent, caller: Caller, st
     totalBytes: BigInt(totalBytes),
     outputV1,
   });
-  await record(context, caller, digest, (state) => (state.stored && !state.lost ? undefined : event), true);
+  const known = ({ stored, lost, puts }: ContentState) => {
+    if (!stored || lost || job !== '') return stored && !lost;
+    if (!puts.has(caller.principal) && puts.size >= mostPuts) throw putTooOften();
+    return puts.has(caller.principal);
+  };
+  await record(context, caller, digest, (state) => (known(state) ? undefined : event), true);
 }
 
 /** Records that not all of some content is there, unless that is known. @returns whether it was recorded now */
@@ -117,4 +130,12 @@ async function record(
     if (event) await append(expected, event);
     return event !== undefined;
   });
+}
+
+function putTooOften(): MemoirError {
+  return new MemoirError(
+    'RESOURCE_EXHAUSTED',
+    'PUT_TOO_OFTEN',
+    `${mostPuts} principals put the same content already, so that it is not recorded that you did`,
+  );
 }

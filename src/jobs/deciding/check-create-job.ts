@@ -9,6 +9,7 @@ import { checkDuration } from '../check-duration.js';
 import { checkComponents, checkLabels, checkLength, checkRequired, textLimits } from '../limits.js';
 import { checkPlatform } from '../running/check-offer.js';
 import { checkLimits, checkRetry } from './check-retry.js';
+import { checkInputs } from './inputs.js';
 
 /** Most exclude_script_versions of a request. */
 const maxExcludes = 1_000;
@@ -31,6 +32,7 @@ export function checkCreateJob(request: CreateJobRequest): void {
   if (request.runtimeConstraints) checkConstraints(request.runtimeConstraints);
   if (request.retry) checkRetry(request.retry);
   if (request.limits) checkLimits(request.limits);
+  if (request.inputs.length > 0) checkInputs(request);
 }
 
 function checkAcceptance(request: CreateJobRequest): void {

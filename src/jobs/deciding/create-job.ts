@@ -20,6 +20,7 @@ import { checkScriptOf } from './check-script.js';
 import { basisMessage } from './decision-basis.js';
 import { createdAsAsked, createdNoMatch, retried, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
+import { inputsOf } from './inputs.js';
 import { needsSharedRuns } from './needs-shared-runs.js';
 import { type Intention, openSubmissions, usedBefore } from './submissions.js';
 import { resolveRequest, type Wanted } from './wanted.js';
@@ -153,12 +154,14 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     found: Found | undefined,
   ): Promise<Answer> {
     await checkScriptOf(wanted, context.repositories);
+    const inputs = await inputsOf(context, asked.caller, asked.request);
     const uuid = jobUuid(wanted.digests.computation, runNumber);
     const decision = found
       ? createdNoMatch(uuid, found.decision, wanted.resolutions)
       : createdAsAsked(uuid, wanted.resolutions);
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     if (found) event.basis = basisMessage(wanted, found.basis);
+    if (inputs.length > 0) event.inputs = inputs;
     if (context.sharesRuns) {
       event.retry = recordedRetry(asked.request.retry);
       event.turnWeight = context.shares.ofOwner(event.owner).weight;

@@ -19,7 +19,8 @@ export type Explanation = {
 /**
  * What CreateJob would decide for a request that `checkCreateJob` let through, with up to `maxCandidates` candidates. Records
  * nothing.
- * @throws MemoirError as `checkScriptOf` does where a job would be made
+ * @param checkInputs looks at the inputs where a job would be made
+ * @throws MemoirError as that and `checkScriptOf` do
  */
 export async function explainReuse(
   context: DecidingContext,
@@ -27,6 +28,7 @@ export async function explainReuse(
   caller: Caller,
   request: CreateJobRequest,
   maxCandidates: number,
+  checkInputs: (caller: Caller, request: CreateJobRequest) => Promise<unknown> = async () => undefined,
 ): Promise<Explanation> {
   const wanted = await resolveRequest({ ...context, images: context.images.unrecorded }, caller, request);
   const { decision, record } = await find(wanted, { listed: maxCandidates, recording: false });
@@ -34,6 +36,7 @@ export async function explainReuse(
     return { decision: reused(record.job, decision, wanted.resolutions, maxCandidates), job: record.job };
   }
   await checkScriptOf(wanted, context.repositories);
+  await checkInputs(caller, request);
   const { computation } = wanted.digests;
   const uuid = jobUuid(computation, context.readModel.candidates.lastRun(computation) + 1);
   return { decision: createdNoMatch(uuid, decision, wanted.resolutions, maxCandidates) };

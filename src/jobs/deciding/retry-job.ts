@@ -285,6 +285,7 @@ function requestedAgain(
     labels: old.labels,
     requiredLabels: old.requiredLabels,
     retryOf: old.uuid,
+    inputs: old.inputs,
     decision: createdAsRetry(uuid, old.runNumber, stateName(old.state)),
     ...(requestedAt && { requestedAt }),
     ...(old.runtimeConstraints && { runtimeConstraints: old.runtimeConstraints }),

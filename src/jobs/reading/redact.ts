@@ -1,5 +1,6 @@
 import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { Outcome, Rule } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import type { Input } from '../../../gen/memoir/jobs/v1/input_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type Access, permission } from '../../domain/access.js';
 import type { MemoirEvent } from '../../domain/events.js';
@@ -12,7 +13,7 @@ import type { JobFacts } from './permit.js';
 export type Reader = { readonly access: ReaderAccess; readonly facts: JobFacts };
 
 /** What is looked at in the access of who reads. */
-export type ReaderAccess = Omit<Access, 'submits' | 'bounds' | 'worksAll'>;
+export type ReaderAccess = Omit<Access, 'submits' | 'submitsSome' | 'bounds' | 'worksAll'>;
 
 /** Whether a reader may read the job with a uuid. What is no job is as one that may not be read. */
 function sees({ access, facts }: Reader, uuid: string): boolean {
@@ -31,7 +32,9 @@ export function redactJob(reader: Reader, given: Job): Job {
   if (access.readsAll || job.owner === access.principal) return job;
   const components = redactComponents(reader, job.components);
   const retryOf = job.retryOf === '' || sees(reader, job.retryOf) ? job.retryOf : '';
-  return components === job.components && retryOf === job.retryOf ? job : { ...job, components, retryOf };
+  const inputs = redactInputs(reader, job.inputs);
+  if (components === job.components && retryOf === job.retryOf && inputs === job.inputs) return job;
+  return { ...job, components, retryOf, inputs };
 }
 
 function withOwnInterests(access: ReaderAccess, job: Job): Job {
@@ -113,6 +116,7 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
         ...told,
         retryOf,
         components: redactComponents(reader, event.components),
+        inputs: redactInputs(reader, event.inputs),
         ...redactDecided(reader, event),
       };
     }
@@ -152,7 +156,12 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
 export function holdsSecrets(event: MemoirEvent): boolean {
   switch (event.$typeName) {
     case 'memoir.events.v1.JobRequested':
-      return hasSecrets(event.decision) || event.retryOf !== '' || Object.keys(event.components).length > 0;
+      return (
+        hasSecrets(event.decision) ||
+        event.retryOf !== '' ||
+        Object.keys(event.components).length > 0 ||
+        event.inputs.some(({ job }) => job !== '')
+      );
     case 'memoir.events.v1.JobRetryIntended':
       return true;
     default:
@@ -174,6 +183,12 @@ function redactComponents(reader: Reader, components: Components): Components {
     told[name] = '';
   }
   return told ?? components;
+}
+
+/** Inputs without the jobs that gave them which the reader may not read. */
+function redactInputs(reader: Reader, inputs: Input[]): Input[] {
+  if (inputs.every(({ job }) => job === '' || sees(reader, job))) return inputs;
+  return inputs.map((input) => (input.job === '' || sees(reader, input.job) ? input : { ...input, job: '' }));
 }
 
 /** An event with a decision: of what job, and whether it was taken with filters, undefined where the event is too old to tell. */

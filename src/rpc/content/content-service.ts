@@ -9,7 +9,7 @@ import {
   ReadOutputResponseSchema,
 } from '../../../gen/memoir/content/v1/content_service_pb.js';
 import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
-import { type BlobName, blobText, nameOf } from '../../content/blob-name.js';
+import { type BlobName, blobText } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
 import { findInTree } from '../../content/trees/find-in-tree.js';
 import { knownDirectories } from '../../content/trees/read-directory.js';
@@ -25,16 +25,21 @@ import type { CallContext } from '../call.js';
 import type { Implementation } from '../service.js';
 import { blobPieces } from './blob-pieces.js';
 import { heldLog, heldOutput } from './held-result.js';
+import { blobOf } from './kept-content.js';
+import { putContent } from './put-content.js';
+import type { RawAccess } from './raw-access.js';
 
 /** Longest path that is asked for, in bytes. */
 const longestPath = treeLimits.path;
 
 /** memoir.content.v1.ContentService: what jobs made, for who may read them. */
 export function contentService(
-  { streams, sharesRuns }: JobsContext,
+  context: JobsContext,
   content: ContentStore,
+  raw: RawAccess,
   doubt?: HeldContent['doubt'],
 ): Implementation<typeof ContentService> {
+  const { streams, sharesRuns } = context;
   // Many files of one output are read one after the other.
   const known = knownDirectories();
 
@@ -72,6 +77,8 @@ export function contentService(
         maxPathBytes: treeLimits.path,
       });
     },
+
+    putContent: ({ digest }, call) => putContent(context, raw, digest, call),
 
     async *listOutput({ uuid, path, recursive }, call) {
       const { digest, check } = await held(uuid, call, heldOutput);
@@ -134,8 +141,6 @@ export function contentService(
 }
 
 type Section = { readonly offset: bigint; readonly limit: bigint };
-
-const blobOf = ({ hash, sizeBytes }: Digest): BlobName => nameOf('digest', hash, sizeBytes);
 
 /** The same with one piece at least, of no bytes if there are none. */
 async function* withFirst(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

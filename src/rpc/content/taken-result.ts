@@ -1,6 +1,5 @@
-import { create } from '@bufbuild/protobuf';
-import { ContentKind, type Digest, DigestSchema } from '../../../gen/memoir/jobs/v1/digest_pb.js';
-import { type BlobName, blobText, nameOf } from '../../content/blob-name.js';
+import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import { type BlobName, blobText } from '../../content/blob-name.js';
 import { checkTree } from '../../content/trees/check-tree.js';
 import { isSameEnd } from '../../domain/attempt.js';
 import type { CompleteCommand, FailCommand } from '../../domain/commands.js';
@@ -11,6 +10,8 @@ import { recordStored } from '../../jobs/content/record-content.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { claimedAttempt } from '../../jobs/running/claimed-attempt.js';
 import type { CallContext } from '../call.js';
+import { checkedDigest } from './checked-digest.js';
+import { blobOf } from './kept-content.js';
 import type { RawAccess } from './raw-access.js';
 
 /** The output and log in a worker's report: addresses, or what it left with the server. */
@@ -47,18 +48,17 @@ export function takeResult(context: JobsContext, raw: RawAccess): TakeResult {
     const before = await context.streams.loadFor(call.caller, uuid, told.kind);
     if (before && (isFinished(before.job.state) || isSameEnd(before, told))) return told;
     const record = await claimedAttempt(context.streams, call.caller, uuid, told.tokenDigest);
-    const content = raw.ofAttempt(call, record);
+    const content = await raw.ofAttempt(call, record);
     const missing: BlobName[] = [];
     let outputV1 = '';
     let totalBytes = 0;
     if (outputDigest) {
-      const tree = await checkTree(content, nameOf('output_digest', outputDigest.hash, outputDigest.sizeBytes));
+      const tree = await checkTree(content, blobOf(outputDigest));
       outputV1 = tree.manifest;
       totalBytes = tree.bytes;
       missing.push(...tree.missing);
     }
-    if (logDigest)
-      missing.push(...(await content.missing([nameOf('log_digest', logDigest.hash, logDigest.sizeBytes)])));
+    if (logDigest) missing.push(...(await content.missing([blobOf(logDigest)])));
     if (missing.length > 0) throw incomplete(missing);
     const attempt = record.attempt?.number ?? 1;
     const by = { job: uuid, attempt };
@@ -73,12 +73,10 @@ export function takeResult(context: JobsContext, raw: RawAccess): TakeResult {
 
 function checked(field: string, given: Digest | undefined, kind: ContentKind, address: string): Digest | undefined {
   if (!given) return undefined;
-  const { hash, sizeBytes } = given;
   if (given.kind !== kind) {
     throw invalid(`${field}.kind`, 'BAD_DIGEST', `${field}.kind must be CONTENT_KIND_${ContentKind[kind]}`);
   }
-  nameOf(field, hash, sizeBytes);
-  const digest = create(DigestSchema, { hash, sizeBytes, kind });
+  const digest = checkedDigest(field, given);
   if (address !== '' && address !== addressOf(digest)) {
     const other = field.replace('_digest', '');
     throw invalid(
@@ -91,7 +89,7 @@ function checked(field: string, given: Digest | undefined, kind: ContentKind, ad
 }
 
 /** Named are the first; it cannot be told how many more there are below a directory that is missing. */
-function incomplete(missing: readonly BlobName[]): MemoirError {
+export function incomplete(missing: readonly BlobName[]): MemoirError {
   const named = missing.slice(0, 5).map(blobText);
   return new MemoirError(
     'FAILED_PRECONDITION',
@@ -101,7 +99,7 @@ function incomplete(missing: readonly BlobName[]): MemoirError {
   );
 }
 
-function notTaken(): MemoirError {
+export function notTaken(): MemoirError {
   return new MemoirError(
     'FAILED_PRECONDITION',
     'CONTENT_NOT_TAKEN',

@@ -35,6 +35,7 @@ import type { Answer, CreateJob } from '../../jobs/deciding/create-job.js';
 import { explainReuse } from '../../jobs/deciding/explain-reuse.js';
 import type { ExplainReuseAsOf } from '../../jobs/deciding/explain-reuse-as-of.js';
 import type { FindReusable } from '../../jobs/deciding/find-reusable.js';
+import { inputsOf } from '../../jobs/deciding/inputs.js';
 import { jobRetrier } from '../../jobs/deciding/retry-job.js';
 import { checkUuid } from '../../jobs/limits.js';
 import { jobAsOf } from '../../jobs/reading/job-as-of.js';
@@ -98,7 +99,7 @@ export function jobsService(
       const limit = maxCandidates || 100;
       const explanation = asOf
         ? await explainThen(await positionOf(context, asOf, signal), caller, request, limit)
-        : await explainReuse(context, find, caller, request, limit);
+        : await explainReuse(context, find, caller, request, limit, (...of) => inputsOf(context, ...of));
       return create(ExplainReuseResponseSchema, explanation);
     },
 

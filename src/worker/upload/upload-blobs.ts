@@ -27,6 +27,8 @@ export type RemoteContent = {
   readonly capabilities: Pick<ClientOf<typeof Capabilities>, 'getCapabilities'>;
   readonly edge: Pick<Edge, 'uuid' | 'monotonic'>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
+  /** Is told how many bytes of how many that are missing there are sent. */
+  readonly onSent?: (bytes: number, of: number) => void;
 };
 
 /** A blob has other bytes than when its name was made. */
@@ -89,6 +91,7 @@ export async function uploadBlobs(
   let told = edge.monotonic();
   function moved(bytes: number): void {
     done += bytes;
+    remote.onSent?.(done, total);
     if (edge.monotonic() - told < tellEvery) return;
     told = edge.monotonic();
     logger.info({ bytes: done, of: total }, 'uploading');

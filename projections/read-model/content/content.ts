@@ -1,13 +1,13 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
-import { ContentLossReason } from '../../gen/memoir/events/v1/events_pb.js';
-import type { Digest } from '../../gen/memoir/jobs/v1/digest_pb.js';
-import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { addressOf, hashOfAddress } from '../../src/domain/outputs/digest.js';
-import type { Loss } from '../../src/domain/outputs/losses.js';
-import type { CandidateFacts } from '../../src/domain/reuse.js';
-import type { Position } from '../../src/eventstore/port.js';
-import type { Projection } from '../running/projection.js';
+import { ContentLossReason } from '../../../gen/memoir/events/v1/events_pb.js';
+import type { Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { addressOf, hashOfAddress } from '../../../src/domain/outputs/digest.js';
+import type { Loss } from '../../../src/domain/outputs/losses.js';
+import type { CandidateFacts } from '../../../src/domain/reuse.js';
+import type { Position } from '../../../src/eventstore/port.js';
+import type { Projection } from '../../running/projection.js';
 
 /**
  * What servers keep, and what of it was lost. `content` has a row for each output or log by its hash: `position` is that of its first ContentStored,
