@@ -3,31 +3,35 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { newestFormat } from '../../src/domain/log-format.js';
 import { systemEdge } from '../../src/edge.js';
+import { openLog } from '../../src/eventstore/open-store.js';
 import { collect } from '../contract/events.js';
+import { startDouble } from '../support/kurrentdb-double/double.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
+import '../support/native-client.js';
 
 const project = makeProject();
 const dir = mkdtempSync(join(tmpdir(), 'memoir-fairness-'));
 const policy = join(dir, 'policy.toml');
 const grant = (to: string, role: string, repository: string) =>
   `[[grants]]\nto = ["${to}"]\nroles = ["${role}"]\nrepositories = ["${repository}"]\n`;
-writeFileSync(
-  policy,
+/** The policy, by which so many jobs of dora may run, and of each small repository. */
+const policyText = (doras: number, small: number) =>
   [
     ...['ada', 'bob', 'cleo', 'dora', 'emil'].map((name) => grant(name, 'submitter', '**')),
     grant('w', 'worker', '**'),
     grant('root', 'admin', '**'),
     '[[shares]]\nto = ["ada"]\nweight = 2\n',
-    '[[shares]]\nto = ["dora"]\nmax_running = 1\n',
+    `[[shares]]\nto = ["dora"]\nmax_running = ${doras}\n`,
     '[[shares]]\nto = ["emil"]\nmax_queued = 2\n',
-    '[[caps]]\nrepositories = ["small/*"]\nmax_running = 1\n',
-  ].join('\n'),
-);
+    `[[caps]]\nrepositories = ["small/*"]\nmax_running = ${small}\n`,
+  ].join('\n');
+writeFileSync(policy, policyText(1, 1));
 const path = project.repository.path;
 /** A clock that the test may put forward. */
 const clock = { ahead: 0 };
@@ -158,6 +162,82 @@ test.serial('no more jobs of each repository run than its cap', async (t) => {
   t.is((await waiting).job?.uuid, again);
   await finish(again);
 });
+
+test.serial(
+  'a policy that allows more wakes the claims that wait for it, and one that allows less is kept',
+  async (t) => {
+    const doras = [await made(dora), await made(dora), await made(dora)] as const;
+    const smalls = [await made(ada, { repository: 'small/a' }), await made(ada, { repository: 'small/a' })] as const;
+    const given = async (claim: ReturnType<typeof w.worker.claimJob>) => (await claim).job?.uuid;
+    const wait = seconds(60);
+    const begun = [await given(w.worker.claimJob({})), await given(w.worker.claimJob({}))];
+    t.deepEqual(begun.sort(), [doras[0], smalls[0]].sort());
+    const [first, second] = [w.worker.claimJob({ wait }), w.worker.claimJob({ wait, offer: { cores: 1 } })].map(given);
+    writeFileSync(policy, policyText(2, 1));
+    t.is(await Promise.race([first, second]), doras[1]);
+    writeFileSync(policy, policyText(2, 2));
+    t.deepEqual((await Promise.all([first, second])).sort(), [doras[1], smalls[1]].sort());
+    writeFileSync(policy, policyText(1, 1));
+    await until(
+      'the policy is read',
+      async () => (await waitsFor(doras[2])) === '2 jobs of its owner run, and 1 may at once',
+    );
+    const last = given(w.worker.claimJob({ wait }));
+    await finish(doras[0]);
+    t.is(await given(w.worker.claimJob({})), undefined);
+    await finish(doras[1]);
+    t.is(await last, doras[2]);
+    await Promise.all([...smalls, doras[2]].map(finish));
+  },
+);
+
+test.serial(
+  'several servers of a log exceed a cap by no more than one job each, and end with all of them run',
+  async (t) => {
+    const double = await startDouble();
+    const [cap, count] = [2, 14];
+    writeFileSync(policy, policyText(cap, 100));
+    const options = {
+      repositories: { project: path },
+      settings: { policy, insecure: true, store: double.url, log_format: newestFormat },
+    };
+    const servers = await Promise.all([1, 2].map(() => startTestServer(options)));
+    const log = await openLog(double.url, systemEdge);
+    try {
+      const [one] = servers.map((each) => each.as('dora'));
+      const mine = new Set<string>();
+      for (let i = 0; i < count; i++) mine.add(await made(one as typeof ada));
+      // Whoever finds that no more may run waits until that is otherwise, whichever server ended one.
+      const ended = new AbortController();
+      const work = async (worker: typeof ada): Promise<void> => {
+        while (mine.size > 0) {
+          const claim = worker.worker.claimJob({ wait: seconds(60) }, { signal: ended.signal });
+          const { job } = await claim.catch((error: unknown) => {
+            if (mine.size === 0) return { job: undefined };
+            throw error;
+          });
+          if (!job) return;
+          await worker.worker.heartbeat({ uuid: job.uuid });
+          await worker.worker.completeJob({ uuid: job.uuid, output: 'o', log: 'l' });
+          t.true(mine.delete(job.uuid));
+          if (mine.size === 0) ended.abort();
+        }
+      };
+      await Promise.all(servers.flatMap((each) => Array.from({ length: 4 }, () => work(each.as('w')))));
+      let [running, most] = [0, 0];
+      for await (const { type } of log.readAll()) {
+        if (type === 'JobStarted') most = Math.max(most, ++running);
+        else if (type === 'JobCompleted') running--;
+      }
+      t.is(running, 0);
+      t.true(most >= cap && most <= cap + servers.length - 1, `${most} ran at once`);
+    } finally {
+      await log.close();
+      await Promise.all(servers.map((each) => each.dispose()));
+      await double.stop();
+    }
+  },
+);
 
 test.serial(
   'who has as many jobs queued as its quota makes no more, and is answered with those there are',
