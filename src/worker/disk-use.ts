@@ -1,7 +1,7 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunPlaces } from './run/run-places.js';
 import { RunFailure } from './run-failure.js';
-import type { RunPlaces } from './run-script.js';
 import { type OutputLimits, tooLarge } from './store/output-files.js';
 
 /** How much a run may take of the disk while it runs. */

@@ -5,6 +5,7 @@ import { PlaceFault, RunFailure, workPlace } from './run-failure.js';
 /** What to run. */
 export type Program = {
   readonly path: string;
+  readonly args: readonly string[];
   readonly directory: string;
   readonly environment: Readonly<Record<string, string>>;
   /** File descriptor of standard input. */
@@ -27,7 +28,7 @@ export function runInGroup(program: Program, signal: AbortSignal, graceMs: numbe
   return new Promise((resolve, reject) => {
     let child: ChildProcess;
     try {
-      child = spawn(program.path, [], {
+      child = spawn(program.path, program.args, {
         cwd: program.directory,
         env: program.environment,
         detached: true,

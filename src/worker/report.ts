@@ -23,7 +23,7 @@ export class ContentIncomplete extends Error {
 type Tasks = { readonly tasksSummary: TasksSummary | undefined };
 type Completion = Tasks &
   Required<Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'uuid' | 'claimToken'>> &
-  Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'output' | 'log' | 'outputDigest' | 'logDigest'>;
+  Pick<MessageInitShape<typeof CompleteJobRequestSchema>, 'output' | 'log' | 'outputDigest' | 'logDigest' | 'ran'>;
 type Failure = Tasks &
   Required<
     Pick<
@@ -31,7 +31,7 @@ type Failure = Tasks &
       'uuid' | 'claimToken' | 'reason' | 'message' | 'fault' | 'givenBack'
     >
   > &
-  Pick<MessageInitShape<typeof FailJobRequestSchema>, 'log' | 'logDigest'>;
+  Pick<MessageInitShape<typeof FailJobRequestSchema>, 'log' | 'logDigest' | 'ran'>;
 
 /**
  * Completes a job, trying again while the server is away.

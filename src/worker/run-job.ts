@@ -1,7 +1,8 @@
+import { rm, writeFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { MemoirError, quote } from '../domain/errors.js';
+import { MemoirError } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import { CallError } from '../rpc/call-error.js';
 import { type DiskLimits, watchDiskUse } from './disk-use.js';
@@ -9,12 +10,14 @@ import type { Health } from './health.js';
 import { type Heart, startHeart } from './heart.js';
 import { type HeldLog, sendLiveLog } from './live-log.js';
 import type { Pipes } from './pipes.js';
-import type { Ended } from './process-group.js';
 import { ContentIncomplete, reportCompletion, reportFailure } from './report.js';
+import type { Bounds, RanSoFar } from './run/run-host.js';
 import { watchRunLimit } from './run/run-limit.js';
+import type { RunPlaces } from './run/run-places.js';
+import { scriptFailure } from './run/script-failure.js';
 import { GivenBack, PlaceFault, RunFailure, RunLost, workPlace } from './run-failure.js';
 import type { RunLog } from './run-log.js';
-import { type PreparedRun, type Ran, type RunPlaces, runScript, type ScriptSettings } from './run-script.js';
+import { type PreparedRun, type Ran, runScript, type ScriptSettings, type Speaker, stopwatch } from './run-script.js';
 import type { HeldRun, Outputs, Stored } from './store/outputs.js';
 import { strayFiles } from './stray-files.js';
 import type { WorkerClient } from './worker-client.js';
@@ -37,6 +40,8 @@ export type RunContext = ScriptSettings & {
   /** Most bytes of a run's log; a script that prints more is killed. */
   readonly logLimit: number;
   readonly limits: DiskLimits;
+  /** What of the worker a job may take at most. */
+  readonly bounds: (job: Job) => Bounds;
   readonly edge: Edge;
   readonly logger: Logger;
 };
@@ -111,13 +116,14 @@ async function perform(
   const { signal } = end;
   const held = { uuid: job.uuid, claimToken: claimed.claimToken };
   const kept: { log: Stored | undefined } = { log: undefined };
+  const ran: RanSoFar = { phases: {} };
   try {
-    const { ran, stray } = await runWithLogs(context, claimed, run, end);
+    const { ended, stray } = await runWithLogs(context, claimed, run, ran, end);
+    const took = stopwatch(context.edge);
     kept.log = await storeLog(context, run, held, signal);
     signal.throwIfAborted();
-    if (ran.code !== 0) {
-      throw new RunFailure('SCRIPT_FAILED', `${quote(job.script)} ${endText(ran, context.environment)}`);
-    }
+    const failed = await scriptFailure(job, ended, run.log, context);
+    if (failed) throw failed;
     for (let tries = 1; ; tries++) {
       const output = await storeOutput(context, run, held, signal);
       if (output.isEmpty && stray !== '') logger.warn(stray);
@@ -127,7 +133,9 @@ async function perform(
       }
       try {
         const result = { ...told('output', output), ...told('log', kept.log) };
-        await reportCompletion(worker, { ...held, ...result, tasksSummary: await heart.tasks() }, signal);
+        ran.phases.stored ??= took();
+        ran.storedBytes = (output.bytes ?? 0n) + (kept.log?.bytes ?? 0n);
+        await reportCompletion(worker, { ...held, ...result, ran, tasksSummary: await heart.tasks() }, signal);
         health.success(job.repository);
         return { state: 'Complete', output: output.address, log: kept.log?.address ?? '' };
       } catch (error) {
@@ -144,7 +152,7 @@ async function perform(
     const { reason, message, fault } = failure;
     const givenBack = failure instanceof GivenBack;
     const tasksSummary = await heart.tasks();
-    const end = { ...held, reason, message, fault, givenBack, tasksSummary };
+    const end = { ...held, reason, message, fault, givenBack, tasksSummary, ran };
     await reportFailure(worker, { ...end, ...told('log', kept.log) }, signal).catch((error: unknown) => {
       if (!(error instanceof ContentIncomplete)) throw error;
       logger.warn({ why: error.message }, 'the log was lost on its way to the server');
@@ -163,17 +171,40 @@ async function runWithLogs(
   context: RunContext,
   claimed: ClaimedJob,
   { places, log }: PreparedRun,
+  ran: RanSoFar,
   end: AbortController,
-): Promise<{ readonly ran: Ran; readonly stray: string }> {
+): Promise<{ readonly ended: Ran; readonly stray: string }> {
   const { job, claimToken } = claimed;
   return withLiveLog(context, { uuid: job.uuid, claimToken }, places.log, end.signal, async () => {
-    const run = () => runScript(claimed, places, log.fd, context, end.signal);
-    const ran = await withLog(log, context.logLimit, end, () => withinDisk(places, context.limits, end, run));
+    const speech = speaker(log, places, end);
+    const given = { places, output: log.fd, bounds: context.bounds(job), speech, ran };
+    const run = () => runScript(claimed, given, context, end.signal);
+    const ended = await withLog(log, context.logLimit, end, () => withinDisk(places, context.limits, end, run));
     if (end.signal.reason instanceof RunLost) throw end.signal.reason;
-    const stray = ran.code === 0 ? await strayFiles(places, ran.entries) : '';
+    const stray = ended.code === 0 ? await strayFiles(places, ended.entries) : '';
     if (stray !== '') await log.say(`memoir: ${stray}`);
-    return { ran, stray };
+    return { ended, stray };
   });
+}
+
+/** Says in the log, and as the run's progress, what goes on before the script begins. */
+function speaker(log: RunLog, { progress }: RunPlaces, end: AbortController): Speaker {
+  let last = Promise.resolve();
+  return {
+    say(line) {
+      last = last
+        .then(() => log.say(`memoir: ${line}`))
+        // A script that says how far it is puts its own in the place of it.
+        .then(() => writeFile(progress, JSON.stringify({ message: line })))
+        .catch((error: NodeJS.ErrnoException) => {
+          end.abort(new PlaceFault(workPlace, `the log cannot be written (${error.code})`, error));
+        });
+    },
+    async said() {
+      await last;
+      await rm(progress, { force: true });
+    },
+  };
 }
 
 /** Copies what a script prints while `work` goes on, and what is left of it after that. */
@@ -269,13 +300,6 @@ async function storing<T>({ place }: Outputs, put: () => Promise<T>): Promise<T>
     if (syscall === undefined) throw error;
     throw new PlaceFault(place, `what the script made cannot be stored (${code})`, error);
   }
-}
-
-function endText({ code, signal }: Ended, { PATH }: Readonly<Record<string, string>>): string {
-  if (signal !== null) return `was ended by ${signal}`;
-  // What shells and env(1) say of a program that they do not find.
-  const hint = code === 127 ? `, which means that a program was not found; its PATH is ${quote(PATH ?? '')}` : '';
-  return `exited with code ${code}${hint}`;
 }
 
 function failureOf(error: unknown, logger: Logger): RunFailure {

@@ -1,32 +1,23 @@
 import { mkdir, open, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type Duration, durationFromMs } from '@bufbuild/protobuf/wkt';
 import canonicalize from 'canonicalize';
+import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../domain/errors.js';
+import type { Edge } from '../edge.js';
 import { checkout } from '../git/checkout.js';
 import { findScript } from './find-script.js';
 import { findTree, type TreePlaces } from './find-tree.js';
 import { type Staging, stageInputs } from './inputs/stage-inputs.js';
 import type { Pipes } from './pipes.js';
-import { type Ended, runInGroup } from './process-group.js';
+import { type Images, imageHost } from './run/container.js';
+import { processHost } from './run/process-host.js';
+import type { Bounds, Hosted, RanSoFar, RunHost } from './run/run-host.js';
+import { placesIn, type RunPlaces } from './run/run-places.js';
+import { hostPaths, insidePaths, pathVariables, type ScriptPaths } from './run/script-paths.js';
 import { PlaceFault, RunFailure, repositoryPlace, workPlace } from './run-failure.js';
 import { openRunLog, type RunLog } from './run-log.js';
 import { emptyPlace, writeOwner } from './work-directory.js';
-
-/** The places of one run, all in a directory that is made for it and removed after it. */
-export type RunPlaces = {
-  readonly directory: string;
-  readonly tree: string;
-  readonly output: string;
-  readonly tmp: string;
-  readonly parameters: string;
-  readonly inputs: string;
-  readonly inputsJson: string;
-  readonly progress: string;
-  readonly log: string;
-  /** The script's end of the log. */
-  readonly pipe: string;
-};
 
 /** How to run scripts. */
 export type ScriptSettings = TreePlaces & {
@@ -36,23 +27,10 @@ export type ScriptSettings = TreePlaces & {
   readonly graceMs: number;
   /** How runs are given their inputs. */
   readonly staging: Staging;
+  /** What runs jobs that name an image; undefined if nothing does. */
+  readonly images?: Images | undefined;
+  readonly edge: Pick<Edge, 'monotonic'>;
 };
-
-/** The places of a run in a directory. */
-export function placesIn(directory: string): RunPlaces {
-  return {
-    directory,
-    tree: join(directory, 'tree'),
-    output: join(directory, 'output'),
-    tmp: join(directory, 'tmp'),
-    parameters: join(directory, 'parameters.json'),
-    inputs: join(directory, 'inputs'),
-    inputsJson: join(directory, 'inputs.json'),
-    progress: join(directory, 'progress.json'),
-    log: join(directory, 'log.txt'),
-    pipe: join(directory, 'log.pipe'),
-  };
-}
 
 /** A run whose places are there, but that has no job yet. */
 export type PreparedRun = {
@@ -72,6 +50,7 @@ export async function prepareRun(directory: string, aside: string, pipes: Pipes)
   await mkdir(directory, { mode: 0o700 });
   await mkdir(places.output);
   await mkdir(places.tmp);
+  await mkdir(places.progressDirectory);
   const log = await openRunLog(places.log, places.pipe, pipes);
   return {
     places,
@@ -84,50 +63,116 @@ export async function prepareRun(directory: string, aside: string, pipes: Pipes)
 }
 
 /** How a script ended, and what it found when it began. */
-export type Ran = Ended & {
+export type Ran = Hosted & {
   /** How many files, links and directories were checked out. */
   readonly entries: number;
+  /** Path of its file as it was run. */
+  readonly inside: string;
+};
+
+/** Says in the log, before the script does, what goes on. */
+export type Speaker = {
+  say(line: string): void;
+  /** Resolves when all of it is there, so that the script may begin. */
+  said(): Promise<void>;
+};
+
+/** What a run is given beside its job. */
+export type RunInputs = {
+  readonly places: RunPlaces;
+  /** File descriptor of the script's output and errors. */
+  readonly output: number;
+  /** What of the worker it may take. */
+  readonly bounds: Bounds;
+  readonly speech: Speaker;
+  /** Is told what it runs in and what it takes as that gets known. */
+  readonly ran: RanSoFar;
 };
 
 /**
- * Checks a job's commit out, puts its inputs beside it and runs its script there, with the parameters as canonical JSON on standard input. Its output and
- * errors go to `output`, a file descriptor.
+/**
+ * Checks a job's commit out, puts its inputs beside it and runs its script there, with the parameters as canonical JSON on standard input.
  * @throws RunFailure if it cannot be run; the signal's reason if that aborts before the script has started
  */
 export async function runScript(
   { job, claimToken }: { readonly job: Job; readonly claimToken: Uint8Array },
-  places: RunPlaces,
-  output: number,
+  { places, output, bounds, speech, ran }: RunInputs,
   settings: ScriptSettings,
   signal: AbortSignal,
 ): Promise<Ran> {
-  const { entries } = await checkOut(job, places.tree, settings, signal);
+  const took = stopwatch(settings.edge);
+  const { entries, bytes } = await checkOut(job, places.tree, settings, signal);
   const path = await findScript(places.tree, job.script, job.scriptVersion);
   await writeFile(places.parameters, canonicalize(job.scriptParameters ?? {}) as string, { flag: 'wx', mode: 0o444 });
-  const inputs = await stageInputs(settings.staging, job, claimToken, places, signal);
+  const inputs = await stageInputs(settings.staging, job, claimToken, places, pathsOf(job, places), signal);
+  ran.stagedBytes = BigInt(bytes) + inputs.bytes;
+  ran.phases.staged = took();
+  const host = await hostOf(job, places, settings, speech.say, signal).finally(speech.said);
+  Object.assign(ran, host.ran);
   signal.throwIfAborted();
 
   const stdin = await open(places.parameters, 'r');
   try {
-    const environment = {
-      ...settings.environment,
-      HOME: places.tmp,
-      TMPDIR: places.tmp,
-      MEMOIR_JOB_UUID: job.uuid,
-      MEMOIR_SCRIPT_VERSION: job.scriptVersion,
-      MEMOIR_PARAMETERS: places.parameters,
-      MEMOIR_OUTPUT: places.output,
-      MEMOIR_PROGRESS: places.progress,
-      MEMOIR_TMP: places.tmp,
-      ...inputs,
+    const script = {
+      path,
+      places,
+      environment: settings.environment,
+      own: {
+        ...pathVariables(host.paths),
+        ...inputs.variables,
+        MEMOIR_JOB_UUID: job.uuid,
+        MEMOIR_SCRIPT_VERSION: job.scriptVersion,
+      },
+      stdin: stdin.fd,
+      output,
+      bounds,
+      // A note for the worker that finds the directory if this one dies; without it the script goes on until it ends by itself.
+      onStart: (pid: number) => void writeOwner(places.directory, pid).catch(() => {}),
+      onBegin: () => {
+        ran.phases.started = took();
+      },
     };
-    // A note for the worker that finds the directory if this one dies; without it the script goes on until it ends by itself.
-    const onStart = (pid: number) => void writeOwner(places.directory, pid).catch(() => {});
-    const program = { path, directory: places.tree, environment, stdin: stdin.fd, output, onStart };
-    return { ...(await runInGroup(program, signal, settings.graceMs)), entries };
+    const hosted = await host.run(script, signal, settings.graceMs);
+    ran.phases.ran = took();
+    if (hosted.peakRamBytes !== undefined) ran.peakRamBytes = hosted.peakRamBytes;
+    if (hosted.cpuMs !== undefined) ran.cpuTime = durationFromMs(Math.round(hosted.cpuMs));
+    return { ...hosted, entries, inside: host.paths.tree + path.slice(places.tree.length) };
   } finally {
     await stdin.close();
   }
+}
+
+/** The paths that the script of a job sees. */
+function pathsOf({ dockerImageLocator }: Job, places: RunPlaces): ScriptPaths {
+  return dockerImageLocator === '' ? hostPaths(places) : insidePaths;
+}
+
+/** What a job runs in. */
+async function hostOf(
+  job: Job,
+  places: RunPlaces,
+  { images }: ScriptSettings,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<RunHost> {
+  if (job.dockerImageLocator === '') return processHost(places);
+  // A server of an earlier version, or below log format 4, gives any job to any worker.
+  if (!images) {
+    const why = `the job names the image ${quote(job.dockerImageLocator)}, and this worker runs none`;
+    throw new RunFailure('NO_IMAGE_RUNTIME', why, Fault.PLACE);
+  }
+  return imageHost(images, job, say, signal);
+}
+
+/** Gives how long it is since it was made, or since it was last asked. */
+export function stopwatch({ monotonic }: Pick<Edge, 'monotonic'>): () => Duration {
+  let last = monotonic();
+  return () => {
+    const now = monotonic();
+    const ms = Math.round(now - last);
+    last = now;
+    return durationFromMs(ms);
+  };
 }
 
 /** Reasons for which a commit cannot be had from the worker's repository, although it may be whole elsewhere. */
@@ -146,7 +191,7 @@ async function checkOut(
   tree: string,
   settings: ScriptSettings,
   signal: AbortSignal,
-): Promise<{ readonly entries: number }> {
+): Promise<{ readonly entries: number; readonly bytes: number }> {
   const { scriptVersion: commit, repository } = job;
   try {
     const { leaveLfsPointers, leaveSubmodules } = job;

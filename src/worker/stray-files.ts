@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { quote } from '../domain/errors.js';
-import type { RunPlaces } from './run-script.js';
+import type { RunPlaces } from './run/run-places.js';
 
 /** How many files are named. */
 const named = 3;

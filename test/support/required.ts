@@ -9,6 +9,7 @@ export type Wanted =
   | 'history'
   | 'java'
   | 'npm'
+  | 'podman'
   | 'python'
   | 'spin'
   | 'tini';

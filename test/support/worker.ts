@@ -1,19 +1,23 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { pino } from 'pino';
 import {
   Capabilities,
   ContentAddressableStorage,
 } from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
+import type { OfferSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { systemEdge } from '../../src/edge.js';
 import { connect } from '../../src/rpc/client.js';
 import { openHealth } from '../../src/worker/health.js';
 import { openInputCache } from '../../src/worker/inputs/input-cache.js';
 import { pipesIn } from '../../src/worker/pipes.js';
+import { boundsOf } from '../../src/worker/pool/bounds.js';
 import { openPool } from '../../src/worker/pool/pool.js';
+import type { Images } from '../../src/worker/run/container.js';
 import { workPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
 import type { RemoteContent } from '../../src/worker/upload/upload-blobs.js';
@@ -50,6 +54,12 @@ export type TestWorker = {
   readonly clone?: boolean;
   /** What scripts get beside the environment of every run. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** What it has; one core unless given. */
+  readonly offer?: MessageInitShape<typeof OfferSchema>;
+  /** What runs images, for a worker with such a directory. */
+  readonly images?: (workDirectory: string) => Images;
+  /** Ends the work; then running jobs are given back at once. */
+  readonly stop?: AbortSignal;
 };
 
 /** Runs in this process what is queued, with outputs that are uploaded. */
@@ -61,12 +71,16 @@ export async function workOnce({
   maxBytes = 1_000_000_000,
   clone = true,
   environment = {},
+  offer = { cores: 1 },
+  images,
+  stop = new AbortController().signal,
   ...more
 }: TestWorker): Promise<void> {
   const base = mkdtempSync(join(tmpdir(), 'memoir-work-'));
   const { inputCache = join(base, 'inputs') } = more;
   const workDirectory = join(base, 'work');
   mkdirSync(workDirectory);
+  const pool = openPool(offer);
   const connection = connect(address, principal);
   const worker = connection.service(WorkerService);
   const remote = remoteContent(address, principal);
@@ -95,7 +109,9 @@ export async function workOnce({
         workDirectory,
         pipes: pipesIn(join(workDirectory, 'pipes')),
         jobs: 1,
-        pool: openPool({ cores: 1 }),
+        pool,
+        bounds: boundsOf(pool, 100),
+        images: images?.(workDirectory),
         once: true,
         leaseMs: 30_000,
         name: `${principal}-1`,
@@ -106,7 +122,7 @@ export async function workOnce({
         edge: systemEdge,
         logger,
       },
-      new AbortController().signal,
+      stop,
     );
   } finally {
     remote.close();

@@ -10,8 +10,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
+import { OfferSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError } from '../../src/domain/errors.js';
 import { systemEdge } from '../../src/edge.js';
@@ -20,6 +22,7 @@ import { type ConfiguredPlaces, checkedPlaces } from '../../src/worker/check-pla
 import { openHealth, type Place } from '../../src/worker/health.js';
 import { openInputCache } from '../../src/worker/inputs/input-cache.js';
 import { pipesIn } from '../../src/worker/pipes.js';
+import { boundsOf } from '../../src/worker/pool/bounds.js';
 import { openPool } from '../../src/worker/pool/pool.js';
 import { repositoryPlace, storePlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
@@ -156,6 +159,7 @@ repositories = ["demo"]
       pipes: pipesIn(join(workDirectory, 'pipes')),
       jobs: 1,
       pool: openPool({ cores: 1 }),
+      bounds: boundsOf({ total: create(OfferSchema) }, 100),
       once: true,
       leaseMs: 10_000,
       name: 'limited-1',

@@ -9,6 +9,7 @@ import {
 } from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ByteStream } from '../../../gen/google/bytestream/bytestream_pb.js';
 import { ContentService } from '../../../gen/memoir/content/v1/content_service_pb.js';
+import { ImagesService } from '../../../gen/memoir/images/v1/images_service_pb.js';
 import { OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
@@ -20,9 +21,13 @@ import { checkedPlaces } from '../../worker/check-places.js';
 import { openHealth } from '../../worker/health.js';
 import { type InputCache, openInputCache } from '../../worker/inputs/input-cache.js';
 import { pipesIn } from '../../worker/pipes.js';
+import { boundsOf } from '../../worker/pool/bounds.js';
 import { imagePlatform, machineHas } from '../../worker/pool/machine.js';
 import { openPool, type Pool } from '../../worker/pool/pool.js';
 import { retrying } from '../../worker/retry.js';
+import { type Images, networkLabel, removeLeftovers } from '../../worker/run/container.js';
+import { type ImageRuntime, openImageRuntime, type RuntimeName, runtimeNames } from '../../worker/run/image-runtime.js';
+import { imagePuller } from '../../worker/run/pull-image.js';
 import { storePlace, workPlace } from '../../worker/run-failure.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
 import { keptOutputs, type Outputs } from '../../worker/store/outputs.js';
@@ -52,7 +57,9 @@ export type WorkerOptions = {
   readonly ramMb?: number;
   readonly scratchMb?: number;
   readonly label?: Readonly<Record<string, string>>;
-  readonly imageRuntime?: readonly string[];
+  readonly imageRuntime?: RuntimeName | 'auto';
+  readonly network?: string;
+  readonly maxProcesses: number;
   readonly once?: boolean;
   readonly lease: number;
   readonly drainTimeout: number;
@@ -111,7 +118,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     edge: systemEdge,
     onDamage: (sha256) => logger.error({ sha256 }, 'a content of the store was damaged; it is replaced'),
   });
-  const pool = await poolOf(options, directory.path);
+  const runtime = await imageRuntime(options, directory.path, logger);
+  const pool = await poolOf(options, directory.path, runtime);
   const connection = connectTo({
     server: options.server,
     principal: options.principal ?? `${userInfo().username}@${hostname()}`,
@@ -134,6 +142,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         // What is kept may be of any repository; the configured ones, local or not, are those that are meant if there are some.
         claims: Object.keys(kept === undefined ? repositories : configured),
         environment,
+        images: runtime && imagesOf(runtime, connection, options, directory.path),
+        bounds: boundsOf(pool, options.maxProcesses),
         outputs: left,
         staging: {
           source: { cas: connection.service(ContentAddressableStorage), bytes: connection.service(ByteStream) },
@@ -236,16 +246,62 @@ function notTaken(why: string): MemoirError {
   return invalid('store-dir', 'BAD_OPTIONS', `--store-dir is required here, since the server ${why}`);
 }
 
+/**
+ * What runs images, if that is wanted and there; what a worker left there that was killed is removed.
+ * @throws MemoirError BAD_OPTIONS
+ */
+async function imageRuntime(
+  { imageRuntime: choice, network }: WorkerOptions,
+  workDirectory: string,
+  logger: Logger,
+): Promise<ImageRuntime | undefined> {
+  const runtime = choice && (await openImageRuntime(choice));
+  if (network !== undefined && !runtime) {
+    throw invalid(
+      'network',
+      'BAD_OPTIONS',
+      '--network is of no use without --image-runtime, since no other run has one',
+    );
+  }
+  if (!runtime) {
+    if (choice)
+      logger.warn({ tried: runtimeNames }, 'no image runtime works here: jobs that name an image are left to others');
+    return undefined;
+  }
+  const removed = await removeLeftovers(runtime, workDirectory);
+  if (removed > 0) logger.warn({ removed }, 'containers of a worker that was killed were removed');
+  logger.info({ runtime: runtime.name, version: runtime.version, platform: runtime.platform }, 'images are run');
+  return runtime;
+}
+
+function imagesOf(
+  runtime: ImageRuntime,
+  connection: Connection,
+  { network, path }: WorkerOptions,
+  workDirectory: string,
+): Images {
+  const { resolveImage } = connection.service(ImagesService);
+  const pull = imagePuller(runtime, async (dockerImage, signal) => {
+    try {
+      return (await resolveImage({ dockerImage }, { signal, timeoutMs: 30_000 })).image;
+    } catch (error) {
+      if (error instanceof CallError && error.code === status.NOT_FOUND) return undefined;
+      throw error;
+    }
+  });
+  return { runtime, pull, network, workDirectory, uuid: systemEdge.uuid, setsPath: path !== undefined };
+}
+
 /** What the worker offers: what was given, else what the machine has. */
-async function poolOf(options: WorkerOptions, scratch: string): Promise<Pool> {
+async function poolOf(options: WorkerOptions, scratch: string, runtime: ImageRuntime | undefined): Promise<Pool> {
   const machine = await machineHas(scratch, options.minFree * mebi);
   return openPool({
     cores: options.cores ?? machine.cores,
     ramMb: BigInt(options.ramMb ?? machine.ramMb),
     scratchMb: BigInt(options.scratchMb ?? machine.scratchMb),
-    platform: imagePlatform(),
-    imageRuntimes: [...(options.imageRuntime ?? [])],
-    labels: { ...options.label },
+    platform: runtime?.platform ?? imagePlatform(),
+    imageRuntimes: runtime ? [runtime.name] : [],
+    labels: { ...options.label, ...(options.network !== undefined && { [networkLabel]: options.network }) },
   });
 }
 

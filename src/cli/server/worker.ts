@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os';
 import { Command, Option } from 'commander';
+import { runtimeNames } from '../../worker/run/image-runtime.js';
 import { defaultPath } from '../../worker/script-environment.js';
 import { integer, named, repeated, seconds } from '../options.js';
 import { note } from '../text/output.js';
@@ -27,11 +28,14 @@ export function workerCommand(): Command {
     .option('--ram-mb <MiB>', 'memory to offer (default: what the machine has)', integer(0, 2 ** 40))
     .option('--scratch-mb <MiB>', 'scratch disk to offer (default: what is free at --work-dir)', integer(0, 2 ** 40))
     .option('--label <name=value>', 'a label of this worker, for jobs that require it (repeatable)', named)
-    .option(
-      '--image-runtime <name>',
-      'take jobs that name an image; they run as all others, so that the worker must be in that image (repeatable)',
-      repeated,
+    .addOption(
+      new Option(
+        '--image-runtime <name>',
+        'run jobs that name an image by this command; auto takes what there is',
+      ).choices([...runtimeNames, 'auto']),
     )
+    .option('--network <name>', 'network of the image runtime that jobs get which require the label network=<name>')
+    .option('--max-processes <number>', 'most processes of a run', integer(1, 4_194_304), 4_096)
     .option('--once', 'end when the queue is empty')
     .option('--lease <seconds>', 'for how long a job is held without a sign of life', seconds(1, 3_600), 60)
     .option('--drain-timeout <seconds>', 'how long jobs may go on after SIGTERM', seconds(0, 86_400), 30)

@@ -40,6 +40,14 @@ export type InputPlaces = {
   readonly inputsJson: string;
 };
 
+/** What was staged. */
+export type StagedInputs = {
+  /** What the script's environment has of it; nothing for a job without inputs. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** How many bytes the files have. */
+  readonly bytes: bigint;
+};
+
 /** Files that are fetched and copied at a time. */
 const lanes = 4;
 
@@ -49,7 +57,7 @@ type StagedFile = { readonly at: string; readonly blob: BlobName; readonly execu
 /**
  * Puts the inputs of a job where its script finds them: read-only, in files of the run's own, so that nothing that the script does to them reaches
  * the cache or another run.
- * @returns what the script's environment has of it; nothing for a job without inputs
+ * @param shown the same places as the script sees them
  * @throws RunFailure INPUT_LOST, INPUT_TOO_LARGE, BAD_INPUT, INPUT_NOT_STAGED naming the input; Error of the system; the signal's reason
  */
 export async function stageInputs(
@@ -57,12 +65,14 @@ export async function stageInputs(
   { uuid, inputs }: Pick<Job, 'uuid' | 'inputs'>,
   claimToken: Uint8Array,
   places: InputPlaces,
+  shown: InputPlaces,
   signal: AbortSignal,
-): Promise<Readonly<Record<string, string>>> {
-  if (inputs.length === 0) return {};
+): Promise<StagedInputs> {
+  if (inputs.length === 0) return { variables: {}, bytes: 0n };
   const call: CallSettings = { metadata: { [claimHeader]: claimText(uuid, claimToken) } };
   const plan = stagingPlan(inputs);
-  let left: TreeLimits = { ...treeLimits, bytes: Math.min(treeLimits.bytes, maxBytes) };
+  const most: TreeLimits = { ...treeLimits, bytes: Math.min(treeLimits.bytes, maxBytes) };
+  let left = most;
   const directories = new Set<string>();
 
   await mkdir(places.inputs, { mode: 0o700 });
@@ -85,9 +95,10 @@ export async function stageInputs(
   // The deepest first, since nothing can be made in them any more.
   for (const directory of [...directories].reverse()) await chmod(directory, 0o555);
   await chmod(places.inputs, 0o555);
-  const told = Object.fromEntries(Array.from(plan.places, ([pointer, place]) => [pointer, join(places.inputs, place)]));
+  const told = Object.fromEntries(Array.from(plan.places, ([pointer, place]) => [pointer, join(shown.inputs, place)]));
   await writeFile(places.inputsJson, canonicalize(told) as string, { flag: 'wx', mode: 0o444 });
-  return { MEMOIR_INPUTS: places.inputs, MEMOIR_INPUTS_JSON: places.inputsJson };
+  const variables = { MEMOIR_INPUTS: shown.inputs, MEMOIR_INPUTS_JSON: shown.inputsJson };
+  return { variables, bytes: BigInt(most.bytes - left.bytes) };
 
   function placeOf({ content, path }: Staged): string {
     return path === '' ? join(places.inputs, content) : join(places.inputs, content, path);

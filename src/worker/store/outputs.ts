@@ -12,6 +12,8 @@ export type Stored = {
   readonly address: string;
   /** What it is for the server that keeps it; absent if the worker keeps it. */
   readonly digest?: MessageInitShape<typeof DigestSchema>;
+  /** How many bytes its files have; absent if they were not counted. */
+  readonly bytes?: bigint;
 };
 
 /** Where a worker leaves what its jobs make. */

@@ -21,6 +21,7 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
       const pathOf = new Map<string, string>();
       const files: TreeFile[] = [];
       let left = limits.bytes;
+      let bytes = 0n;
       for (const file of await outputFiles(directory, limits, run, signal)) {
         signal.throwIfAborted();
         if ('symlink' in file) {
@@ -30,6 +31,7 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
         const from = () => openOutputFile(file.at, file.path);
         const blob = await nameOf(from, left, limits, signal);
         left -= blob.size;
+        bytes += BigInt(blob.size);
         files.push({ path: file.path, blob, executable: file.executable });
         sources.set(blob.hash, { ...blob, from });
         pathOf.set(blob.hash, file.path);
@@ -44,12 +46,16 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
           `${quote(pathOf.get(error.blob.hash) ?? '')} in the output directory changed while it was stored`,
         );
       }
-      return { ...stored(root, ContentKind.TREE), isEmpty: files.length === 0 };
+      return {
+        ...stored(root, ContentKind.TREE),
+        isEmpty: files.length === 0,
+        bytes,
+      };
     },
     async putLog(log, held, signal) {
       const blob = await hashed(log, () => signal.throwIfAborted());
       await uploadBlobs(remote, [{ ...blob, from: borrowed(log) }], claimed(held), signal);
-      return stored(blob, ContentKind.BLOB);
+      return { ...stored(blob, ContentKind.BLOB), bytes: BigInt(blob.size) };
     },
   };
 }
