@@ -4,6 +4,7 @@ import { rpcConfig } from './config/rpc.js';
 import { imageSearch } from './domain/image-name.js';
 import { newestFormat } from './domain/log-format.js';
 import { isKeyName, parseVerifierKey } from './domain/log-tree/verifier-key.js';
+import { parseContentUrl } from './domain/outputs/content-url.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
 export const repositoryName = z
@@ -79,7 +80,18 @@ const publicKey = z.string().superRefine((text, context) => {
   }
 });
 
+/** Where a store of content is called. */
+const contentUrl = z.string().superRefine((text, context) => {
+  try {
+    parseContentUrl(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+  }
+});
+
 const contentConfig = z.strictObject({
+  /** `grpc(s)://host:port/instance` of another store of the Remote Execution API. Without it, the server keeps content in its data directory. */
+  store: contentUrl.optional(),
   /** Bytes of kept content that are hashed each second in the background, to find what was damaged; 0 for none. */
   scrub_rate: z
     .int()
@@ -161,7 +173,7 @@ export const serverConfig = z.strictObject({
     .default(1024 ** 3),
   /** What becomes of a hit where it cannot be told whether all of its output is there. */
   content_unchecked: z.enum(['answer', 'refuse']).default('answer'),
-  /** Bytes by their address. */
+  /** Bytes by their address. An address of another store alone stands for the table with that. */
   content: contentConfig.prefault({}),
   /** What one server, one connection and one call may take. */
   rpc: rpcConfig.prefault({}),

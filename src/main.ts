@@ -5,7 +5,6 @@ import { openHistoryModel } from '../projections/history/history-model.js';
 import { openJobLists } from '../projections/lists/job-lists.js';
 import { openReadModel } from '../projections/read-model/read-model.js';
 import type { ServerConfig } from './config.js';
-import { openLocalContent } from './content/local-content.js';
 import { unrestricted } from './domain/access.js';
 import { quote } from './domain/errors.js';
 import { sharedRunsFormat } from './domain/log-format.js';
@@ -38,6 +37,7 @@ import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { keepCheckpoint } from './serving/kept-checkpoint.js';
 import { listenAddress } from './serving/listen-address.js';
+import { openContent } from './serving/open-content.js';
 import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
@@ -129,10 +129,7 @@ export async function startServer(
     const shares = policy?.shares ?? equalShares;
 
     // Bytes.
-    const content = open(
-      openLocalContent({ directory: join(config.data_dir, 'content'), scrubRate: config.content.scrub_rate }, logger),
-      (kept) => kept.close(),
-    );
+    const content = open(openContent(config, edge, logger), (kept) => kept.close());
 
     // What decides and runs.
     const written = ownWrites(readModel, settled, lastOf);

@@ -16,6 +16,7 @@ const settings: Readonly<Record<string, Kind>> = {
   data_dir: 'text',
   listen: 'text',
   store: 'text',
+  content: 'text',
   log_format: 'number',
   repositories: 'repositories',
   policy: 'text',

@@ -117,6 +117,8 @@ function absolute(layer: Layer, directory: string): Layer {
   if (typeof values.store === 'string' && /^sqlite:(?!\/).+/.test(values.store)) {
     values.store = `sqlite:${resolve(directory, values.store.slice('sqlite:'.length))}`;
   }
+  // An address of a store stands for the table with it.
+  if (typeof values.content === 'string') values.content = { store: values.content };
   if (isTable(values.repositories)) {
     values.repositories = Object.fromEntries(
       Object.entries(values.repositories).map(([name, repository]) => [

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, rm } from 'node:fs/promises';
 import { MemoirError } from '../domain/errors.js';
 import type { Call } from '../threads/methods.js';
 import { packError, type SentError } from '../threads/sent-error.js';
@@ -121,6 +121,9 @@ async function open({ directory }: { readonly directory: string }) {
     write: (piece: UploadPiece): Promise<Uploaded> => uploads.write(piece),
     uploaded: ({ name, upload, blind }: { name: BlobName; upload: string } & Blind): Promise<Uploaded> =>
       uploads.uploaded(name, upload, blind),
+
+    /** Takes a blob away, if it is there. */
+    drop: ({ hash }: BlobName): Promise<void> => rm(files.pathOf({ hash, size: 0 }), { force: true }),
 
     /** Lets go of what nobody uses, and removes uploads that nobody went on with for so many milliseconds. */
     async tidy({ olderThan }: { olderThan: number }): Promise<number> {

@@ -3,7 +3,7 @@ import { MemoirError, messageOf, quote } from '../domain/errors.js';
 import { unpackError } from '../threads/sent-error.js';
 import { startThread } from '../threads/thread.js';
 import { threadOnDemand } from '../threads/thread-on-demand.js';
-import { blobText } from './blob-name.js';
+import { type BlobName, blobText } from './blob-name.js';
 import type { BlobReading, ContentStore } from './content.js';
 import type { ContentThread } from './content-thread.js';
 
@@ -23,8 +23,11 @@ export type LocalContentOptions = {
 /** How long the background looks at nothing between two times, in milliseconds. */
 const scrubPause = 24 * 3_600_000;
 
+/** Content of this machine, of which something can be taken away. */
+export type LocalContent = ContentStore & { drop(name: BlobName): Promise<void> };
+
 /** Content in a directory of this machine, by a thread that is started when it is first asked. Files lie as docs/content.md says. */
-export function openLocalContent({ directory, scrubRate }: LocalContentOptions, logger: Logger): ContentStore {
+export function openLocalContent({ directory, scrubRate }: LocalContentOptions, logger: Logger): LocalContent {
   const file = new URL('./content-thread.js', import.meta.url);
   const { call, close } = threadOnDemand<ContentThread>({
     start: () => {
@@ -129,6 +132,7 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     },
     write: (piece) => asked(call.write(piece)),
     uploaded: (name, upload, { blind = false } = {}) => asked(call.uploaded({ name, upload, blind })),
+    drop: (name) => asked(call.drop(name)),
     async close() {
       closing.abort();
       for (const timer of timers) clearTimeout(timer);

@@ -76,9 +76,10 @@ export type Connection = {
  * A connection, opened at the first call.
  * @param address of the server, as host:port
  * @param principal on whose behalf to call: printable ASCII
+ * @param tls whether by TLS, with a certificate that the system's authorities vouch for
  */
-export function connect(address: string, principal: string): Connection {
-  const client = new Client(address, credentials.createInsecure(), {
+export function connect(address: string, principal: string, { tls = false } = {}): Connection {
+  const client = new Client(address, tls ? credentials.createSsl() : credentials.createInsecure(), {
     'grpc.enable_http_proxy': isLoopback(address) ? 0 : 1,
     // An answer of a thousand jobs is larger than grpc-js allows by default, and the server is the one asked for.
     'grpc.max_receive_message_length': -1,

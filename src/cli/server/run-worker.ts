@@ -14,9 +14,10 @@ import { OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
 import { invalid, type MemoirError, quote } from '../../domain/errors.js';
+import { type ContentUrl, parseContentUrl } from '../../domain/outputs/content-url.js';
 import { systemEdge } from '../../edge.js';
 import { CallError } from '../../rpc/call-error.js';
-import type { Connection } from '../../rpc/client.js';
+import { type Connection, connect } from '../../rpc/client.js';
 import { checkedPlaces } from '../../worker/check-places.js';
 import { openHealth } from '../../worker/health.js';
 import { type InputCache, openInputCache } from '../../worker/inputs/input-cache.js';
@@ -31,6 +32,7 @@ import { imagePuller } from '../../worker/run/pull-image.js';
 import { storePlace, workPlace } from '../../worker/run-failure.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
 import { keptOutputs, type Outputs } from '../../worker/store/outputs.js';
+import type { RemoteContent } from '../../worker/upload/upload-blobs.js';
 import { uploadedOutputs } from '../../worker/upload/uploaded-outputs.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
@@ -72,6 +74,7 @@ export type WorkerOptions = {
   readonly inputCache?: string;
   readonly inputCacheMb: number;
   readonly clone: boolean;
+  readonly content?: string;
   readonly minFree: number;
   readonly path?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -124,6 +127,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     server: options.server,
     principal: options.principal ?? `${userInfo().username}@${hostname()}`,
   });
+  const content = contentOf(options, connection, logger);
   const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
   const offers = toJson(OfferSchema, pool.total);
   const outputs = store ? keptOutputs(store, storePlace) : undefined;
@@ -132,7 +136,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     'ready; claiming jobs',
   );
   try {
-    const left = outputs ?? (await uploading(connection, options, draining, logger));
+    const left = outputs ?? (await uploading(connection, content, options, draining, logger));
     if (!left) return;
     await work(
       {
@@ -146,7 +150,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         bounds: boundsOf(pool, options.maxProcesses),
         outputs: left,
         staging: {
-          source: { cas: connection.service(ContentAddressableStorage), bytes: connection.service(ByteStream) },
+          source: content,
           cache: await inputCache(options, directory.path),
           maxBytes: options.maxInputBytes,
           clone: options.clone,
@@ -175,6 +179,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     throw withAddress(error, options.server);
   } finally {
     connection.close();
+    content.close();
     await directory.remove();
   }
 }
@@ -185,6 +190,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
  */
 async function uploading(
   connection: Connection,
+  content: RemoteContent,
   { once }: WorkerOptions,
   draining: AbortSignal,
   logger: Logger,
@@ -209,17 +215,30 @@ async function uploading(
     const unknown = error instanceof CallError && error.code === status.UNIMPLEMENTED;
     throw unknown ? notTaken('is too old to keep what jobs make') : error;
   }
-  return uploadedOutputs(
-    {
-      cas: connection.service(ContentAddressableStorage),
-      bytes: connection.service(ByteStream),
-      capabilities: connection.service(Capabilities),
-      edge: systemEdge,
-      logger,
-    },
-    workPlace,
-  );
+  return uploadedOutputs(content, workPlace);
 }
+
+/**
+ * Where content is left and read: by the server, or in the store that it uses itself.
+ * @throws MemoirError BAD_CONTENT_URL
+ */
+function contentOf({ content }: WorkerOptions, connection: Connection, logger: Logger) {
+  const { address, tls, instance } = content === undefined ? serverItself : parseContentUrl(content);
+  const elsewhere = content === undefined ? undefined : connect(address, 'memoir', { tls });
+  const to = elsewhere ?? connection;
+  return {
+    cas: to.service(ContentAddressableStorage),
+    bytes: to.service(ByteStream),
+    capabilities: to.service(Capabilities),
+    instance,
+    elsewhere: elsewhere !== undefined,
+    edge: systemEdge,
+    logger,
+    close: () => elsewhere?.close(),
+  };
+}
+
+const serverItself: ContentUrl = { address: '', tls: false, instance: '' };
 
 /**
  * Inputs that jobs were given, in a directory of this worker alone: whose number is its own among those that share the work directory.

@@ -9,6 +9,7 @@ type ServeOptions = {
   readonly waitForStore?: boolean;
   readonly logFormat?: string;
   readonly repository?: Readonly<Record<string, string>>;
+  readonly content?: string;
   readonly policy?: string;
   readonly insecure?: boolean;
   readonly defaultDockerImage?: string;
@@ -40,6 +41,10 @@ export function serveCommand(): Command {
       'highest format of events to record (MEMOIR_LOG_FORMAT; default: the newest, 1 in a store of several servers)',
     )
     .option('--repository <name=path>', 'a local git repository (repeatable; MEMOIR_REPOSITORIES=name=path,…)', named)
+    .option(
+      '--content <url>',
+      'grpc(s)://host:port/instance of another store of content (MEMOIR_CONTENT; default: the data directory)',
+    )
     .option('--policy <file>', 'TOML file of who may do what (MEMOIR_POLICY; default: everybody everything)')
     .option('--insecure', 'believe callers who they say they are, as a policy needs for now (MEMOIR_INSECURE)')
     .option('--default-docker-image <image>', 'docker image of jobs that name none (MEMOIR_DEFAULT_DOCKER_IMAGE)')
@@ -81,6 +86,7 @@ export function serveCommand(): Command {
           wait_for_store: options.waitForStore,
           log_format: options.logFormat,
           repositories: options.repository,
+          content: options.content,
           policy: options.policy,
           insecure: options.insecure,
           default_docker_image: options.defaultDockerImage,

@@ -22,6 +22,12 @@ export function workerCommand(): Command {
       '--store-dir <directory>',
       'keep outputs and logs in a directory here, from which nobody is given them (default: upload them)',
     )
+    .addOption(
+      new Option(
+        '--content <url>',
+        'grpc(s)://host:port/instance of the store that the server keeps content in, to reach it directly (default: through the server)',
+      ).env('MEMOIR_CONTENT'),
+    )
     .option('--work-dir <directory>', 'where jobs run; emptied after them', tmpdir())
     .option('--jobs <number>', 'most jobs to run at a time', integer(1, 1_024), 1)
     .option('--cores <number>', 'processor cores to offer (default: what the machine has)', integer(0, 1_000_000))

@@ -13,6 +13,8 @@ export type InputSource = {
   readonly bytes: Pick<ClientOf<typeof ByteStream>, 'read'>;
   /** Name of the instance; empty for the one that has none. */
   readonly instance?: string;
+  /** Whether it is another store than the server's, which the claim token is not for. */
+  readonly elsewhere?: boolean;
 };
 
 /** A blob that is not there any more. */

@@ -69,7 +69,8 @@ export async function stageInputs(
   signal: AbortSignal,
 ): Promise<StagedInputs> {
   if (inputs.length === 0) return { variables: {}, bytes: 0n };
-  const call: CallSettings = { metadata: { [claimHeader]: claimText(uuid, claimToken) } };
+  const claim = { [claimHeader]: claimText(uuid, claimToken) };
+  const call: CallSettings = source.elsewhere ? {} : { metadata: claim };
   const plan = stagingPlan(inputs);
   const most: TreeLimits = { ...treeLimits, bytes: Math.min(treeLimits.bytes, maxBytes) };
   let left = most;

@@ -25,6 +25,10 @@ export type RemoteContent = {
   readonly cas: Pick<ClientOf<typeof ContentAddressableStorage>, 'findMissingBlobs' | 'batchUpdateBlobs'>;
   readonly bytes: Pick<ClientOf<typeof ByteStream>, 'write' | 'queryWriteStatus'>;
   readonly capabilities: Pick<ClientOf<typeof Capabilities>, 'getCapabilities'>;
+  /** Name of the instance; empty for the one that has none. */
+  readonly instance?: string;
+  /** Whether it is another store than the server's, which the claim token is not for. */
+  readonly elsewhere?: boolean;
   readonly edge: Pick<Edge, 'uuid' | 'monotonic'>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   /** Is told how many bytes of how many that are missing there are sent. */
@@ -83,7 +87,7 @@ export async function uploadBlobs(
   if (missing.length === 0) return;
   const total = missing.reduce((bytes, { size }) => bytes + size, 0);
   const { cacheCapabilities } = await retrying(signal, () =>
-    remote.capabilities.getCapabilities({}, { ...call, signal }),
+    remote.capabilities.getCapabilities({ instanceName: remote.instance ?? '' }, { ...call, signal }),
   );
   const most = Number(cacheCapabilities?.maxBatchTotalSizeBytes ?? 0n) || usualBatch;
   const queue = packed(missing, most);
@@ -123,7 +127,7 @@ export async function uploadBlobs(
 }
 
 async function missingOf(
-  { cas }: RemoteContent,
+  { cas, instance: instanceName = '' }: RemoteContent,
   blobs: readonly BlobSource[],
   call: CallSettings,
   signal: AbortSignal,
@@ -134,7 +138,7 @@ async function missingOf(
   for (let at = 0; at < names.length; at += asked) {
     const blobDigests = names.slice(at, at + asked).map(digestOf);
     const found = await retrying(signal, () =>
-      cas.findMissingBlobs({ blobDigests }, { ...call, signal, timeoutMs: batchTimeout }),
+      cas.findMissingBlobs({ instanceName, blobDigests }, { ...call, signal, timeoutMs: batchTimeout }),
     );
     for (const { hash } of found.missingBlobDigests) {
       const blob = byHash.get(hash);
@@ -166,7 +170,7 @@ function* packed(blobs: readonly BlobSource[], most: number): Generator<readonly
 }
 
 async function uploadBatch(
-  { cas, logger }: RemoteContent,
+  { cas, instance: instanceName = '', logger }: RemoteContent,
   batch: readonly BlobSource[],
   call: CallSettings,
   signal: AbortSignal,
@@ -175,7 +179,10 @@ async function uploadBatch(
   for (const blob of batch) requests.push({ digest: digestOf(blob), data: await bytesOf(blob) });
   await retrying(signal, async (before) => {
     if (before > 0) logger.warn({ tries: before, blobs: batch.length }, 'uploading is tried again');
-    const { responses } = await cas.batchUpdateBlobs({ requests }, { ...call, signal, timeoutMs: batchTimeout });
+    const { responses } = await cas.batchUpdateBlobs(
+      { instanceName, requests },
+      { ...call, signal, timeoutMs: batchTimeout },
+    );
     for (const { digest, status: told } of responses) {
       if (!told || told.code === status.OK) continue;
       const blob = batch.find(({ hash }) => hash === digest?.hash);
@@ -204,14 +211,14 @@ async function bytesOf({ from, size }: BlobSource): Promise<Uint8Array> {
 }
 
 async function uploadLarge(
-  { bytes, edge, logger }: RemoteContent,
+  { bytes, instance = '', edge, logger }: RemoteContent,
   blob: BlobSource,
   most: number,
   call: CallSettings,
   signal: AbortSignal,
   moved: (bytes: number) => void,
 ): Promise<void> {
-  const resourceName = `uploads/${edge.uuid()}/blobs/${blobText(blob)}`;
+  const resourceName = `${instance === '' ? '' : `${instance}/`}uploads/${edge.uuid()}/blobs/${blobText(blob)}`;
   let told = 0;
   const file = blob.from instanceof Uint8Array ? undefined : await blob.from();
   try {

@@ -39,7 +39,7 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
       const { root, directories } = built(files);
       for (const [hash, data] of directories) sources.set(hash, { hash, size: data.length, from: data });
       try {
-        await uploadBlobs(remote, [...sources.values()], claimed(held), signal);
+        await uploadBlobs(remote, [...sources.values()], claimed(remote, held), signal);
       } catch (error) {
         if (!(error instanceof ChangedMeanwhile)) throw error;
         throw unstorable(
@@ -54,7 +54,7 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
     },
     async putLog(log, held, signal) {
       const blob = await hashed(log, () => signal.throwIfAborted());
-      await uploadBlobs(remote, [{ ...blob, from: borrowed(log) }], claimed(held), signal);
+      await uploadBlobs(remote, [{ ...blob, from: borrowed(log) }], claimed(remote, held), signal);
       return { ...stored(blob, ContentKind.BLOB), bytes: BigInt(blob.size) };
     },
   };
@@ -63,7 +63,8 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
 const unlimited: OutputLimits = { bytes: Number.POSITIVE_INFINITY, files: Number.POSITIVE_INFINITY };
 
 /** The metadata by which a call speaks for an attempt. */
-const claimed = ({ uuid, claimToken }: HeldRun) => ({ metadata: { [claimHeader]: claimText(uuid, claimToken) } });
+const claimed = ({ elsewhere }: RemoteContent, { uuid, claimToken }: HeldRun) =>
+  elsewhere ? {} : { metadata: { [claimHeader]: claimText(uuid, claimToken) } };
 
 function stored(blob: BlobName, kind: ContentKind) {
   return { address: addressOf(blob), digest: { hash: blob.hash, sizeBytes: BigInt(blob.size), kind } };

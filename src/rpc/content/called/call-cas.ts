@@ -1,0 +1,78 @@
+import { status } from '@grpc/grpc-js';
+import {
+  Capabilities,
+  ContentAddressableStorage,
+} from '../../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
+import { ByteStream } from '../../../../gen/google/bytestream/bytestream_pb.js';
+import { type BlobName, blobText } from '../../../content/blob-name.js';
+import { MemoirError, messageOf, quote } from '../../../domain/errors.js';
+import type { ContentUrl } from '../../../domain/outputs/content-url.js';
+import { CallError } from '../../call-error.js';
+import { type ClientOf, connect } from '../../client.js';
+
+/** A store of content elsewhere, and how to call it. */
+export type CalledCas = {
+  readonly instance: string;
+  readonly cas: ClientOf<typeof ContentAddressableStorage>;
+  readonly bytes: ClientOf<typeof ByteStream>;
+  /** Most bytes of the blobs of one batch. */
+  batchBytes(): Promise<number>;
+  /** What an error of a call is to whoever asked for content. */
+  told(error: unknown): MemoirError;
+  close(): void;
+};
+
+/** How long one call may take that is no transfer, in milliseconds. */
+export const callTimeout = 30_000;
+
+/** Bytes of a batch where a store names no limit of its own, and the most that are sent: a message has to take them. */
+const mostInBatch = 2 * 1024 * 1024;
+
+/** Opens a connection to a store at its first call. */
+export function callCas({ address, tls, instance }: ContentUrl): CalledCas {
+  const connection = connect(address, 'memoir', { tls });
+  const capabilities = connection.service(Capabilities);
+  let most: number | undefined;
+  return {
+    instance,
+    cas: connection.service(ContentAddressableStorage),
+    bytes: connection.service(ByteStream),
+    async batchBytes() {
+      if (most !== undefined) return most;
+      const { cacheCapabilities } = await capabilities.getCapabilities(
+        { instanceName: instance },
+        { timeoutMs: callTimeout },
+      );
+      most = Math.min(Number(cacheCapabilities?.maxBatchTotalSizeBytes ?? 0n) || mostInBatch, mostInBatch);
+      return most;
+    },
+    told(error) {
+      if (error instanceof MemoirError) return error;
+      if (error instanceof CallError && isFull(error)) {
+        return new MemoirError('RESOURCE_EXHAUSTED', 'CONTENT_FULL', 'no room is left for content', { cause: error });
+      }
+      return unavailable(new Error(`content store at ${quote(address)}: ${messageOf(error)}`, { cause: error }));
+    },
+    close: () => connection.close(),
+  };
+}
+
+/** Whether a store has no room: buildbox-casd calls that INTERNAL, and says in its message what it is. */
+function isFull({ code, message }: CallError): boolean {
+  if (code === status.RESOURCE_EXHAUSTED) return true;
+  return code === status.INTERNAL && /\bout ?of ?space|no space left/i.test(message);
+}
+
+/** The error for a store that does not answer as it should, which a client cannot mend. */
+export function unavailable(cause: Error): MemoirError {
+  return new MemoirError('UNAVAILABLE', 'CONTENT_UNAVAILABLE', 'content cannot be read or written now; try again', {
+    cause,
+  });
+}
+
+/** Names of a blob where bytes are read, and written under what the upload is called. */
+export const downloadName = (instance: string, blob: BlobName): string => `${prefix(instance)}blobs/${blobText(blob)}`;
+export const uploadName = (instance: string, upload: string, blob: BlobName): string =>
+  `${prefix(instance)}uploads/${upload}/blobs/${blobText(blob)}`;
+
+const prefix = (instance: string): string => (instance === '' ? '' : `${instance}/`);
