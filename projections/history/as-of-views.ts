@@ -48,7 +48,7 @@ const state = `CASE WHEN ${finished} THEN now.state WHEN ${turned} THEN ${runnin
 const attempts = `CASE WHEN ${turned} THEN ${turn('number')} WHEN ${started} THEN 1 ELSE 0 END`;
 
 /** What the events of a job leave as it is, and so what it was at any time. */
-const lasting = ['position', 'request_digest', 'interest_id', ...lastingFields];
+const lasting = ['position', 'request_digest', 'interest_id', 'inputs', ...lastingFields];
 
 /** What one event sets: from then on it is what it is now. */
 const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>
@@ -127,18 +127,18 @@ const candidateColumns: Readonly<Record<string, string>> = {
 const turnOf = (column: string) => `(
     SELECT ${column} FROM history.job_turn WHERE job = one.job AND number = one.number AND position <= ${at}
     ORDER BY position DESC LIMIT 1)`;
+/** Whether it ended with its job: of that the attempt alone has whose fault it was, and what it had made until then. */
+const endedWithJob = `life.finished <= ${at} AND life.attempt = one.number AND ${turnOf('ended_at')} IS NULL`;
 const attemptColumns: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     ['job', 'number', 'worker', 'worker_name', 'started_at'].map((column) => [column, `one.${column}`]),
   ),
   ended_at: turnOf('ended_at'),
-  // Whose fault the end was that finished the job stands in the attempt alone.
-  fault: `CASE WHEN life.finished <= ${at} AND life.attempt = one.number AND ${turnOf('ended_at')} IS NULL THEN one.fault
-    ELSE coalesce(${turnOf('fault')}, 0) END`,
-  ...Object.fromEntries(
-    ['reason', 'message', 'log', 'output'].map((column) => [column, `coalesce(${turnOf(column)}, '')`]),
-  ),
-  ...Object.fromEntries(['log_size', 'output_size', 'ran'].map((column) => [column, turnOf(column)])),
+  fault: `CASE WHEN ${endedWithJob} THEN one.fault ELSE coalesce(${turnOf('fault')}, 0) END`,
+  output: `CASE WHEN ${endedWithJob} THEN one.output ELSE coalesce(${turnOf('output')}, '') END`,
+  output_size: `CASE WHEN ${endedWithJob} THEN one.output_size ELSE ${turnOf('output_size')} END`,
+  ...Object.fromEntries(['reason', 'message', 'log'].map((column) => [column, `coalesce(${turnOf(column)}, '')`])),
+  ...Object.fromEntries(['log_size', 'ran'].map((column) => [column, turnOf(column)])),
 };
 
 const columns = (those: Readonly<Record<string, string>>) =>

@@ -9,7 +9,7 @@ import { keptDigests, keptSize } from '../../src/domain/outputs/digest.js';
 
 /**
  * SQL that makes the table of the attempts, in the file and beside the table `job`: one row each, by the position of the job. How the attempt
- * ended that finished its job stands in the row of the job alone, but for whose fault it was.
+ * ended that finished its job stands in the row of the job alone, but for whose fault it was and, if the job failed, what it had made until then.
  */
 export const attemptTable = `
     CREATE TABLE attempt (
@@ -41,7 +41,7 @@ export function attemptWriter(db: Database.Database) {
     UPDATE attempt SET ended_at = NULL, fault = 0, reason = '', message = '', log = '', output = '', log_size = NULL,
       output_size = NULL, ran = NULL
     WHERE job = ? AND number = ?`);
-  const blame = db.prepare('UPDATE attempt SET fault = ? WHERE job = ? AND number = ?');
+  const fail = db.prepare('UPDATE attempt SET fault = ?, output = ?, output_size = ? WHERE job = ? AND number = ?');
   return {
     started(job: number | null, event: JobStarted): void {
       if (job !== null) {
@@ -65,8 +65,8 @@ export function attemptWriter(db: Database.Database) {
       );
     },
     resumed: (job: number | null, event: JobResumed) => void goOn.run(job, event.attempt || 1),
-    failed(job: number | null, { fault, attempt }: JobFailed): void {
-      if (fault !== 0) blame.run(fault, job, attempt || 1);
+    failed(job: number | null, { fault, output, outputDigest, attempt }: JobFailed): void {
+      if (fault !== 0) fail.run(fault, output, keptSize(outputDigest), job, attempt || 1);
     },
   };
 }

@@ -21,7 +21,7 @@ export { type JobRow, jobFromRow } from './job-row.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 11,
+  version: 12,
   tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (

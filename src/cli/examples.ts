@@ -30,7 +30,11 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   resume: [`memoir resume 'genome/*'`],
   pauses: ['memoir pauses'],
   watch: [`memoir watch ${uuid}`, `memoir watch ${uuid} --json`],
-  'output list': [`memoir output list ${uuid}`, `memoir output list ${uuid} plots --top --json`],
+  'output list': [
+    `memoir output list ${uuid}`,
+    `memoir output list ${uuid} plots --top --json`,
+    `memoir output list ${uuid} --attempt 1`,
+  ],
   'output cat': [`memoir output cat ${uuid} plots/summary.csv`],
   'output get': [`memoir output get ${uuid} --to results`, `memoir output get ${uuid} plots --to results --overwrite`],
   'output log': [`memoir output log ${uuid} --attempt 1`],

@@ -48,7 +48,7 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
         ),
       };
     case 'memoir.events.v1.JobFailed': {
-      const { reason, message, log, fault, logDigest, ran } = event;
+      const { reason, message, log, output, fault, logDigest, outputDigest, ran } = event;
       job.state = JobState.FAILED;
       job.failureReason = reason;
       job.failureMessage = message;
@@ -60,7 +60,11 @@ export function evolve(record: JobRecord | undefined, event: JobEvent, revision:
       finished(job);
       return {
         ...released(next),
-        ...lastEnded(record, { reason, message, log, fault, logDigest, ran, at: event.failedAt }, job),
+        ...lastEnded(
+          record,
+          { reason, message, log, output, fault, logDigest, outputDigest, ran, at: event.failedAt },
+          job,
+        ),
       };
     }
     case 'memoir.events.v1.JobCancelled':

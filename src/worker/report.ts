@@ -31,7 +31,7 @@ type Failure = Tasks &
       'uuid' | 'claimToken' | 'reason' | 'message' | 'fault' | 'givenBack'
     >
   > &
-  Pick<MessageInitShape<typeof FailJobRequestSchema>, 'log' | 'logDigest' | 'ran'>;
+  Pick<MessageInitShape<typeof FailJobRequestSchema>, 'output' | 'log' | 'outputDigest' | 'logDigest' | 'ran'>;
 
 /**
  * Completes a job, trying again while the server is away.
@@ -47,7 +47,9 @@ export async function reportCompletion(worker: WorkerClient, end: Completion, si
 /** Ends an attempt without a result, as `reportCompletion` completes a job. A signal that is aborted already leaves it some seconds. */
 export async function reportFailure(worker: WorkerClient, end: Failure, signal: AbortSignal): Promise<void> {
   const until = signal.aborted ? AbortSignal.timeout(lastTryMs) : signal;
-  await report(until, () => worker.failJob(withTasks(end), { timeoutMs }));
+  await report(until, () =>
+    worker.failJob(withTasks(end), { timeoutMs: end.outputDigest ? treeTimeoutMs : timeoutMs }),
+  );
 }
 
 function withTasks<T extends Tasks>({ tasksSummary, ...rest }: T) {

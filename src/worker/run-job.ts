@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -27,6 +27,10 @@ const mostUploads = 3;
 
 /** How long the log of a run that has to end may take to be stored, in milliseconds. */
 const lastLogMs = 10_000;
+
+/** How much of what a run had made until it failed is stored, in bytes, and for how long that may take, in milliseconds. */
+const mostOfPart = 1024 ** 3;
+const partMs = 60_000;
 
 /** What every run of a worker needs. */
 export type RunContext = ScriptSettings & {
@@ -115,15 +119,17 @@ async function perform(
   const { job } = claimed;
   const { signal } = end;
   const held = { uuid: job.uuid, claimToken: claimed.claimToken };
-  const kept: { log: Stored | undefined } = { log: undefined };
+  const kept: { log: Stored | undefined; scriptEnded: boolean } = { log: undefined, scriptEnded: false };
   const ran: RanSoFar = { phases: {} };
   try {
     const { ended, stray } = await runWithLogs(context, claimed, run, ran, end);
+    kept.scriptEnded = true;
     const took = stopwatch(context.edge);
     kept.log = await storeLog(context, run, held, signal);
     signal.throwIfAborted();
     const failed = await scriptFailure(job, ended, run.log, context);
     if (failed) throw failed;
+    kept.scriptEnded = false;
     for (let tries = 1; ; tries++) {
       const output = await storeOutput(context, run, held, signal);
       if (output.isEmpty && stray !== '') logger.warn(stray);
@@ -153,7 +159,9 @@ async function perform(
     const givenBack = failure instanceof GivenBack;
     const tasksSummary = await heart.tasks();
     const end = { ...held, reason, message, fault, givenBack, tasksSummary, ran };
-    await reportFailure(worker, { ...end, ...told('log', kept.log) }, signal).catch((error: unknown) => {
+    const part = kept.scriptEnded && fault === Fault.SCRIPT ? await storePart(context, run, held, signal) : undefined;
+    const result = { ...told('output', part), ...told('log', kept.log) };
+    await reportFailure(worker, { ...end, ...result }, signal).catch((error: unknown) => {
       if (!(error instanceof ContentIncomplete)) throw error;
       logger.warn({ why: error.message }, 'the log was lost on its way to the server');
       return reportFailure(worker, end, signal);
@@ -265,6 +273,34 @@ function storeOutput(
   const run = { run: places.directory, worker: workDirectory };
   const options = { limits: limits.output, run, signal };
   return storing(outputs, () => outputs.putDirectory(places.output, options, held));
+}
+
+/**
+ * Stores what a script that failed had left in its output until then, as far as that is little and quickly done; without it the run fails all
+ * the same. Undefined for nothing.
+ */
+async function storePart(
+  { outputs, limits, workDirectory, logger }: RunContext,
+  { places }: PreparedRun,
+  held: HeldRun,
+  signal: AbortSignal,
+): Promise<Stored | undefined> {
+  if (!outputs.keepsParts) return undefined;
+  const late = AbortSignal.timeout(partMs);
+  const { bytes, files } = limits.output;
+  const options = {
+    limits: { bytes: Math.min(bytes, mostOfPart), files },
+    run: { run: places.directory, worker: workDirectory },
+    // One that had to end has aborted already.
+    signal: signal.aborted ? late : AbortSignal.any([signal, late]),
+  };
+  try {
+    if ((await readdir(places.output)).length === 0) return undefined;
+    return await outputs.putDirectory(places.output, options, held);
+  } catch (error) {
+    logger.warn({ why: (error as Error).message }, 'what the script had made until it failed is not kept');
+    return undefined;
+  }
 }
 
 /** Stores what the script printed. Once the run has to end that may take some seconds, and is then left. */

@@ -46,6 +46,8 @@ repository.commit({
     'ln -s d/e/small link; ln -s ../../tool d/e/up; cp "$OLDPWD/data" large; : > nothing; echo made',
   ].join('\n'),
   'out.sh': '#!/bin/sh\nln -s /etc/passwd "$MEMOIR_OUTPUT/passwd"\n',
+  'part.sh': '#!/bin/sh\nmkdir "$MEMOIR_OUTPUT/a"; printf half > "$MEMOIR_OUTPUT/a/part"; echo begun; exit 3\n',
+  'long.sh': '#!/bin/sh\nprintf half > "$MEMOIR_OUTPUT/part"; sleep 60\n',
   'fail.sh': '#!/bin/sh\necho why; exit 3\n',
   data: large,
 });
@@ -111,6 +113,8 @@ async function put(call: object, ...blobs: Uint8Array[]) {
 
 const listed = async (who: Clients, uuid: string, path = '', recursive = true) =>
   (await collect(who.content.listOutput({ uuid, path, recursive }))).flatMap(({ entries }) => entries);
+
+const listedOf = (who: Clients, uuid: string, attempt: number) => collect(who.content.listOutput({ uuid, attempt }));
 
 async function bytes(messages: AsyncIterable<{ readonly data: Uint8Array }>): Promise<Buffer> {
   return Buffer.concat((await collect(messages)).map(({ data }) => data));
@@ -226,6 +230,61 @@ test.serial(
       reason: 'NO_OUTPUT',
       naming: 'Failed',
     });
+  },
+);
+
+test.serial(
+  'what a script had made until it failed is kept with its attempt, and is no output of the job',
+  async (t) => {
+    const zero = { seconds: 0n };
+    const again = { script: 'part.sh', retry: { failed: 1, minBackoff: zero, maxBackoff: zero } };
+    let job = await run(again.script, again);
+    for (let tries = 0; job.state === JobState.QUEUED && tries < 5; tries++) {
+      await workOnce({ address: server.address(), principal: 'runner', repository: ['project', repository.path] });
+      job = await getJob(job.uuid);
+    }
+    const { uuid } = job;
+    t.like(job, { state: JobState.FAILED, failureReason: 'SCRIPT_FAILED', output: '', attemptCount: 2 });
+    t.is(job.outputDigest, undefined);
+    const events = (await collect(root.history.readHistory({ uuid }))).map(({ event }) => event?.event?.value);
+    const ends = events.filter((event) => event !== undefined && /Failed|AttemptEnded/.test(event.$typeName));
+    for (const [i, attempt] of job.attempts.entries()) {
+      t.is(attempt.output, `sha256:${attempt.outputDigest?.hash}`);
+      t.like(ends[i], { attempt: i + 1, output: attempt.output });
+      const { number } = attempt;
+      const made = await collect(ada.content.listOutput({ uuid, recursive: true, attempt: number }));
+      t.deepEqual(
+        made.flatMap(({ entries }) => entries).map(({ path }) => path),
+        ['a', 'a/part'],
+      );
+      t.is(String(await bytes(ada.content.readOutput({ uuid, path: 'a/part', attempt: number }))), 'half');
+      const lists = { code: 'NOT_FOUND', reason: 'JOB_NOT_FOUND', naming: uuid } as const;
+      await refused(t, server, () => listedOf(eve, uuid, number), lists);
+    }
+    const none = { code: 'FAILED_PRECONDITION', reason: 'NO_OUTPUT' } as const;
+    await refused(t, server, () => listed(ada, uuid), { ...none, naming: 'attempt 2 left what it had made' });
+    const missing = { code: 'NOT_FOUND', reason: 'ATTEMPT_NOT_FOUND', naming: 'no attempt 3' } as const;
+    await refused(t, server, () => listedOf(ada, uuid, 3), missing);
+    const env = { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' };
+    const memoir = (...args: string[]) => runMemoir(args, { env });
+    t.regex((await memoir('output', 'list', uuid, '--attempt', '1')).out, /4 B {2}a\/part/);
+    t.is((await memoir('output', 'cat', uuid, 'a/part', '--attempt', '2')).out, 'half');
+    const to = join(dir, 'of-attempt');
+    t.is((await memoir('output', 'get', uuid, '--attempt', '1', '--to', to)).code, 0);
+    t.is(readFileSync(join(to, 'a/part'), 'utf8'), 'half');
+    // As it was, and never an answer.
+    const failed = (await collect(root.history.readHistory({ uuid }))).at(-1)?.event?.position ?? 0n;
+    const asOf = (position: bigint) => ({ moment: { case: 'position' as const, value: position } });
+    t.deepEqual((await ada.jobs.getJob({ uuid, asOf: asOf(failed) })).job?.attempts, job.attempts);
+    const [first, second] = (await ada.jobs.getJob({ uuid, asOf: asOf(failed - 1n) })).job?.attempts ?? [];
+    t.deepEqual([first?.output, second?.output], [job.attempts[0]?.output, '']);
+    t.not(uuidOf(await find(ada, { script: 'part.sh' })), uuid);
+
+    const over = await run('long.sh', { limits: { run: { seconds: 1n } } });
+    t.like(over, { failureReason: 'RUN_LIMIT', output: '' });
+    t.is(String(await bytes(ada.content.readOutput({ uuid: over.uuid, path: 'part', attempt: 1 }))), 'half');
+    const silent = await run('fail.sh');
+    t.is(silent.attempts[0]?.output, '');
   },
 );
 

@@ -42,7 +42,7 @@ export const contentGivers: Projection = {
       },
       JobAttemptEnded: ({ outputDigest, logDigest }, { stream }) => gave(stream, outputDigest, logDigest),
       JobCompleted: ({ outputDigest, logDigest }, { stream }) => gave(stream, outputDigest, logDigest),
-      JobFailed: ({ logDigest }, { stream }) => gave(stream, logDigest),
+      JobFailed: ({ outputDigest, logDigest }, { stream }) => gave(stream, outputDigest, logDigest),
     };
   },
 };

@@ -13,13 +13,16 @@ import { checkReplaced, type Placing } from './make-entries.js';
 /** Bytes from which on a file outlives a crash of the machine once it has its name. */
 const syncedFrom = 1024 * 1024;
 
+/** Whose output a file is of: a job, and the number of an attempt, or 0. */
+export type OutputOf = { readonly uuid: string; readonly attempt: number };
+
 /**
  * Fetches one file: beside its place, from where an earlier try ended, and named once it has the right bytes and mode.
  * @throws as `fetchOutput`
  */
 export async function fetchFile(
   clients: Pick<Clients, 'content'>,
-  uuid: string,
+  of: OutputOf,
   entry: OutputEntry,
   { root, overwrite }: Placing,
   moved: (bytes: number) => void,
@@ -41,9 +44,9 @@ export async function fetchFile(
   );
   const file = await openPart(aside);
   try {
-    let whole = await fill(clients, uuid, entry, file, moved);
+    let whole = await fill(clients, of, entry, file, moved);
     // What an earlier try left may have been spoilt since.
-    whole ||= await fill(clients, uuid, entry, file, moved, true);
+    whole ||= await fill(clients, of, entry, file, moved, true);
     if (!whole) {
       await rm(aside, { force: true });
       throw new MemoirError(
@@ -71,7 +74,7 @@ async function openPart(aside: string): Promise<FileHandle> {
 /** Fills a file from where it ends, or anew. Gives whether it has the right bytes then. */
 async function fill(
   clients: Pick<Clients, 'content'>,
-  uuid: string,
+  of: OutputOf,
   entry: OutputEntry,
   file: FileHandle,
   moved: (bytes: number) => void,
@@ -84,7 +87,7 @@ async function fill(
   let at = await hashInto(hash, file);
   if (!anew) moved(at);
   if (at < size) {
-    const next = () => clients.content.readOutput({ uuid, path: entry.path, offset: BigInt(at) });
+    const next = () => clients.content.readOutput({ ...of, path: entry.path, offset: BigInt(at) });
     for await (const { data } of resumed(next)) {
       for (let done = 0; done < data.length; ) {
         done += (await file.write(data, done, data.length - done, at + done)).bytesWritten;

@@ -16,6 +16,8 @@ export type Fetching = {
   readonly to: string;
   /** Whether other files that lie there are replaced. */
   readonly overwrite: boolean;
+  /** Number of the attempt whose part of an output is fetched; 0 for the output of the job. */
+  readonly attempt: number;
 };
 
 /** How far it is. */
@@ -36,11 +38,11 @@ export type Fetched = {
  */
 export async function fetchOutput(
   clients: Pick<Clients, 'content'>,
-  { uuid, path, to, overwrite }: Fetching,
+  { uuid, path, to, overwrite, attempt }: Fetching,
   onProgress: (fetched: Fetched) => void,
 ): Promise<Fetched> {
   const entries: OutputEntry[] = [];
-  for await (const answer of clients.content.listOutput({ uuid, path, recursive: true })) {
+  for await (const answer of clients.content.listOutput({ uuid, path, recursive: true, attempt })) {
     entries.push(...answer.entries);
   }
   checkEntries(entries);
@@ -66,7 +68,7 @@ export async function fetchOutput(
     for (const file of left) {
       failed.signal.throwIfAborted();
       await makeDirectories(placing, file.path.split('/').slice(0, -1));
-      await fetchFile(clients, uuid, file, placing, (bytes) => moved(0, bytes));
+      await fetchFile(clients, { uuid, attempt }, file, placing, (bytes) => moved(0, bytes));
       moved(1, 0);
     }
   };

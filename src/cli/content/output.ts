@@ -29,18 +29,22 @@ export function outputCommand(): Command {
   return output;
 }
 
+const attemptHelp = 'what this attempt had made until it ended (default: the output of the job)';
+const attemptNumber = integer(1, 0xffff_ffff);
+
 function listCommand(): Command {
   const command = new Command('list')
     .description('list the files, directories and links in the output of a job, with their sizes')
     .argument('<uuid>', uuidHelp)
     .argument('[path]', 'only what is below this path of the output')
-    .option('--top', 'only what lies directly there, not what is below that');
-  type Options = RemoteOptions & { readonly json?: boolean; readonly top?: boolean };
+    .option('--top', 'only what lies directly there, not what is below that')
+    .option('--attempt <number>', attemptHelp, attemptNumber, 0);
+  type Options = RemoteOptions & { readonly json?: boolean; readonly top?: boolean; readonly attempt: number };
   return remote(withJson(command)).action(
-    (given: string, path: string | undefined, { json, top, ...options }: Options) =>
+    (given: string, path: string | undefined, { json, top, attempt, ...options }: Options) =>
       withClients(options, async (clients) => {
         const uuid = await wholeUuid(clients, given);
-        const answers = clients.content.listOutput({ uuid, path: path ?? '', recursive: !top });
+        const answers = clients.content.listOutput({ uuid, path: path ?? '', recursive: !top, attempt });
         for await (const { entries } of answers) {
           for (const entry of entries) {
             if (json) await printMessage(OutputEntrySchema, entry);
@@ -63,13 +67,14 @@ function catCommand(): Command {
     .description('print a file of the output of a job')
     .argument('<uuid>', uuidHelp)
     .argument('<path>', 'path of the file in the output')
+    .option('--attempt <number>', attemptHelp, attemptNumber, 0)
     .option('--offset <bytes>', 'begin at this byte', integer(0, Number.MAX_SAFE_INTEGER), 0);
-  type Options = RemoteOptions & { readonly offset: number };
-  return remote(command).action((given: string, path: string, { offset, ...options }: Options) =>
+  type Options = RemoteOptions & { readonly attempt: number; readonly offset: number };
+  return remote(command).action((given: string, path: string, { attempt, offset, ...options }: Options) =>
     withClients(options, async (clients) => {
       const uuid = await wholeUuid(clients, given);
       await printBytes(quote(path), offset, async function* (at) {
-        for await (const { data, file } of clients.content.readOutput({ uuid, path, offset: at })) {
+        for await (const { data, file } of clients.content.readOutput({ uuid, path, attempt, offset: at })) {
           yield { data, digest: file?.digest };
         }
       });
@@ -81,7 +86,7 @@ function logCommand(): Command {
   const command = new Command('log')
     .description('print the whole log of a job that has ended, as it was stored')
     .argument('<uuid>', uuidHelp)
-    .option('--attempt <number>', 'that of this attempt (default: the last)', integer(1, 0xffff_ffff), 0)
+    .option('--attempt <number>', 'that of this attempt (default: the last)', attemptNumber, 0)
     .option('--offset <bytes>', 'begin at this byte', integer(0, Number.MAX_SAFE_INTEGER), 0);
   type Options = RemoteOptions & { readonly attempt: number; readonly offset: number };
   return remote(command).action((given: string, { attempt, offset, ...options }: Options) =>
@@ -129,18 +134,19 @@ function getCommand(): Command {
     .argument('[path]', 'only this file, or what is below this directory, of the output')
     .requiredOption('--to <directory>', 'where to; files get the paths that they have in the output')
     .option('--overwrite', 'replace other files that lie there')
+    .option('--attempt <number>', attemptHelp, attemptNumber, 0)
     .addHelpText(
       'after',
       `
 Every file is verified by its SHA-256, and gets its name once it is whole. What is there already is not fetched again, so
 that the same command goes on where an interrupted one ended. Nothing is written through links that lie there.`,
     );
-  type Options = RemoteOptions & { readonly to: string; readonly overwrite?: boolean };
+  type Options = RemoteOptions & { readonly to: string; readonly overwrite?: boolean; readonly attempt: number };
   return remote(command).action(
-    (given: string, path: string | undefined, { to, overwrite = false, ...options }: Options) =>
+    (given: string, path: string | undefined, { to, overwrite = false, attempt, ...options }: Options) =>
       withClients(options, async (clients) => {
         const uuid = await wholeUuid(clients, given);
-        await fetchWithProgress(clients, { uuid, path: path ?? '', to, overwrite });
+        await fetchWithProgress(clients, { uuid, path: path ?? '', to, overwrite, attempt });
       }),
   );
 }

@@ -35,11 +35,13 @@ export function runCommand(): Command {
       const job = await submit(clients, { ...options, wait: true }, request);
       if (job.state !== JobState.COMPLETE) return;
       const { to, overwrite = false } = options;
-      await fetchWithProgress(clients, { uuid: job.uuid, path: '', to, overwrite }).catch((error: unknown) => {
-        if (error instanceof CallError && error.reason === 'NOT_HELD')
-          note('--always-new runs it again, and keeps what it makes');
-        throw error;
-      });
+      await fetchWithProgress(clients, { uuid: job.uuid, path: '', to, overwrite, attempt: 0 }).catch(
+        (error: unknown) => {
+          if (error instanceof CallError && error.reason === 'NOT_HELD')
+            note('--always-new runs it again, and keeps what it makes');
+          throw error;
+        },
+      );
     });
   });
 }

@@ -97,6 +97,8 @@ function withoutResult(
       fault,
       ...(logDigest && { logDigest }),
       ...(ran && { ran }),
+      // Before runs were shared it was left out.
+      ...(chance !== undefined && { output: end.output, ...(outputDigest && { outputDigest }) }),
     });
   }
   return create(JobAttemptEndedSchema, {

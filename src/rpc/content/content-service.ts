@@ -9,6 +9,7 @@ import {
   ReadOutputResponseSchema,
 } from '../../../gen/memoir/content/v1/content_service_pb.js';
 import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type BlobName, blobText } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
 import { findInTree } from '../../content/trees/find-in-tree.js';
@@ -44,7 +45,7 @@ export function contentService(
   const known = knownDirectories();
 
   /** What a caller asks for, once it may read the job, and a look whether it still may. */
-  async function held(uuid: string, call: CallContext, find: (job: Parameters<typeof heldOutput>[0]) => Digest) {
+  async function held(uuid: string, call: CallContext, find: (job: Job) => Digest) {
     const { job } = await streams.read(call.caller, checkUuid('uuid', uuid));
     const check = () => {
       if (!mayRead(call.access(), job)) throw jobNotFound(job.uuid);
@@ -80,8 +81,8 @@ export function contentService(
 
     putContent: ({ digest }, call) => putContent(context, raw, digest, call),
 
-    async *listOutput({ uuid, path, recursive }, call) {
-      const { digest, check } = await held(uuid, call, heldOutput);
+    async *listOutput({ uuid, path, recursive, attempt }, call) {
+      const { digest, check } = await held(uuid, call, (job) => heldOutput(job, attempt));
       try {
         let first = true;
         const told = (entries: readonly TreeEntry[]) => {
@@ -108,7 +109,7 @@ export function contentService(
 
     async *readOutput(request, call) {
       checkRequired('path', request.path, longestPath);
-      const { digest, check } = await held(request.uuid, call, heldOutput);
+      const { digest, check } = await held(request.uuid, call, (job) => heldOutput(job, request.attempt));
       try {
         const { path, node } = await findInTree(content, blobOf(digest), request.path, known);
         if (node.kind !== 'file') {

@@ -4,11 +4,20 @@ import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { stateName } from '../../domain/job.js';
 
-/** The output of a job. @throws MemoirError FAILED_PRECONDITION NO_OUTPUT, NOT_HELD */
-export function heldOutput(job: Job): Digest {
-  if (job.output === '')
-    throw none('NO_OUTPUT', job, `job ${job.uuid}, which is ${stateName(job.state)}, has no output`);
-  return job.outputDigest ?? fail(notHeld(job, `the output ${quote(job.output)} of job ${job.uuid}`));
+/**
+ * The output of a job, or what an attempt of it had made until it ended if a number is given.
+ * @throws MemoirError NOT_FOUND ATTEMPT_NOT_FOUND; FAILED_PRECONDITION NO_OUTPUT, NOT_HELD
+ */
+export function heldOutput(job: Job, number: number): Digest {
+  const { output, outputDigest } = number === 0 ? job : attemptOf(job, number);
+  const of = number === 0 ? `job ${job.uuid}` : `attempt ${number} of job ${job.uuid}`;
+  if (output === '') {
+    const part = number === 0 ? job.attempts.findLast((one) => one.output !== '') : undefined;
+    const hint = part ? `; attempt ${part.number} left what it had made until it ended` : '';
+    const which = number === 0 ? `, which is ${stateName(job.state)},` : '';
+    throw none('NO_OUTPUT', job, `${of}${which} has no output${hint}`);
+  }
+  return outputDigest ?? fail(notHeld(job, `the output ${quote(output)} of ${of}`));
 }
 
 /**

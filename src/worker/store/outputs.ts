@@ -27,6 +27,8 @@ export type Outputs = {
     options: PutOptions & { readonly run: NonNullable<PutOptions['run']>; readonly signal: AbortSignal },
     held: HeldRun,
   ): Promise<Stored & { readonly isEmpty: boolean }>;
+  /** Whether what a run had made until it failed is stored too. */
+  readonly keepsParts: boolean;
   /** Stores a log. */
   putLog(log: FileHandle, held: HeldRun, signal: AbortSignal): Promise<Stored>;
   /** The place of the worker's whose fault an error of the system is. */
@@ -37,6 +39,7 @@ export type Outputs = {
 export function keptOutputs(store: ContentStore, place: string): Outputs {
   return {
     place,
+    keepsParts: false,
     async putDirectory(directory, options) {
       const address = await store.putDirectory(directory, options);
       return { address, isEmpty: address === emptyOutput };

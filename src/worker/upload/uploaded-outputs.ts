@@ -16,6 +16,7 @@ import { type BlobSource, ChangedMeanwhile, type OpenBytes, type RemoteContent, 
 export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
   return {
     place,
+    keepsParts: true,
     async putDirectory(directory, { limits = unlimited, run, signal }, held) {
       const sources = new Map<string, BlobSource>();
       const pathOf = new Map<string, string>();
