@@ -9,6 +9,7 @@ import { claims } from './read-model/claims.js';
 import { components } from './read-model/components.js';
 import { content } from './read-model/content/content.js';
 import { contentGivers } from './read-model/content/givers.js';
+import { retention } from './read-model/content/retention.js';
 import { exclusions } from './read-model/exclusions.js';
 import { generations } from './read-model/generations.js';
 import { images } from './read-model/images.js';
@@ -37,6 +38,7 @@ export const allProjections: readonly Projection[] = [
   components,
   content,
   contentGivers,
+  retention,
 ];
 
 /** Every projection of the history: what the past is read by. */

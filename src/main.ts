@@ -15,7 +15,6 @@ import { keptDirectory, openRepositories } from './git/repositories.js';
 import { openCheckpoints } from './history/checkpoints.js';
 import { recordCheckpoints } from './history/record-checkpoints.js';
 import { openImageParts } from './images/open.js';
-import { heldContent } from './jobs/content/held-content.js';
 import type { JobsContext } from './jobs/context.js';
 import { openQuotas } from './jobs/deciding/quotas.js';
 import { openJobStreams } from './jobs/job-streams.js';
@@ -35,9 +34,9 @@ import { namedPrincipal, openCalls, principalFromMetadata } from './rpc/call.js'
 import { keptContent } from './rpc/content/kept-content.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
+import { keepContent, openContent } from './serving/content-parts.js';
 import { keepCheckpoint } from './serving/kept-checkpoint.js';
 import { listenAddress } from './serving/listen-address.js';
-import { openContent } from './serving/open-content.js';
 import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
@@ -128,15 +127,14 @@ export async function startServer(
     open(policy, (file) => file?.close());
     const shares = policy?.shares ?? equalShares;
 
-    // Bytes.
-    const content = open(openContent(config, edge, logger), (kept) => kept.close());
-
     // What decides and runs.
     const written = ownWrites(readModel, settled, lastOf);
+    const { content, local } = openContent(config, { readModel, written, edge }, logger);
+    open(content, (kept) => kept.close());
     const damaged = damagedJobs(store, readModel);
     const logEnd = watchLogEnd(store, readModel, config.log_end_within * 1_000, edge);
     const images = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
-    const keeping = config.keep_commits ? startKeeping() : undefined;
+    const commits = config.keep_commits ? startKeeping() : undefined;
     const context: JobsContext = {
       store,
       readModel,
@@ -165,13 +163,13 @@ export async function startServer(
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       trustUnstatedImages: config.reuse.trust_unstated_images,
-      ...(keeping && { keepCommit: keeping.requested }),
+      ...(commits && { keepCommit: commits.requested }),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());
     if (context.sharesRuns) open(watchQueueLimits(context, logger), (limits) => limits.stop());
 
-    const { content_unchecked: unchecked } = config;
-    const held = context.sharesRuns ? heldContent(context, content, { unchecked }, logger) : undefined;
+    const keeping = keepContent(context, { content, local }, config, logger);
+    open(keeping, (kept) => kept?.stop());
 
     // What proves.
     const checkpoints = openCheckpoints(context, signer);
@@ -190,7 +188,7 @@ export async function startServer(
       store,
       images,
       { checkpoints, signer },
-      { content, held, maxRequestBytes: config.rpc.max_request_bytes },
+      { content, local, keeping, maxRequestBytes: config.rpc.max_request_bytes },
       calls,
       logger,
     );

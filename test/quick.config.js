@@ -14,6 +14,7 @@ const services = {
   RepositoriesService: 'e2e/ranges',
   AuditService: 'e2e/audit-replicas',
   ContentService: 'e2e/outputs',
+  RetentionService: 'e2e/retention',
   Capabilities: 'e2e/content',
   ContentAddressableStorage: 'e2e/content',
   Health: 'e2e/standard-services',

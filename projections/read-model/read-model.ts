@@ -11,6 +11,7 @@ import { claimQueries } from './claims.js';
 import { componentQueries } from './components.js';
 import { contentQueries } from './content/content.js';
 import { giverQueries } from './content/givers.js';
+import { retentionQueries } from './content/retention.js';
 import { exclusionQueries } from './exclusions.js';
 import { generationQueries } from './generations.js';
 import { imageQueries } from './images.js';
@@ -42,6 +43,7 @@ export type ReadModel = Follower & {
   readonly components: ReturnType<typeof componentQueries>;
   readonly content: ReturnType<typeof contentQueries>;
   readonly givers: ReturnType<typeof giverQueries>;
+  readonly retention: ReturnType<typeof retentionQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /**
@@ -138,5 +140,6 @@ function queriesOf(db: Database.Database) {
     components: componentQueries(db),
     content: contentQueries(db),
     givers: giverQueries(db),
+    retention: retentionQueries(db),
   };
 }

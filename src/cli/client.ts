@@ -7,6 +7,7 @@ import {
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
+import { RetentionService } from '../../gen/memoir/content/v1/retention_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -31,6 +32,7 @@ export type Clients = {
   readonly cas: ClientOf<typeof ContentAddressableStorage>;
   readonly bytes: ClientOf<typeof ByteStream>;
   readonly capabilities: ClientOf<typeof Capabilities>;
+  readonly retention: ClientOf<typeof RetentionService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
   /** Waits until there is a connection, for so many seconds. @throws CallError if there is none in time */
@@ -56,6 +58,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       cas: connection.service(ContentAddressableStorage),
       bytes: connection.service(ByteStream),
       capabilities: connection.service(Capabilities),
+      retention: connection.service(RetentionService),
       unary: { timeoutMs: options.timeout * 1_000 },
       connected: (patience) => connection.connected(patience * 1_000),
     });

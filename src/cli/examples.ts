@@ -39,6 +39,12 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'output get': [`memoir output get ${uuid} --to results`, `memoir output get ${uuid} plots --to results --overwrite`],
   'output log': [`memoir output log ${uuid} --attempt 1`],
   put: ['memoir put reads.fastq', 'memoir put reads/ reference.fa --json'],
+  'content usage': ['memoir content usage'],
+  'content verify': ['memoir content verify'],
+  'content gc': ['memoir content gc --dry-run'],
+  'content erase': [`memoir content erase sha256:${'3'.repeat(64)} --reason "it names a patient"`],
+  pin: [`memoir pin ${uuid}`],
+  unpin: [`memoir unpin ${uuid}`],
   log: [`memoir log ${uuid}`, `memoir log ${uuid} --no-follow`],
   history: [
     `memoir history ${uuid}`,

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { serverVersion } from '../version.js';
 import { auditCommand } from './audit/audit.js';
 import { historyCommand } from './audit/history.js';
+import { contentCommand, pinCommands } from './content/content.js';
 import { outputCommand } from './content/output.js';
 import { putCommand } from './content/put/put.js';
 import { completeHelp } from './examples.js';
@@ -42,6 +43,8 @@ export function program(): Command {
     logCommand(),
     outputCommand(),
     putCommand(),
+    contentCommand(),
+    ...pinCommands(),
     historyCommand(),
     tailCommand(),
     cancelCommand(),

@@ -1,6 +1,6 @@
 import { hash as digest, type Hash } from 'node:crypto';
-import { statSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { rmSync, statSync, utimesSync } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MemoirError } from '../domain/errors.js';
 import { directorySynced, named } from '../files/durable-file.js';
@@ -53,16 +53,27 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
   let room: { readonly until: number; readonly free: number; readonly least: number } | undefined;
 
   /** Bytes of a blob; undefined if it is not there. What names say is in memory nearly always, where a look takes microseconds. */
-  async function size(hash: string): Promise<number | undefined> {
+  function size(hash: string): number | undefined {
     const found = statSync(pathOf(hash), { throwIfNoEntry: false });
-    if (found && now() - found.mtimeMs > markedFor) await mark(hash);
+    if (found && now() - found.mtimeMs > markedFor) mark(hash);
     return found?.size;
   }
 
-  /** Notes in the file's own time that somebody counts on it, from some time on. */
-  async function mark(hash: string, from = now()): Promise<void> {
+  /**
+   * Notes in the file's own time that somebody counts on it, from some time on. In one turn with the look whether it is there, so that nothing
+   * takes it away in between.
+   */
+  function mark(hash: string, from = now()): void {
     const seconds = from / 1_000;
-    await utimes(pathOf(hash), seconds, seconds);
+    utimesSync(pathOf(hash), seconds, seconds);
+  }
+
+  function markIfThere(hash: string): void {
+    try {
+      mark(hash);
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+    }
   }
 
   return {
@@ -70,23 +81,23 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     /** Where a blob lies, if it is there. */
     pathOf: ({ hash }: BlobName): string => pathOf(hash),
     /** Whether the blob is there, whole as far as its size tells; it is marked as asked for. */
-    has: async ({ hash, size: bytes }: BlobName): Promise<boolean> => (await size(hash)) === bytes,
+    has: async ({ hash, size: bytes }: BlobName): Promise<boolean> => size(hash) === bytes,
 
     /** Holds a blob for so many milliseconds at least. @returns whether it is there */
     async hold({ hash, size: bytes }: BlobName, ms: number): Promise<boolean> {
       const from = now() + ms - heldFor;
       const found = statSync(pathOf(hash), { throwIfNoEntry: false });
       if (found?.size !== bytes) return false;
-      if (found.mtimeMs < from) await mark(hash, from);
+      if (found.mtimeMs < from) mark(hash, from);
       return true;
     },
 
     /** Whether a blob was put aside once, since its bytes were not its own. */
-    wasCorrupt: ({ hash }: BlobName): boolean =>
+    wasCorrupt: ({ hash }: Pick<BlobName, 'hash'>): boolean =>
       statSync(join(directory, 'corrupt', hash), { throwIfNoEntry: false }) !== undefined,
 
-    /** Opens a blob. @throws MemoirError NOT_FOUND BLOB_NOT_FOUND */
-    async open(name: BlobName): Promise<FileHandle> {
+    /** Opens a blob, which marks it as asked for unless `unmarked`. @throws MemoirError NOT_FOUND BLOB_NOT_FOUND */
+    async open(name: BlobName, unmarked = false): Promise<FileHandle> {
       let file: FileHandle;
       try {
         file = await open(pathOf(name.hash));
@@ -95,7 +106,7 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
       }
       const { size: bytes, mtimeMs } = await file.stat();
       if (bytes === name.size) {
-        if (now() - mtimeMs > markedFor) await mark(name.hash);
+        if (!unmarked && now() - mtimeMs > markedFor) markIfThere(name.hash);
         return file;
       }
       await file.close();
@@ -113,6 +124,22 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
         await file.close();
       }
     },
+
+    /** Since when a blob counts as asked for, and its size; undefined if it is not there. */
+    askedSince({ hash }: Pick<BlobName, 'hash'>): { readonly at: number; readonly size: number } | undefined {
+      const found = statSync(pathOf(hash), { throwIfNoEntry: false });
+      return found && { at: found.mtimeMs, size: found.size };
+    },
+
+    /** Removes a blob that is there, at once. `syncFolders` is to follow. */
+    remove: ({ hash }: Pick<BlobName, 'hash'>): void => rmSync(pathOf(hash), { force: true }),
+
+    /** Removes what was put aside of a blob. */
+    removeCorrupt: ({ hash }: Pick<BlobName, 'hash'>): Promise<void> =>
+      rm(join(directory, 'corrupt', hash), { force: true }),
+
+    /** The disk that blobs lie on, in bytes. */
+    disk: () => free(directory),
 
     /** @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL if there is no room for so many bytes more */
     async checkRoom(bytes: number): Promise<void> {

@@ -10,6 +10,7 @@ import type { Blind, Blob, StoreIdentity, Uploaded, UploadPiece } from './conten
 import { getBlobs } from './get-blobs.js';
 import { putBlobs } from './put-blobs.js';
 import { idIn, markerOf, openStoreId } from './store-marker.js';
+import { type BoundedRoot, type Removed, type Room, type Root, sweepBlobs } from './sweep-blobs.js';
 import { openUploads } from './uploads.js';
 
 // The thread that reads, writes and hashes blobs, so that the thread that answers calls does none of it.
@@ -33,11 +34,15 @@ type Reading = {
 /** What a scrub found and did. */
 export type Scrubbed = { readonly blobs: number; readonly bytes: number; readonly corrupt: readonly BlobName[] };
 
+/** What lies in a store, in bytes, and on its disk. */
+export type Usage = { readonly blobs: number; readonly bytes: number; readonly free: number; readonly whole: number };
+
 async function open({ directory }: { readonly directory: string }) {
   const files = await openBlobFiles({ directory, now: Date.now });
   const id = await openStoreId(files, directory);
   const marker = markerOf(id).name;
   const uploads = openUploads(files, Date.now);
+  let sweep = sweepBlobs(files, Date.now, marker);
   const readings = new Map<number, Reading>();
   let last = 0;
 
@@ -140,7 +145,8 @@ async function open({ directory }: { readonly directory: string }) {
       for await (const name of files.all()) {
         signal.throwIfAborted();
         if (name.hash === marker.hash) continue;
-        const file = await files.open(name).catch(() => undefined);
+        // A look for damage keeps nothing.
+        const file = await files.open(name, true).catch(() => undefined);
         if (!file) continue;
         try {
           const hash = createHash('sha256');
@@ -159,6 +165,46 @@ async function open({ directory }: { readonly directory: string }) {
         blobs++;
       }
       return { blobs, bytes, corrupt: found };
+    },
+
+    /** Begins a sweep. There is one at a time. */
+    async sweepBegin(_: undefined): Promise<void> {
+      sweep = sweepBlobs(files, Date.now, marker);
+    },
+    sweepKeep: (roots: readonly Root[]): Promise<void> => sweep.keep(roots),
+    sweepKeepWithin: ({ roots, room }: { roots: readonly BoundedRoot[]; room: Room }): Promise<readonly boolean[]> =>
+      sweep.keepWithin(roots, room),
+    async sweepUnheld(roots: readonly Root[]): Promise<readonly boolean[]> {
+      return sweep.unheld(roots);
+    },
+    sweepEvict: (root: Root): Promise<boolean> => sweep.evict(root),
+    sweepCount: (roots: readonly Root[]): Promise<void> => sweep.count(roots),
+    sweepFinish: ({ dry }: { dry: boolean }): Promise<Removed> => sweep.finish(dry),
+    paths: ({ roots, hash }: { roots: readonly Root[]; hash: string }): Promise<readonly (string | undefined)[]> =>
+      sweep.paths(roots, hash),
+
+    async isHere(hash: string): Promise<boolean> {
+      return files.askedSince({ hash }) !== undefined || files.wasCorrupt({ hash });
+    },
+    /** Removes a blob at once, and what was put aside of it. @returns whether it was there */
+    async erase(hash: string): Promise<boolean> {
+      const there = files.askedSince({ hash }) !== undefined;
+      files.remove({ hash });
+      await files.removeCorrupt({ hash });
+      await files.syncFolders([hash]);
+      return there;
+    },
+
+    /** How many blobs there are, and how much room is left. */
+    async usage(_: undefined): Promise<Usage> {
+      let blobs = 0;
+      let bytes = 0;
+      for await (const { size } of files.all()) {
+        blobs++;
+        bytes += size;
+      }
+      const { free, whole } = await files.disk();
+      return { blobs, bytes, free, whole };
     },
 
     async close() {

@@ -5,7 +5,39 @@ import { startThread } from '../threads/thread.js';
 import { threadOnDemand } from '../threads/thread-on-demand.js';
 import { type BlobName, blobText } from './blob-name.js';
 import type { BlobReading, ContentStore } from './content.js';
-import type { ContentThread } from './content-thread.js';
+import type { ContentThread, Usage } from './content-thread.js';
+import type { BoundedRoot, Removed, Room, Root } from './sweep-blobs.js';
+
+/** A sweep over the blobs, root by root; there is one at a time. */
+export type Sweep = {
+  begin(): Promise<void>;
+  /** Has roots stay. */
+  keep(roots: readonly Root[]): Promise<void>;
+  /** Has roots stay as far as there is room, in their order. @returns which of them stay */
+  keepWithin(roots: readonly BoundedRoot[], room: Room): Promise<readonly boolean[]>;
+  /** Of roots that nothing keeps, those that nobody holds. */
+  unheld(roots: readonly Root[]): Promise<readonly boolean[]>;
+  /** Takes a root away unless somebody holds it by now. @returns whether it went */
+  evict(root: Root): Promise<boolean>;
+  /** Counts what is below roots as going, where nothing is taken away. */
+  count(roots: readonly Root[]): Promise<void>;
+  /** Removes every blob that does not stay; with `dry` it only counts them. */
+  finish(dry: boolean): Promise<Removed>;
+};
+
+/** Content whose blobs this server keeps itself, and so decides how long. */
+export type LocalContent = ContentStore & {
+  /** Takes a blob away that nobody counts on. */
+  drop(name: BlobName): Promise<void>;
+  readonly sweep: Sweep;
+  /** By which path roots have a blob; undefined for those that do not. */
+  paths(roots: readonly Root[], hash: string): Promise<readonly (string | undefined)[]>;
+  /** Whether a blob is here, of whatever size, or was put aside. */
+  isHere(hash: string): Promise<boolean>;
+  /** Removes a blob at once. @returns whether it was there */
+  erase(hash: string): Promise<boolean>;
+  usage(): Promise<Usage>;
+};
 
 /** How often what nobody uses is let go of, in milliseconds. */
 const tidyEvery = 60_000;
@@ -22,9 +54,6 @@ export type LocalContentOptions = {
 
 /** How long the background looks at nothing between two times, in milliseconds. */
 const scrubPause = 24 * 3_600_000;
-
-/** Content of this machine, of which something can be taken away. */
-export type LocalContent = ContentStore & { drop(name: BlobName): Promise<void> };
 
 /** Content in a directory of this machine, by a thread that is started when it is first asked. Files lie as docs/content.md says. */
 export function openLocalContent({ directory, scrubRate }: LocalContentOptions, logger: Logger): LocalContent {
@@ -133,6 +162,19 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     write: (piece) => asked(call.write(piece)),
     uploaded: (name, upload, { blind = false } = {}) => asked(call.uploaded({ name, upload, blind })),
     drop: (name) => asked(call.drop(name)),
+    sweep: {
+      begin: () => asked(call.sweepBegin(undefined)),
+      keep: (roots) => asked(call.sweepKeep(roots)),
+      keepWithin: (roots, room) => asked(call.sweepKeepWithin({ roots, room })),
+      unheld: (roots) => asked(call.sweepUnheld(roots)),
+      evict: (root) => asked(call.sweepEvict(root)),
+      count: (roots) => asked(call.sweepCount(roots)),
+      finish: (dry) => asked(call.sweepFinish({ dry })),
+    },
+    paths: (roots, hash) => asked(call.paths({ roots, hash })),
+    isHere: (hash) => asked(call.isHere(hash)),
+    erase: (hash) => asked(call.erase(hash)),
+    usage: () => asked(call.usage(undefined)),
     async close() {
       closing.abort();
       for (const timer of timers) clearTimeout(timer);

@@ -15,12 +15,14 @@ import type {
   JobJoined,
   JobLeft,
   JobLogAppended,
+  JobPinned,
   JobProgressed,
   JobRequested,
   JobResumed,
   JobRetryIntended,
   JobReused,
   JobStarted,
+  JobUnpinned,
   JobUpdated,
   QueuePaused,
   QueueResumed,
@@ -62,6 +64,8 @@ export type MemoirEvent =
   | JobRetryIntended
   | JobLogAppended
   | ContentEvent
+  | JobPinned
+  | JobUnpinned
   | ExclusionEvent
   | ImageRegistered
   | ImageForgotten

@@ -70,6 +70,9 @@ export const needs: readonly Need[] = [
   // Answers with what is not there.
   { format: 4, event: 'ContentLost' },
   { format: 4, event: 'ContentFound' },
+  // Takes away what is to stay.
+  { format: 4, event: 'JobPinned' },
+  { format: 4, event: 'JobUnpinned' },
 ];
 
 /** The format of what lets several share a run: interests, attempts after the first, workers that are drained, queues that are paused. */

@@ -44,6 +44,9 @@ export const queuePausesStream = 'queue-pauses';
 /** Stream of what is known of content, by its hash. */
 export const contentStream = (hash: string): string => `content-${hash}`;
 
+/** Stream of whether what a job left is to stay. */
+export const pinStream = (uuid: string): string => `pin-${uuid}`;
+
 /** Stream of the docker images of a repository. */
 export const imageStream = (repository: string): string => `image-${repository}`;
 
@@ -76,14 +79,15 @@ export const streamPrefixes: readonly string[] = [
   'worker-',
   'queue-',
   'content-',
+  'pin-',
 ];
 
 /** The uuid in the name of a job's stream. */
 export const uuidOfJobStream = (stream: string): string => stream.slice('job-'.length);
 
-/** The uuid in the name of any stream of a job: its own, that of its answers, that of its live log; undefined for others. */
+/** The uuid in the name of any stream of a job: its own, that of its answers, that of its live log, that of its pins; undefined for others. */
 export function uuidOfAnyJobStream(stream: string): string | undefined {
-  const uuid = /^(?:job|reuse|joblog)-(.*)$/s.exec(stream)?.[1];
+  const uuid = /^(?:job|reuse|joblog|pin)-(.*)$/s.exec(stream)?.[1];
   return uuid !== undefined && isUuid(uuid) ? uuid : undefined;
 }
 

@@ -16,12 +16,14 @@ import {
   JobJoinedSchema,
   JobLeftSchema,
   JobLogAppendedSchema,
+  JobPinnedSchema,
   JobProgressedSchema,
   JobRequestedSchema,
   JobResumedSchema,
   JobRetryIntendedSchema,
   JobReusedSchema,
   JobStartedSchema,
+  JobUnpinnedSchema,
   JobUpdatedSchema,
   QueuePausedSchema,
   QueueResumedSchema,
@@ -72,6 +74,8 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     ContentStoredSchema,
     ContentLostSchema,
     ContentFoundSchema,
+    JobPinnedSchema,
+    JobUnpinnedSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

@@ -46,6 +46,7 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
   ['worker-', ['WorkerSeen', 'WorkerDrained', 'WorkerUndrained']],
   ['queue-', ['QueuePaused', 'QueueResumed']],
   ['content-', ['ContentStored', 'ContentLost', 'ContentFound']],
+  ['pin-', ['JobPinned', 'JobUnpinned']],
 ];
 const prefixOf: ReadonlyMap<string, string> = new Map(
   places.flatMap(([prefix, types]) => types.map((type) => [type, prefix] as const)),

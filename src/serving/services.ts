@@ -7,6 +7,7 @@ import {
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
+import { RetentionService } from '../../gen/memoir/content/v1/retention_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -15,13 +16,11 @@ import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositori
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { bringers } from '../content/brought.js';
-import type { ContentStore } from '../content/content.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
 import { exclusionUseCases } from '../exclusions/exclude.js';
 import { exclusionRules } from '../exclusions/rules.js';
 import { exclusionsOfThePast } from '../exclusions/rules-as-of.js';
 import type { ImageParts } from '../images/open.js';
-import type { HeldContent } from '../jobs/content/held-content.js';
 import type { JobsContext } from '../jobs/context.js';
 import { jobCreator } from '../jobs/deciding/create-job.js';
 import { pastExplainer } from '../jobs/deciding/explain-reuse-as-of.js';
@@ -36,6 +35,7 @@ import { batchLimit, capabilitiesService } from '../rpc/content/capabilities-ser
 import { casService } from '../rpc/content/cas-service.js';
 import { contentService } from '../rpc/content/content-service.js';
 import { rawAccess } from '../rpc/content/raw-access.js';
+import { retentionService } from '../rpc/content/retention-service.js';
 import { takeResult } from '../rpc/content/taken-result.js';
 import { exclusionsService } from '../rpc/exclusions-service.js';
 import { historyService } from '../rpc/history-service.js';
@@ -46,15 +46,11 @@ import { repositoriesService } from '../rpc/repositories-service.js';
 import { type Implementation, type Served, serveService } from '../rpc/service.js';
 import { workerService } from '../rpc/worker-service.js';
 import { workersService } from '../rpc/workers/workers-service.js';
+import type { ContentParts } from './content-parts.js';
 import { gate } from './readiness.js';
 
 /** Where bytes are, and how large a request of them may be. */
-export type ContentParts = {
-  readonly content: ContentStore;
-  /** What looks after it that jobs left; absent where servers keep none. */
-  readonly held: HeldContent | undefined;
-  readonly maxRequestBytes: number;
-};
+export type BytesParts = ContentParts & { readonly maxRequestBytes: number };
 
 /** Every service of a server, each with the use cases that it calls. */
 export function services(
@@ -62,7 +58,7 @@ export function services(
   store: GuardedStore,
   images: ImageParts,
   audit: AuditParts,
-  { content, held, maxRequestBytes }: ContentParts,
+  { content, local, keeping, maxRequestBytes }: BytesParts,
   calls: Calls,
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
@@ -75,7 +71,7 @@ export function services(
     );
 
   const rules = exclusionRules(context);
-  const find = reusableFinder(context, rules, held);
+  const find = reusableFinder(context, rules, keeping?.held);
   const createJob = jobCreator(context, find);
   const explainThen = pastExplainer(context, exclusionsOfThePast(context.repositories));
   const logs = jobLogs(context);
@@ -87,11 +83,12 @@ export function services(
   serve(WorkersService, workersService(context));
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));
-  serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules, held)));
+  serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules, keeping?.held)));
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
   const batchBytes = batchLimit(maxRequestBytes);
-  serve(ContentService, contentService(context, content, raw, held?.doubt));
+  serve(ContentService, contentService(context, content, raw, keeping?.held.doubt));
+  serve(RetentionService, retentionService(context, content, local, keeping?.retention));
   serve(Capabilities, capabilitiesService(batchBytes));
   serve(ContentAddressableStorage, casService(raw, batchBytes, logger));
   serve(ByteStream, byteStreamService(raw));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
+import { RetentionService } from '../../gen/memoir/content/v1/retention_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
 import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
@@ -28,6 +29,7 @@ export type Clients = {
   readonly images: ServiceClient<typeof ImagesService.method>;
   readonly workers: ServiceClient<typeof WorkersService.method>;
   readonly content: ServiceClient<typeof ContentService.method>;
+  readonly retention: ServiceClient<typeof RetentionService.method>;
   readonly repositories: ServiceClient<typeof RepositoriesService.method>;
   close(): void;
 };
@@ -84,6 +86,7 @@ export function clientsOf(address: string, principal: string): Clients {
     images: connection.service(ImagesService),
     workers: connection.service(WorkersService),
     content: connection.service(ContentService),
+    retention: connection.service(RetentionService),
     repositories: connection.service(RepositoriesService),
     close: () => connection.close(),
   };

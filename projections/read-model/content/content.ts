@@ -11,12 +11,12 @@ import type { Projection } from '../../running/projection.js';
 
 /**
  * What servers keep, and what of it was lost. `content` has a row for each output or log by its hash: `position` is that of its first ContentStored,
- * `total` the bytes of all its files, `output_v1` the address of the same files as a manifest. `content_loss` has a row for each
+ * `total` the bytes of all its files, `stored_at` when it was stored last, `of_job` whether only jobs left it, `output_v1` the address of the same files as a manifest. `content_loss` has a row for each
  * ContentLost, and where the content was found or stored again.
  */
 export const content: Projection = {
   name: 'content',
-  version: 1,
+  version: 2,
   tables: ['content', 'content_loss'],
   schema: `
     CREATE TABLE content (
@@ -25,6 +25,8 @@ export const content: Projection = {
       size INTEGER NOT NULL,
       kind INTEGER NOT NULL,
       total INTEGER NOT NULL,
+      stored_at INTEGER NOT NULL,
+      of_job INTEGER NOT NULL,
       output_v1 TEXT NOT NULL
     ) STRICT;
     CREATE INDEX content_output_v1 ON content (output_v1) WHERE output_v1 <> '';
@@ -43,10 +45,13 @@ export const content: Projection = {
   `,
   prepare(db) {
     const insert = db.prepare(
-      'INSERT OR IGNORE INTO content (position, hash, size, kind, total, output_v1) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT OR IGNORE INTO content (position, hash, size, kind, total, stored_at, of_job, output_v1) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
     const known = db.prepare(
       "UPDATE content SET total = max(total, ?), output_v1 = iif(? = '', output_v1, ?) WHERE hash = ?",
+    );
+    const again = db.prepare(
+      'UPDATE content SET stored_at = max(stored_at, ?), of_job = min(of_job, ?) WHERE hash = ?',
     );
     const lose = db.prepare(
       'INSERT INTO content_loss (position, hash, reason, missing, path, lost_at) VALUES (?, ?, ?, ?, ?, ?)',
@@ -55,10 +60,12 @@ export const content: Projection = {
       `UPDATE content_loss SET found = ? WHERE hash = ? AND found IS NULL AND reason <> ${ContentLossReason.ERASED}`,
     );
     return {
-      ContentStored({ digest, totalBytes, outputV1 }, { position }) {
+      ContentStored({ digest, job, storedAt, totalBytes, outputV1 }, { position }) {
         if (!digest) return;
         const { hash, sizeBytes, kind } = digest;
-        insert.run(position, hash, Number(sizeBytes), kind, Number(totalBytes), outputV1);
+        const at = storedAt ? timestampMs(storedAt) : 0;
+        insert.run(position, hash, Number(sizeBytes), kind, Number(totalBytes), at, Number(job !== ''), outputV1);
+        again.run(at, Number(job !== ''), hash);
         known.run(Number(totalBytes), outputV1, outputV1, hash);
         find.run(position, hash);
       },
@@ -91,6 +98,10 @@ export type ContentRow = {
   readonly size: number;
   readonly kind: Digest['kind'];
   readonly total: number;
+  /** When it was stored last, in milliseconds since 1970-01-01T00:00Z. */
+  readonly stored_at: number;
+  /** 1 if only jobs left it. */
+  readonly of_job: number;
   readonly output_v1: string;
 };
 
@@ -145,7 +156,11 @@ export function contentQueries(db: Database.Database) {
   const byManifest = db.prepare("SELECT * FROM content WHERE output_v1 = ? AND output_v1 <> ''");
   const open = db.prepare('SELECT reason FROM content_loss WHERE hash = ? AND found IS NULL').pluck();
   const page = db.prepare('SELECT * FROM content WHERE position > ? ORDER BY position LIMIT ?');
-  const erased = db.prepare(`SELECT hash FROM content_loss WHERE reason = ${ContentLossReason.ERASED}`).pluck();
+  const erased = db
+    .prepare(`SELECT hash FROM content_loss WHERE reason = ${ContentLossReason.ERASED} AND missing LIKE hash || '/%'`)
+    .pluck();
+  const putter = db.prepare("SELECT min(owner) FROM content_giver WHERE hash = ? AND repository = ''").pluck();
+  const count = db.prepare('SELECT count(DISTINCT hash) FROM content_loss WHERE found IS NULL').pluck();
   const losses = lossReader((sql) => db.prepare(sql));
   return {
     /** What is known of content, by its hash. */
@@ -160,8 +175,12 @@ export function contentQueries(db: Database.Database) {
     lostBy: (hash: string) => open.all(hash) as ContentLossReason[],
     /** Up to `limit` outputs and logs that were first stored after a position, in that order. */
     stored: (after: Position, limit: number) => page.all(after, limit) as ContentRow[],
-    /** Hashes of what was erased. */
+    /** A principal that put content itself; undefined if none did. */
+    putBy: (hash: string) => (putter.get(Buffer.from(hash, 'hex')) as string | null) ?? undefined,
+    /** Hashes of what was erased itself. */
     erased: () => erased.all() as string[],
+    /** How many outputs and logs are lost now. */
+    lostCount: () => count.get() as number,
     /** Losses of a job's output and log. */
     losses: losses.of,
   };

@@ -53,6 +53,7 @@ export type JobRequestOptions = {
   readonly retryRamFactor?: number;
   readonly runLimit?: number;
   readonly queueLimit?: number;
+  readonly outputTtl?: number;
 };
 
 /** Most bytes of parameters that are read: five times what fits into a request of any server, so that they may be indented. */
@@ -118,6 +119,11 @@ export function jobRequest(command: Command): Command {
       'longest time until it is run for the first time; then it is not wanted any more',
       longest,
     )
+    .option(
+      '--output-ttl <seconds>',
+      'how long the output is to stay at least, once the job has ended',
+      seconds(0, 36_525 * 86_400),
+    )
     .option('--min-nodes <number>', 'fewest nodes', count)
     .option('--max-nodes <number>', 'most nodes', count)
     .option('--min-cores-per-node <number>', 'fewest cores of each node', count)
@@ -138,7 +144,7 @@ export async function requestOf(
   const { parameters: scriptParameters, inputs } = await parametersOf(options, puts);
   const runtimeConstraints = constraintsOf(options);
   const retry = retryOf(options);
-  const { runLimit, queueLimit } = options;
+  const { runLimit, queueLimit, outputTtl } = options;
   return {
     repository: options.repository ?? '',
     script: options.script ?? '',
@@ -163,6 +169,7 @@ export async function requestOf(
     requiredLabels: { ...options.requireLabel },
     ...(runtimeConstraints && { runtimeConstraints }),
     ...(retry && { retry }),
+    ...(outputTtl !== undefined && { outputTtl: durationFromMs(outputTtl * 1_000) }),
     ...((runLimit !== undefined || queueLimit !== undefined) && {
       limits: {
         ...(runLimit !== undefined && { run: durationFromMs(runLimit * 1_000) }),

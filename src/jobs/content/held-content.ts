@@ -47,9 +47,10 @@ export type HeldContentOptions = {
 export type HeldContent = DecidingContent & {
   /**
    * What is missing of some content, after two looks; undefined if all of it is there. `corrupt` or not is told by the reason.
+   * @param once - one look is enough, of what is known to be lost
    * @throws MemoirError UNAVAILABLE CONTENT_UNAVAILABLE
    */
-  inspect(digest: Digest): Promise<Lost | undefined>;
+  inspect(digest: Digest, once?: boolean): Promise<Lost | undefined>;
   /** Records that content is lost, unless it is known to be. @throws MemoirError UNAVAILABLE if more is lost in a minute than is believed */
   lose(caller: Caller, lost: Lost): Promise<boolean>;
   /** Takes nothing of what a job left for there any more without a look. */
@@ -118,11 +119,12 @@ export function heldContent(
     return (await content.missing([blob])).length > 0 ? { blob, path: '' } : undefined;
   }
 
-  async function inspect(digest: Digest): Promise<Lost | undefined> {
-    if (!(await missingOf(digest))) return undefined;
+  async function inspect(digest: Digest, once = false): Promise<Lost | undefined> {
+    const first = await missingOf(digest);
+    if (!first) return undefined;
     const before = await identity();
-    await delay(confirmAfter);
-    const missing = await missingOf(digest);
+    if (!once) await delay(confirmAfter);
+    const missing = once ? first : await missingOf(digest);
     if (!missing) return undefined;
     const storeId = await identity();
     if (storeId !== before) throw unavailable(`content store ${before} is ${storeId} now`);
@@ -146,15 +148,18 @@ export function heldContent(
       if (away && now < away.until) return givenUp(away.error);
       try {
         if (!store) await identity();
-        for (const digest of digests) {
-          const lost = await inspect(digest);
-          if (lost) return lost;
-        }
         const names = digests.map(({ hash, sizeBytes }) => nameOf('digest', hash, sizeBytes));
-        const gone = await content.hold(names, hitHeld + heldAhead);
-        if (gone.length > 0) throw unavailable(`blob ${gone.map(blobText).join(', ')} went a moment ago`);
-        known.set(uuid, now + hitHeld + heldAhead);
-        return 'there';
+        for (let i = 0; i < 3; i++) {
+          for (const digest of digests) {
+            const lost = await inspect(digest);
+            if (lost) return lost;
+          }
+          // A sweep may have taken it since the look.
+          if ((await content.hold(names, hitHeld + heldAhead)).length > 0) continue;
+          known.set(uuid, now + hitHeld + heldAhead);
+          return 'there';
+        }
+        throw unavailable(`blobs ${names.map(blobText).join(', ')} come and go`);
       } catch (error) {
         const cause =
           error instanceof MemoirError && error.code === 'UNAVAILABLE' ? error : unavailable(messageOf(error));
@@ -253,7 +258,9 @@ export function heldContent(
         known.set(job.uuid, Number.POSITIVE_INFINITY);
         return undefined;
       }
-      return until === undefined ? looked(job, digests, recording) : renewed(job, digests, recording);
+      // Once a hold has ended a sweep may have taken what hangs from it.
+      const isHeld = until !== undefined && until > edge.now();
+      return isHeld ? renewed(job, digests, recording) : looked(job, digests, recording);
     },
 
     async foundAgain(job) {

@@ -82,6 +82,7 @@ function reusedEvent({ wanted, digest, basis, decision, record, now }: Answered)
     decision,
     reusedAt: timestampFromMs(now),
     basis: basisMessage(wanted, basis),
+    ...(request.outputTtl && { outputTtl: request.outputTtl }),
   });
 }
 
@@ -103,6 +104,7 @@ function joinedEvent({ wanted, digest, basis, decision, record, now }: Answered,
     joinedAt: timestampFromMs(now),
     basis: basisMessage(wanted, basis),
     ...(request.limits && { limits: request.limits }),
+    ...(request.outputTtl && { outputTtl: request.outputTtl }),
     retry: recordedRetry(request.retry),
     ...(minima && { minima }),
   });
@@ -187,7 +189,8 @@ export async function recordReused(
 
 /** The same answer for a job that could not be joined. */
 export function reusedInstead(joined: JobJoined): JobReused {
-  const { uuid, suppliedScriptVersion, scriptVersion, submitId, requestDigest, labels, decision, basis } = joined;
+  const { uuid, suppliedScriptVersion, scriptVersion, submitId, requestDigest, labels, decision, basis, outputTtl } =
+    joined;
   return create(JobReusedSchema, {
     uuid,
     requestedBy: joined.principal,
@@ -199,5 +202,6 @@ export function reusedInstead(joined: JobJoined): JobReused {
     ...(decision && { decision }),
     ...(basis && { basis }),
     ...(joined.joinedAt && { reusedAt: joined.joinedAt }),
+    ...(outputTtl && { outputTtl }),
   });
 }

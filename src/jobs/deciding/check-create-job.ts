@@ -11,6 +11,9 @@ import { checkPlatform } from '../running/check-offer.js';
 import { checkLimits, checkRetry } from './check-retry.js';
 import { checkInputs } from './inputs.js';
 
+/** Longest time that an output can be asked to stay, in milliseconds: 100 years. */
+const longestTtl = 36_525 * 86_400_000;
+
 /** Most exclude_script_versions of a request. */
 const maxExcludes = 1_000;
 
@@ -33,6 +36,7 @@ export function checkCreateJob(request: CreateJobRequest): void {
   if (request.retry) checkRetry(request.retry);
   if (request.limits) checkLimits(request.limits);
   if (request.inputs.length > 0) checkInputs(request);
+  if (request.outputTtl) checkDuration('output_ttl', request.outputTtl, { least: 0, most: longestTtl });
 }
 
 function checkAcceptance(request: CreateJobRequest): void {

@@ -262,6 +262,7 @@ function requested(
     requestedAt: timestampFromMs(now),
     ...(request.runtimeConstraints && { runtimeConstraints: request.runtimeConstraints }),
     ...(request.limits && { limits: request.limits }),
+    ...(request.outputTtl && { outputTtl: request.outputTtl }),
   });
 }
 

@@ -1,0 +1,354 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import test from 'ava';
+import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { buildTree } from '../../src/content/trees/build-tree.js';
+import { systemEdge } from '../../src/edge.js';
+import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
+import { runMemoir } from '../support/command.js';
+import { contentClient, digestOf, sha256 } from '../support/content.js';
+import { makeRepository } from '../support/git-repository.js';
+import { refused } from '../support/refused.js';
+import { rounds } from '../support/rounds.js';
+import { find, plenty, request, uuidOf } from '../support/runs.js';
+import { startTestServer, type TestServer } from '../support/server.js';
+
+const hour = 3_600_000;
+const day = 24 * hour;
+
+const repository = makeRepository();
+repository.commit({ 'run.sh': '#!/bin/sh\n' });
+const repositories = { project: repository.path };
+
+/** How far the clock of the servers is ahead. */
+let ahead = 0;
+const edge = { ...systemEdge, now: () => systemEdge.now() + ahead };
+
+async function startKeeping(content: Record<string, unknown>): Promise<TestServer> {
+  const settings = { content: { scrub_rate: 0, ...content } };
+  return startTestServer({ repositories, edge, settings });
+}
+const server = await startKeeping({ keep: '10d' });
+test.after.always(async () => {
+  await server.dispose();
+  repository.dispose();
+});
+const ada = server.as('ada');
+
+/** Lets time pass: for the servers, and for what lies on the disk. */
+function pass(ms: number, of: TestServer = server): void {
+  ahead += ms;
+  const blobs = join(of.config.data_dir, 'content', 'blobs');
+  for (const folder of readdirSync(blobs)) {
+    for (const name of readdirSync(join(blobs, folder))) {
+      const path = join(blobs, folder, name);
+      const at = (statSync(path).mtimeMs - ms) / 1_000;
+      utimesSync(path, at, at);
+    }
+  }
+}
+
+const pathOf = (data: string | Uint8Array, of: TestServer = server) => {
+  const hash = sha256(Buffer.from(data));
+  return join(of.config.data_dir, 'content', 'blobs', hash.slice(0, 2), hash);
+};
+const isThere = (data: string | Uint8Array, of: TestServer = server) => existsSync(pathOf(data, of));
+
+type Files = Readonly<Record<string, string>>;
+
+const treeOf = (files: Files) =>
+  buildTree(
+    Object.entries(files).map(([path, text]) => {
+      const blob = { hash: sha256(Buffer.from(text)), size: Buffer.byteLength(text) };
+      return { path, blob, executable: false };
+    }),
+  );
+
+/** Every blob of an output. */
+const blobsOf = (files: Files): Uint8Array[] => [
+  ...Object.values(files).map((text) => Buffer.from(text)),
+  ...treeOf(files).directories.values(),
+];
+
+async function upload(of: TestServer, blobs: readonly Uint8Array[]): Promise<void> {
+  const client = contentClient(of.address(), 'ada');
+  try {
+    const { missingBlobDigests } = await client.cas.findMissingBlobs({ blobDigests: blobs.map(digestOf) });
+    const missing = new Set(missingBlobDigests.map(({ hash }) => hash));
+    const requests = blobs
+      .filter((data) => missing.has(sha256(data)))
+      .map((data) => ({ digest: digestOf(data), data }));
+    const { responses } = await client.cas.batchUpdateBlobs({ requests });
+    for (const { status } of responses) if (status?.code !== 0) throw new Error(status?.message);
+  } finally {
+    client.close();
+  }
+}
+
+/** Has a job claimed and completed with these files. */
+async function finish(uuid: string, files: Files, of: TestServer = server): Promise<string> {
+  const client = of.as('ada');
+  const claimToken = randomBytes(32);
+  await client.worker.claimJob({ uuid, claimToken, offer: plenty });
+  const log = Buffer.from(`log of ${uuid}`);
+  await upload(of, [...blobsOf(files), log]);
+  const { root } = treeOf(files);
+  const outputDigest = { hash: root.hash, sizeBytes: BigInt(root.size), kind: ContentKind.TREE };
+  const logDigest = { ...digestOf(log), kind: ContentKind.BLOB };
+  const { consistencyToken, job } = await client.worker.completeJob({ uuid, claimToken, outputDigest, logDigest });
+  await client.jobs.getJob({ uuid, consistencyToken });
+  return job?.output ?? '';
+}
+
+const work = (name: string, more: Parameters<typeof request>[1] = {}) => ({ scriptParameters: { name }, ...more });
+const sweep = async (of: TestServer = server) => of.as('ada').retention.sweepContent({});
+
+async function eventsOf(stream: string, of: TestServer = server) {
+  const log = openSqliteLog(join(of.config.data_dir, 'events.sqlite'));
+  const events: { readonly type: string; readonly data: Readonly<Record<string, unknown>> }[] = [];
+  for await (const { type, data } of log.readStream(stream)) events.push({ type, data: JSON.parse(data) });
+  await log.close();
+  return events;
+}
+const streamOf = (address: string) => `content-${address.slice('sha256:'.length)}`;
+
+test.serial(
+  'what nobody asked for in a time goes: first that it is lost is recorded, then its blobs are removed',
+  async (t) => {
+    const [old, young, shared] = [{ f: 'old', s: 'shared' }, { f: 'young', s: 'shared' }, Buffer.from('shared')];
+    const first = uuidOf(await request(ada, work('old')));
+    const address = await finish(first, old);
+    pass(9 * day);
+    const second = uuidOf(await request(ada, work('young')));
+    await finish(second, young);
+    t.like(await sweep(), { evictedCount: 0n, blobs: 0n });
+    pass(2 * day);
+    const dry = await ada.retention.sweepContent({ dryRun: true });
+    t.is(dry.evictedCount, 2n, 'the output and the log');
+    t.true(dry.evicted.includes(address));
+    t.true(isThere('old'));
+    const swept = await sweep();
+    t.deepEqual([swept.evictedCount, swept.blobs, swept.bytes], [dry.evictedCount, dry.blobs, dry.bytes]);
+    t.is(swept.blobs, 3n, 'the directory, a file, and the log');
+    for (const data of [Buffer.from('old'), ...treeOf(old).directories.values()]) t.false(isThere(data));
+    for (const data of [...blobsOf(young), shared]) t.true(isThere(data));
+    const [, lost] = await eventsOf(streamOf(address));
+    t.like(lost, { type: 'ContentLost', data: { reason: 'CONTENT_LOSS_REASON_EVICTED' } });
+    const again = await find(ada, work('old'));
+    t.false(again.reused);
+    t.regex(again.decision?.candidates[0]?.detail ?? '', /was evicted$/);
+    t.is(uuidOf(await find(ada, work('young'))), second);
+  },
+);
+
+test.serial('who asks for a job keeps it, the longest time counts, and a hit holds it for a day', async (t) => {
+  const made = async (name: string, ttl?: number) => {
+    const outputTtl = ttl === undefined ? {} : { outputTtl: durationFromMs(ttl) };
+    const uuid = uuidOf(await request(ada, work(name, outputTtl)));
+    if (name === 'joined') await find(server.as('bob'), work(name, { outputTtl: durationFromMs(30 * day) }));
+    await finish(uuid, { f: name });
+    return uuid;
+  };
+  const names = ['short', 'long', 'joined', 'answered', 'pinned', 'held'];
+  const uuids = Object.fromEntries(
+    await Promise.all(
+      [
+        made('short', hour),
+        made('long', 100 * day),
+        made('joined', hour),
+        made('answered', hour),
+        made('pinned', hour),
+        made('held', hour),
+      ].map(async (uuid, i) => [names[i], await uuid]),
+    ),
+  );
+  const there = () => names.filter((name) => isThere(name));
+  const pinned = await ada.retention.pinJob({ uuid: uuids.pinned });
+  t.deepEqual(await ada.retention.pinJob({ uuid: uuids.pinned }), {
+    ...pinned,
+    consistencyToken: pinned.consistencyToken,
+  });
+  pass(30 * 60_000);
+  t.true((await find(ada, work('answered', { outputTtl: durationFromMs(5 * day) }))).reused);
+  pass(20 * hour);
+  t.true((await find(ada, work('held', { outputTtl: durationFromMs(0) }))).reused);
+  pass(3 * hour);
+  t.is((await sweep()).evictedCount, 0n, 'what is new stays for a day');
+  t.deepEqual(there(), names);
+  pass(2 * hour);
+  await sweep();
+  t.deepEqual(
+    there(),
+    names.filter((name) => name !== 'short'),
+  );
+  pass(21 * hour);
+  await sweep();
+  t.deepEqual(there(), ['long', 'joined', 'answered', 'pinned']);
+  pass(5 * day);
+  await sweep();
+  t.deepEqual(there(), ['long', 'joined', 'pinned']);
+  pass(26 * day);
+  await ada.retention.unpinJob({ uuid: uuids.pinned });
+  await sweep();
+  t.deepEqual(there(), ['long']);
+  const far = () => request(ada, work('far', { outputTtl: durationFromMs(40_000 * day) }));
+  await refused(t, server, far, {
+    code: 'INVALID_ARGUMENT',
+    reason: 'OUT_OF_RANGE',
+    field: 'output_ttl',
+    naming: '3456000000 s',
+  });
+});
+
+test.serial(
+  'what jobs that are kept take stays, and what was put aside or never referenced goes after a day',
+  async (t) => {
+    const input = uuidOf(await request(ada, work('input', { outputTtl: durationFromMs(0) })));
+    const address = await finish(input, { f: 'an input' });
+    const taker = uuidOf(await request(ada, { scriptParameters: { deep: [{ reads: `${address}/f` }] } }));
+    await upload(server, [Buffer.from('never referenced')]);
+    pass(23 * hour);
+    await sweep();
+    t.true(isThere('never referenced'));
+    pass(3 * hour);
+    await sweep();
+    t.false(isThere('never referenced'));
+    t.true(isThere('an input'), 'an unfinished job takes it');
+    await ada.jobs.cancelJob({ uuid: taker });
+    pass(11 * day);
+    await sweep();
+    t.false(isThere('an input'));
+  },
+);
+
+test.serial('a quota takes what was asked for longest ago, of all and of one principal', async (t) => {
+  const small = await startKeeping({ quota: 2_000, quota_by_principal: 1_800 });
+  t.teardown(small.dispose);
+  const content = (name: string) => `${name}${'.'.repeat(500 - name.length)}`;
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  for (const name of names) {
+    await finish(uuidOf(await request(small.as(name < 'c' ? 'ada' : 'bob'), work(name))), { f: content(name) }, small);
+    pass(hour, small);
+  }
+  t.true((await find(small.as('ada'), work('a'))).reused);
+  pass(50 * hour, small);
+  await sweep(small);
+  // Three of bob's are too many for one, and there is no room for what was asked for longest ago.
+  const left = names.filter((name) => isThere(content(name), small));
+  t.deepEqual(left, ['a', 'd', 'e']);
+  const usage = await small.as('ada').retention.getUsage({});
+  t.true(usage.bytes <= 2_200n, `${usage.bytes} bytes`);
+});
+
+test.serial('what must not exist is lost wherever it is, and is not taken again', async (t) => {
+  const [one, other] = [uuidOf(await request(ada, work('erased 1'))), uuidOf(await request(ada, work('erased 2')))];
+  const output = await finish(one, { 'a/secret': 'a name', f: '1' });
+  await finish(other, { f: '2' });
+  const address = `sha256:${sha256(Buffer.from('a name'))}`;
+  const cli = (...args: string[]) =>
+    runMemoir(args, { env: { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' } });
+  const erased = await cli('content', 'erase', address, '--reason', 'it names a patient');
+  t.is(erased.code, 0, erased.err);
+  t.true(erased.out.includes(`lost ${output}`), erased.out);
+  t.false(isThere('a name'));
+  t.like((await eventsOf(streamOf(address)))[0], {
+    type: 'ContentLost',
+    data: { reason: 'CONTENT_LOSS_REASON_ERASED', message: 'it names a patient' },
+  });
+  await t.throwsAsync(upload(server, [Buffer.from('a name')]), { message: /was erased/ });
+  t.regex((await find(ada, work('erased 1'))).decision?.candidates[0]?.detail ?? '', /"a\/secret", .*, was erased$/);
+  t.true((await find(ada, work('erased 2'))).reused);
+  const none = () => ada.retention.eraseContent({ address: `sha256:${'0'.repeat(64)}`, reason: 'x' });
+  await refused(t, server, none, { code: 'NOT_FOUND', reason: 'BLOB_NOT_FOUND', naming: '000000' });
+  for (const args of [
+    ['content', 'usage'],
+    ['content', 'gc', '--dry-run'],
+    ['pin', other],
+    ['unpin', other],
+  ]) {
+    const { code, out, err } = await cli(...args);
+    t.is(code, 0, `${args.join(' ')}: ${out}${err}`);
+  }
+  const verified = await cli('content', 'verify');
+  t.regex(verified.out, /\d+ looked at, \d+ lost \(0 of them now\), 0 found again/);
+});
+
+test.serial(
+  'as much is found, uploaded, completed, swept and stopped at a time, no completion has holes and no hit is gone',
+  async (t) => {
+    const busy = await startKeeping({ keep: '2d' });
+    t.teardown(busy.dispose);
+    let seed = Number(process.env.MEMOIR_SEED ?? 1) >>> 0;
+    t.log(`MEMOIR_SEED=${seed}`);
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      return Math.floor((seed / 2 ** 32) * below);
+    };
+    // Outputs share files and directories, and some are parts of others.
+    const filesOf = (n: number): Files => ({
+      [`d/${n % 3}`]: `file ${n % 3}`,
+      [`e/f/${n % 2}`]: `file ${n % 2}`,
+      g: `file ${n % 5}`,
+    });
+    const missing = (files: Files) => blobsOf(files).filter((data) => !isThere(data, busy));
+    const hits = new Map<string, { files: Files; until: number }>();
+    const outputs = new Map<string, Files>();
+    let [found, made, evicted] = [0, 0, 0];
+
+    async function ask(n = random(7)): Promise<void> {
+      const client = busy.as('ada');
+      const answer = await find(client, work(`busy ${n}`, { outputTtl: durationFromMs(random(3) * 12 * hour) }));
+      const uuid = uuidOf(answer);
+      if (answer.job?.state === JobState.COMPLETE) {
+        found++;
+        hits.set(uuid, { files: outputs.get(uuid) ?? {}, until: ahead + day });
+        return;
+      }
+      const files = filesOf(n);
+      outputs.set(uuid, files);
+      try {
+        await finish(uuid, files, busy);
+      } catch (error) {
+        // Another asked for the same at the same moment, and claimed it first; or something went between the upload and the report.
+        if (!/is Running|is Complete|not all of it is here|another attempt|CLAIMED|claimed/.test(String(error)))
+          throw error;
+        return;
+      }
+      made++;
+      t.deepEqual(missing(files).map(sha256), [], `a completion of ${uuid} has holes`);
+    }
+
+    function check(): void {
+      for (const [uuid, { files, until }] of hits) {
+        if (until < ahead) hits.delete(uuid);
+        else t.deepEqual(missing(files).map(sha256), [], `a hit of ${uuid} is gone`);
+      }
+    }
+
+    for (let i = 0; i < rounds(8, 500); i++) {
+      const sweeping = Promise.resolve(random(4) > 0 ? sweep(busy) : undefined).then((swept) => {
+        evicted += Number(swept?.evictedCount ?? 0n);
+      });
+      const stopped = random(3) === 0;
+      const asking = Array.from({ length: 1 + random(6) }, () => ask());
+      // Whatever is under way ends with the server, as half a sweep.
+      if (stopped) await busy.restart();
+      const ended = await Promise.allSettled([sweeping, ...asking]);
+      if (!stopped) for (const one of ended) if (one.status === 'rejected') throw one.reason;
+      evicted += Number((await sweep(busy)).evictedCount);
+      check();
+      pass([10 * 60_000, hour, 13 * hour, 50 * hour][random(4)] as number, busy);
+      check();
+    }
+    for (let i = 0; i < 2; i++) await ask(0);
+    check();
+    pass(100 * hour, busy);
+    evicted += Number((await sweep(busy)).evictedCount);
+    busy.errors.splice(0);
+    t.log({ found, made, evicted });
+    t.true(found > 0 && made > 0 && evicted > 0);
+  },
+);
