@@ -6,11 +6,17 @@ import { readdirSync, readFileSync } from 'node:fs';
  * alone. Each still runs by itself where it is named: `npx ava build/test/domain/job.test.js`.
  */
 const folder = new URL('./test/together/', import.meta.url);
-export const together = readdirSync(folder).flatMap((file) =>
-  [...readFileSync(new URL(file, folder), 'utf8').matchAll(/^import '\.\.\/(.*\.test\.js)';$/gm)].map(
-    ([, path]) => `build/test/${path}`,
-  ),
+export const groups = Object.fromEntries(
+  readdirSync(folder).map((file) => [
+    file.replace('.test.ts', ''),
+    [...readFileSync(new URL(file, folder), 'utf8').matchAll(/^import '\.\.\/(.*)\.test\.js';$/gm)].map(
+      ([, path]) => path,
+    ),
+  ]),
 );
+export const together = Object.values(groups)
+  .flat()
+  .map((path) => `build/test/${path}.test.js`);
 
 /** Every test, those that run together by the file that imports them. */
 export default {

@@ -1,4 +1,4 @@
-import ava from '../ava.config.js';
+import ava, { groups } from '../ava.config.js';
 
 // What `npm run test:quick` runs: the rules, the adapters, and one file over a real socket for each service. It is for daily work; what
 // it leaves out is `npm test`'s. test/layers/quick-set.test.ts holds it to naming every service, and files that there are.
@@ -8,7 +8,7 @@ const services = {
   JobsService: 'e2e/find-or-create',
   WorkerService: 'e2e/job-life',
   WorkersService: 'e2e/workers',
-  ExclusionsService: 'cli/exclusions',
+  ExclusionsService: 'e2e/exclusions',
   HistoryService: 'e2e/history',
   ImagesService: 'e2e/images',
   RepositoriesService: 'e2e/ranges',
@@ -22,9 +22,10 @@ const services = {
 
 export { services };
 
-/** Adapters that have a process of their own, and what holds this set. What costs most is left out. */
-const others = ['git/{repositories,refspec/*}', 'layers/quick-set', 'threads/*'];
+/** What one process runs together, and adapters that have a process of their own. What costs most is left out. */
+const others = ['together/{files,git,rules,services}', 'git/{repositories,refspec/*}', 'layers/quick-set', 'threads/*'];
 
-const files = ['together/*', ...others, ...new Set(Object.values(services))];
+const alone = new Set(Object.values(services).filter((path) => !groups.services?.includes(path)));
+const files = [...others, ...alone];
 
 export default { ...ava, files: files.map((file) => `build/test/${file}.test.js`) };

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { create, toJson } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import test from 'ava';
 import { AsOfSchema } from '../../gen/memoir/jobs/v1/as_of_pb.js';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -10,15 +9,21 @@ import { systemEdge } from '../../src/edge.js';
 import { makeProject } from '../support/project.js';
 import { refused } from '../support/refused.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { type Clients, startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+let jumped = 0;
+const now = () => systemEdge.now() + jumped;
+const server = serverOfFile({
+  repositories: { project: project.repository.path },
+  edge: { ...systemEdge, now },
+});
 const ada = server.as('ada');
 const bob = server.as('bob');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 
@@ -67,7 +72,7 @@ const asked: Parameters<Clients['jobs']['explainReuse']>[0]['request'][] = [
   },
 ];
 
-test.serial('as of every moment, the answers are those that the server gave then', async (t) => {
+test('as of every moment, the answers are those that the server gave then', async (t) => {
   const uuids: string[] = [];
   const moments: { readonly position: number; readonly known: readonly string[]; readonly answers: unknown }[] = [];
 
@@ -163,25 +168,25 @@ test.serial('as of every moment, the answers are those that the server gave then
   }
 });
 
-test.serial('the age of a heartbeat is that at the moment asked for', async (t) => {
+test('the age of a heartbeat is that at the moment asked for', async (t) => {
   const [ada, bob] = [server.as('ada'), server.as('bob')];
   const scriptParameters = { test: 'heartbeat' };
   const running = uuidOf(await find(ada, { scriptVersion: project.second, scriptParameters }));
   await bob.worker.claimJob({ uuid: running });
   const claimed = await server.end();
-  await delay(30);
+  jumped += 60_000;
   await request(ada, { scriptParameters: { test: 'later' } });
   const later = await server.end();
-  const request10 = { ...base, scriptParameters, maxHeartbeatAge: { nanos: 10_000_000 } };
+  const fresh = { ...base, scriptParameters, maxHeartbeatAge: { seconds: 30n } };
   const decided = async (position: number) => {
-    const { decision } = await ada.jobs.explainReuse({ request: request10, asOf: at(position) });
+    const { decision } = await ada.jobs.explainReuse({ request: fresh, asOf: at(position) });
     return [Outcome[decision?.outcome ?? -1], Rule[decision?.candidates[0]?.ruledOutBy ?? -1]];
   };
   t.deepEqual(await decided(claimed), ['REUSED_RUNNING', 'UNSPECIFIED']);
   t.deepEqual(await decided(later), ['CREATED_NO_MATCH', 'HEARTBEAT']);
 });
 
-test.serial('a job that was deleted is there as of before, by the permissions of now', async (t) => {
+test('a job that was deleted is there as of before, by the permissions of now', async (t) => {
   const [ada, bob] = [server.as('ada'), server.as('bob')];
   const made = await find(ada, { scriptParameters: { test: 'deleted' } });
   await complete(bob, uuidOf(made));
@@ -193,37 +198,34 @@ test.serial('a job that was deleted is there as of before, by the permissions of
   await t.throwsAsync(ada.jobs.getJob({ uuid: uuidOf(made), asOf: at(0) }), { message: /no job/ });
 });
 
-test.serial(
-  'a time means all that was recorded before it, and all pages of a list are of the moment of the first',
-  async (t) => {
-    const ada = server.as('ada');
-    const filters = [filter('script_parameters.test', '=', 'pages')];
-    for (let n = 0; n < 5; n++) await request(ada, { scriptParameters: { test: 'pages', n } });
-    await delay(5);
-    const time = before(Date.now());
-    await delay(5);
-    const first = await ada.jobs.listJobs({
-      filters,
-      pageSize: 2,
-      asOf: time,
-      consistencyToken: String(await server.end()),
-    });
-    t.is(first.jobs.length, 2);
-    const { consistencyToken } = await request(ada, { scriptParameters: { test: 'pages', n: 5 } });
-    await ada.jobs.listJobs({ consistencyToken });
-    const second = await ada.jobs.listJobs({ filters, pageSize: 9, asOf: time, pageToken: first.nextPageToken });
-    t.deepEqual(
-      [...first.jobs, ...second.jobs].map((job) => job.scriptParameters?.n),
-      [4, 3, 2, 1, 0],
-    );
-    const other = { code: 'INVALID_ARGUMENT', reason: 'TOKEN_OF_ANOTHER_LIST', field: 'page_token' } as const;
-    const pageToken = first.nextPageToken;
-    await refused(t, server, () => ada.jobs.listJobs({ filters, pageSize: 2, pageToken }), other);
-    await refused(t, server, () => ada.jobs.listJobs({ filters, pageSize: 2, pageToken, asOf: at(3) }), other);
-  },
-);
+test('a time means all that was recorded before it, and all pages of a list are of the moment of the first', async (t) => {
+  const ada = server.as('ada');
+  const filters = [filter('script_parameters.test', '=', 'pages')];
+  for (let n = 0; n < 5; n++) await request(ada, { scriptParameters: { test: 'pages', n } });
+  await delay(5);
+  const time = before(now());
+  await delay(5);
+  const first = await ada.jobs.listJobs({
+    filters,
+    pageSize: 2,
+    asOf: time,
+    consistencyToken: String(await server.end()),
+  });
+  t.is(first.jobs.length, 2);
+  const { consistencyToken } = await request(ada, { scriptParameters: { test: 'pages', n: 5 } });
+  await ada.jobs.listJobs({ consistencyToken });
+  const second = await ada.jobs.listJobs({ filters, pageSize: 9, asOf: time, pageToken: first.nextPageToken });
+  t.deepEqual(
+    [...first.jobs, ...second.jobs].map((job) => job.scriptParameters?.n),
+    [4, 3, 2, 1, 0],
+  );
+  const other = { code: 'INVALID_ARGUMENT', reason: 'TOKEN_OF_ANOTHER_LIST', field: 'page_token' } as const;
+  const pageToken = first.nextPageToken;
+  await refused(t, server, () => ada.jobs.listJobs({ filters, pageSize: 2, pageToken }), other);
+  await refused(t, server, () => ada.jobs.listJobs({ filters, pageSize: 2, pageToken, asOf: at(3) }), other);
+});
 
-test.serial('moments that are none are refused, naming them', async (t) => {
+test('moments that are none are refused, naming them', async (t) => {
   const ada = server.as('ada');
   const uuid = uuidOf(await request(ada, { scriptParameters: { test: 'refused' } }));
   const beyond = { code: 'INVALID_ARGUMENT', reason: 'OUT_OF_RANGE', field: 'as_of.position' } as const;
@@ -249,7 +251,7 @@ test.serial('moments that are none are refused, naming them', async (t) => {
   t.is((await ada.jobs.listJobs({ asOf: before(-62_135_596_800_000) })).jobs.length, 0);
 });
 
-test.serial('explaining the past records nothing', async (t) => {
+test('explaining the past records nothing', async (t) => {
   const ada = server.as('ada');
   const end = await server.end();
   await ada.jobs.explainReuse({ request: { ...base, scriptParameters: { n: 1 } }, asOf: at(end) });

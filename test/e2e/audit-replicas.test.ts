@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
 import { provesInclusion } from '../../src/domain/log-tree/check-proof.js';
 import { openCheckpoint } from '../../src/domain/log-tree/checkpoint.js';
 import { leafHash, leafText } from '../../src/domain/log-tree/leaf.js';
@@ -20,6 +19,7 @@ import { makeProject } from '../support/project.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 import '../support/native-client.js';
+import { test } from '../support/serial.js';
 
 test('two servers of a KurrentDB store keep one tree, and record one checkpoint between them', async (t) => {
   const { repository } = makeProject();

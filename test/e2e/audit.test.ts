@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
 import { quote } from '../../src/domain/errors.js';
 import { provesConsistency, provesInclusion } from '../../src/domain/log-tree/check-proof.js';
 import { openCheckpoint } from '../../src/domain/log-tree/checkpoint.js';
@@ -14,6 +13,7 @@ import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
+import { test } from '../support/serial.js';
 import { startTestServer, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 

@@ -1,20 +1,21 @@
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { startTestServer, type TestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 import { until } from '../support/until.js';
 
 const project = makeProject();
 // For tests that claim by uuid or from a repository of their own.
-const shared = await startTestServer({
+const shared = serverOfFile({
   repositories: { project: project.repository.path, hedged: project.repository.path },
 });
 
-test.after.always(async () => {
-  await shared.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

@@ -6,17 +6,18 @@ import test, { type ExecutionContext } from 'ava';
 import { contentClient, digestOf, directory, download, sha256, upload, writes } from '../support/content.js';
 import { failure, type Refusal } from '../support/refused.js';
 import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
-const server = await startTestServer();
-let client = contentClient(server.address(), 'ada');
+const server = serverOfFile();
+let client: ReturnType<typeof contentClient>;
 
-test.after.always(async () => {
-  client.close();
-  await server.dispose();
+test.serial.before(() => {
+  client = contentClient(server.address(), 'ada');
 });
+test.after.always(() => client.close());
 
-const content = join(server.config.data_dir, 'content');
-const pathOf = (hash: string) => join(content, 'blobs', hash.slice(0, 2), hash);
+const content = () => join(server.config.data_dir, 'content');
+const pathOf = (hash: string) => join(content(), 'blobs', hash.slice(0, 2), hash);
 
 async function read(name: string, from = 0, limit = 0): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
@@ -133,7 +134,7 @@ test.serial('an upload goes on where it was cut off, also at a server that was r
   t.is(committedSize, 700_000n);
   t.like(await status(), { committedSize: 700_000n, complete: true });
   t.true((await read(download(data))).equals(data));
-  t.deepEqual(readdirSync(join(content, 'uploads')), []);
+  t.deepEqual(readdirSync(join(content(), 'uploads')), []);
 });
 
 test.serial(
@@ -188,8 +189,8 @@ test.serial(
     t.true((await read(download(data))).equals(data));
     // Of those that came later than the one that was first there may be a beginning.
     t.deepEqual(
-      readdirSync(join(content, 'uploads')).filter(
-        (name) => statSync(join(content, 'uploads', name)).size === data.length,
+      readdirSync(join(content(), 'uploads')).filter(
+        (name) => statSync(join(content(), 'uploads', name)).size === data.length,
       ),
       [],
     );
@@ -209,7 +210,7 @@ test.serial('a blob whose bytes were altered is never given whole, is put aside,
   replace(altered);
   await refuses(t, () => read(download(data)), { code: 'DATA_LOSS', reason: 'BLOB_CORRUPT', naming: sha256(data) });
   t.false(existsSync(pathOf(sha256(data))));
-  t.true(existsSync(join(content, 'corrupt', sha256(data))));
+  t.true(existsSync(join(content(), 'corrupt', sha256(data))));
   t.is(server.errors.splice(0).length, 1);
   t.deepEqual(await missing(data), [sha256(data)]);
   await refuses(t, () => read(download(data)), { code: 'NOT_FOUND', reason: 'BLOB_NOT_FOUND', naming: sha256(data) });

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
-import test from 'ava';
 import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { FilterSchema } from '../../gen/memoir/jobs/v1/filter_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -12,17 +11,17 @@ import type { CallError } from '../../src/rpc/call-error.js';
 import { runMemoir } from '../support/command.js';
 import { makeProject } from '../support/project.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { test } from '../support/serial.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 type Request = MessageInitShape<typeof CreateJobRequestSchema>;
 
 const project = makeProject();
 const repository = { path: project.repository.path };
-const server = await startTestServer({ repositories: { project: repository.path, secret: repository.path } });
+const server = serverOfFile({ repositories: { project: repository.path, secret: repository.path } });
 const ada = server.as('ada');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
 import { makeProject } from '../support/project.js';
 import { refused } from '../support/refused.js';
 import { complete, find, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { startTestServer } from '../support/server.js';
 
 const project = makeProject();

@@ -1,7 +1,7 @@
-import test from 'ava';
 import { makeProject } from '../support/project.js';
 import { rounds } from '../support/rounds.js';
 import { complete, find, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { startTestServer } from '../support/server.js';
 
 const project = makeProject();

@@ -1,18 +1,18 @@
-import test from 'ava';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import type { CreateJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { makeProject } from '../support/project.js';
 import { type Refusal, refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { loseReadModel, startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+const server = serverOfFile({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 
@@ -201,7 +201,7 @@ test('an output that is lost is excluded once, and is back when it was found', a
   t.true((await find(ada, { scriptParameters: { test: 'lost' } })).reused);
 });
 
-test.serial('what is wrong is refused, naming it, and nothing is recorded', async (t) => {
+test('what is wrong is refused, naming it, and nothing is recorded', async (t) => {
   const { exclusions } = ada;
   const reason = 'r';
   const absent = '00000000-0000-5000-8000-000000000000';

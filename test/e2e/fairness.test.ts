@@ -14,6 +14,7 @@ import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 import '../support/native-client.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
 const dir = mkdtempSync(join(tmpdir(), 'memoir-fairness-'));
@@ -36,7 +37,7 @@ const path = project.repository.path;
 /** A clock that the test may put forward. */
 const clock = { ahead: 0 };
 const edge = { ...systemEdge, monotonic: () => performance.now() + clock.ahead };
-const server = await startTestServer({
+const server = serverOfFile({
   edge,
   repositories: { project: path, 'small/a': path, 'small/b': path },
   settings: { policy, insecure: true },
@@ -51,8 +52,7 @@ const [ada, bob, cleo, dora, emil, w, root] = ['ada', 'bob', 'cleo', 'dora', 'em
   ReturnType<typeof as>,
   ReturnType<typeof as>,
 ];
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   rmSync(dir, { recursive: true });
   project.repository.dispose();
 });

@@ -8,7 +8,7 @@ import { naiveMatch, type Triple } from '../domain/filters/naive.js';
 import { makeRepository } from '../support/git-repository.js';
 import { refused } from '../support/refused.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 // base - left - merge - tip (main), with side between base and merge, and lost beside all of it.
 const repository = makeRepository();
@@ -28,12 +28,11 @@ const oldSdk = sdk.commit({ sdk: '1' });
 const newSdk = sdk.commit({ sdk: '2' });
 
 const repositories = { project: repository.path, copy: repository.path, arvados: sdk.path };
-const server = await startTestServer({ repositories });
+const server = serverOfFile({ repositories });
 const ada = server.as('ada');
 const bob = server.as('bob');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   repository.dispose();
   sdk.dispose();
 });

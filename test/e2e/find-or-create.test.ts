@@ -1,6 +1,5 @@
 import { fromJson, type JsonValue } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
-import test from 'ava';
 import type { ReadHistoryResponse } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -8,15 +7,16 @@ import type { CreateJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject(['other.sh', 'Run.sh', 'absent.sh']);
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+const server = serverOfFile({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { startMemoir } from '../../demo/program.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { auditForeign, type ForeignFinding } from '../../src/audit/audit-foreign.js';
@@ -26,6 +26,7 @@ import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 import '../support/native-client.js';
+import { test } from '../support/serial.js';
 
 // What others do to the streams of Memoir in a store that is not Memoir's alone.
 

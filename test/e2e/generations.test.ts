@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
-import test from 'ava';
 import { startMemoir } from '../../demo/program.js';
 import { GenerationStartedSchema, RunNumbersTakenSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import { jobUuid } from '../../src/domain/computation.js';
@@ -15,6 +14,7 @@ import { eventOfCall } from '../../src/jobs/event-of-call.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { type Clients, startTestServer, type TestServer } from '../support/server.js';
 
 const project = makeProject();

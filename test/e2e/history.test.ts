@@ -12,7 +12,8 @@ import { makeProject } from '../support/project.js';
 import { eventsOf } from '../support/read-model.js';
 import { refused } from '../support/refused.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
-import { type Clients, startTestServer } from '../support/server.js';
+import type { Clients } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
 const dir = mkdtempSync(join(tmpdir(), 'memoir-policy-'));
@@ -44,7 +45,7 @@ repositories = ["**"]
 const { path } = project.repository;
 // A clock that goes a minute at a time, and once back, so that spans of time can be told apart.
 let now = Date.UTC(2026, 0, 1);
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: { project: path, other: path },
   settings: { policy, insecure: true },
   edge: { ...systemEdge, now: () => now },
@@ -57,8 +58,7 @@ const [ada, bob, runner, auditor, eve] = ['ada', 'bob', 'runner', 'auditor', 'ev
   Clients,
 ];
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
   rmSync(dir, { recursive: true, force: true });
 });

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { connect as connectHttp2 } from 'node:http2';
 import { fromBinary } from '@bufbuild/protobuf';
-import test from 'ava';
 import { CreateJobRequestSchema, CreateJobResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { doubleField, field, rawCall, varint } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { test } from '../support/serial.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const texts = [
   'tab\t line\n return\r',
@@ -22,13 +22,12 @@ const texts = [
 ];
 const scriptOf = (text: string) => `dir/${text.replaceAll('\0', '')}`;
 const project = makeProject(['numbers.sh', ...texts.map(scriptOf)]);
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+const server = serverOfFile({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
 const createJob = '/memoir.jobs.v1.JobsService/CreateJob';
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

@@ -7,19 +7,19 @@ import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
-import { loseReadModel, startTestServer } from '../support/server.js';
+import { loseReadModel } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
 // The SDK is taken from the same commits under the name that it is looked for.
 const sdk = makeProject();
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: { project: project.repository.path, arvados: sdk.repository.path },
 });
 const ada = server.as('ada');
 const bob = server.as('bob');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
   sdk.repository.dispose();
 });

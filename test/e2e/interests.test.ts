@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { timestampMs, timestampNow } from '@bufbuild/protobuf/wkt';
-import test from 'ava';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
@@ -11,7 +10,8 @@ import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
 import { rounds } from '../support/rounds.js';
 import { complete, find, plenty, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { test } from '../support/serial.js';
+import { serverOfFile } from '../support/server-of-file.js';
 import { until } from '../support/until.js';
 
 const project = makeProject();
@@ -29,7 +29,7 @@ const grants = [
 ];
 const allow = (...all: string[]) => writeFileSync(policy, all.join('\n'));
 allow(...grants);
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: { project: project.repository.path },
   settings: { policy, insecure: true },
 });
@@ -43,8 +43,7 @@ const [ada, bob, cleo, w, rita, root] = ['ada', 'bob', 'cleo', 'w', 'rita', 'roo
   ReturnType<typeof as>,
 ];
 const lead = as('lead');
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   rmSync(dir, { recursive: true });
 });
 
@@ -111,7 +110,7 @@ test('who waits is told to itself and to admins, and to others how many; histori
   t.is((await rita.jobs.getJob({ uuid, consistencyToken })).job?.interestCount, 0);
 });
 
-test.serial('who asks for more than its grants allow is refused by value and bound, however it asks', async (t) => {
+test('who asks for more than its grants allow is refused by value and bound, however it asks', async (t) => {
   const dan = server.as('dan');
   const uuid = uuidOf(await find(ada, { priority: 9, runtimeConstraints: { minCoresPerNode: 9 }, ...own('bounds') }));
   const failed = uuidOf(await find(ada, { priority: 9, ...own('bounds failed') }));
@@ -203,27 +202,24 @@ test('a priority is that of the interest of who sets it, and of the whole job fo
   await root.jobs.cancelJob({ uuid, forEveryone: true });
 });
 
-test.serial(
-  'a join tells nothing of what may not be read, and who may no longer read can still withdraw',
-  async (t) => {
-    const lora = server.as('lora');
-    const uuid = uuidOf(await find(ada, own('lost')));
-    await find(lora, { submitId: 'late', ...own('lost') });
-    allow(...grants.filter((one) => !one.includes('"lora"')));
-    const mayRead = () =>
-      lora.jobs.getJob({ uuid }).then(
-        () => true,
-        () => false,
-      );
-    await until('the policy', async () => !(await mayRead()));
-    t.like(await failure(t, () => lora.jobs.getJob({ uuid })), { code: 5 });
-    const stranger = server.as('stranger');
-    t.like(await failure(t, () => stranger.jobs.cancelJob({ uuid })), { code: 5, reason: 'JOB_NOT_FOUND' });
-    t.like(await lora.jobs.cancelJob({ uuid }), { remaining: 1 });
-    t.like(await lora.jobs.cancelJob({ uuid, interest: 'late' }), { remaining: 1 });
-    await ada.jobs.cancelJob({ uuid });
-  },
-);
+test('a join tells nothing of what may not be read, and who may no longer read can still withdraw', async (t) => {
+  const lora = server.as('lora');
+  const uuid = uuidOf(await find(ada, own('lost')));
+  await find(lora, { submitId: 'late', ...own('lost') });
+  allow(...grants.filter((one) => !one.includes('"lora"')));
+  const mayRead = () =>
+    lora.jobs.getJob({ uuid }).then(
+      () => true,
+      () => false,
+    );
+  await until('the policy', async () => !(await mayRead()));
+  t.like(await failure(t, () => lora.jobs.getJob({ uuid })), { code: 5 });
+  const stranger = server.as('stranger');
+  t.like(await failure(t, () => stranger.jobs.cancelJob({ uuid })), { code: 5, reason: 'JOB_NOT_FOUND' });
+  t.like(await lora.jobs.cancelJob({ uuid }), { remaining: 1 });
+  t.like(await lora.jobs.cancelJob({ uuid, interest: 'late' }), { remaining: 1 });
+  await ada.jobs.cancelJob({ uuid });
+});
 
 test('a job that others were answered with is deleted by admins alone', async (t) => {
   const uuid = uuidOf(await find(ada, own('delete')));

@@ -1,4 +1,4 @@
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { WatchJobResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { collect } from '../contract/events.js';
@@ -6,15 +6,15 @@ import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { complete, fail, find, plenty, request, uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
-import { startTestServer } from '../support/server.js';
+import { test } from '../support/serial.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+const server = serverOfFile({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 
@@ -292,7 +292,7 @@ function ascending(t: ExecutionContext, numbers: readonly number[]) {
 }
 
 // Alone, since it counts the queue.
-test.serial('who wrote reads what was written, without a token, on the server that took it', async (t) => {
+test('who wrote reads what was written, without a token, on the server that took it', async (t) => {
   const eve = server.as('eve');
   for (let n = 0; n < 20; n++) {
     const { uuid } = (await request(eve, { scriptParameters: { own: n } })).job ?? { uuid: '' };

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { systemEdge } from '../../src/edge.js';
 import type { CallError } from '../../src/rpc/call-error.js';
@@ -13,6 +13,7 @@ import { type Clients, clientsOf, startTestServer, testConfig } from '../support
 import { startServerProcess } from '../support/server-process.js';
 import { until } from '../support/until.js';
 import '../support/native-client.js';
+import { test } from '../support/serial.js';
 
 const project = makeProject();
 test.after.always(() => project.repository.dispose());

@@ -1,4 +1,4 @@
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { ServerConfig } from '../../src/config.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
@@ -7,6 +7,7 @@ import { naiveMatch, type Triple } from '../domain/filters/naive.js';
 import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
 import { complete, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { type Clients, startTestServer } from '../support/server.js';
 
 const project = makeProject();

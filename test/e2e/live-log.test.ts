@@ -1,5 +1,5 @@
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { TailJobLogResponse } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
@@ -7,13 +7,14 @@ import { field } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
 import { request, uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
+import { test } from '../support/serial.js';
 import { type Clients, startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
-const shared = await startTestServer({ repositories: { project: project.repository.path } });
+const shared = serverOfFile({ repositories: { project: project.repository.path } });
 
-test.after.always(async () => {
-  await shared.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import Database from 'better-sqlite3';
 import { pino } from 'pino';
 import { startMemoir } from '../../demo/program.js';
@@ -41,6 +41,7 @@ import type { Accepted } from '../../src/serving/opening.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { find, request } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { type Clients, clientsOf, startTestServer, testConfig } from '../support/server.js';
 import { startServerProcess } from '../support/server-process.js';
 import { until } from '../support/until.js';

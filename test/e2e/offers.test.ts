@@ -5,12 +5,12 @@ import { makeProject } from '../support/project.js';
 import { failure, refused } from '../support/refused.js';
 import { plenty, request, uuidOf } from '../support/runs.js';
 import { startTestServer, type TestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
 const repositories = { project: project.repository.path };
-const server = await startTestServer({ repositories });
-test.after.always(async () => {
-  await server.dispose();
+const server = serverOfFile({ repositories });
+test.after.always(() => {
   project.repository.dispose();
 });
 

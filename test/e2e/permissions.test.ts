@@ -10,6 +10,7 @@ import { rawCall } from '../support/raw-call.js';
 import { failure, refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 import { until } from '../support/until.js';
 
 const project = makeProject();
@@ -48,7 +49,7 @@ repositories = ["**"]
 `,
 );
 const path = project.repository.path;
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: { project: path, elsewhere: path, arvados: path },
   settings: { policy, insecure: true },
 });
@@ -61,8 +62,7 @@ const [ada, bob, runner, eve, rita, root] = ['ada', 'bob', 'runner', 'eve', 'rit
   ReturnType<typeof server.as>,
 ];
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
   rmSync(dir, { recursive: true, force: true });
 });

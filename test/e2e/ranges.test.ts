@@ -5,7 +5,7 @@ import { collect } from '../contract/events.js';
 import { makeRepository } from '../support/git-repository.js';
 import { refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 // base - left - merge - tip (main), with side between base and merge.
 const repository = makeRepository();
@@ -20,12 +20,11 @@ const tip = repository.commit({ 'run.sh': '#!tip' });
 
 let clock = Date.UTC(2026, 0, 1);
 const edge = { ...systemEdge, now: () => clock };
-const server = await startTestServer({ repositories: { project: repository.path }, edge });
+const server = serverOfFile({ repositories: { project: repository.path }, edge });
 const ada = server.as('ada');
 const worker = server.as('worker');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   repository.dispose();
 });
 

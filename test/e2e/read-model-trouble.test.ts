@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { equals } from '@bufbuild/protobuf';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import Database from 'better-sqlite3';
 import { JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { CallError } from '../../src/rpc/call-error.js';
@@ -23,6 +23,7 @@ import { liveRows, rebuiltRows } from '../support/read-model.js';
 import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
+import { test } from '../support/serial.js';
 import { startTestServer, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 

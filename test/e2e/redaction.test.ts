@@ -15,7 +15,8 @@ import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
-import { type Clients, startTestServer } from '../support/server.js';
+import type { Clients } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 // What one caller's request, decision or order put into an event is told to those alone who may know it: somebody who knows both
 // repositories works, and somebody who knows one of them asks everything that there is to ask.
@@ -34,14 +35,13 @@ writeFileSync(
 );
 const project = makeProject();
 const path = project.repository.path;
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: { open: path, veiled: path },
   settings: { policy, insecure: true },
 });
 const [both, ann, root] = ['both', 'ann', 'root'].map(server.as) as [Clients, Clients, Clients];
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
   rmSync(dir, { recursive: true, force: true });
 });

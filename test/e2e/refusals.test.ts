@@ -2,24 +2,24 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
-import anyTest, { type TestFn } from 'ava';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure, type Refusal, refused } from '../support/refused.js';
 import { complete, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 // All in a row, since each refusal compares the log's end before and after.
-const test = (anyTest as TestFn).serial;
 
 const project = makeProject();
 project.repository.commit({ 'data/x': 'x' });
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+const server = serverOfFile({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
 const nobody = '00000000-0000-4000-8000-000000000000';
 
-anyTest.after.always(async () => {
+test.after.always(async () => {
   await server.dispose();
   project.repository.dispose();
 });

@@ -2,23 +2,23 @@ import { create, createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { Client, credentials } from '@grpc/grpc-js';
-import test from 'ava';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
 import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { field, rawCall } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
-import { startTestServer } from '../support/server.js';
+import { test } from '../support/serial.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
-const server = await startTestServer();
-const client = new Client(server.address(), credentials.createInsecure());
+const server = serverOfFile();
+let client: Client;
 const services = [JobsService, WorkerService, HistoryService, RepositoriesService];
 
-test.after.always(async () => {
-  client.close();
-  await server.dispose();
+test.before(() => {
+  client = new Client(server.address(), credentials.createInsecure());
 });
+test.after.always(() => client.close());
 
 test('the health service says serving, for the server and for each service', async (t) => {
   const check = (name: string) => rawCall(server.address(), '/grpc.health.v1.Health/Check', field(1, name));

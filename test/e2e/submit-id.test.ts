@@ -1,18 +1,18 @@
-import test from 'ava';
 import { Outcome } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { loseReadModel, startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+const server = serverOfFile({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

@@ -12,7 +12,8 @@ import { eventsOf } from '../support/read-model.js';
 import { refused } from '../support/refused.js';
 import { rounds } from '../support/rounds.js';
 import { fail, find, request, uuidOf } from '../support/runs.js';
-import { type Clients, startTestServer } from '../support/server.js';
+import type { Clients } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 import { past, type SubscribeRequest, subscriber } from '../support/subscriber.js';
 
 const repository = makeRepository();
@@ -33,7 +34,7 @@ writeFileSync(policy, grants.join(''));
 // A clock that goes on by seconds, so that times can be told apart.
 let now = Date.UTC(2026, 0, 1);
 const names = ['project', 'team/a', 'team/b'];
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: Object.fromEntries(names.map((name) => [name, repository.path])),
   settings: { policy, insecure: true },
   edge: { ...systemEdge, now: () => now },
@@ -41,8 +42,7 @@ const server = await startTestServer({
 type Name = 'ada' | 'bob' | 'runner' | 'root' | 'eve' | 'stranger';
 const as = (name: Name): Clients => server.as(name);
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   repository.dispose();
   rmSync(directory, { recursive: true, force: true });
 });

@@ -29,15 +29,15 @@ import { doubleField, field, rawCall } from '../support/raw-call.js';
 import { failure, refused } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 
 const project = makeProject();
-const server = await startTestServer({ repositories: { project: project.repository.path } });
+const server = serverOfFile({ repositories: { project: project.repository.path } });
 const ada = server.as('ada');
 const bob = server.as('bob');
 const createJob = '/memoir.jobs.v1.JobsService/CreateJob';
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

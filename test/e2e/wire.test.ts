@@ -17,10 +17,11 @@ import { field, rawCall } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
 import { request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 import { until } from '../support/until.js';
 
 const project = makeProject();
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: { project: project.repository.path },
   settings: {
     drain_timeout: 1,
@@ -37,8 +38,7 @@ const ada = server.as('ada');
 const getSize = '/memoir.jobs.v1.JobsService/GetQueueSize';
 const createJob = '/memoir.jobs.v1.JobsService/CreateJob';
 
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
 });
 

@@ -7,7 +7,7 @@ import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { refused } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
+import { serverOfFile } from '../support/server-of-file.js';
 import { until } from '../support/until.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'memoir-workers-'));
@@ -26,13 +26,12 @@ writeFileSync(
 const project = makeProject();
 const { path } = project.repository;
 let ahead = 0;
-const server = await startTestServer({
+const server = serverOfFile({
   repositories: { open: path, hidden: path },
   settings: { policy, insecure: true },
   edge: { ...systemEdge, now: () => Date.now() + ahead },
 });
-test.after.always(async () => {
-  await server.dispose();
+test.after.always(() => {
   project.repository.dispose();
   rmSync(directory, { recursive: true });
 });

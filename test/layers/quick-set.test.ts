@@ -39,6 +39,14 @@ test('everything that the quick set names is there', (t) => {
   }
 });
 
+test('files of the quick set run alone or in its groups', async (t) => {
+  const { groups } = (await import(`${root}ava.config.js`)) as { readonly groups: Readonly<Record<string, string[]>> };
+  const inGroups = new Set(Object.values(groups).flat());
+  for (const path of Object.values(config.services) as string[]) {
+    t.is(inGroups.has(path), groups.services?.includes(path) === true, path);
+  }
+});
+
 test('what runs together is there, once', async (t) => {
   const { together } = (await import(`${root}ava.config.js`)) as { readonly together: readonly string[] };
   t.true(together.length > 50);

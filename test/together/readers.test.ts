@@ -1,0 +1,8 @@
+// Who may read what, and what readers of the log are told.
+// What one process runs together; see ava.config.js.
+
+import '../e2e/audit.test.js';
+import '../e2e/permissions.test.js';
+import '../e2e/redaction.test.js';
+import '../e2e/subscribe.test.js';
+import '../e2e/wire.test.js';

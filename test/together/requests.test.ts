@@ -1,0 +1,13 @@
+// What is asked for, and how it is answered.
+// What one process runs together; see ava.config.js.
+
+import '../e2e/as-of.test.js';
+import '../e2e/create-jobs.test.js';
+import '../e2e/default-image.test.js';
+import '../e2e/filters.test.js';
+import '../e2e/hostile-input.test.js';
+import '../e2e/interests.test.js';
+import '../e2e/lists.test.js';
+import '../e2e/refusals.test.js';
+import '../e2e/submit-id.test.js';
+import '../e2e/values.test.js';
