@@ -27,9 +27,11 @@ export type Surroundings = {
   readonly input?: string;
 };
 
-/** The environment of this process without any MEMOIR_ variable, such as those that tell the tests what there is. */
+/** The environment of this process without MEMOIR_ variables, such as those that tell the tests what there is, but for that on sandboxes. */
 export function plainEnvironment(): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MEMOIR_')));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => name === 'MEMOIR_SANDBOX' || !name.startsWith('MEMOIR_')),
+  );
 }
 
 /** Starts `memoir` with arguments and without any MEMOIR_ variable of this process. */

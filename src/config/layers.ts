@@ -41,6 +41,7 @@ const otherVariables = new Set(
     'CONFIG',
     'SERVER',
     'PRINCIPAL',
+    'SANDBOX',
     'PARAMETERS',
     'OUTPUT',
     'JOB_UUID',

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import { quote } from '../domain/errors.js';
 import { PlaceFault, RunFailure, workPlace } from './run-failure.js';
 
@@ -14,6 +15,12 @@ export type Program = {
   readonly output: number;
   /** Told the number of the process when it runs. */
   readonly onStart: (pid: number) => void;
+  /** Given what the program writes to file descriptor 3; without it there is none. */
+  readonly onPipe?: (pipe: Readable) => void;
+  /** What the program reads from file descriptor 4, with `onPipe`. */
+  readonly feed?: string;
+  /** Tells it to end; without it, its group gets SIGTERM. */
+  readonly terminate?: () => Promise<void>;
 };
 
 /** How a program ended: one of the two is null. */
@@ -33,16 +40,26 @@ export function runInGroup(program: Program, signal: AbortSignal, graceMs: numbe
         env: program.environment,
         detached: true,
         shell: false,
-        stdio: [program.stdin, program.output, program.output],
+        stdio: [program.stdin, program.output, program.output, ...(program.onPipe ? (['pipe', 'pipe'] as const) : [])],
       });
     } catch (error) {
       reject(refusal(program.path, error as NodeJS.ErrnoException));
       return;
     }
-    if (child.pid !== undefined) program.onStart(child.pid);
+    try {
+      if (child.pid !== undefined) program.onStart(child.pid);
+      program.onPipe?.(child.stdio[3] as Readable);
+      // A program that has ended reads no more.
+      (child.stdio[4] as Writable | undefined)?.on('error', () => {}).end(program.feed ?? '');
+    } catch (error) {
+      signalGroup(child.pid, 'SIGKILL');
+      reject(error);
+      return;
+    }
     let killer: NodeJS.Timeout | undefined;
     const terminate = () => {
-      signalGroup(child.pid, 'SIGTERM');
+      if (program.terminate) void program.terminate();
+      else signalGroup(child.pid, 'SIGTERM');
       killer = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceMs);
     };
     const ended = () => {

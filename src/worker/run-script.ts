@@ -14,6 +14,7 @@ import { type Images, imageHost } from './run/container.js';
 import { processHost } from './run/process-host.js';
 import type { Bounds, Hosted, RanSoFar, RunHost } from './run/run-host.js';
 import { placesIn, type RunPlaces } from './run/run-places.js';
+import { type Sandbox, sandboxHost } from './run/sandbox.js';
 import { hostPaths, insidePaths, pathVariables, type ScriptPaths } from './run/script-paths.js';
 import { PlaceFault, RunFailure, repositoryPlace, workPlace } from './run-failure.js';
 import { openRunLog, type RunLog } from './run-log.js';
@@ -29,7 +30,9 @@ export type ScriptSettings = TreePlaces & {
   readonly staging: Staging;
   /** What runs jobs that name an image; undefined if nothing does. */
   readonly images?: Images | undefined;
-  readonly edge: Pick<Edge, 'monotonic'>;
+  /** What keeps all others apart from the rest of the machine; undefined if nothing does. */
+  readonly sandbox?: Sandbox | undefined;
+  readonly edge: Pick<Edge, 'monotonic' | 'uuid'>;
 };
 
 /** A run whose places are there, but that has no job yet. */
@@ -104,7 +107,7 @@ export async function runScript(
   const { entries, bytes } = await checkOut(job, places.tree, settings, signal);
   const path = await findScript(places.tree, job.script, job.scriptVersion);
   await writeFile(places.parameters, canonicalize(job.scriptParameters ?? {}) as string, { flag: 'wx', mode: 0o444 });
-  const inputs = await stageInputs(settings.staging, job, claimToken, places, pathsOf(job, places), signal);
+  const inputs = await stageInputs(settings.staging, job, claimToken, places, pathsOf(job, places, settings), signal);
   ran.stagedBytes = BigInt(bytes) + inputs.bytes;
   ran.phases.staged = took();
   const host = await hostOf(job, places, settings, speech.say, signal).finally(speech.said);
@@ -143,19 +146,19 @@ export async function runScript(
 }
 
 /** The paths that the script of a job sees. */
-function pathsOf({ dockerImageLocator }: Job, places: RunPlaces): ScriptPaths {
-  return dockerImageLocator === '' ? hostPaths(places) : insidePaths;
+function pathsOf({ dockerImageLocator }: Job, places: RunPlaces, { sandbox }: ScriptSettings): ScriptPaths {
+  return dockerImageLocator === '' && !sandbox ? hostPaths(places) : insidePaths;
 }
 
 /** What a job runs in. */
 async function hostOf(
   job: Job,
   places: RunPlaces,
-  { images }: ScriptSettings,
+  { images, sandbox, edge }: ScriptSettings,
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<RunHost> {
-  if (job.dockerImageLocator === '') return processHost(places);
+  if (job.dockerImageLocator === '') return sandbox ? sandboxHost(sandbox, edge.uuid) : processHost(places, edge.uuid);
   // A server of an earlier version, or below log format 4, gives any job to any worker.
   if (!images) {
     const why = `the job names the image ${quote(job.dockerImageLocator)}, and this worker runs none`;

@@ -3,6 +3,7 @@ import type { ExecutionContext } from 'ava';
 /** What a test may want that not every machine has. */
 export type Wanted =
   | 'buildbox-casd'
+  | 'bwrap'
   | 'docker-registry'
   | 'git-reftable'
   | 'go'

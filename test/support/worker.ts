@@ -19,6 +19,7 @@ import { pipesIn } from '../../src/worker/pipes.js';
 import { boundsOf } from '../../src/worker/pool/bounds.js';
 import { openPool } from '../../src/worker/pool/pool.js';
 import type { Images } from '../../src/worker/run/container.js';
+import type { Sandbox } from '../../src/worker/run/sandbox.js';
 import { workPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
 import type { RemoteContent } from '../../src/worker/upload/upload-blobs.js';
@@ -59,6 +60,8 @@ export type TestWorker = {
   readonly environment?: Readonly<Record<string, string>>;
   /** What it has; one core unless given. */
   readonly offer?: MessageInitShape<typeof OfferSchema>;
+  /** What keeps all other jobs apart; nothing unless given. */
+  readonly sandbox?: Sandbox | undefined;
   /** What runs images, for a worker with such a directory. */
   readonly images?: (workDirectory: string) => Images;
   /** Ends the work; then running jobs are given back at once. */
@@ -76,6 +79,7 @@ export async function workOnce({
   environment = {},
   offer = { cores: 1 },
   images,
+  sandbox,
   stop = new AbortController().signal,
   ...more
 }: TestWorker): Promise<void> {
@@ -116,6 +120,7 @@ export async function workOnce({
         pool,
         bounds: boundsOf(pool, 100),
         images: images?.(workDirectory),
+        sandbox,
         once: true,
         leaseMs: 30_000,
         name: `${principal}-1`,

@@ -29,6 +29,7 @@ import { retrying } from '../../worker/retry.js';
 import { type Images, networkLabel, removeLeftovers } from '../../worker/run/container.js';
 import { type ImageRuntime, openImageRuntime, type RuntimeName, runtimeNames } from '../../worker/run/image-runtime.js';
 import { imagePuller } from '../../worker/run/pull-image.js';
+import { openSandbox, type Sandbox, type SandboxChoice } from '../../worker/run/sandbox.js';
 import { storePlace, workPlace } from '../../worker/run-failure.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
 import { keptOutputs, type Outputs } from '../../worker/store/outputs.js';
@@ -61,6 +62,8 @@ export type WorkerOptions = {
   readonly label?: Readonly<Record<string, string>>;
   readonly imageRuntime?: RuntimeName | 'auto';
   readonly network?: string;
+  readonly sandbox: SandboxChoice;
+  readonly sandboxRead?: readonly string[];
   readonly maxProcesses: number;
   readonly once?: boolean;
   readonly lease: number;
@@ -122,7 +125,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     onDamage: (sha256) => logger.error({ sha256 }, 'a content of the store was damaged; it is replaced'),
   });
   const runtime = await imageRuntime(options, directory.path, logger);
-  const pool = await poolOf(options, directory.path, runtime);
+  const sandbox = await keptApart(options, logger);
+  const pool = await poolOf(options, directory.path, runtime, sandbox);
   const connection = connectTo({
     server: options.server,
     principal: options.principal ?? `${userInfo().username}@${hostname()}`,
@@ -147,6 +151,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         claims: Object.keys(kept === undefined ? repositories : configured),
         environment,
         images: runtime && imagesOf(runtime, connection, options, directory.path),
+        sandbox,
         bounds: boundsOf(pool, options.maxProcesses),
         outputs: left,
         staging: {
@@ -265,6 +270,27 @@ function notTaken(why: string): MemoirError {
   return invalid('store-dir', 'BAD_OPTIONS', `--store-dir is required here, since the server ${why}`);
 }
 
+/** What keeps jobs without an image apart from the machine, which is said. @throws MemoirError BAD_OPTIONS */
+async function keptApart(
+  { sandbox: choice, sandboxRead }: WorkerOptions,
+  logger: Logger,
+): Promise<Sandbox | undefined> {
+  const readable = (sandboxRead ?? []).map((directory) => resolve(directory));
+  const { sandbox, why } = await openSandbox(choice, readable);
+  if (sandbox)
+    logger.info(
+      { sandbox: sandbox.name, version: sandbox.version },
+      'jobs without an image are kept apart from this machine',
+    );
+  else if (choice === 'none') logger.info('jobs without an image are not kept apart from this machine');
+  else
+    logger.warn(
+      { why },
+      'jobs without an image are not kept apart from this machine, since bubblewrap does not work here',
+    );
+  return sandbox;
+}
+
 /**
  * What runs images, if that is wanted and there; what a worker left there that was killed is removed.
  * @throws MemoirError BAD_OPTIONS
@@ -312,7 +338,12 @@ function imagesOf(
 }
 
 /** What the worker offers: what was given, else what the machine has. */
-async function poolOf(options: WorkerOptions, scratch: string, runtime: ImageRuntime | undefined): Promise<Pool> {
+async function poolOf(
+  options: WorkerOptions,
+  scratch: string,
+  runtime: ImageRuntime | undefined,
+  sandbox: Sandbox | undefined,
+): Promise<Pool> {
   const machine = await machineHas(scratch, options.minFree * mebi);
   return openPool({
     cores: options.cores ?? machine.cores,
@@ -320,6 +351,7 @@ async function poolOf(options: WorkerOptions, scratch: string, runtime: ImageRun
     scratchMb: BigInt(options.scratchMb ?? machine.scratchMb),
     platform: runtime?.platform ?? imagePlatform(),
     imageRuntimes: runtime ? [runtime.name] : [],
+    sandbox: sandbox?.name ?? '',
     labels: { ...options.label, ...(options.network !== undefined && { [networkLabel]: options.network }) },
   });
 }

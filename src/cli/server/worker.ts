@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os';
 import { Command, Option } from 'commander';
 import { runtimeNames } from '../../worker/run/image-runtime.js';
+import { sandboxChoices } from '../../worker/run/sandbox.js';
 import { defaultPath } from '../../worker/script-environment.js';
 import { integer, named, repeated, seconds } from '../options.js';
 import { note } from '../text/output.js';
@@ -40,6 +41,13 @@ export function workerCommand(): Command {
         'run jobs that name an image by this command; auto takes what there is',
       ).choices([...runtimeNames, 'auto']),
     )
+    .addOption(
+      new Option('--sandbox <name>', 'keep all other jobs apart from this machine; auto: by bubblewrap, where it works')
+        .env('MEMOIR_SANDBOX')
+        .choices([...sandboxChoices])
+        .default('auto'),
+    )
+    .option('--sandbox-read <directory>', 'a directory that jobs in a sandbox may read (repeatable)', repeated)
     .option('--network <name>', 'network of the image runtime that jobs get which require the label network=<name>')
     .option('--max-processes <number>', 'most processes of a run', integer(1, 4_194_304), 4_096)
     .option('--once', 'end when the queue is empty')

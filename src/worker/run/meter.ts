@@ -34,7 +34,8 @@ export function startMeter(pid: () => number | undefined, mounted = '/sys/fs/cgr
   };
 }
 
-type GroupFiles = { read(): { readonly [K in keyof Taken]?: Taken[K] | undefined } };
+/** The files of a group, which tell what was taken in it. */
+export type GroupFiles = { read(): { readonly [K in keyof Taken]?: Taken[K] | undefined } };
 
 function filesOf(pid: number | undefined, mounted: string): GroupFiles | undefined {
   const lines = pid === undefined ? undefined : text(`/proc/${pid}/cgroup`)?.split('\n');

@@ -4,6 +4,7 @@ import { RunFailure } from '../run-failure.js';
 import type { RunLog } from '../run-log.js';
 import type { Ran, ScriptSettings } from '../run-script.js';
 import type { Bounds } from './run-host.js';
+import { insidePaths } from './script-paths.js';
 
 /** Why a run that has ended has no result, by what its script did; undefined if it ended well. */
 export async function scriptFailure(
@@ -21,10 +22,13 @@ export async function scriptFailure(
     return new RunFailure('OUT_OF_MEMORY', message);
   }
   if (ended.code === 0) return undefined;
-  if (job.dockerImageLocator !== '' && ended.signal === null) {
+  if (ended.inside.startsWith(`${insidePaths.tree}/`) && ended.signal === null) {
     const why = await notRunInside(ended.inside, log);
     if (why !== undefined)
-      return new RunFailure('SCRIPT_NOT_EXECUTABLE', `${script} cannot be run in the image: ${why}`);
+      return new RunFailure(
+        'SCRIPT_NOT_EXECUTABLE',
+        `${script} cannot be run in the ${job.dockerImageLocator === '' ? 'sandbox' : 'image'}: ${why}`,
+      );
   }
   return new RunFailure('SCRIPT_FAILED', `${script} ${endText(ended, environment)}`);
 }
@@ -50,6 +54,7 @@ async function notRunInside(path: string, { file }: RunLog): Promise<string | un
   const length = Math.min(size, 4_096);
   const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
   const last = buffer.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
-  if (!last.includes(`exec ${path}:`) && !(last.includes('exec') && last.includes(`"${path}"`))) return undefined;
+  // runc, and others, say "exec", bubblewrap "execvp", prlimit "failed to execute".
+  if (!/exec/.test(last) || !(last.includes(` ${path}:`) || last.includes(`"${path}"`))) return undefined;
   return refusals.find(([pattern]) => pattern.test(last.replaceAll(/[."]+$/g, '')))?.[1];
 }
