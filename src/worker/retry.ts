@@ -24,16 +24,21 @@ export function isTransient(error: unknown): boolean {
 
 /**
  * Calls until the answer is not transient, with pauses that double from 0.2 s to 5 s.
- * @param attempt is given how many tries were made before
+ * @param attempt is given how many tries were made before, and why the last of them failed
  * @param signal ends it between tries, with the signal's reason as the error
  */
-export async function retrying<T>(signal: AbortSignal, attempt: (before: number) => Promise<T>): Promise<T> {
+export async function retrying<T>(
+  signal: AbortSignal,
+  attempt: (before: number, why: string) => Promise<T>,
+): Promise<T> {
+  let why = '';
   for (let before = 0, pause = 200; ; before++, pause = Math.min(pause * 2, 5_000)) {
     signal.throwIfAborted();
     try {
-      return await attempt(before);
+      return await attempt(before, why);
     } catch (error) {
       if (!isTransient(error)) throw error;
+      why = (error as Error).message;
     }
     await sleep(pause, undefined, { signal }).catch(() => {});
   }

@@ -177,8 +177,8 @@ async function uploadBatch(
 ): Promise<void> {
   const requests: { digest: ReturnType<typeof digestOf>; data: Uint8Array }[] = [];
   for (const blob of batch) requests.push({ digest: digestOf(blob), data: await bytesOf(blob) });
-  await retrying(signal, async (before) => {
-    if (before > 0) logger.warn({ tries: before, blobs: batch.length }, 'uploading is tried again');
+  await retrying(signal, async (before, why) => {
+    if (before > 0) logger.warn({ tries: before, blobs: batch.length, why }, 'uploading is tried again');
     const { responses } = await cas.batchUpdateBlobs(
       { instanceName, requests },
       { ...call, signal, timeoutMs: batchTimeout },
@@ -222,13 +222,13 @@ async function uploadLarge(
   let told = 0;
   const file = blob.from instanceof Uint8Array ? undefined : await blob.from();
   try {
-    await retrying(signal, async (before) => {
+    await retrying(signal, async (before, why) => {
       let offset = 0;
       if (before > 0) {
         const at = await bytes.queryWriteStatus({ resourceName }, { ...call, signal, timeoutMs: batchTimeout });
         if (at.complete) return;
         offset = Number(at.committedSize);
-        logger.warn({ tries: before, blob: blobText(blob), from: offset }, 'uploading is gone on with');
+        logger.warn({ tries: before, blob: blobText(blob), from: offset, why }, 'uploading is gone on with');
       }
       try {
         const pieces = piecesOf(blob, file, resourceName, offset, most, (at) => {

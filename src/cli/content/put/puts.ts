@@ -11,6 +11,7 @@ import { type BlobSource, ChangedMeanwhile, uploadBlobs } from '../../../worker/
 import type { Clients } from '../../client.js';
 import { bytesText } from '../../text/bytes-text.js';
 import { note } from '../../text/output.js';
+import { printable } from '../../text/printable.js';
 import { progressLine } from '../../text/progress-line.js';
 import { localFiles, openLocal, unputtable } from './local-files.js';
 
@@ -83,7 +84,13 @@ export function openPuts(): Puts {
           bytes: clients.bytes,
           capabilities: clients.capabilities,
           edge: systemEdge,
-          logger: { info: () => undefined, warn: (_: unknown, what?: string) => note(what ?? '') },
+          logger: {
+            info: () => undefined,
+            warn: (about: unknown, what?: string) => {
+              const { why = '' } = about as { readonly why?: string };
+              note(`${what}${why === '' ? '' : `: ${printable(why)}`}`);
+            },
+          },
           onSent: (sent: number, of: number) => line.set(`${bytesText(BigInt(sent))} of ${bytesText(BigInt(of))} put`),
         };
         await uploadBlobs(remote, [...sources.values()], {}, new AbortController().signal);
