@@ -59,11 +59,12 @@ function tooMuch(output: DiskUse, elsewhere: readonly DiskUse[], limits: DiskLim
 const failure = ({ reason, message }: { readonly reason: string; readonly message: string }) =>
   new RunFailure(reason, message);
 
-async function diskUse(top: string, ended: AbortSignal): Promise<DiskUse> {
+/** What a directory takes of the disk, as far as it was looked through when `ended` aborted. */
+export async function diskUse(top: string, ended?: AbortSignal): Promise<DiskUse> {
   let bytes = 0;
   let files = 0;
   const left = [Buffer.from(top)];
-  for (let directory = left.pop(); directory !== undefined && !ended.aborted; directory = left.pop()) {
+  for (let directory = left.pop(); directory !== undefined && !ended?.aborted; directory = left.pop()) {
     for (const entry of await readdir(directory, { encoding: 'buffer', withFileTypes: true }).catch(() => [])) {
       const path = Buffer.concat([directory, Buffer.from('/'), entry.name]);
       const found = await lstat(path).catch(() => undefined);

@@ -19,6 +19,7 @@ import { GivenBack, PlaceFault, RunFailure, RunLost, workPlace } from './run-fai
 import type { RunLog } from './run-log.js';
 import { type PreparedRun, type Ran, runScript, type ScriptSettings, type Speaker, stopwatch } from './run-script.js';
 import type { HeldRun, Outputs, Stored } from './store/outputs.js';
+import { sayUnstored, type UnstoredOutputs } from './store/unstored-outputs.js';
 import { strayFiles } from './stray-files.js';
 import type { WorkerClient } from './worker-client.js';
 
@@ -36,6 +37,8 @@ const partMs = 60_000;
 export type RunContext = ScriptSettings & {
   readonly worker: WorkerClient;
   readonly outputs: Outputs;
+  /** Where outputs are kept for a while that cannot be stored. */
+  readonly unstored: UnstoredOutputs;
   readonly health: Health;
   /** Directory in which every run has one of its own. */
   readonly workDirectory: string;
@@ -156,6 +159,8 @@ async function perform(
     if (failure instanceof PlaceFault) health.fault(failure.place, failure.cause ?? failure);
     else health.success(job.repository);
     const { reason, message, fault } = failure;
+    const lost = { output: run.places.output, log: run.log, uuid: job.uuid };
+    if (await sayUnstored(context.unstored, failure, lost)) kept.log = await storeLog(context, run, held, signal);
     const givenBack = failure instanceof GivenBack;
     const tasksSummary = await heart.tasks();
     const end = { ...held, reason, message, fault, givenBack, tasksSummary, ran };

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -22,6 +31,8 @@ repository.commit({
     'cat "$MEMOIR_PARAMETERS" > "$MEMOIR_OUTPUT/parameters"',
     'test -z "$MEMOIR_INPUTS" || { cp "$MEMOIR_INPUTS_JSON" "$MEMOIR_OUTPUT/where"; cd "$MEMOIR_INPUTS"; find . -printf "%m %y %p\\n" | sort > "$MEMOIR_OUTPUT/found"; cp -rL . "$MEMOIR_OUTPUT/copy"; chmod -R u+w "$MEMOIR_OUTPUT"; }',
   ].join('\n'),
+  'odd.sh':
+    '#!/bin/sh\necho hello; cd "$MEMOIR_OUTPUT"; echo good > good; mkfifo pipe; grep -q large "$MEMOIR_PARAMETERS" && head -c 2000000 /dev/zero > much; true\n',
   'make.sh': '#!/bin/sh\nmkdir "$MEMOIR_OUTPUT/d"; echo made > "$MEMOIR_OUTPUT/d/made"; echo log\n',
   'attack.sh': [
     '#!/bin/sh',
@@ -420,4 +431,26 @@ test.serial('what cannot be put is refused by name, and nothing of it is recorde
   writeFileSync(Buffer.concat([Buffer.from(`${bad}/`), Buffer.from([0xff])]), '');
   t.regex((await runMemoir(['put', bad], as('ada'))).err, /not UTF-8/);
   t.is(await server.end(), end);
+});
+
+test.serial('an output that cannot be stored is said, and kept by the worker for a day', async (t) => {
+  const unstored = join(dir, 'unstored');
+  const old = join(unstored, 'of yesterday');
+  mkdirSync(old, { recursive: true });
+  utimesSync(old, 1_000, 1_000);
+  const [job, large] = await Promise.all([
+    request(ada, { script: 'odd.sh' }),
+    request(ada, { script: 'odd.sh', scriptParameters: { large: true } }),
+  ]);
+  const odd = await ran(ada, uuidOf(job), { unstored });
+  t.is(odd.failureReason, 'UNSTORABLE_OUTPUT');
+  const log = async (uuid: string) =>
+    Buffer.concat((await collect(ada.content.readLog({ uuid }))).map(({ data }) => data)).toString();
+  t.regex(await log(odd.uuid), /^hello\nmemoir: the output cannot be stored: .*its worker keeps it until \d{4}-/);
+  // Another that is larger than all that may be kept.
+  t.regex(await log(uuidOf(large)), /it is removed\n$/);
+  const names = readdirSync(unstored);
+  t.is(names.length, 1, names.join());
+  t.true(names[0]?.startsWith(odd.uuid));
+  t.is(readFileSync(join(unstored, names[0] ?? '', 'good'), 'utf8'), 'good\n');
 });

@@ -22,6 +22,7 @@ import type { Images } from '../../src/worker/run/container.js';
 import type { Sandbox } from '../../src/worker/run/sandbox.js';
 import { workPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
+import { openUnstoredOutputs } from '../../src/worker/store/unstored-outputs.js';
 import type { RemoteContent } from '../../src/worker/upload/upload-blobs.js';
 import { uploadedOutputs } from '../../src/worker/upload/uploaded-outputs.js';
 import { work } from '../../src/worker/worker.js';
@@ -48,6 +49,8 @@ export type TestWorker = {
   readonly repository: readonly [name: string, path: string];
   /** Called before each report that a job is complete. */
   readonly beforeReport?: () => void;
+  /** Directory of outputs that cannot be stored, where they outlive this worker. */
+  readonly unstored?: string;
   /** Directory of the cache of inputs, where it outlives this worker. */
   readonly inputCache?: string;
   /** Most bytes of inputs. */
@@ -92,6 +95,8 @@ export async function workOnce({
   const worker = connection.service(WorkerService);
   const remote = remoteContent(address, principal);
   const { content = remote } = more;
+  const directory = more.unstored ?? join(base, 'unstored');
+  const unstored = openUnstoredOutputs({ directory, most: 1_000_000, edge: systemEdge, logger });
   try {
     await work(
       {
@@ -107,6 +112,7 @@ export async function workOnce({
         claims: [name],
         environment: { ...scriptEnvironment(process.env, {}), ...environment },
         outputs: uploadedOutputs(content, workPlace),
+        unstored,
         staging: {
           source: content,
           cache: await openInputCache(inputCache, 1_000_000_000),
@@ -134,6 +140,7 @@ export async function workOnce({
       stop,
     );
   } finally {
+    unstored.close();
     remote.close();
     connection.close();
     rmSync(base, { recursive: true, force: true });

@@ -28,6 +28,7 @@ import { repositoryPlace, storePlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
 import { openContentStore } from '../../src/worker/store/content-store.js';
 import { keptOutputs } from '../../src/worker/store/outputs.js';
+import { openUnstoredOutputs } from '../../src/worker/store/unstored-outputs.js';
 import { openWorkDirectory } from '../../src/worker/work-directory.js';
 import { work } from '../../src/worker/worker.js';
 import { contentClient } from '../support/content.js';
@@ -153,6 +154,7 @@ repositories = ["demo"]
       claims: ['demo', 'other'],
       environment: scriptEnvironment({}, {}),
       outputs: keptOutputs(await openContentStore(join(base, 'store'), { edge: systemEdge }), storePlace),
+      unstored: openUnstoredOutputs({ directory: join(base, 'unstored'), most: 0, edge: systemEdge, logger }),
       staging: { source: content, cache: await openInputCache(join(base, 'inputs'), 0), maxBytes: 0, clone: true },
       health: openHealth([place], { edge: systemEdge, logger }),
       workDirectory,

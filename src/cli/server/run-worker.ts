@@ -33,6 +33,7 @@ import { openSandbox, type Sandbox, type SandboxChoice } from '../../worker/run/
 import { storePlace, workPlace } from '../../worker/run-failure.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
 import { keptOutputs, type Outputs } from '../../worker/store/outputs.js';
+import { openUnstoredOutputs } from '../../worker/store/unstored-outputs.js';
 import type { RemoteContent } from '../../worker/upload/upload-blobs.js';
 import { uploadedOutputs } from '../../worker/upload/uploaded-outputs.js';
 import { work } from '../../worker/worker.js';
@@ -78,6 +79,7 @@ export type WorkerOptions = {
   readonly inputCacheMb: number;
   readonly clone: boolean;
   readonly content?: string;
+  readonly unstoredMb: number;
   readonly minFree: number;
   readonly path?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -132,6 +134,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     principal: options.principal ?? `${userInfo().username}@${hostname()}`,
   });
   const content = contentOf(options, connection, logger);
+  const unstored = openUnstoredOutputs({
+    directory: join(resolve(options.workDir), `.memoir-unstored-${numberOf(directory.path)}`),
+    most: options.unstoredMb * mebi,
+    edge: systemEdge,
+    logger,
+  });
   const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
   const offers = toJson(OfferSchema, pool.total);
   const outputs = store ? keptOutputs(store, storePlace) : undefined;
@@ -154,6 +162,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         sandbox,
         bounds: boundsOf(pool, options.maxProcesses),
         outputs: left,
+        unstored,
         staging: {
           source: content,
           cache: await inputCache(options, directory.path),
@@ -185,6 +194,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   } finally {
     connection.close();
     content.close();
+    unstored.close();
     await directory.remove();
   }
 }
@@ -245,6 +255,9 @@ function contentOf({ content }: WorkerOptions, connection: Connection, logger: L
 
 const serverItself: ContentUrl = { address: '', tls: false, instance: '' };
 
+/** The number of a worker's own directory among those of one work directory. */
+const numberOf = (own: string): string => basename(own).replace(/^.*-/, '');
+
 /**
  * Inputs that jobs were given, in a directory of this worker alone: whose number is its own among those that share the work directory.
  * @throws MemoirError BAD_OPTIONS if it cannot be used
@@ -253,7 +266,7 @@ async function inputCache(
   { workDir, inputCache: given, inputCacheMb }: WorkerOptions,
   own: string,
 ): Promise<InputCache> {
-  const number = basename(own).replace(/^.*-/, '');
+  const number = numberOf(own);
   const path = given === undefined ? join(resolve(workDir), `.memoir-inputs-${number}`) : join(resolve(given), number);
   try {
     return await openInputCache(path, inputCacheMb * mebi);

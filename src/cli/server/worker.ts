@@ -67,6 +67,12 @@ export function workerCommand(): Command {
     .option('--input-cache <directory>', 'where inputs are kept for the next job (default: in --work-dir)')
     .option('--input-cache-mb <MiB>', 'most of the disk that kept inputs take', integer(0, 2 ** 40), 10_240)
     .option('--no-clone', 'copy inputs where the file system could share their blocks until one is written')
+    .option(
+      '--unstored-mb <MiB>',
+      'most of the disk for outputs that cannot be stored, which are kept for a day; 0 keeps none',
+      integer(0, 2 ** 40),
+      1_024,
+    )
     .option('--min-free <MiB>', 'least free space to run jobs with', integer(0, 1_048_576), 64)
     .option('--path <directories>', `the scripts' PATH (default: ${defaultPath})`)
     .option('--env <name=value>', 'a variable that scripts get (repeatable)', named)
