@@ -255,6 +255,35 @@ test.serial('a store that is away or was emptied loses nothing: hits are answere
   }
 });
 
+test.serial('a store that loses much at once is believed only so far', async (t) => {
+  const one = await startTestServer({ repositories });
+  t.teardown(one.dispose);
+  const client = one.as('ada');
+  const content = contentClient(one.address(), 'ada');
+  const names = Array.from({ length: 62 }, (_, i) => `many ${i}`);
+  await Promise.all(
+    names.map(async (name) => finish(uuidOf(await request(client, work(name))), { f: name }, 'log', client, content)),
+  );
+  content.close();
+  for (const name of names) rmSync(pathOf(name, one.config.data_dir));
+  const answers = await Promise.all(names.map((name) => find(client, work(name))));
+  t.is(answers.filter(({ reused }) => !reused).length, 60);
+  t.is(answers.filter(({ decision }) => decision?.outcome === Outcome.REUSED_COMPLETE).length, 2);
+  t.true(one.errors.splice(0).length <= 1);
+  // What is lost is told to whoever verifies, and recorded as far as it is believed.
+  const verified = await client.retention.verifyContent({});
+  t.is(verified.lost.length, 62);
+  t.is(verified.newlyLost, 0n);
+  for (const name of names) {
+    const data = Buffer.from(name);
+    writeFileSync(pathOf(name, one.config.data_dir), data);
+  }
+  t.like(await client.retention.verifyContent({}), { lost: [], newlyLost: 0n, found: 60n });
+  // The same work was requested anew while it was lost, and so is the answer for good.
+  const again = await Promise.all(names.map((name) => find(client, work(name))));
+  t.is(again.filter(({ decision }) => decision?.outcome === Outcome.REUSED_QUEUED).length, 60);
+});
+
 test.serial('an audit takes every decision again as it was', async (t) => {
   const dir = server.config.data_dir;
   const args = ['audit', 'decisions', '--data-dir', dir, '--repository', `project=${repository.path}`];

@@ -272,6 +272,7 @@ test.serial('what must not exist is lost wherever it is, and is not taken again'
     const { code, out, err } = await cli(...args);
     t.is(code, 0, `${args.join(' ')}: ${out}${err}`);
   }
+  t.regex((await cli('content', 'usage')).out, /^PRINCIPAL +KEPT +BYTES\nada +\d+ +\d+ B$/m);
   const verified = await cli('content', 'verify');
   t.regex(verified.out, /\d+ looked at, \d+ lost \(0 of them now\), 0 found again/);
 });

@@ -45,7 +45,7 @@ function usageCommand(): Command {
         String(one.kept),
         bytesText(Number(one.bytes)),
       ]);
-      for (const line of table(['principal', 'kept', 'bytes'], rows)) await printLine(line);
+      await printLine(table(['PRINCIPAL', 'KEPT', 'BYTES'], rows));
     }),
   );
 }

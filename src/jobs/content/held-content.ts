@@ -214,9 +214,14 @@ export function heldContent(
       throw unavailable(`${recorded.length} outputs and logs were lost within a minute, which is not believed`);
     }
     const { digest, reason, path, missing } = lost;
-    const done = await recordLost(context, caller, lost);
-    if (!done) return false;
+    // Counted at once, since others may be recorded at the same moment.
     if (believed) recorded.push(now);
+    const done = await recordLost(context, caller, lost);
+    if (!done) {
+      const at = believed ? recorded.indexOf(now) : -1;
+      if (at >= 0) recorded.splice(at, 1);
+      return false;
+    }
     const name = ContentLossReason[reason];
     const blob = `${missing.hash}/${missing.sizeBytes}`;
     logger.warn({ address: addressOf(digest), missing: blob, path, reason: name }, 'content is lost');

@@ -12,7 +12,7 @@ import type { JobsContext } from '../context.js';
 import { keyedLock } from '../keyed-lock.js';
 import { type Sweeping, sweepEvery } from '../running/sweeping.js';
 import type { HeldContent } from './held-content.js';
-import { recordLost } from './record-content.js';
+import { type Lost, recordLost } from './record-content.js';
 import { type Retained, retained } from './retained.js';
 
 /** How often the server sweeps by itself, in milliseconds. */
@@ -144,6 +144,16 @@ export function contentRetention(
     await recordLost(context, serverItself(edge), { digest, reason, missing: digest, path: '', storeId, message: '' });
   }
 
+  /** Records a loss, as far as it is believed. */
+  async function recorded(lost: Lost): Promise<boolean> {
+    try {
+      return await held.lose(serverItself(edge), lost);
+    } catch (error) {
+      if (error instanceof MemoirError && error.reason === 'CONTENT_UNAVAILABLE') return false;
+      throw error;
+    }
+  }
+
   return {
     retained: all,
     sweep: (dry) => serially('sweep', () => sweepNow(dry)),
@@ -152,16 +162,20 @@ export function contentRetention(
       const those = await all();
       const lost: { address: string; detail: string }[] = [];
       let [newlyLost, found] = [0, 0];
-      for (const { row, lost: known } of those) {
-        const reasons = known ? readModel.content.lostBy(row.hash) : [];
-        if (reasons.includes(ContentLossReason.ERASED)) continue;
-        const digest = digestOf(row);
-        const missing = await held.inspect(digest, known);
-        if (missing) {
-          lost.push({ address: addressOf(row), detail: missingText(missing.missing, missing.path) });
-          if (!known && (await held.lose(serverItself(edge), missing))) newlyLost++;
-        } else if (known && (await held.find(digest))) found++;
-      }
+      await inBatches(those, async (batch) => {
+        await Promise.all(
+          batch.map(async ({ row, lost: known }) => {
+            const reasons = known ? readModel.content.lostBy(row.hash) : [];
+            if (reasons.includes(ContentLossReason.ERASED)) return;
+            const digest = digestOf(row);
+            const missing = await held.inspect(digest, known);
+            if (missing) {
+              lost.push({ address: addressOf(row), detail: missingText(missing.missing, missing.path) });
+              if (!known && (await recorded(missing))) newlyLost++;
+            } else if (known && (await held.find(digest))) found++;
+          }),
+        );
+      });
       return { lookedAt: those.length, lost, newlyLost, found };
     },
 
