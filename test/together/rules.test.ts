@@ -36,6 +36,7 @@ import '../history/recent-entries.test.js';
 import '../history/turns.test.js';
 import '../images/registry/challenge.test.js';
 import '../jobs/claim-job.test.js';
+import '../jobs/content/passed-time.test.js';
 import '../jobs/leases.test.js';
 import '../jobs/log-end.test.js';
 import '../jobs/lost-answers.test.js';

@@ -12,6 +12,7 @@ import type { JobsContext } from '../context.js';
 import { keyedLock } from '../keyed-lock.js';
 import { type Sweeping, sweepEvery } from '../running/sweeping.js';
 import type { HeldContent } from './held-content.js';
+import { passedTime, toldAhead } from './passed-time.js';
 import { type Lost, recordLost } from './record-content.js';
 import { type Retained, retained } from './retained.js';
 
@@ -31,7 +32,12 @@ export type RetentionOptions = {
 };
 
 /** What a sweep took away, or would. */
-export type Swept = Removed & { readonly evicted: readonly string[]; readonly kept: number };
+export type Swept = Removed & {
+  readonly evicted: readonly string[];
+  readonly kept: number;
+  /** How far the wall clock is ahead of the time that the sweep went by, in milliseconds. */
+  readonly ahead: number;
+};
 
 /** What a look through everything found. */
 export type Verified = {
@@ -65,12 +71,13 @@ export function contentRetention(
 ): Retention {
   const { store, readModel, written, edge } = context;
   const serially = keyedLock();
+  const time = passedTime(edge);
 
   /** What is kept, by all of the log. */
   async function all(): Promise<readonly Retained[]> {
     if (!readModel.progress().live) throw behind();
     await written.catchUp(await store.end());
-    return retained(readModel, keep, edge.now());
+    return retained(readModel, keep, time.now());
   }
 
   async function inBatches<T>(items: readonly T[], work: (batch: readonly T[]) => Promise<void>): Promise<void> {
@@ -135,7 +142,7 @@ export function contentRetention(
       });
     }
     const removed = await sweep.finish(dry);
-    return { ...removed, evicted, kept: those.length - evicted.length };
+    return { ...removed, evicted, kept: those.length - evicted.length, ahead: time.ahead() };
   }
 
   async function lose(row: ContentRow, storeId: string): Promise<void> {
@@ -227,7 +234,13 @@ export function watchRetention(retention: Pick<Retention, 'sweep'>, logger: Logg
   return sweepEvery(
     sweepsEvery,
     async () => {
-      const { evicted, kept, blobs, bytes } = await retention.sweep(false);
+      const { evicted, kept, blobs, bytes, ahead } = await retention.sweep(false);
+      if (ahead > toldAhead) {
+        logger.warn(
+          { ahead },
+          'the clock is further ahead than time passed since the start: nothing is old by that alone',
+        );
+      }
       if (blobs > 0) logger.info({ evicted: evicted.length, kept, blobs, bytes }, 'content that nothing keeps is gone');
     },
     (error) => logger.error({ err: error }, 'content could not be swept'),
