@@ -7,7 +7,7 @@ import { Fault } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { RunFailure } from '../run-failure.js';
 import type { ImageRuntime } from './image-runtime.js';
-import { startMeter } from './meter.js';
+import { startMeter, type Taken } from './meter.js';
 import { noRuntime, type Pull, type PulledImage } from './pull-image.js';
 import type { Hosted, HostedScript, RunHost } from './run-host.js';
 import type { RunPlaces } from './run-places.js';
@@ -93,16 +93,17 @@ async function runContainer(
   const user = await giveAway(places, runtime);
   const args = [...(await runArguments(images, job, script, user, name, pidFile)), image.id];
   signal.throwIfAborted();
-  const meter = startMeter(() => pidOf(pidFile));
+  const meter = startMeter(() => pidOf(pidFile), runtime.ownGroups ? groupOf(name) : undefined);
   let end: { readonly code: number | null; readonly signal: NodeJS.Signals | null };
+  let taken: Taken;
   try {
     script.onBegin();
     end = await client(runtime, args, script, name, signal, graceMs);
   } finally {
     await runtime.command(removal(runtime, [name])).catch(() => {});
+    taken = meter.stop();
     await takeBack(places, user);
   }
-  const taken = meter.stop();
   // What no container was made for: 125 is the runtime's own.
   if (end.code === 125 && !signal.aborted) {
     const why = `${runtime.name} could not run the image, as it says at the end of the log`;
@@ -180,6 +181,7 @@ async function runArguments(
     ...(has.memory ? ['--memory', `${bounds.ramMb}m`, '--memory-swap', `${bounds.ramMb}m`] : []),
     ...(has.cpu ? ['--cpus', String(Math.min(Math.max(bounds.cores, 1), availableParallelism()))] : []),
     ...(has.pids ? ['--pids-limit', String(bounds.processes)] : []),
+    ...(runtime.ownGroups ? ['--cgroup-parent', groupOf(name)] : []),
     ...(podman
       ? [
           ...['--log-driver', 'passthrough', '--pidfile', pidFile, '--read-only-tmpfs=false', '--http-proxy=false'],
@@ -215,6 +217,9 @@ function pidOf(file: string): number | undefined {
     return undefined;
   }
 }
+
+/** Path of the control group that is made for the one of a container. */
+const groupOf = (name: string) => `/memoir/${name}`;
 
 /** What scripts may write. */
 const writable = ['tree', 'output', 'tmp', 'progressDirectory'] as const;

@@ -13,6 +13,8 @@ export type ImageRuntime = {
   readonly platform: string;
   /** What it can bound of a container. */
   readonly bounds: { readonly memory: boolean; readonly cpu: boolean; readonly pids: boolean };
+  /** Whether it makes control groups itself, at any path that it is told. */
+  readonly ownGroups: boolean;
   /** Whether it is without the rights of root. */
   readonly rootless: boolean;
   /**
@@ -48,7 +50,7 @@ async function probed(name: RuntimeName): Promise<ImageRuntime> {
   return { name, command, ...facts };
 }
 
-type Facts = Pick<ImageRuntime, 'version' | 'platform' | 'bounds' | 'rootless'>;
+type Facts = Pick<ImageRuntime, 'version' | 'platform' | 'bounds' | 'ownGroups' | 'rootless'>;
 
 async function podmanFacts(command: ImageRuntime['command']): Promise<Facts> {
   const { host, version } = (await answered(command, ['info', '--format', 'json'])) as {
@@ -56,6 +58,7 @@ async function podmanFacts(command: ImageRuntime['command']): Promise<Facts> {
       readonly os: string;
       readonly arch: string;
       readonly cgroupControllers?: readonly string[] | null;
+      readonly cgroupManager?: string;
       readonly security?: { readonly rootless?: boolean };
     };
     readonly version: { readonly Version: string };
@@ -65,6 +68,7 @@ async function podmanFacts(command: ImageRuntime['command']): Promise<Facts> {
     version: version.Version,
     platform: `${host.os}/${host.arch}`,
     bounds: { memory: has('memory'), cpu: has('cpu'), pids: has('pids') },
+    ownGroups: host.cgroupManager === 'cgroupfs' && !(host.security?.rootless ?? false),
     rootless: host.security?.rootless ?? false,
   };
 }
@@ -81,6 +85,7 @@ async function dockerFacts(command: ImageRuntime['command']): Promise<Facts> {
     version: Version,
     platform: `${Os}/${Arch}`,
     bounds: { memory: true, cpu: true, pids: true },
+    ownGroups: false,
     rootless: security.includes('rootless'),
   };
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 
 /** What a control group has taken up to now. */
 export type Taken = {
@@ -16,8 +16,9 @@ const pause = 20;
 /**
  * Measures the control group of a process, whose number `pid` gives once it is there. Files are those of Linux's cgroups(7) of version 1 and 2. What
  * cannot be read is not measured.
+ * @param parent path of a group made for this one alone, which outlives it, and is removed in the end: what it tells is exact, however short the run was
  */
-export function startMeter(pid: () => number | undefined, mounted = '/sys/fs/cgroup'): Meter {
+export function startMeter(pid: () => number | undefined, parent?: string, mounted = '/sys/fs/cgroup'): Meter {
   let files: GroupFiles | undefined;
   let taken: Taken = { killedForMemory: 0 };
   const look = () => {
@@ -29,13 +30,39 @@ export function startMeter(pid: () => number | undefined, mounted = '/sys/fs/cgr
     stop() {
       clearInterval(timer);
       look();
-      return taken;
+      return parent === undefined ? taken : { ...taken, ...ofParent(parent, taken, mounted) };
     },
   };
 }
 
 /** The files of a group, which tell what was taken in it. */
 export type GroupFiles = { read(): { readonly [K in keyof Taken]?: Taken[K] | undefined } };
+
+/** What the group tells that a container's was in. In version 1 it counts no kills but those of its own processes, of which it has none. */
+function ofParent(path: string, { killedForMemory: seen }: Taken, mounted: string): Partial<Taken> {
+  const controllers = readdirSync(mounted).filter((name) => existsSync(`${mounted}/${name}${path}`));
+  const isFirst = controllers.includes('memory');
+  const files = isFirst
+    ? firstVersion(mounted, path, new Map([['cpuacct', path]]))
+    : secondVersion(`${mounted}${path}`);
+  const { killedForMemory = 0, ...told } = defined(files.read());
+  for (const directory of [`${mounted}${path}`, ...controllers.map((name) => `${mounted}/${name}${path}`)]) {
+    removeGroup(directory);
+  }
+  return { ...told, killedForMemory: Math.max(killedForMemory, seen) };
+}
+
+/** Removes a group and those in it, such as that of the process which watches the container. */
+function removeGroup(directory: string): void {
+  try {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      if (entry.isDirectory()) removeGroup(`${directory}/${entry.name}`);
+    }
+    rmdirSync(directory);
+  } catch {
+    // It is not there, or something is in it still.
+  }
+}
 
 function filesOf(pid: number | undefined, mounted: string): GroupFiles | undefined {
   const lines = pid === undefined ? undefined : text(`/proc/${pid}/cgroup`)?.split('\n');

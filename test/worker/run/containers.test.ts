@@ -139,6 +139,7 @@ test.serial('a script runs in the image that its job names, and the record says 
   t.true((job.ran?.stagedBytes ?? 0n) > 500n);
   t.true((job.ran?.storedBytes ?? 0n) > BigInt(log.length), `${job.ran?.storedBytes} of ${log.length}`);
   t.truthy(job.ran?.phases?.staged && job.ran.phases.started && job.ran.phases.ran && job.ran.phases.stored);
+  if (runtime.ownGroups) t.true((job.ran?.peakRamBytes ?? 0n) > 100_000n && job.ran?.cpuTime !== undefined);
   t.regex(log, /^memoir: pulling the image /m);
   for (const line of [
     '65534',
