@@ -2,7 +2,10 @@ import type { ServerWritableStream } from '@grpc/grpc-js';
 
 /** Messages and bytes that wait in this process for one reader before it is waited for. grpc-js would count messages alone. */
 const mostMessages = 16;
-const mostBytes = 256 * 1024;
+const usualBytes = 256 * 1024;
+
+/** The same bytes of streams of bytes, whose messages are large. */
+export const bytesOfTransfers = 1024 * 1024;
 
 /**
  * Sends the messages of a stream no faster than its client reads, so that a reader that is slow, or has stopped for good, holds a
@@ -12,6 +15,7 @@ const mostBytes = 256 * 1024;
 export function outbox(
   call: Pick<ServerWritableStream<Buffer, Buffer>, 'write'>,
   signal: AbortSignal,
+  mostBytes = usualBytes,
 ): (message: Buffer) => Promise<void> | undefined {
   let messages = 0;
   let bytes = 0;

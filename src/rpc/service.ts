@@ -7,6 +7,7 @@ import {
   type DescService,
   fromBinary,
   type MessageShape,
+  ScalarType,
 } from '@bufbuild/protobuf';
 import type {
   ServerReadableStream,
@@ -22,7 +23,7 @@ import { recursionLimit } from '../domain/json.js';
 import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
 import { checkUnset } from './messages/unset-values.js';
-import { outbox } from './outbox.js';
+import { bytesOfTransfers, outbox } from './outbox.js';
 import { statusOf } from './status.js';
 
 type Handler<M> =
@@ -125,13 +126,14 @@ export function serveService<S extends DescService>(
 
   function download(method: DescMethod, handler: StreamHandler) {
     const { input, output } = method;
+    const givesBytes = output.fields.some(({ name, scalar }) => name === 'data' && scalar === ScalarType.BYTES);
     return async (call: ServerWritableStream<Bytes, Bytes>) => {
       let context: CallContext | undefined;
       try {
         context = calls.context(call);
         const { signal } = context;
         await open(method);
-        const send = outbox(call, signal);
+        const send = outbox(call, signal, givesBytes ? bytesOfTransfers : undefined);
         for await (const message of handler(decode(input, call.request), context)) {
           if (signal.aborted) break;
           const full = send(encode(output, message));

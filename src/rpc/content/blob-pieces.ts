@@ -1,8 +1,11 @@
 import type { BlobName } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
 
-/** Bytes of one message: several of them wait to be sent while the next are read. */
-const messageBytes = 128 * 1024;
+/**
+ * Bytes of one message: what a message costs beside its bytes is nearly all that a transfer costs, and every client takes up to 4 MiB. Two of them
+ * wait to be sent while the next are read.
+ */
+const messageBytes = 512 * 1024;
 
 /** From which byte on a blob is read, and how many at most; 0 for all that follow. */
 export type Part = { readonly offset: number; readonly limit: number };
