@@ -24,30 +24,30 @@ export type Queued = {
 
 /** Keeps the heads, as part of the projection of the queue. Each change of a row of `queued` is told before it is made. */
 export function headWriter(db: Database.Database) {
-  const firstTwo = db.prepare(`
-    SELECT shape, owner, urgency, turn, position FROM queued WHERE shape = ? AND owner = ?
-    ORDER BY urgency, turn, position LIMIT 2`);
+  const ofOwner = `
+    SELECT shape, owner, urgency, turn, position FROM queued WHERE shape = ? AND owner = ? ORDER BY urgency, turn, position`;
+  const first = db.prepare(`${ofOwner} LIMIT 1`);
+  const firstTwo = db.prepare(`${ofOwner} LIMIT 2`);
   const insert = db.prepare('INSERT INTO head (shape, urgency, turn, position) VALUES (?, ?, ?, ?)');
   const remove = db.prepare('DELETE FROM head WHERE shape = ? AND urgency = ? AND turn = ? AND position = ?');
   const any = db.prepare('SELECT 1 FROM head WHERE shape = ? LIMIT 1').pluck();
 
   const put = (job: Queued) => void insert.run(job.shape, job.urgency, job.turn, job.position);
   const drop = (job: Queued) => void remove.run(job.shape, job.urgency, job.turn, job.position);
-  const firstOf = ({ shape, owner }: Queued) => firstTwo.all(shape, owner) as Queued[];
 
   return {
     /** A job is about to be queued. */
     adding(job: Queued): void {
-      const [first] = firstOf(job);
-      if (first && !isBefore(job, first)) return;
-      if (first) drop(first);
+      const before = first.get(job.shape, job.owner) as Queued | undefined;
+      if (before && !isBefore(job, before)) return;
+      if (before) drop(before);
       put(job);
     },
     /** A job is about to leave the queue. */
     removing(job: Queued): void {
-      const [first, second] = firstOf(job);
-      if (first?.position !== job.position) return;
-      drop(first);
+      const [head, second] = firstTwo.all(job.shape, job.owner) as Queued[];
+      if (head?.position !== job.position) return;
+      drop(head);
       if (second) put(second);
     },
     /** Whether a list has any job. */

@@ -7,13 +7,16 @@ import type { Clients } from '../server.js';
 import { answered, oneOf, type Random, type Telling, type Told } from './told.js';
 
 /** What clients ask for: of a few computations at once, and of others as time goes by, until it is over. */
-export type Wishes = { readonly own: string; readonly atOnce: number; over(): boolean };
+export type Wishes = {
+  readonly own: string;
+  readonly atOnce: number;
+  /** Longest time between two acts of a client, in milliseconds. */
+  readonly pause: number;
+  over(): boolean;
+};
 
 /** So many acts a client does before it leaves a computation for good. */
 const actsOfEach = 6;
-
-/** Longest time between two acts of a client, in milliseconds. */
-const pause = 120;
 
 /** How often jobs are run again here: at once, after one loss. */
 export const retry = { lost: 1, failed: 0, minBackoff: { nanos: 0 }, maxBackoff: { nanos: 0 } };
@@ -26,7 +29,7 @@ type Wait = Extract<Told, { kind: 'waits' }>;
  */
 export async function actAsClient(
   at: readonly Clients[],
-  { own, atOnce, over }: Wishes,
+  { own, atOnce, pause, over }: Wishes,
   random: Random,
   { told, now }: Telling,
 ): Promise<void> {

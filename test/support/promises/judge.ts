@@ -12,8 +12,9 @@ export function judge(records: readonly StoredRecord[], told: readonly Told[]): 
   const entries = new Map<string, Entry[]>();
   for (const [place, { stream, type, id, data }] of records.entries()) {
     if (!stream.startsWith('job-')) continue;
-    const entry: Entry = { place, id, type, data: JSON.parse(Buffer.from(data).toString()) as EventData };
-    entries.set(stream, [...(entries.get(stream) ?? []), entry]);
+    const known = entries.get(stream) ?? [];
+    known.push({ place, id, type, data: JSON.parse(Buffer.from(data).toString()) as EventData });
+    entries.set(stream, known);
   }
   const stories = new Map<string, Story>();
   for (const one of entries.values()) {
@@ -70,8 +71,9 @@ function keptAsTold(
       const attempt = story.attempts.find(({ digest }) => digest === digestOf(one.token));
       if (!attempt || (attempt.entries[0]?.place ?? 0) >= one.at)
         wrong(`a claim was told of ${one.uuid}, and has no attempt`);
+      const digest = digestOf(one.token);
       const others = [...stories.values()].filter(
-        (other) => other !== story && other.attempts.some(({ digest }) => digest === digestOf(one.token)),
+        (other) => other !== story && other.attempts.some((its) => its.digest === digest),
       );
       if (others.length > 0) wrong(`one token was given ${one.uuid} and ${others.map(({ uuid }) => uuid)}`);
       return;

@@ -9,6 +9,8 @@ import { answered, oneOf, type Random, type Telling, type Told } from './told.js
 
 /** What a worker knows of the world beside its calls. */
 export type Surroundings = Telling & {
+  /** Length of leases, in seconds. A server that is held up for a third of one begins it anew. */
+  readonly leaseSeconds: number;
   /** Resolves when the attempt that the token began has ended, whoever ended it. */
   ended(token: string): Promise<void>;
 };
@@ -17,9 +19,6 @@ type Heard = Extract<Told, { kind: 'heard' }>['of'];
 
 /** An attempt, by its token. */
 type Held = { readonly uuid: string; readonly claimToken: Buffer; readonly token: string };
-
-/** The shortest lease that there is: what is lost is seen to be within some seconds. */
-const lease = { seconds: 1n };
 
 /** How long a claim waits for a job. */
 const wait = { nanos: 200_000_000 };
@@ -36,6 +35,7 @@ export async function actAsWorker(
   world: Surroundings,
 ): Promise<void> {
   const { told, now } = world;
+  const lease = { seconds: BigInt(world.leaseSeconds) };
 
   async function claim(): Promise<Held | undefined> {
     const claimToken = randomBytes(16);
