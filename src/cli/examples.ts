@@ -41,6 +41,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   put: ['memoir put reads.fastq', 'memoir put reads/ reference.fa --json'],
   'content usage': ['memoir content usage'],
   'content verify': ['memoir content verify'],
+  'content import': ['memoir content import /var/lib/memoir-worker/store'],
   'content gc': ['memoir content gc --dry-run'],
   'content erase': [`memoir content erase sha256:${'3'.repeat(64)} --reason "it names a patient"`],
   pin: [`memoir pin ${uuid}`],

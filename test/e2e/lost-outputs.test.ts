@@ -1,11 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { buildTree } from '../../src/content/trees/build-tree.js';
+import { systemEdge } from '../../src/edge.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
+import { openContentStore } from '../../src/worker/store/content-store.js';
+import { collect } from '../contract/events.js';
 import { runMemoir } from '../support/command.js';
 import { contentClient, digestOf, sha256 } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
@@ -283,6 +287,56 @@ test.serial('a store that loses much at once is believed only so far', async (t)
   const again = await Promise.all(names.map((name) => find(client, work(name))));
   t.is(again.filter(({ decision }) => decision?.outcome === Outcome.REUSED_QUEUED).length, 60);
 });
+
+test.serial(
+  'what an old worker kept is taken in, had under both addresses, and lost as what is kept here',
+  async (t) => {
+    const client = server.as('ada');
+    const base = mkdtempSync(join(tmpdir(), 'memoir-import-'));
+    t.teardown(() => rmSync(base, { recursive: true, force: true }));
+    const made = join(base, 'made');
+    mkdirSync(join(made, 'd'), { recursive: true });
+    writeFileSync(join(made, 'd', 'file'), 'from an old worker');
+    writeFileSync(join(base, 'log.txt'), 'an old log');
+    const store = await openContentStore(join(base, 'store'), { edge: systemEdge });
+    const [output, log] = [await store.putDirectory(made), await store.putFile(join(base, 'log.txt'), 'log.txt')];
+    writeFileSync(join(made, 'd', 'file'), 'one that is damaged');
+    const damaged = await store.putDirectory(made);
+    const hash = sha256(Buffer.from('one that is damaged'));
+    rmSync(join(base, 'store', 'sha256', hash.slice(0, 2), hash.slice(2)));
+    const uuid = uuidOf(await request(client, work('old worker')));
+    await complete(client, uuid, output, log);
+    t.true((await find(client, work('old worker'))).reused);
+    const read = async () =>
+      Buffer.concat(
+        (await collect(client.content.readOutput({ uuid, path: 'd/file' }))).map(({ data }) => data),
+      ).toString();
+    await refused(t, server, read, { code: 'FAILED_PRECONDITION', reason: 'NOT_HELD', naming: output });
+    const env = { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' };
+    for (let i = 0; i < 2; i++) {
+      const imported = await runMemoir(['content', 'import', join(base, 'store')], { env });
+      t.is(imported.code, 4, imported.err);
+      t.true(imported.out.includes('2 outputs and logs are kept by the server now'), imported.out);
+      t.true(imported.err.includes(`${damaged} cannot be taken in`), imported.err);
+    }
+    t.is(await read(), 'from an old worker');
+    const logged = await collect(client.content.readLog({ uuid }));
+    t.is(Buffer.concat(logged.map(({ data }) => data)).toString(), 'an old log');
+    t.is(uuidOf(await find(client, work('old worker'))), uuid);
+    // A job that gives the same files today has another address, and the same output.
+    const today = uuidOf(await request(client, work('old worker')));
+    t.not(await finish(today, { 'd/file': 'from an old worker' }, 'log', client), output);
+    t.is(uuidOf(await find(client, work('old worker'))), uuid);
+    rmSync(pathOf('an old log'));
+    await collect(client.content.readLog({ uuid })).catch(() => undefined);
+    const answer = await find(client, work('old worker'));
+    t.is(uuidOf(answer), today);
+    t.regex(answer.decision?.candidates[0]?.detail ?? '', /^its log .* is lost since .*"log.txt"/);
+    const none = await runMemoir(['content', 'import', made], { env });
+    t.is(none.code, 2, none.err);
+    t.true(none.err.includes('is no --store-dir of a worker'), none.err);
+  },
+);
 
 test.serial('an audit takes every decision again as it was', async (t) => {
   const dir = server.config.data_dir;

@@ -134,7 +134,7 @@ export function lossReader(prepare: (sql: string) => Database.Statement): { any(
   const losses = (address: string, what: 'output' | 'log'): Loss[] => {
     const hash = hashOfAddress(address);
     if (hash === undefined) return [];
-    const rows = ofHash.all((what === 'output' && byManifest.get(address)) || hash) as LossRow[];
+    const rows = ofHash.all(byManifest.get(address) ?? hash) as LossRow[];
     return rows.map((row) => ({
       from: row.position,
       ...(row.found !== null && { until: row.found }),

@@ -14,6 +14,7 @@ import { bytesText } from '../text/bytes-text.js';
 import { note, printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { table } from '../text/table.js';
+import { importStoreCommand } from './import-store.js';
 
 type Options = RemoteOptions & { readonly json?: boolean };
 
@@ -23,7 +24,8 @@ const somethingLost = 4;
 /** `memoir content`. */
 export function contentCommand(): Command {
   const command = new Command('content').description('what the server keeps of jobs, and for how long');
-  for (const one of [usageCommand(), verifyCommand(), gcCommand(), eraseCommand()]) command.addCommand(one);
+  for (const one of [usageCommand(), verifyCommand(), gcCommand(), eraseCommand(), importStoreCommand()])
+    command.addCommand(one);
   return command;
 }
 

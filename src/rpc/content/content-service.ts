@@ -8,7 +8,7 @@ import {
   ReadLogResponseSchema,
   ReadOutputResponseSchema,
 } from '../../../gen/memoir/content/v1/content_service_pb.js';
-import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import { ContentKind, type Digest, DigestSchema } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type BlobName, blobText } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
@@ -17,7 +17,7 @@ import { knownDirectories } from '../../content/trees/read-directory.js';
 import { treeLimits } from '../../content/trees/tree-limits.js';
 import { type TreeEntry, walkTree } from '../../content/trees/walk-tree.js';
 import { MemoirError, quote } from '../../domain/errors.js';
-import { addressOf } from '../../domain/outputs/digest.js';
+import { addressOf, hashOfAddress } from '../../domain/outputs/digest.js';
 import type { HeldContent } from '../../jobs/content/held-content.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { checkRequired, checkUuid } from '../../jobs/limits.js';
@@ -40,7 +40,7 @@ export function contentService(
   raw: RawAccess,
   doubt?: HeldContent['doubt'],
 ): Implementation<typeof ContentService> {
-  const { streams, sharesRuns } = context;
+  const { streams, sharesRuns, readModel } = context;
   // Many files of one output are read one after the other.
   const known = knownDirectories();
 
@@ -51,6 +51,23 @@ export function contentService(
       if (!mayRead(call.access(), job)) throw jobNotFound(job.uuid);
     };
     return { digest: find(job), check };
+  }
+
+  /** What was kept elsewhere, and taken in since. */
+  function imported(address: string): Digest | undefined {
+    const row = hashOfAddress(address) === undefined ? undefined : readModel.content.ofAddress(address);
+    return row && create(DigestSchema, { hash: row.hash, sizeBytes: BigInt(row.size), kind: row.kind });
+  }
+
+  /** The blob of a log. */
+  async function logOf(digest: Digest): Promise<Digest> {
+    if (digest.kind !== ContentKind.TREE) return digest;
+    for await (const [first] of walkTree(content, blobOf(digest))) {
+      if (first?.node.kind !== 'file') break;
+      const { hash, size } = first.node.blob;
+      return create(DigestSchema, { hash, sizeBytes: BigInt(size), kind: ContentKind.BLOB });
+    }
+    throw new MemoirError('FAILED_PRECONDITION', 'NO_LOG', `${addressOf(digest)} is no log: it is not one file`);
   }
 
   function lost(error: unknown, digest: Digest, uuid: string): unknown {
@@ -82,7 +99,7 @@ export function contentService(
     putContent: ({ digest }, call) => putContent(context, raw, digest, call),
 
     async *listOutput({ uuid, path, recursive, attempt }, call) {
-      const { digest, check } = await held(uuid, call, (job) => heldOutput(job, attempt));
+      const { digest, check } = await held(uuid, call, (job) => heldOutput(job, attempt, imported));
       try {
         let first = true;
         const told = (entries: readonly TreeEntry[]) => {
@@ -109,7 +126,7 @@ export function contentService(
 
     async *readOutput(request, call) {
       checkRequired('path', request.path, longestPath);
-      const { digest, check } = await held(request.uuid, call, (job) => heldOutput(job, request.attempt));
+      const { digest, check } = await held(request.uuid, call, (job) => heldOutput(job, request.attempt, imported));
       try {
         const { path, node } = await findInTree(content, blobOf(digest), request.path, known);
         if (node.kind !== 'file') {
@@ -127,10 +144,11 @@ export function contentService(
     },
 
     async *readLog(request, call) {
-      const { digest, check } = await held(request.uuid, call, (job) => heldLog(job, request.attempt));
+      const { digest, check } = await held(request.uuid, call, (job) => heldLog(job, request.attempt, imported));
       try {
-        let log: Digest | undefined = digest;
-        for await (const data of withFirst(bytesOf(blobOf(digest), request, check))) {
+        const bytes = await logOf(digest);
+        let log: Digest | undefined = bytes;
+        for await (const data of withFirst(bytesOf(blobOf(bytes), request, check))) {
           yield create(ReadLogResponseSchema, { data, ...(log && { log }) });
           log = undefined;
         }

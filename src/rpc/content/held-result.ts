@@ -4,11 +4,14 @@ import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { stateName } from '../../domain/job.js';
 
+/** What servers keep under an address that it had elsewhere; undefined if they do not. */
+export type Imported = (address: string) => Digest | undefined;
+
 /**
  * The output of a job, or what an attempt of it had made until it ended if a number is given.
  * @throws MemoirError NOT_FOUND ATTEMPT_NOT_FOUND; FAILED_PRECONDITION NO_OUTPUT, NOT_HELD
  */
-export function heldOutput(job: Job, number: number): Digest {
+export function heldOutput(job: Job, number: number, imported: Imported): Digest {
   const { output, outputDigest } = number === 0 ? job : attemptOf(job, number);
   const of = number === 0 ? `job ${job.uuid}` : `attempt ${number} of job ${job.uuid}`;
   if (output === '') {
@@ -17,14 +20,14 @@ export function heldOutput(job: Job, number: number): Digest {
     const which = number === 0 ? `, which is ${stateName(job.state)},` : '';
     throw none('NO_OUTPUT', job, `${of}${which} has no output${hint}`);
   }
-  return outputDigest ?? fail(notHeld(job, `the output ${quote(output)} of ${of}`));
+  return outputDigest ?? imported(output) ?? fail(notHeld(job, `the output ${quote(output)} of ${of}`));
 }
 
 /**
- * The log of an attempt of a job, or of the last one that has any if no number is given.
+ * The log of an attempt of a job, or of the last one that has any if no number is given; as older workers kept it, a tree with that file alone.
  * @throws MemoirError NOT_FOUND ATTEMPT_NOT_FOUND; FAILED_PRECONDITION NO_LOG, NOT_HELD
  */
-export function heldLog(job: Job, number: number): Digest {
+export function heldLog(job: Job, number: number, imported: Imported): Digest {
   const attempt = number === 0 ? job.attempts.findLast(({ log }) => log !== '') : attemptOf(job, number);
   const { log, logDigest } = attempt ?? job;
   const of = number === 0 ? `job ${job.uuid}` : `attempt ${number} of job ${job.uuid}`;
@@ -35,7 +38,7 @@ export function heldLog(job: Job, number: number): Digest {
       `${of} has left no log, and is ${stateName(job.state)}; TailJobLog tells what was recorded live`,
     );
   }
-  return logDigest ?? fail(notHeld(job, `the log ${quote(log)} of ${of}`));
+  return logDigest ?? imported(log) ?? fail(notHeld(job, `the log ${quote(log)} of ${of}`));
 }
 
 function attemptOf(job: Job, number: number): Attempt {
