@@ -6,12 +6,15 @@ export class RunFailure extends Error {
   readonly reason: string;
   /** Whose fault it is. */
   readonly fault: Fault;
+  /** The place of the worker that is not well, as its health names it; undefined if none is known not to be. */
+  readonly place: string | undefined;
 
-  constructor(reason: string, message: string, fault = Fault.SCRIPT) {
+  constructor(reason: string, message: string, fault = Fault.SCRIPT, place?: string) {
     super(message);
     this.name = 'RunFailure';
     this.reason = reason;
     this.fault = fault;
+    this.place = place;
   }
 }
 
@@ -28,9 +31,6 @@ export class GivenBack extends RunFailure {
  * read. Another worker may well run the job.
  */
 export class PlaceFault extends RunFailure {
-  /** The place, as the worker's health names it. */
-  readonly place: string;
-
   /**
    * @param what - is wrong, without anything that is only the worker's operator's to know, such as a path
    * @param cause - the whole of it, for the worker's log
@@ -40,9 +40,9 @@ export class PlaceFault extends RunFailure {
       'PLACE_FAULT',
       `${what}; this is the fault of the worker's ${place}, not the job's: request the job again`,
       Fault.PLACE,
+      place,
     );
     this.name = 'PlaceFault';
-    this.place = place;
     this.cause = cause;
   }
 }
@@ -50,6 +50,7 @@ export class PlaceFault extends RunFailure {
 /** Names of a worker's places. */
 export const workPlace = 'work directory';
 export const storePlace = 'content store';
+export const runtimePlace = 'image runtime';
 export const keptPlace = 'directory of kept commits';
 export const repositoryPlace = (name: string) => `repository ${JSON.stringify(name)}`;
 

@@ -156,7 +156,7 @@ async function perform(
   } catch (error) {
     if (error instanceof RunLost) throw error;
     const failure = failureOf(error, logger);
-    if (failure instanceof PlaceFault) health.fault(failure.place, failure.cause ?? failure);
+    if (failure.place !== undefined) health.fault(failure.place, failure.cause ?? failure);
     else health.success(job.repository);
     const { reason, message, fault } = failure;
     const lost = { output: run.places.output, log: run.log, uuid: job.uuid };

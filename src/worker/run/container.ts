@@ -3,9 +3,7 @@ import { readFileSync } from 'node:fs';
 import { lchown, opendir, rm, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { Fault } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { RunFailure } from '../run-failure.js';
 import type { ImageRuntime } from './image-runtime.js';
 import { startMeter, type Taken } from './meter.js';
 import { noRuntime, type Pull, type PulledImage } from './pull-image.js';
@@ -96,20 +94,23 @@ async function runContainer(
   const meter = startMeter(() => pidOf(pidFile), runtime.ownGroups ? groupOf(name) : undefined);
   let end: { readonly code: number | null; readonly signal: NodeJS.Signals | null };
   let taken: Taken;
+  let refusedBy: string | undefined;
   try {
     script.onBegin();
     end = await client(runtime, args, script, name, signal, graceMs);
+    // 125 is the runtime's own where it made no container, and else a script's.
+    if (end.code === 125 && !signal.aborted && !(await hasStarted(runtime, name))) refusedBy = runtime.name;
   } finally {
     await runtime.command(removal(runtime, [name])).catch(() => {});
     taken = meter.stop();
     await takeBack(places, user);
   }
-  // What no container was made for: 125 is the runtime's own.
-  if (end.code === 125 && !signal.aborted) {
-    const why = `${runtime.name} could not run the image, as it says at the end of the log`;
-    throw new RunFailure('CONTAINER_NOT_RUN', why, Fault.PLACE);
-  }
-  return { ...end, ...taken };
+  return { ...end, ...taken, ...(refusedBy && { refusedBy }) };
+}
+
+async function hasStarted(runtime: ImageRuntime, name: string): Promise<boolean> {
+  const { code, stdout } = await runtime.command(['inspect', '--format', '{{.State.StartedAt}}', name]);
+  return code === 0 && !stdout.startsWith('0001-');
 }
 
 /** The command that runs the container: its streams are the script's. */

@@ -1,7 +1,7 @@
 import { Fault } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { quote } from '../../domain/errors.js';
 import { imageSearch } from '../../domain/image-name.js';
-import { RunFailure } from '../run-failure.js';
+import { RunFailure, runtimePlace } from '../run-failure.js';
 import { type CommandEnd, complaint } from './command.js';
 import type { ImageRuntime } from './image-runtime.js';
 
@@ -140,5 +140,5 @@ function notPulled(locator: string, why: string): RunFailure {
 
 /** The error for a runtime whose command cannot be run. */
 export function noRuntime({ name }: Pick<ImageRuntime, 'name'>, error: Error): RunFailure {
-  return failure('NO_IMAGE_RUNTIME', `${name} cannot be run here: ${error.message}`);
+  return new RunFailure('NO_IMAGE_RUNTIME', `${name} cannot be run here: ${error.message}`, Fault.PLACE, runtimePlace);
 }

@@ -56,6 +56,8 @@ export type Bounds = {
 export type Hosted = Ended & {
   /** How many of its processes were killed since there was no memory for them. */
   readonly killedForMemory: number;
+  /** What could not make the place in which it was to be run, as it says at the end of the log; absent if it ran. */
+  readonly refusedBy?: string;
   /** What it took. */
   readonly peakRamBytes?: bigint | undefined;
   readonly cpuMs?: number | undefined;

@@ -1,6 +1,7 @@
+import { Fault } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { quote } from '../../domain/errors.js';
-import { RunFailure } from '../run-failure.js';
+import { RunFailure, runtimePlace } from '../run-failure.js';
 import type { RunLog } from '../run-log.js';
 import type { Ran, ScriptSettings } from '../run-script.js';
 import type { Bounds } from './run-host.js';
@@ -14,6 +15,15 @@ export async function scriptFailure(
   { environment, bounds }: Pick<ScriptSettings, 'environment'> & { readonly bounds: (job: Job) => Bounds },
 ): Promise<RunFailure | undefined> {
   const script = quote(job.script);
+  if (ended.refusedBy !== undefined) {
+    const why = await lastLine(log);
+    return new RunFailure(
+      'CONTAINER_NOT_RUN',
+      `${ended.refusedBy} could not run the image: ${why}`,
+      Fault.PLACE,
+      runtimePlace,
+    );
+  }
   if (ended.killedForMemory > 0) {
     // Whatever the script says of its end: what was killed may have been a part of the work.
     const killed = ended.killedForMemory === 1 ? 'a process' : `${ended.killedForMemory} processes`;
@@ -49,12 +59,16 @@ const refusals: readonly (readonly [RegExp, string])[] = [
   [/exec format error$/i, 'the system refuses it (ENOEXEC)'],
 ];
 
-async function notRunInside(path: string, { file }: RunLog): Promise<string | undefined> {
-  const { size } = await file.stat();
-  const length = Math.min(size, 4_096);
-  const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
-  const last = buffer.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
+async function notRunInside(path: string, log: RunLog): Promise<string | undefined> {
+  const last = await lastLine(log);
   // runc, and others, say "exec", bubblewrap "execvp", prlimit "failed to execute".
   if (!/exec/.test(last) || !(last.includes(` ${path}:`) || last.includes(`"${path}"`))) return undefined;
   return refusals.find(([pattern]) => pattern.test(last.replaceAll(/[."]+$/g, '')))?.[1];
+}
+
+async function lastLine({ file }: RunLog): Promise<string> {
+  const { size } = await file.stat();
+  const length = Math.min(size, 4_096);
+  const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
+  return buffer.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
 }

@@ -24,6 +24,7 @@ grep -E '^(CapEff|NoNewPrivs)' /proc/self/status
 echo one >&2; echo two; echo three >&2
 mkdir "$MEMOIR_OUTPUT/locked"; echo made > "$MEMOIR_OUTPUT/locked/file"; ln -s parameters "$MEMOIR_OUTPUT/link"
 `,
+  '125.sh': '#!/bin/sh\nexit 125\n',
   'memory.sh': '#!/bin/sh\n(dd if=/dev/zero of=/dev/null bs=200M count=1) 2>&1\necho "went on after $?"\n',
   'no-interpreter.sh': '#!/usr/bin/python9\n',
   'takes.sh': `#!/bin/sh
@@ -67,7 +68,7 @@ const images =
   (workDirectory: string) => ({
     runtime,
     pull: imagePuller(runtime, known),
-    network: undefined,
+    network: 'no-such-network',
     workDirectory,
     uuid: () => crypto.randomUUID(),
     setsPath: false,
@@ -99,7 +100,14 @@ const submit = async (
 
 const jobOf = async (uuid: string) => (await server.as('ada').jobs.getJob({ uuid })).job as Job;
 const worker = () => ({ address: server.address(), principal: 'w', repository: ['project', repository.path] as const });
-const offer = { cores: 1, ramMb: 256n, scratchMb: 100n, imageRuntimes: ['podman'], platform: 'linux/amd64' };
+const offer = {
+  cores: 1,
+  ramMb: 256n,
+  scratchMb: 100n,
+  imageRuntimes: ['podman'],
+  platform: 'linux/amd64',
+  labels: { network: 'no-such-network' },
+};
 
 /** Runs a job and gives what became of it, and what it printed. */
 async function ran(script: string, locator: string, more: object = {}, known?: Parameters<typeof imagePuller>[1]) {
@@ -218,6 +226,15 @@ test.serial('what cannot be run says why, and whose fault that is', async (t) =>
     bare.job.failureMessage,
     /cannot be run in the image: the interpreter that its first line names does not exist there/,
   );
+
+  const own = await ran('125.sh', first);
+  t.like(own.job, { failureReason: 'SCRIPT_FAILED' }, own.job.failureMessage);
+
+  // Who asks for a network is given that, here one that there is not.
+  const cut = await ran('facts.sh', first, { requiredLabels: { network: 'no-such-network' }, nondeterministic: true });
+  t.like(cut.job, { failureReason: 'CONTAINER_NOT_RUN' }, cut.log);
+  t.is(cut.job.attempts[0]?.fault, Fault.PLACE);
+  t.regex(cut.job.failureMessage, /^podman could not run the image: .*no-such-network/);
 
   // A worker that runs none, of a server that gives it the job all the same.
   const uuid = await submit('facts.sh', first);
