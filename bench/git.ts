@@ -120,6 +120,19 @@ async function measureColdOpen(path: string, end: string, base: string): Promise
     }),
   );
   await result.close();
+  const near = await runGit(path, ['rev-parse', `${end}~1000`]);
+  const short = await gitCpu(path, ['rev-list', '--count', `${near}..${end}`]);
+  const begun = await open(path);
+  await begun.resolve('r', end);
+  const first = await withCpu(() => begun.range('r', { end: named(end), minimum: named(near) }));
+  figure(
+    'first range of a thousand generations, nothing loaded',
+    both(first),
+    both(short),
+    '≤ 3 × git',
+    first.time <= 3 * short.time,
+  );
+  await begun.close();
   figure('cold open with commit-graph and a range', both({ time, cpu }), both(part), '≤ 1 × git', time <= part.time);
   figure('… beside a count of all commits', '', both(all), '≤ 1 × git', time <= all.time);
 }

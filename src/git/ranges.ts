@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { CommitGraph } from './graph/commit-graph.js';
 import { type CommitSet, computeRange, descending, includes } from './graph/commit-range.js';
 import type { History } from './graph/history.js';
+import type { RangeFound } from './graph/range-in-layers.js';
 import type { Slicer } from './graph/slicer.js';
 import type { CommitRange } from './port.js';
 
@@ -26,24 +27,36 @@ const keptBytes = 16 * 1024 * 1024;
 /** Commits that a stream gives between two chances for other work. */
 const stride = 512;
 
-type Computed = { readonly graph: CommitGraph; readonly set: CommitSet };
+/** The commits of `minimum..end`, without `minimum`. */
+type Computed = {
+  readonly size: number;
+  has(commit: string): boolean;
+  /** Every commit, descendants before their ancestors. */
+  descending(): Iterable<string>;
+  /** Bytes of memory that it takes. */
+  readonly bytes: number;
+};
 
 /** Ranges over a history. What is kept is keyed by commits, which never change, so it never has to be thrown away. */
 export function createRanges(history: History, slicer: Slicer): Ranges {
   const kept = new LRUCache<string, Promise<Computed>>({ maxSize: keptBytes, sizeCalculation: () => 256 });
+
+  async function computeAnew(end: string, minimum: string): Promise<Computed> {
+    const onDisk = await history.rangeOnDisk(end, minimum);
+    if (onDisk) return byIds(onDisk);
+    const graph = await history.graphWith([end, minimum]);
+    return byNumbers(graph, await slicer.run(computeRange(graph, graph.numberOf(end), graph.numberOf(minimum))));
+  }
 
   /** Callers that want the same set at the same time share one computation. */
   function compute(end: string, minimum: string): Promise<Computed> {
     const key = `${end} ${minimum}`;
     const known = kept.get(key);
     if (known) return known;
-    const computed = history.graphWith([end, minimum]).then(async (graph) => {
-      const set = await slicer.run(computeRange(graph, graph.numberOf(end), graph.numberOf(minimum)));
-      return { graph, set };
-    });
+    const computed = computeAnew(end, minimum);
     kept.set(key, computed);
     computed.then(
-      ({ set }) => kept.peek(key) === computed && kept.set(key, computed, { size: set.bits.length + 256 }),
+      ({ bytes }) => kept.peek(key) === computed && kept.set(key, computed, { size: bytes + 256 }),
       () => kept.peek(key) === computed && kept.delete(key),
     );
     return computed;
@@ -71,23 +84,60 @@ function few(ends: RangeEnds, candidates: readonly string[]): CommitRange {
   };
 }
 
-function many(ends: RangeEnds, minimum: string, { graph, set }: Computed): CommitRange {
-  const excluded = new Set(ends.excluded);
-  const inSet = (commit: string) => {
-    const number = graph.numberOf(commit);
-    return number >= 0 && includes(set, number);
+function byNumbers(graph: CommitGraph, set: CommitSet): Computed {
+  return {
+    size: set.size,
+    bytes: set.bits.length,
+    has(commit) {
+      const number = graph.numberOf(commit);
+      return number >= 0 && includes(set, number);
+    },
+    *descending() {
+      for (const number of descending(set)) yield graph.idOf(number);
+    },
   };
-  const has = (commit: string) => (commit === minimum || inSet(commit)) && !excluded.has(commit);
-  const gone = [...excluded].filter((commit) => commit === minimum || inSet(commit)).length;
+}
+
+function byIds({ size, ids, byId }: RangeFound): Computed {
+  // What another thread made is no Buffer here.
+  const bytes = Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength);
+  const width = size === 0 ? 0 : bytes.length / size;
+  return {
+    size,
+    bytes: ids.byteLength + byId.byteLength,
+    has(commit) {
+      if (commit.length !== width * 2) return false;
+      const id = Buffer.from(commit, 'hex');
+      let low = 0;
+      let high = size;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        const start = (byId[middle] ?? 0) * width;
+        const order = id.compare(bytes, start, start + width);
+        if (order === 0) return true;
+        if (order > 0) low = middle + 1;
+        else high = middle;
+      }
+      return false;
+    },
+    *descending() {
+      for (let at = 0; at < bytes.length; at += width) yield bytes.toString('hex', at, at + width);
+    },
+  };
+}
+
+function many(ends: RangeEnds, minimum: string, computed: Computed): CommitRange {
+  const excluded = new Set(ends.excluded);
+  const has = (commit: string) => (commit === minimum || computed.has(commit)) && !excluded.has(commit);
+  const gone = [...excluded].filter((commit) => commit === minimum || computed.has(commit)).length;
   return {
     ...ends,
-    size: set.size + 1 - gone,
+    size: computed.size + 1 - gone,
     has,
     async *commits() {
       let given = 0;
-      for (const number of descending(set)) {
+      for (const commit of computed.descending()) {
         if (++given % stride === 0) await turn();
-        const commit = graph.idOf(number);
         if (!excluded.has(commit)) yield commit;
       }
       if (!excluded.has(minimum)) yield minimum;

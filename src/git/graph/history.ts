@@ -6,6 +6,7 @@ import type { Reader } from '../reader/reader.js';
 import type { WalkedCommit } from '../reader/reader-thread.js';
 import { type CommitGraph, createCommitGraph } from './commit-graph.js';
 import { type GraphLoad, loadGraph } from './load-graph.js';
+import type { RangeFound } from './range-in-layers.js';
 import type { Slicer } from './slicer.js';
 
 /** Where to write what operators should see; a pino logger will do. */
@@ -22,6 +23,11 @@ export type History = {
    * DATA_LOSS if the repository is damaged
    */
   graphWith(ids: readonly string[]): Promise<CommitGraph>;
+  /**
+   * The commits of `base..tip` as a commit-graph on the disk has them, while nothing is loaded, which begins meanwhile. Undefined if all is
+   * loaded, if there is no such commit-graph, or while another range is looked for so: then `graphWith` is what to wait for.
+   */
+  rangeOnDisk(tip: string, base: string): Promise<RangeFound | undefined>;
   /** Begins to load the history if that is quick because the repository has a commit-graph. */
   preload(): void;
   /** The graph if it is loaded. */
@@ -84,6 +90,8 @@ export function createHistory({
   let imported = 0;
   let extending: Promise<unknown> = Promise.resolve();
   let closed = false;
+  /** Whether a range is being looked for on the disk. */
+  let onDisk = false;
   let usedAt = monotonic();
   let failed: { starts: string; error: unknown; until: number } | undefined;
 
@@ -197,15 +205,41 @@ export function createHistory({
     return graphWith(ids);
   }
 
+  function hasCommitGraph(directory: string): boolean {
+    const info = join(directory, 'info');
+    return Boolean(fileKind(join(info, 'commit-graph')) || fileKind(join(info, 'commit-graphs/commit-graph-chain')));
+  }
+
+  async function rangeOnDisk(tip: string, base: string): Promise<RangeFound | undefined> {
+    usedAt = monotonic();
+    if (graph || onDisk || closed) return undefined;
+    const directories = [layout.objectDir, ...(keptIn === undefined ? [] : [keptIn])];
+    if (!directories.some(hasCommitGraph)) return undefined;
+    onDisk = true;
+    const loadedFirst = new AbortController();
+    try {
+      const found = reader.read.range({ layout, tip, base, keptIn }, { signal: loadedFirst.signal });
+      const load = (loading ?? startLoad([tip, base], false)).then(
+        () => loadedFirst.abort(),
+        () => found,
+      );
+      // Of a long range the whole may be loaded sooner.
+      return (await Promise.race([found, load])) ?? undefined;
+    } catch (error) {
+      if (!closed) log.warn({ repository: name, problem: String(error) }, 'commit-graph not read');
+      return undefined;
+    } finally {
+      onDisk = false;
+    }
+  }
+
   return {
     graphWith,
+    rangeOnDisk,
     preload() {
       usedAt = monotonic();
       if (graph || loading || closed) return;
-      const info = join(layout.objectDir, 'info');
-      if (fileKind(join(info, 'commit-graph')) || fileKind(join(info, 'commit-graphs/commit-graph-chain'))) {
-        startLoad([], false).catch(() => undefined);
-      }
+      if (hasCommitGraph(layout.objectDir)) startLoad([], false).catch(() => undefined);
     },
     loaded() {
       usedAt = monotonic();

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { MemoirError, messageOf } from '../../domain/errors.js';
 import type { Call } from '../../threads/methods.js';
 import { serveThread } from '../../threads/serve-thread.js';
+import { type EndsOnDisk, rangeOnDisk } from '../graph/range-on-disk.js';
 import type { Layout } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { unavailable } from '../problem.js';
@@ -75,6 +76,9 @@ function open() {
     /** See `findScript`. */
     script: ({ layout, commit, script }: Of<{ commit: string; script: string }>, call: Call) =>
       ask(layout, call, (reader) => inTurns(findScript(reader, layout.hash, commit, script), call)),
+    /** See `rangeOnDisk`. */
+    range: ({ layout, ...ends }: Of<EndsOnDisk>, call: Call) =>
+      ask(layout, call, () => rangeOnDisk(layout, ends, (steps) => inTurns(steps, call))),
     search: ({ layout, ...search }: Of<Search>, call: Call) =>
       ask(layout, call, async (reader) => {
         // It is loaded when it is first asked for: its library takes a third of the time that the thread takes to start.
