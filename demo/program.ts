@@ -34,7 +34,7 @@ export function plainEnvironment(): Record<string, string | undefined> {
   );
 }
 
-/** Starts `memoir` with arguments and without any MEMOIR_ variable of this process. */
+/** Starts `memoir` with arguments and, but for its sandbox, without any MEMOIR_ variable of this process. */
 export function startMemoir(args: readonly string[], { env = {}, input }: Surroundings = {}): Program {
   const child: ChildProcess = spawn(process.execPath, [memoir, ...args], {
     env: { ...plainEnvironment(), ...env },

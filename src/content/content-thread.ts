@@ -9,7 +9,7 @@ import { type BlobName, emptyHash } from './blob-name.js';
 import type { Blind, Blob, StoreIdentity, Uploaded, UploadPiece } from './content.js';
 import { getBlobs } from './get-blobs.js';
 import { putBlobs } from './put-blobs.js';
-import { idIn, markerOf, openStoreId } from './store-marker.js';
+import { formerIds, idIn, markerOf, openStoreId } from './store-marker.js';
 import { type BoundedRoot, type Removed, type Room, type Root, sweepBlobs } from './sweep-blobs.js';
 import { openUploads } from './uploads.js';
 
@@ -40,6 +40,7 @@ export type Usage = { readonly blobs: number; readonly bytes: number; readonly f
 async function open({ directory }: { readonly directory: string }) {
   const files = await openBlobFiles({ directory, now: Date.now });
   const id = await openStoreId(files, directory);
+  const former = await formerIds(directory);
   const marker = markerOf(id).name;
   const uploads = openUploads(files, Date.now);
   let sweep = sweepBlobs(files, Date.now, marker);
@@ -79,7 +80,7 @@ async function open({ directory }: { readonly directory: string }) {
   return {
     async identity(_: undefined): Promise<StoreIdentity> {
       const now = await idIn(directory);
-      return { id: now ?? id, marked: now === id && (await files.has(marker)) };
+      return { id: now ?? id, marked: now === id && (await files.has(marker)), former };
     },
     async hold({ names, ms }: { names: readonly BlobName[]; ms: number }): Promise<readonly BlobName[]> {
       const there = await Promise.all(names.map((name) => name.hash === emptyHash || files.hold(name, ms)));

@@ -38,6 +38,8 @@ export type StoreIdentity = {
   readonly id: string;
   /** Whether the blob that a store is known by is there: else it was emptied, or does not have what it had. */
   readonly marked: boolean;
+  /** Ids that it had before it was emptied; undefined for a store that all servers of a log reach. */
+  readonly former?: readonly string[];
 };
 
 /** Blobs by their SHA-256. */

@@ -12,6 +12,7 @@ export function markerOf(id: string): Blob {
 }
 
 const pathOf = (directory: string) => join(directory, 'store');
+const formerPath = (directory: string) => join(directory, 'former-stores');
 
 /**
  * The id of the store in a directory, which stands in the file `store` there. One that has none yet, or was emptied while nobody had it open, is
@@ -24,8 +25,20 @@ export async function openStoreId(files: BlobFiles, directory: string): Promise<
   const { name, data } = markerOf(id);
   // However full the disk is: it is the smallest of all.
   replaceDurably(files.pathOf(name), [data], { aside: files.aside(`marker-${id}`), mode: 0o444 });
+  if (before !== undefined) {
+    replaceDurably(formerPath(directory), [...(await formerIds(directory)), before].map((one) => `${one}\n`).join(''));
+  }
   replaceDurably(pathOf(directory), `${id}\n`);
   return id;
+}
+
+/** Ids that the store in a directory had before it was emptied. */
+export async function formerIds(directory: string): Promise<readonly string[]> {
+  const text = await readFile(formerPath(directory), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return '';
+    throw error;
+  });
+  return text.split('\n').filter(Boolean);
 }
 
 /** The id that stands there now; undefined if none does. */

@@ -71,6 +71,11 @@ export function keepContent(
   const options = { keep: keep === undefined ? undefined : durationOf(keep), quota, quotaByPrincipal };
   const retention = contentRetention(context, local, held, options);
   if (!local) return { held, retention, stop: async () => undefined };
+  if (!context.store.exclusive) {
+    logger.info(
+      'content is kept in the data directory: other servers of this log do not reach it, and need content to name a store',
+    );
+  }
   const { stop } = watchRetention(retention, logger);
   return { held, retention, stop };
 }

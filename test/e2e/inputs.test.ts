@@ -88,7 +88,7 @@ async function ran(who: Clients, uuid: string, more: Partial<TestWorker> = {}): 
   await who.jobs.getJob({ uuid });
   const principal = more.principal ?? 'runner';
   await workOnce({ address: server.address(), principal, repository: ['project', repository.path], ...more });
-  return (await who.jobs.getJob({ uuid })).job as Job;
+  return (await who.jobs.getJob({ uuid, consistencyToken: String(await server.end()) })).job as Job;
 }
 
 async function fileOf(who: Clients, uuid: string, path: string): Promise<Buffer> {

@@ -78,7 +78,7 @@ test.serial('a job that names an image is not complete by a run that does not st
     const error = await failure(t, report);
     t.like(error, { code: status.FAILED_PRECONDITION, reason: 'RAN_ELSEWHERE' });
     t.regex(error.message, message);
-    const { job } = await ada.jobs.getJob({ uuid });
+    const { job } = await ada.jobs.getJob({ uuid, consistencyToken: String(await server.end()) });
     t.is(job?.state, i === 0 ? JobState.QUEUED : JobState.FAILED);
     t.like(job?.attempts[0], { reason: 'RAN_ELSEWHERE', fault: Fault.WORKER, log: 'sha256:l', output: '' });
     t.is(job?.output, '');

@@ -11,12 +11,13 @@ import type { Projection } from '../../running/projection.js';
 
 /**
  * What servers keep, and what of it was lost. `content` has a row for each output or log by its hash: `position` is that of its first ContentStored,
- * `total` the bytes of all its files, `stored_at` when it was stored last, `of_job` whether only jobs left it, `output_v1` the address of the same files as a manifest. `content_loss` has a row for each
+ * `total` the bytes of all its files, `stored_at` when it was stored last, `of_job` whether only jobs left it, `output_v1` the address of the same files as a manifest,
+ * `stores` the ids of the stores that one server alone has and that it was stored in, with spaces between, "*" for one that all servers reach. `content_loss` has a row for each
  * ContentLost, and where the content was found or stored again.
  */
 export const content: Projection = {
   name: 'content',
-  version: 2,
+  version: 3,
   tables: ['content', 'content_loss'],
   schema: `
     CREATE TABLE content (
@@ -27,7 +28,8 @@ export const content: Projection = {
       total INTEGER NOT NULL,
       stored_at INTEGER NOT NULL,
       of_job INTEGER NOT NULL,
-      output_v1 TEXT NOT NULL
+      output_v1 TEXT NOT NULL,
+      stores TEXT NOT NULL DEFAULT ''
     ) STRICT;
     CREATE INDEX content_output_v1 ON content (output_v1) WHERE output_v1 <> '';
     CREATE TABLE content_loss (
@@ -53,6 +55,9 @@ export const content: Projection = {
     const again = db.prepare(
       'UPDATE content SET stored_at = max(stored_at, ?), of_job = min(of_job, ?) WHERE hash = ?',
     );
+    const storeIn = db.prepare(
+      "UPDATE content SET stores = trim(stores || ' ' || @id) WHERE hash = @hash AND instr(' ' || stores || ' ', ' ' || @id || ' ') = 0",
+    );
     const lose = db.prepare(
       'INSERT INTO content_loss (position, hash, reason, missing, path, lost_at) VALUES (?, ?, ?, ?, ?, ?)',
     );
@@ -60,12 +65,13 @@ export const content: Projection = {
       `UPDATE content_loss SET found = ? WHERE hash = ? AND found IS NULL AND reason <> ${ContentLossReason.ERASED}`,
     );
     return {
-      ContentStored({ digest, job, storedAt, totalBytes, outputV1 }, { position }) {
+      ContentStored({ digest, job, storedAt, totalBytes, outputV1, storeId }, { position }) {
         if (!digest) return;
         const { hash, sizeBytes, kind } = digest;
         const at = storedAt ? timestampMs(storedAt) : 0;
         insert.run(position, hash, Number(sizeBytes), kind, Number(totalBytes), at, Number(job !== ''), outputV1);
         again.run(at, Number(job !== ''), hash);
+        storeIn.run({ hash, id: storeId || everywhere });
         known.run(Number(totalBytes), outputV1, outputV1, hash);
         find.run(position, hash);
       },
@@ -80,6 +86,14 @@ export const content: Projection = {
     };
   },
 };
+
+/** Stands for a store that all servers of a log reach. */
+const everywhere = '*';
+
+/** Whether content was stored in a store that a server has, by the ids of that; else others alone may have it. */
+export function isStoredIn({ stores }: Pick<ContentRow, 'stores'>, ids: readonly string[]): boolean {
+  return stores.split(' ').some((id) => id === everywhere || ids.includes(id));
+}
 
 type LossRow = {
   readonly position: Position;
@@ -103,6 +117,7 @@ export type ContentRow = {
   /** 1 if only jobs left it. */
   readonly of_job: number;
   readonly output_v1: string;
+  readonly stores: string;
 };
 
 const reasons: Readonly<Record<ContentLossReason, string>> = {

@@ -10,10 +10,18 @@ export type ContentState = {
   readonly erased: boolean;
   /** Principals that put it themselves. */
   readonly puts: ReadonlySet<string>;
+  /** Stores that it was stored or found in: ids of those of one server alone, empty for one that all reach. */
+  readonly stores: ReadonlySet<string>;
 };
 
 /** Before its first event. */
-export const unknownContent: ContentState = { stored: false, lost: false, erased: false, puts: new Set() };
+export const unknownContent: ContentState = {
+  stored: false,
+  lost: false,
+  erased: false,
+  puts: new Set(),
+  stores: new Set(),
+};
 
 /** What an event makes of it. */
 export function evolveContent(state: ContentState, event: ContentEvent): ContentState {
@@ -24,6 +32,7 @@ export function evolveContent(state: ContentState, event: ContentEvent): Content
         stored: true,
         lost: state.erased,
         puts: event.job === '' ? new Set([...state.puts, event.principal]) : state.puts,
+        stores: new Set([...state.stores, event.storeId]),
       };
     case 'memoir.events.v1.ContentFound':
       return { ...state, lost: state.erased };

@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { ContentLossReason } from '../../../gen/memoir/events/v1/events_pb.js';
 import { ContentKind, type Digest, DigestSchema } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { lossText } from '../../../projections/read-model/content/content.js';
+import { type ContentRow, isStoredIn, lossText } from '../../../projections/read-model/content/content.js';
 import { type BlobName, blobText, nameOf } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
 import { firstMissing, isCorrupt } from '../../content/trees/first-missing.js';
@@ -55,6 +55,8 @@ export type HeldContent = DecidingContent & {
   lose(caller: Caller, lost: Lost): Promise<boolean>;
   /** Takes nothing of what a job left for there any more without a look. */
   doubt(uuid: string): void;
+  /** Tells whether content is in a store that this server reaches; another server of the log may have one alone. @throws as `inspect` */
+  reaches(): Promise<(row: ContentRow) => boolean>;
   /** Records that content is there again. */
   find(digest: Digest): Promise<boolean>;
 };
@@ -72,7 +74,7 @@ export function heldContent(
   const looking = new Map<string, Promise<Inspected>>();
   const stillLost = new LRUCache<string, number>({ max: 10_000 });
   let recorded: number[] = [];
-  let store: { readonly id: string; readonly at: number } | undefined;
+  let store: { readonly id: string; readonly ids: readonly string[]; readonly at: number } | undefined;
   let asking = false;
   let away: { readonly until: number; readonly error: MemoirError } | undefined;
 
@@ -85,10 +87,10 @@ export function heldContent(
   /** Looks whether it is the same store, and has what it had; else what is known of it is known no more. */
   async function identity(): Promise<string> {
     try {
-      const { id, marked } = await content.identity();
+      const { id, marked, former = [] } = await content.identity();
       if (!marked) throw unavailable(`content store ${id} does not have the blob that it is known by`);
       if (store?.id !== id) known.clear();
-      store = { id, at: edge.now() };
+      store = { id, ids: [id, ...former], at: edge.now() };
       return id;
     } catch (error) {
       known.clear();
@@ -146,8 +148,15 @@ export function heldContent(
     const look = (async (): Promise<Inspected> => {
       const now = edge.now();
       if (away && now < away.until) return givenUp(away.error);
+      let others: MemoirError | undefined;
       try {
         if (!store) await identity();
+        // What others alone have is neither there nor lost.
+        const elsewhere = digests.find(({ hash }) => !isReached(readModel.content.get(hash)));
+        if (elsewhere) {
+          others = keptByOthers(elsewhere);
+          return givenUp(others);
+        }
         const names = digests.map(({ hash, sizeBytes }) => nameOf('digest', hash, sizeBytes));
         for (let i = 0; i < 3; i++) {
           for (const digest of digests) {
@@ -161,6 +170,8 @@ export function heldContent(
         }
         throw unavailable(`blobs ${names.map(blobText).join(', ')} come and go`);
       } catch (error) {
+        // That tells nothing of this server's own.
+        if (error === others) throw error;
         const cause =
           error instanceof MemoirError && error.code === 'UNAVAILABLE' ? error : unavailable(messageOf(error));
         if (!away) logger.error({ err: error }, 'it cannot be told whether outputs are there');
@@ -172,6 +183,10 @@ export function heldContent(
     const done = () => void looking.delete(uuid);
     look.then(done, done);
     return look;
+  }
+
+  function isReached(row: ContentRow | undefined): boolean {
+    return context.store.exclusive || !row || isStoredIn(row, store?.ids ?? []);
   }
 
   function givenUp(error: MemoirError): 'unchecked' {
@@ -250,6 +265,10 @@ export function heldContent(
   return {
     inspect,
     lose,
+    async reaches() {
+      await identity();
+      return isReached;
+    },
     find,
     doubt: (uuid) => void known.delete(uuid),
     look(job, recording) {
@@ -292,6 +311,12 @@ function detailOf({ digest, reason, path, missing }: Lost, now: number): string 
   const what = digest.kind === ContentKind.TREE ? 'output' : 'log';
   const blob = `${missing.hash}/${missing.sizeBytes}`;
   return lossText(what, { hash: digest.hash, reason, missing: blob, path, lost_at: now });
+}
+
+function keptByOthers(digest: Digest): MemoirError {
+  return unavailable(
+    `${addressOf(digest)} is in a store that another server of this log has alone; set content to one that all of them reach`,
+  );
 }
 
 function unavailable(why: string): MemoirError {

@@ -7,6 +7,7 @@ import {
   ContentStoredSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
 import type { Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import type { StoreIdentity } from '../../content/content.js';
 import { MemoirError } from '../../domain/errors.js';
 import type { ContentEvent } from '../../domain/events.js';
 import { type ContentState, evolveContent, unknownContent } from '../../domain/outputs/content-state.js';
@@ -36,7 +37,14 @@ export type Stored = {
   readonly totalBytes: number;
   /** Address of the same files as a manifest; empty for what is no tree. */
   readonly outputV1: string;
+  /** The store that it is in, where this server alone has that; else empty. */
+  readonly storeId: string;
 };
+
+/** How that stands in events. */
+export function storeIdOf({ id, former }: StoreIdentity): string {
+  return former ? id : '';
+}
 
 /** Content of which something is missing, and what. */
 export type Lost = {
@@ -59,7 +67,7 @@ const mostPuts = 10_000;
  * @throws MemoirError RESOURCE_EXHAUSTED PUT_TOO_OFTEN
  */
 export async function recordStored(context: RecordingContent, caller: Caller, stored: Stored): Promise<void> {
-  const { digest, job, attempt, totalBytes, outputV1 } = stored;
+  const { digest, job, attempt, totalBytes, outputV1, storeId } = stored;
   const event = create(ContentStoredSchema, {
     digest,
     principal: caller.principal,
@@ -68,9 +76,11 @@ export async function recordStored(context: RecordingContent, caller: Caller, st
     storedAt: timestampFromMs(context.edge.now()),
     totalBytes: BigInt(totalBytes),
     outputV1,
+    storeId,
   });
-  const known = ({ stored, lost, puts }: ContentState) => {
-    if (!stored || lost || job !== '') return stored && !lost;
+  const known = ({ stored, lost, puts, stores }: ContentState) => {
+    if (!stored || lost || !stores.has(storeId)) return false;
+    if (job !== '') return true;
     if (!puts.has(caller.principal) && puts.size >= mostPuts) throw putTooOften();
     return puts.has(caller.principal);
   };

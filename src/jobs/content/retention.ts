@@ -77,7 +77,10 @@ export function contentRetention(
   async function all(): Promise<readonly Retained[]> {
     if (!readModel.progress().live) throw behind();
     await written.catchUp(await store.end());
-    return retained(readModel, keep, time.now());
+    const those = await retained(readModel, keep, time.now());
+    if (store.exclusive) return those;
+    const isReached = await held.reaches();
+    return those.filter(({ row }) => isReached(row));
   }
 
   async function inBatches<T>(items: readonly T[], work: (batch: readonly T[]) => Promise<void>): Promise<void> {

@@ -4,7 +4,7 @@ import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.
 import { checkTree } from '../../content/trees/check-tree.js';
 import { invalid } from '../../domain/errors.js';
 import { addressOf } from '../../domain/outputs/digest.js';
-import { recordStored } from '../../jobs/content/record-content.js';
+import { recordStored, storeIdOf } from '../../jobs/content/record-content.js';
 import type { JobsContext } from '../../jobs/context.js';
 import type { CallContext } from '../call.js';
 import { checkedDigest } from './checked-digest.js';
@@ -31,7 +31,8 @@ export async function putContent(context: JobsContext, raw: RawAccess, given: Di
       ? await checkTree(content, blob)
       : { missing: await content.missing([blob]), bytes: blob.size, manifest: '' };
   if (found.missing.length > 0) throw incomplete(found.missing);
-  const what = { totalBytes: found.bytes, outputV1: found.manifest };
+  const storeId = storeIdOf(await content.identity());
+  const what = { totalBytes: found.bytes, outputV1: found.manifest, storeId };
   await recordStored(context, call.caller, { digest, job: '', attempt: 0, ...what });
   return create(PutContentResponseSchema, { address: addressOf(digest) });
 }

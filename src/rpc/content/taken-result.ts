@@ -6,7 +6,7 @@ import type { CompleteCommand, FailCommand } from '../../domain/commands.js';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import { isFinished } from '../../domain/job.js';
 import { addressOf } from '../../domain/outputs/digest.js';
-import { recordStored } from '../../jobs/content/record-content.js';
+import { recordStored, storeIdOf } from '../../jobs/content/record-content.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { claimedAttempt } from '../../jobs/running/claimed-attempt.js';
 import type { CallContext } from '../call.js';
@@ -62,10 +62,19 @@ export function takeResult(context: JobsContext, raw: RawAccess): TakeResult {
     if (missing.length > 0) throw incomplete(missing);
     const attempt = record.attempt?.number ?? 1;
     const by = { job: uuid, attempt };
+    const storeId = storeIdOf(await content.identity());
     const logBytes = Number(logDigest?.sizeBytes ?? 0n);
     await Promise.all([
-      outputDigest && recordStored(context, call.caller, { ...by, digest: outputDigest, totalBytes, outputV1 }),
-      logDigest && recordStored(context, call.caller, { ...by, digest: logDigest, totalBytes: logBytes, outputV1: '' }),
+      outputDigest &&
+        recordStored(context, call.caller, { ...by, digest: outputDigest, totalBytes, outputV1, storeId }),
+      logDigest &&
+        recordStored(context, call.caller, {
+          ...by,
+          digest: logDigest,
+          totalBytes: logBytes,
+          outputV1: '',
+          storeId,
+        }),
     ]);
     return told.kind === 'complete' ? { ...told, outputV1 } : told;
   };
