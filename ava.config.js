@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 
 /**
  * Test files that one process runs together, since one that loads what they share costs more than most of them do: those that a file of
@@ -21,6 +22,8 @@ export const together = Object.values(groups)
 /** Every test, those that run together by the file that imports them. */
 export default {
   files: ['build/test/**/*.test.js', ...together.map((path) => `!${path}`)],
+  // One more than there are cores here: many tests wait most of their time.
+  concurrency: availableParallelism() + 1,
   workerThreads: false,
   // Workers that tests start run scripts that look at the machine; tests of the sandbox ask for it.
   environmentVariables: { MEMOIR_SANDBOX: 'none' },
