@@ -115,6 +115,7 @@ const candidateColumns: Readonly<Record<string, string>> = {
   leave_submodules: 'now.leave_submodules',
   required_labels: 'now.required_labels',
   asked_place: 'now.asked_place',
+  input_pointers: 'now.input_pointers',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'output_v1', 'log', 'ran_in'),
   worker: `coalesce(${ofAttempt('worker')}, '')`,
@@ -189,6 +190,9 @@ export const asOfViews = `
       ${lifted} AS reinstated, iif(${lifted}, now.reinstated_reason, '') AS reinstated_reason
     FROM main.exclusion AS now WHERE now.position <= ${at};
   CREATE TEMP VIEW content AS SELECT * FROM main.content AS now WHERE now.position <= ${at};
+  -- Who knew of it; which job gave it last is as it is now.
+  CREATE TEMP VIEW content_giver AS SELECT now.hash, now.owner, now.repository, now.size, now.kind, now.job
+    FROM main.content_giver AS now WHERE now.since <= ${at};
   CREATE TEMP VIEW content_loss AS
     SELECT now.position, now.hash, now.reason, now.missing, now.path, now.lost_at, iif(${was('now.found')}, now.found, NULL) AS found
     FROM main.content_loss AS now WHERE now.position <= ${at};

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Position } from '../../src/eventstore/port.js';
+import { contentQueries } from '../read-model/content/content.js';
+import { giverQueries } from '../read-model/content/givers.js';
 import { exclusionQueries } from '../read-model/exclusions.js';
 import { imageQueries } from '../read-model/images.js';
 import { jobQueries } from '../read-model/jobs.js';
@@ -53,6 +55,8 @@ export type PastReads = {
   readonly lineage: ReturnType<typeof lineageQueries>;
   readonly exclusions: ReturnType<typeof exclusionQueries>;
   readonly images: ReturnType<typeof imageQueries>;
+  readonly content: ReturnType<typeof contentQueries>;
+  readonly givers: ReturnType<typeof giverQueries>;
 };
 
 /** Gives the reads of the past at any position. They share their statements, so that another position costs next to nothing. */
@@ -63,6 +67,8 @@ export function pastReads({ db, moveTo }: PastConnection): (position: Position) 
     lineage: lineageQueries(db),
     exclusions: exclusionQueries(db),
     images: imageQueries(db),
+    content: contentQueries(db),
+    givers: giverQueries(db),
   };
   return (position) => {
     const pinned = <T extends object>(reads: T): T => {
@@ -82,6 +88,8 @@ export function pastReads({ db, moveTo }: PastConnection): (position: Position) 
       lineage: pinned(all.lineage),
       exclusions: pinned(all.exclusions),
       images: pinned(all.images),
+      content: pinned(all.content),
+      givers: pinned(all.givers),
     };
   };
 }

@@ -1,6 +1,7 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { inputPointersOf, inputPointersText } from '../../src/domain/inputs/lacked-inputs.js';
 import { askedOfText, askedPlace, askedText, ranInOf, ranInOfText, ranInText } from '../../src/domain/ran/ran-in.js';
 import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reuse.js';
 import type { Position } from '../../src/eventstore/port.js';
@@ -15,7 +16,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 10,
+  version: 11,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -38,6 +39,7 @@ export const reuseIndex: Projection = {
       leave_submodules INTEGER NOT NULL,
       required_labels TEXT NOT NULL,
       asked_place TEXT NOT NULL,
+      input_pointers TEXT NOT NULL,
       ran_in TEXT NOT NULL DEFAULT '',
       worker TEXT NOT NULL DEFAULT '',
       worker_name TEXT NOT NULL DEFAULT '',
@@ -59,8 +61,8 @@ export const reuseIndex: Projection = {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
         docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels,
-        asked_place)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        asked_place, input_pointers)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const start = db.prepare(
       `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
@@ -89,6 +91,7 @@ export const reuseIndex: Projection = {
           Number(event.leaveSubmodules ?? true),
           labelsText(event.requiredLabels),
           askedText(askedPlace(event.runtimeConstraints)),
+          inputPointersText(event.inputs),
         );
       },
       JobStarted: ({ worker, workerName, startedAt }, { stream }) =>
@@ -129,6 +132,7 @@ export const candidateColumns = [
   'leave_submodules',
   'required_labels',
   'asked_place',
+  'input_pointers',
   'ran_in',
   'worker',
   'worker_name',
@@ -154,6 +158,7 @@ export type RanRow = {
 export type CandidateRow = FlagsRow &
   Partial<RanRow> & {
     readonly asked_place?: string;
+    readonly input_pointers?: string;
     readonly ran_in?: string;
     readonly uuid: string;
     readonly owner: string;
@@ -216,13 +221,16 @@ export function ranFromRow(row: Partial<RanRow> & Pick<CandidateRow, 'state'>): 
 /** A row of the index with its place in the order of age. */
 type PlacedRow = CandidateRow & { readonly position: Position };
 
-/** The facts in rows of the index, with what was lost where anything was of any job. */
+/** The facts in rows of the index, with where they were requested, and with what was lost where anything was of any job. */
 export function factsWithLosses(
   rows: readonly PlacedRow[],
   losses: { any(): boolean; readonly of: LossesOf },
 ): CandidateFacts[] {
   const any = rows.length > 0 && losses.any();
-  return rows.map((row) => (any ? withLosses(factsFromRow(row), row.position, losses.of) : factsFromRow(row)));
+  return rows.map((row) => {
+    const facts = factsFromRow(row, row.position);
+    return any ? withLosses(facts, row.position, losses.of) : facts;
+  });
 }
 
 /** The facts of a job that was requested at a position, with what was lost of its output and log. */
@@ -231,13 +239,15 @@ export function withLosses<C extends CandidateFacts>(facts: C, requested: Positi
   return { ...facts, requested, ...(losses.length > 0 && { losses }) };
 }
 
-/** The facts in a row of the index, or of the table `job`. */
-export function factsFromRow(row: CandidateRow): CandidateFacts {
+/** The facts in a row of the index, or of the table `job`; without its position the rules on what was known when it was requested do not apply. */
+export function factsFromRow(row: CandidateRow, requested?: Position): CandidateFacts {
   const ran = ranFromRow(row);
   const asked = askedOfText(row.asked_place ?? '');
   const ranIn = row.state === JobState.COMPLETE ? ranInOfText(row.ran_in ?? '') : undefined;
+  const inputs = inputPointersOf(row.input_pointers ?? '');
   return {
     ...(ran && { ran }),
+    ...(requested !== undefined && { requested }),
     uuid: row.uuid,
     owner: row.owner,
     state: row.state,
@@ -252,5 +262,6 @@ export function factsFromRow(row: CandidateRow): CandidateFacts {
     ...(row.required_labels !== '' && { requiredLabels: row.required_labels }),
     ...(asked && { asked }),
     ...(ranIn && { ranIn }),
+    ...(inputs && { inputs }),
   };
 }

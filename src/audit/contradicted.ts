@@ -28,11 +28,14 @@ export function contradicted(past: Pick<PastOfLog, 'at'>, decided: RecordedDecis
 function requestedOtherwise(event: JobRequested, basis: DecisionBasis): string | undefined {
   const told = (name: string, its: string, decidedOn: string) =>
     its === decidedOn ? undefined : `its job has ${name} ${quote(its)}, but it was decided on ${quote(decidedOn)}`;
+  const inputs = new Set(event.inputs.map(({ pointer }) => pointer));
+  const without = basis.inputs.find(({ pointer }) => !inputs.has(pointer));
   return (
     told('docker_image_locator', event.dockerImageLocator, basis.dockerImageLocator) ??
     told('arvados_sdk_version', event.arvadosSdkVersion, basis.arvadosSdkVersion) ??
     told('required_labels', labelsText(event.requiredLabels), labelsText(basis.requiredLabels)) ??
     told('runtime_constraints.platform', event.runtimeConstraints?.platform ?? '', basis.platform) ??
-    told('runtime_constraints.sandbox', event.runtimeConstraints?.sandbox ?? '', basis.sandbox)
+    told('runtime_constraints.sandbox', event.runtimeConstraints?.sandbox ?? '', basis.sandbox) ??
+    (without && `its job is without the input at ${quote(without.pointer)}, for want of which others were ruled out`)
   );
 }

@@ -160,6 +160,7 @@ export function rederiver(context: RederiveContext): Rederive {
       digests,
       terms,
       resolutions: decision.resolutions,
+      ...(basis.inputs.length > 0 && { inputs: { texts: basis.inputs, settled: true } }),
     };
     const plain = new Set(basis.plainCommits);
     const find = reusableFinder(

@@ -36,13 +36,18 @@ export type ComputationDigests = {
   readonly computation: string;
 };
 
-/** Both digests for the price of one canonical form of the parameters. */
-export function computationDigests({ repository, script, scriptParameters }: Computation): ComputationDigests {
+/** Both digests for the price of one canonical form of the parameters, and whether a string among them may name content (`maybeInputs`). */
+export function computationDigests({
+  repository,
+  script,
+  scriptParameters,
+}: Computation): ComputationDigests & { readonly mayNameContent: boolean } {
   const parameters = canonicalize(scriptParameters) as string;
   const [name, path] = [canonicalize(repository), canonicalize(script)];
   return {
     parameters: sha256(parameters),
     computation: sha256(`{"repository":${name},"script":${path},"script_parameters":${parameters}}`),
+    mayNameContent: parameters.includes('"sha256:'),
   };
 }
 

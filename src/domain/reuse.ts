@@ -3,6 +3,7 @@ import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from './empty-output.js';
 import { quote } from './errors.js';
+import { byInputs, type InputFacts, type InputTerms } from './inputs/lacked-inputs.js';
 import { type JobRecord, stateName } from './job.js';
 import { addressesOf } from './outputs/addresses.js';
 import { compareOutputs, type Difference } from './outputs/differences.js';
@@ -23,6 +24,7 @@ export type Ran = {
 
 /** What the rules look at in a past job with the same script_parameters. */
 export type CandidateFacts = PlaceFacts &
+  InputFacts &
   Losing & {
     readonly uuid: string;
     readonly owner: string;
@@ -51,48 +53,49 @@ export type CandidateFacts = PlaceFacts &
   };
 
 /** What a request accepts. */
-export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms & {
-  /** Stands for all the rest of the terms, so that what was decided by it once holds for the same candidates again. */
-  readonly key?: string;
-  /** Number of the set of rules to decide by; absent: 1. */
-  readonly rules?: number;
-  /** Who asks. */
-  readonly principal: string;
-  /**
-   * With filters: the first that a candidate does not match, for people. They stand in the place of the rules on commit, image
-   * and SDK.
-   */
-  readonly failedFilter?: (candidate: C) => string | undefined;
-  /** The standing exclusion that a candidate is under, for people. */
-  readonly exclusion?: (candidate: C) => string | undefined;
-  /** Whether of unfinished candidates only the principal's own are accepted. By rule set 1 that is always so. */
-  readonly ownUnfinishedOnly?: boolean;
-  /** Labels that the request requires of a worker, as candidates have them; absent or empty: none. */
-  readonly requiredLabels?: string;
-  /** The oldest last heartbeat that is accepted of a running candidate, in milliseconds since 1970-01-01T00:00Z. */
-  readonly oldestHeartbeat?: number;
-  /** Whether a commit is accepted. */
-  readonly acceptsCommit: (commit: string) => boolean;
-  /** The accepted commits, for people. */
-  readonly acceptedCommits: string;
-  /** The locator that the request's own docker_image resolves to now; empty if it has none. */
-  readonly dockerImageLocator: string;
-  /** The commit that the request's own arvados_sdk_version resolves to; empty if it has none, and then any is accepted. */
-  readonly arvadosSdkVersion: string;
-  /** Whether the request leaves pointers of git-lfs; absent: yes. */
-  readonly leaveLfsPointers?: boolean;
-  /** Whether the request leaves submodules; absent: yes. */
-  readonly leaveSubmodules?: boolean;
-  /** Whether a job that is Complete with an empty output is passed over. */
-  readonly outputRequired?: boolean;
-  /**
-   * Whether a commit is known to have neither pointers of git-lfs nor submodules, so that it does not matter whether they are left; absent:
-   * that is known of none.
-   */
-  readonly isPlain?: (commit: string) => boolean;
-  /** Whether a finished job is reused although others of the same work have another output. */
-  readonly reuseIfOutputsDiffer: boolean;
-};
+export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms &
+  InputTerms & {
+    /** Stands for all the rest of the terms, so that what was decided by it once holds for the same candidates again. */
+    readonly key?: string;
+    /** Number of the set of rules to decide by; absent: 1. */
+    readonly rules?: number;
+    /** Who asks. */
+    readonly principal: string;
+    /**
+     * With filters: the first that a candidate does not match, for people. They stand in the place of the rules on commit, image
+     * and SDK.
+     */
+    readonly failedFilter?: (candidate: C) => string | undefined;
+    /** The standing exclusion that a candidate is under, for people. */
+    readonly exclusion?: (candidate: C) => string | undefined;
+    /** Whether of unfinished candidates only the principal's own are accepted. By rule set 1 that is always so. */
+    readonly ownUnfinishedOnly?: boolean;
+    /** Labels that the request requires of a worker, as candidates have them; absent or empty: none. */
+    readonly requiredLabels?: string;
+    /** The oldest last heartbeat that is accepted of a running candidate, in milliseconds since 1970-01-01T00:00Z. */
+    readonly oldestHeartbeat?: number;
+    /** Whether a commit is accepted. */
+    readonly acceptsCommit: (commit: string) => boolean;
+    /** The accepted commits, for people. */
+    readonly acceptedCommits: string;
+    /** The locator that the request's own docker_image resolves to now; empty if it has none. */
+    readonly dockerImageLocator: string;
+    /** The commit that the request's own arvados_sdk_version resolves to; empty if it has none, and then any is accepted. */
+    readonly arvadosSdkVersion: string;
+    /** Whether the request leaves pointers of git-lfs; absent: yes. */
+    readonly leaveLfsPointers?: boolean;
+    /** Whether the request leaves submodules; absent: yes. */
+    readonly leaveSubmodules?: boolean;
+    /** Whether a job that is Complete with an empty output is passed over. */
+    readonly outputRequired?: boolean;
+    /**
+     * Whether a commit is known to have neither pointers of git-lfs nor submodules, so that it does not matter whether they are left; absent:
+     * that is known of none.
+     */
+    readonly isPlain?: (commit: string) => boolean;
+    /** Whether a finished job is reused although others of the same work have another output. */
+    readonly reuseIfOutputsDiffer: boolean;
+  };
 
 /** Why a candidate is not the answer. */
 export type RuledOut = { readonly rule: Rule; readonly detail: string };
@@ -173,7 +176,7 @@ function ruleOut<C extends CandidateFacts>(
 ): RuledOut | undefined {
   const { state } = candidate;
   const unasked = terms.failedFilter ? byFilter(candidate, terms.failedFilter) : byVersions(candidate, terms);
-  const otherwise = unasked ?? byCheckout(candidate, terms) ?? byPlace(candidate, terms);
+  const otherwise = unasked ?? byCheckout(candidate, terms) ?? byPlace(candidate, terms) ?? byInputs(candidate, terms);
   if (otherwise) return otherwise;
   if (candidate.nondeterministic) return out(Rule.NONDETERMINISTIC, 'it was declared nondeterministic');
   if (candidate.deleted) return out(Rule.DELETED, 'it was deleted');
@@ -341,6 +344,7 @@ export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): Candidat
     ...(requiredLabels !== '' && { requiredLabels }),
     ...(asked && { asked }),
     ...(ranIn && { ranIn }),
+    ...(job.inputs.length > 0 && { inputs: new Set(job.inputs.map(({ pointer }) => pointer)) }),
   };
 }
 

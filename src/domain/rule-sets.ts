@@ -46,6 +46,7 @@ const orderOfSet2: readonly Rule[] = [
   Rule.CHECKOUT,
   Rule.PLATFORM,
   Rule.SANDBOX,
+  Rule.INPUTS,
   Rule.NONDETERMINISTIC,
   Rule.DELETED,
   Rule.EXCLUDED,

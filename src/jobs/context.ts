@@ -65,7 +65,7 @@ export type DecidingContext = Pick<
   'repositories' | 'images' | 'reuseIfOutputsDiffer' | 'sharesRuns' | 'ownUnfinishedOnly' | 'trustUnstatedImages'
 > & {
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
-  readonly readModel: Pick<ReadModel, 'candidates'>;
+  readonly readModel: Pick<ReadModel, 'candidates' | 'content' | 'givers'>;
   readonly lists: Pick<JobLists, 'candidates' | 'values'>;
   readonly streams: Pick<JobStreams, 'current' | 'unread' | 'load'>;
   readonly written: Pick<OwnWrites, 'pending' | 'seen' | 'catchUp' | 'onNote' | 'onRemade' | 'noted'>;

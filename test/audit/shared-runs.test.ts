@@ -275,6 +275,7 @@ test('the decisions of either rule set in the golden log come out the same', asy
       [78, 'JobRequested', 2],
       [80, 'JobJoined', 2],
       [82, 'JobReused', 2],
+      [126, 'JobRequested', 2],
     ],
   );
 });

@@ -3,6 +3,12 @@ import fc from 'fast-check';
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { emptyOutput } from '../../src/domain/empty-output.js';
+import {
+  decidingInputs,
+  inputPointersOf,
+  inputPointersText,
+  lackedInput,
+} from '../../src/domain/inputs/lacked-inputs.js';
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
 import { decideReuse, funnelOf, knowsRules, ruledOutByCheckoutAlone, usedRules } from '../../src/domain/rule-sets.js';
 import { rounds } from '../support/rounds.js';
@@ -180,6 +186,88 @@ test('by set 2 unfinished jobs of others are answers, unless they are for other 
   t.deepEqual(conclude([{ ...late, owner: 'alice', requiredLabels: '' }], own).rules, ['HEARTBEAT']);
   // Set 1 knows neither.
   t.is(conclude([{ ...labelled, owner: 'alice' }], { rules: 1 }).chosen, 'u0');
+});
+
+test('a job that was requested when an input was known, and is without it, is no answer to who knows it', (t) => {
+  const reads = { pointer: '/reads', hash: 'a', since: 5 };
+  const index = { pointer: '/index', hash: 'b', since: 8 };
+  const cases: [facts: Partial<CandidateFacts>, wanted: (typeof reads)[], rule: string | undefined, detail?: RegExp][] =
+    [
+      [{ requested: 6 }, [], undefined],
+      [{ requested: 6 }, [reads], 'INPUTS', /^it ran without the input at "\/reads"$/],
+      [{ requested: 6, state: JobState.RUNNING }, [reads], 'INPUTS', /^it runs without/],
+      [{ requested: 6, state: JobState.QUEUED }, [reads], 'INPUTS', /^it is to run without/],
+      [{ requested: 6, inputs: new Set(['/index']) }, [reads], 'INPUTS'],
+      [{ requested: 6, inputs: new Set(['/reads']) }, [reads], undefined],
+      // More than the request has, and than was known, does not matter.
+      [{ requested: 6, inputs: new Set(['/reads', '/more']) }, [reads, index], undefined],
+      [{ requested: 6 }, [index, reads], 'INPUTS', /"\/reads"/],
+      [{ requested: 9 }, [index, reads], 'INPUTS', /"\/index"/],
+      [{ requested: 9, inputs: new Set(['/reads']) }, [reads, index], 'INPUTS', /"\/index"/],
+      // From before servers had it, or it is not known when it was requested.
+      [{ requested: 4 }, [reads, index], undefined],
+      [{}, [reads, index], undefined],
+      [{ requested: 6, nondeterministic: true }, [reads], 'INPUTS'],
+      [{ requested: 6, scriptVersion: 'c2' }, [reads], 'SCRIPT_VERSION'],
+    ];
+  for (const [facts, inputs, rule, detail] of cases) {
+    const one = { ...sound, ...facts };
+    const { rules, verdicts } = conclude([one], { rules: 2, inputs });
+    t.is(rules[0], rule, JSON.stringify([facts, inputs]));
+    t.regex(verdicts[0]?.ruledOut?.detail ?? '', detail ?? /^/);
+    // What did not decide can be left out, and the same is decided.
+    const deciding = decidingInputs([one], inputs);
+    t.is(deciding.length, lackedInput(one, inputs) ? 1 : 0);
+    t.deepEqual(conclude([one], { rules: 2, inputs: deciding }).verdicts, verdicts);
+  }
+  const many = [{ requested: 9 }, { requested: 6 }, { requested: 4 }].map((facts) => ({ ...sound, ...facts }));
+  t.deepEqual(decidingInputs(many, [index, reads]), [index, reads]);
+  t.deepEqual(decidingInputs(many.slice(1), [index, reads]), [reads]);
+  // It takes no part in what outputs say.
+  const differing = [
+    { ...complete('o2'), requested: 6 },
+    { ...complete('o1'), requested: 4 },
+  ];
+  t.deepEqual(conclude(differing, { rules: 2, inputs: [reads] }).rules, ['INPUTS', undefined]);
+  t.deepEqual(
+    funnelOf(decideReuse(differing, { ...terms, rules: 2, inputs: [reads] })).map(({ rule, left }) => [
+      Rule[rule],
+      left,
+    ]),
+    [['INPUTS', 1]],
+  );
+});
+
+test('jobs that were given other inputs may give other outputs; those with the same may not', (t) => {
+  const made = (output: string, ...pointers: string[]) => ({
+    ...complete(output),
+    ...(pointers.length > 0 && { inputs: new Set(pointers) }),
+  });
+  const cases: [candidates: CandidateFacts[], rules: string][] = [
+    [[made('o1'), made('o2', '/a')], '- NOT_PREFERRED'],
+    [[made('o1', '/a', '/b'), made('o2', '/a', '/c'), made('o3', '/a')], '- NOT_PREFERRED NOT_PREFERRED'],
+    [[made('o1', '/a', '/b'), made('o1', '/b', '/a'), made('o2')], '- NOT_PREFERRED NOT_PREFERRED'],
+    [[made('o1'), made('o2', '/a'), made('o3', '/a')], 'OUTPUTS_DIFFER OUTPUTS_DIFFER OUTPUTS_DIFFER'],
+    [[made('o2', '/a'), made('o1'), made('o3')], 'OUTPUTS_DIFFER OUTPUTS_DIFFER OUTPUTS_DIFFER'],
+  ];
+  // The same where outputs were lost and found, which is compared in another way.
+  const found = [{ from: 2, until: 3, detail: 'lost' }];
+  for (const [candidates, rules] of cases) {
+    for (const more of [{}, { requested: 1, losses: found }]) {
+      const { rules: told } = conclude(
+        candidates.map((one) => ({ ...one, ...more })),
+        { rules: 2 },
+      );
+      t.is(told.map((rule) => rule ?? '-').join(' '), rules);
+    }
+  }
+});
+
+test('pointers of inputs come out of the reuse index as they were', (t) => {
+  t.is(inputPointersText([]), '');
+  t.is(inputPointersOf(''), undefined);
+  const pointers = ['/a/0', '/b~1"\n', ''];
+  t.deepEqual(inputPointersOf(inputPointersText(pointers.map((pointer) => ({ pointer })))), new Set(pointers));
 });
 
 test('a decision is taken by the set of rules that its terms name, the first unless they name one', (t) => {

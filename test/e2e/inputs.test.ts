@@ -12,15 +12,17 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { type Decision, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { claimHeader, claimText } from '../../src/rpc/claim-header.js';
+import { audited } from '../audit/scene.js';
 import { collect } from '../contract/events.js';
 import { runMemoir } from '../support/command.js';
 import { contentClient, digestOf, directory, download, sha256 } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
 import { failure, refused } from '../support/refused.js';
-import { find, request, uuidOf } from '../support/runs.js';
+import { complete, fail, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { type TestWorker, workOnce } from '../support/worker.js';
 
@@ -48,7 +50,14 @@ const dir = mkdtempSync(join(tmpdir(), 'memoir-inputs-'));
 const policy = join(dir, 'policy.toml');
 writeFileSync(
   policy,
-  ['ada submitter project', 'bob submitter other', 'runner worker project', 'eve reader project', 'root admin **']
+  [
+    'ada submitter project',
+    'carl submitter project',
+    'bob submitter other',
+    'runner worker project',
+    'eve reader project',
+    'root admin **',
+  ]
     .map((grant) => grant.split(' '))
     .map(([to, role, of]) => `[[grants]]\nto = ["${to}"]\nroles = ["${role}"]\nrepositories = ["${of}"]\n`)
     .join('\n'),
@@ -231,6 +240,114 @@ test.serial('outputs and logs of jobs are inputs for who may read the job, and t
   const told = await collect(bob.history.readHistory({ uuid: uuidOf(ofRoot) }));
   t.false(JSON.stringify(told, (_, value) => (typeof value === 'bigint' ? String(value) : value)).includes(made.uuid));
 });
+
+/** Puts bytes that nobody knows of, as a principal, or gives them to be put later. */
+function secret(): { readonly address: string; put(who: string, clients: Clients): Promise<void> } {
+  const blob = randomBytes(100);
+  const digest = digestOf(blob);
+  return {
+    address: `sha256:${digest.hash}`,
+    async put(who, clients) {
+      const { cas, close } = raw(who);
+      await cas.batchUpdateBlobs({ requests: [{ digest, data: blob }] });
+      close();
+      await clients.content.putContent({ digest: { ...digest, kind: ContentKind.BLOB } });
+    },
+  };
+}
+
+const rulesOf = ({ decision }: { readonly decision?: Decision | undefined }) =>
+  decision?.candidates.map(({ ruledOutBy }) => Rule[ruledOutBy]);
+
+test.serial('a job that ran without an input is no answer to who may know that, and is to who may not', async (t) => {
+  const [carl, runner, eve] = ['carl', 'runner', 'eve'].map(server.as) as [Clients, Clients, Clients];
+  const reads = secret();
+  const scriptParameters = { reads: reads.address, n: ['x'] };
+  // From before servers had it, no job had a choice.
+  const early = uuidOf(await find(carl, { scriptParameters: { ...scriptParameters, early: true } }));
+  await complete(runner, early, 'sha256:early');
+  await reads.put('ada', ada);
+  t.is(uuidOf(await find(ada, { scriptParameters: { ...scriptParameters, early: true } })), early);
+
+  const text = await find(carl, { scriptParameters });
+  t.deepEqual(text.job?.inputs, []);
+  const asked = { repository: 'project', script: 'run.sh', scriptVersion: 'main', scriptParameters };
+  const queued = await ada.jobs.explainReuse({ request: asked });
+  t.deepEqual(rulesOf(queued), ['INPUTS']);
+  t.is(queued.decision?.candidates[0]?.detail, 'it is to run without the input at "/reads"');
+  await complete(runner, uuidOf(text), 'sha256:text');
+  const made = await find(ada, { scriptParameters });
+  t.false(made.reused);
+  t.is(made.job?.inputs[0]?.pointer, '/reads');
+  t.is(made.decision?.candidates[0]?.detail, 'it ran without the input at "/reads"');
+  await complete(runner, uuidOf(made), 'sha256:made');
+  const filters = ['repository = project', 'script = run.sh'].map((one) => {
+    const [attribute = '', operator = '', value = ''] = one.split(' ');
+    return { attribute, operator, operand: { kind: { case: 'stringValue' as const, value } } };
+  });
+  for (const more of [{}, { inputs: ['/reads'] }, { filters }]) {
+    const again = await find(ada, { scriptParameters, ...more });
+    t.is(uuidOf(again), uuidOf(made), JSON.stringify(more));
+    t.deepEqual(rulesOf(again), ['INPUTS', 'UNSPECIFIED']);
+  }
+  t.is(uuidOf(await find(ada, { scriptParameters, onlyNamedInputs: true })), uuidOf(text));
+  t.is(uuidOf(await find(carl, { scriptParameters })), uuidOf(text));
+  // Where there is one with the input alone, that is an answer to everybody.
+  const more = { scriptParameters: { ...scriptParameters, more: true } };
+  const first = uuidOf(await find(ada, more));
+  t.is(uuidOf(await find(carl, more)), first);
+  await complete(runner, first, 'sha256:more');
+  t.is(uuidOf(await find(carl, more)), first);
+
+  // Of an answer nobody else is told which content its caller knew; of a new job its inputs tell.
+  const told = async (who: Clients) =>
+    (await collect(who.history.readHistory({ uuid: uuidOf(made) }))).flatMap(({ event }) => {
+      const of = event?.event;
+      return of?.case === 'jobReused' || of?.case === 'jobRequested' ? [`${of.case} ${rulesOf(of.value)}`] : [];
+    });
+  const alone = ['jobRequested INPUTS', ...Array(3).fill('jobReused UNSPECIFIED')];
+  t.deepEqual(await told(eve), alone);
+  t.deepEqual(await told(carl), alone);
+  t.deepEqual(await told(ada), ['jobRequested INPUTS', ...Array(3).fill('jobReused INPUTS,UNSPECIFIED')]);
+});
+
+test.serial(
+  'what the caller knew then decides as of then, a retry keeps its inputs, and a lost input fails no answer',
+  async (t) => {
+    const [carl, runner] = ['carl', 'runner'].map(server.as) as [Clients, Clients];
+    const reads = secret();
+    await reads.put('root', root);
+    const scriptParameters = { reads: reads.address };
+    const text = uuidOf(await find(carl, { scriptParameters }));
+    await complete(runner, text, 'sha256:text');
+    t.is(uuidOf(await find(ada, { scriptParameters })), text);
+    const before = BigInt(await server.end());
+    await reads.put('ada', ada);
+    const request = { repository: 'project', script: 'run.sh', scriptVersion: 'main', scriptParameters };
+    const explained = async (position?: bigint) =>
+      rulesOf(
+        await ada.jobs.explainReuse({
+          request,
+          ...(position !== undefined && { asOf: { moment: { case: 'position' as const, value: position } } }),
+        }),
+      );
+    t.deepEqual(await explained(), ['INPUTS']);
+    t.deepEqual(await explained(before), ['UNSPECIFIED']);
+    t.deepEqual(await explained(BigInt(await server.end())), ['INPUTS']);
+    const failed = uuidOf(await find(ada, { scriptParameters }));
+    await fail(runner, failed);
+    const again = await ada.jobs.retryJob({ uuid: failed });
+    t.not(again.job?.uuid, text);
+    t.is(again.job?.inputs.length, 1);
+    await complete(runner, uuidOf(again), 'sha256:again');
+    // Its bytes are needed for new jobs alone.
+    const hash = reads.address.slice('sha256:'.length);
+    rmSync(join(server.config.data_dir, 'content', 'blobs', hash.slice(0, 2), hash));
+    t.is(uuidOf(await find(ada, { scriptParameters })), uuidOf(again));
+    await ada.jobs.deleteJob({ uuid: uuidOf(again) });
+    t.is((await failure(t, () => find(ada, { scriptParameters }))).reason, 'INPUT_LOST');
+  },
+);
 
 test.serial('a request says itself what its inputs are', async (t) => {
   const { address } = await put('ada', local);
@@ -453,4 +570,13 @@ test.serial('an output that cannot be stored is said, and kept by the worker for
   t.is(names.length, 1, names.join());
   t.true(names[0]?.startsWith(odd.uuid));
   t.is(readFileSync(join(unstored, names[0] ?? '', 'good'), 'utf8'), 'good\n');
+});
+
+test.serial('an audit takes every decision again as it was', async (t) => {
+  const { report, findings } = await audited(join(server.config.data_dir, 'events.sqlite'), {
+    project: repository.path,
+    other: repository.path,
+  });
+  t.deepEqual(findings, []);
+  t.true(report.same > 15, String(report.same));
 });

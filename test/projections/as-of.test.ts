@@ -3,12 +3,14 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import {
+  ContentStoredSchema,
   ExcludedFromReuseSchema,
   ImageForgottenSchema,
   ImageRegisteredSchema,
   ReinstatedForReuseSchema,
 } from '../../gen/memoir/events/v1/events_pb.js';
 import { AttemptSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
+import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { allProjections, historyProjections } from '../../projections/all.js';
 import { openPastConnection, type PastReads, pastReads } from '../../projections/history/as-of.js';
@@ -19,6 +21,8 @@ import type { RequestedBy } from '../../projections/lists/requested-by.js';
 import { type Watched, watch } from '../../projections/lists/watched.js';
 import { backOffQueries } from '../../projections/read-model/back-offs.js';
 import { componentQueries } from '../../projections/read-model/components.js';
+import { contentQueries } from '../../projections/read-model/content/content.js';
+import { giverQueries } from '../../projections/read-model/content/givers.js';
 import { exclusionQueries } from '../../projections/read-model/exclusions.js';
 import { imageQueries } from '../../projections/read-model/images.js';
 import { jobFromRow, jobQueries } from '../../projections/read-model/jobs.js';
@@ -84,6 +88,12 @@ const anyBeside: fc.Arbitrary<Beside> = fc.oneof(
     stream: 'exclusion-weather',
     event: create(ReinstatedForReuseSchema, lifted),
   })),
+  fc.record({ digit: fc.constantFrom('b', 'c'), principal: fc.constantFrom('alice', 'bob') }).map((put) => {
+    const hash = put.digit.repeat(64);
+    const digest = { hash, sizeBytes: 12n, kind: ContentKind.TREE };
+    const event = create(ContentStoredSchema, { digest, principal: put.principal });
+    return { kind: 'beside' as const, stream: `content-${hash}`, event };
+  }),
 );
 
 /** Random histories of jobs with images and exclusions in between. */
@@ -123,9 +133,14 @@ const orders = [
 
 /** Everything that can be read, by the queries that the server has. */
 function everything(reads: PastReads, { uuids, digests }: Names) {
-  const { jobs, candidates, lineage, exclusions, images } = reads;
+  const { jobs, candidates, lineage, exclusions, images, content, givers } = reads;
   const outputs = ['sha256:aa', 'x', ''];
   return {
+    content: ['b', 'c'].map((digit) => [
+      content.get(digit.repeat(64))?.position,
+      // Which job gave it last is not asked of the past.
+      givers.of(digit.repeat(64)).map(({ job: _, ...giver }) => giver),
+    ]),
     jobs: uuids.map((uuid) => withoutFinal(jobs.get(uuid))),
     submitted: ['alice', 'bob'].map((owner) => withoutFinal(jobs.bySubmitId(owner, 'again'))),
     attempts: uuids.map((uuid) => {
@@ -188,6 +203,7 @@ function checkTold(t: ExecutionContext, db: Parameters<typeof listJobs>[0], told
     const candidate = reads.candidates.candidates(job.computationDigest).find((one) => one.uuid === uuid);
     t.like(candidate, { state: job.state, deleted }, at);
     t.deepEqual(candidate?.ran, factsOf(record).ran, at);
+    t.deepEqual(candidate?.inputs, factsOf(record).inputs, at);
     const isParent = (one: JobRecord) =>
       Object.values(one.job.components).includes(uuid) &&
       (isFinished(one.job.state) ? one.cancelled?.cascade === true : true);
@@ -293,6 +309,8 @@ function allReads(db: Parameters<typeof listJobs>[0]): PastReads {
     lineage: lineageQueries(db),
     exclusions: exclusionQueries(db),
     images: imageQueries(db),
+    content: contentQueries(db),
+    givers: giverQueries(db),
   };
 }
 

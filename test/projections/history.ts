@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { type JobRequested, JobReusedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import { Fault, RetryPolicySchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { ContentKind, DigestSchema } from '../../gen/memoir/jobs/v1/digest_pb.js';
+import { InputSchema } from '../../gen/memoir/jobs/v1/input_pb.js';
 import { RuntimeConstraintsSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { Command } from '../../src/domain/commands.js';
 import { jobUuid } from '../../src/domain/computation.js';
@@ -66,7 +67,13 @@ export const anyTrials: fc.Arbitrary<Step[]> = fc
   .map((steps): Step[] => {
     const complete = { kind: 'complete', ...held, ...stored('b'), outputV1: 'sha256:aa' } as const;
     const retry = create(RetryPolicySchema, { lost: 9, failed: 9, ramFactor: 1 });
-    const requests = [1, 2].map((trial) => requestOf({ retry, scriptParameters: { trial } }));
+    const requests = [1, 2].map((trial) =>
+      requestOf({
+        retry,
+        scriptParameters: { trial },
+        inputs: [create(InputSchema, { pointer: '/trial' })].slice(trial - 1),
+      }),
+    );
     return [
       ...requests.map((requested) => ({ kind: 'request' as const, requested })),
       ...steps,

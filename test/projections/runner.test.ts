@@ -37,6 +37,7 @@ function agrees(t: ExecutionContext, db: Database.Database, told: Told): void {
     const { ran } = factsOf(record);
     t.deepEqual(facts, {
       uuid,
+      requested: position,
       owner: job.owner,
       state: job.state,
       scriptVersion: job.scriptVersion,

@@ -1,14 +1,15 @@
 import type Database from 'better-sqlite3';
 import type { ContentKind, Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import type { Position } from '../../../src/eventstore/port.js';
 import type { Projection } from '../../running/projection.js';
 
 /**
  * Who may use content that servers keep as an input: for each content the owners and repositories of the jobs that gave it, whose readers may, with
- * the last such job, and the principals that put it, with an empty repository. `job` is the position of the job's JobRequested.
+ * the last such job, and the principals that put it, with an empty repository. `since` is the position of the event by which they gave it first, `job` that of the job's JobRequested.
  */
 export const contentGivers: Projection = {
   name: 'content givers',
-  version: 1,
+  version: 2,
   tables: ['content_giver'],
   schema: `
     CREATE TABLE content_giver (
@@ -17,35 +18,38 @@ export const contentGivers: Projection = {
       repository TEXT NOT NULL,
       size INTEGER NOT NULL,
       kind INTEGER NOT NULL,
+      since INTEGER NOT NULL,
       job INTEGER,
       PRIMARY KEY (hash, owner, repository)
     ) STRICT, WITHOUT ROWID;
   `,
   prepare(db, positionOf) {
     const given = db.prepare(`
-      INSERT INTO content_giver (hash, owner, repository, size, kind, job)
-      SELECT ?, owner, repository, ?, ?, position FROM job WHERE position = ?
+      INSERT INTO content_giver (hash, owner, repository, size, kind, since, job)
+      SELECT ?, owner, repository, ?, ?, ?, position FROM job WHERE position = ?
       ON CONFLICT DO UPDATE SET job = excluded.job`);
     const put = db.prepare(
-      `INSERT OR IGNORE INTO content_giver (hash, owner, repository, size, kind, job) VALUES (?, ?, '', ?, ?, NULL)`,
+      `INSERT OR IGNORE INTO content_giver (hash, owner, repository, size, kind, since, job) VALUES (?, ?, '', ?, ?, ?, NULL)`,
     );
-    const gave = (stream: string, ...digests: (Digest | undefined)[]) => {
+    const gave = ({ stream, position }: RecordedAt, ...digests: (Digest | undefined)[]) => {
       for (const digest of digests) {
         if (!digest) continue;
-        given.run(Buffer.from(digest.hash, 'hex'), Number(digest.sizeBytes), digest.kind, positionOf(stream));
+        given.run(Buffer.from(digest.hash, 'hex'), Number(digest.sizeBytes), digest.kind, position, positionOf(stream));
       }
     };
     return {
-      ContentStored({ digest, principal, job }) {
+      ContentStored({ digest, principal, job }, { position }) {
         if (!digest || job !== '') return;
-        put.run(Buffer.from(digest.hash, 'hex'), principal, Number(digest.sizeBytes), digest.kind);
+        put.run(Buffer.from(digest.hash, 'hex'), principal, Number(digest.sizeBytes), digest.kind, position);
       },
-      JobAttemptEnded: ({ outputDigest, logDigest }, { stream }) => gave(stream, outputDigest, logDigest),
-      JobCompleted: ({ outputDigest, logDigest }, { stream }) => gave(stream, outputDigest, logDigest),
-      JobFailed: ({ outputDigest, logDigest }, { stream }) => gave(stream, outputDigest, logDigest),
+      JobAttemptEnded: ({ outputDigest, logDigest }, recorded) => gave(recorded, outputDigest, logDigest),
+      JobCompleted: ({ outputDigest, logDigest }, recorded) => gave(recorded, outputDigest, logDigest),
+      JobFailed: ({ outputDigest, logDigest }, recorded) => gave(recorded, outputDigest, logDigest),
     };
   },
 };
+
+type RecordedAt = { readonly stream: string; readonly position: Position };
 
 /** Who may use some content. */
 export type GiverRow = {

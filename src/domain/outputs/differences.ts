@@ -1,5 +1,9 @@
+import { type InputFacts, isSameInputs } from '../inputs/lacked-inputs.js';
 import { isSameOutput, type Output } from './addresses.js';
 import { isReplacement, type Losing } from './losses.js';
+
+/** What is compared of a job. */
+type Comparable = Output & Losing & Pick<InputFacts, 'inputs'>;
 
 /** Two jobs of the same work that gave different outputs. */
 export type Difference<C> = { readonly one: C; readonly other: C };
@@ -16,11 +20,11 @@ export type Compared<C> = {
 /**
  * Compares the outputs of the jobs that are left, and of those that only the loss of their output rules out. A job that was requested while
  * the output of another was lost stands in its place from then on, whatever becomes of that: the two are no difference. All others
- * that gave different outputs are, also if one of them is lost by now.
+ * that gave different outputs are, also if one of them is lost by now; but not if one was given inputs that the other was not, which is reason enough.
  * @param left - accepted jobs, oldest first
  * @param lost - those that would be, were it not for a loss
  */
-export function compareOutputs<C extends Output & Losing>(
+export function compareOutputs<C extends Comparable>(
   left: readonly C[],
   lost: readonly C[],
   isComplete: (job: C) => boolean,
@@ -28,9 +32,8 @@ export function compareOutputs<C extends Output & Losing>(
   const complete = left.filter(isComplete);
   const replacements = new Map<C, C>();
   if (lost.length === 0 && !complete.some(({ losses }) => losses)) {
-    const [one] = complete;
-    const other = one && complete.find((job) => !isSameOutput(job, one));
-    return { contenders: complete, replacements, ...(other && { difference: { one, other } }) };
+    const difference = differenceToFirst(complete);
+    return { contenders: complete, replacements, ...(difference && { difference }) };
   }
   for (const job of complete) {
     if (!job.losses) continue;
@@ -44,12 +47,23 @@ export function compareOutputs<C extends Output & Losing>(
   return { contenders, replacements, ...(difference && { difference }) };
 }
 
-function firstDifference<C extends Output & Losing>(
-  contenders: readonly C[],
-  all: readonly C[],
-): Difference<C> | undefined {
+/** The first job that gave another output than the first of those with the same inputs. */
+function differenceToFirst<C extends Comparable>(complete: readonly C[]): Difference<C> | undefined {
+  const firsts: C[] = [];
+  for (const job of complete) {
+    const one = firsts.find((first) => isSameInputs(first, job));
+    if (!one) firsts.push(job);
+    else if (!isSameOutput(job, one)) return { one, other: job };
+  }
+  return undefined;
+}
+
+function firstDifference<C extends Comparable>(contenders: readonly C[], all: readonly C[]): Difference<C> | undefined {
   for (const one of contenders) {
-    const other = all.find((job) => !isSameOutput(job, one) && !isReplacement(job, one) && !isReplacement(one, job));
+    const other = all.find(
+      (job) =>
+        !isSameOutput(job, one) && isSameInputs(job, one) && !isReplacement(job, one) && !isReplacement(one, job),
+    );
     if (other) return { one, other };
   }
   return undefined;

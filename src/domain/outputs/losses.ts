@@ -8,11 +8,11 @@ export type Loss = {
   readonly detail: string;
 };
 
-/** What is known of a job whose output or log may have been lost; both are absent where nothing was lost of any candidate. */
+/** What is known of a job whose output or log may have been lost. */
 export type Losing = {
-  /** Position of the event that requested it. */
+  /** Position of the event that requested it; absent where it is not known. */
   readonly requested?: number;
-  /** Losses of its output and its log, oldest first. */
+  /** Losses of its output and its log, oldest first; absent for none. */
   readonly losses?: readonly Loss[];
 };
 

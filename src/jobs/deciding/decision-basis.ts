@@ -6,6 +6,7 @@ import {
   type KnownRepositories,
   KnownRepositoriesSchema,
 } from '../../../gen/memoir/jobs/v1/decision_pb.js';
+import type { WantedInput } from '../../domain/inputs/lacked-inputs.js';
 import type { Position } from '../../eventstore/port.js';
 import type { RulesPosition } from '../ports/exclusions.js';
 import type { Wanted } from './wanted.js';
@@ -32,6 +33,8 @@ export type Basis = {
   readonly logEndWithin?: number;
   /** Whether it could not be told if the answer's output and log is there. */
   readonly contentUnchecked?: boolean;
+  /** Inputs for want of which candidates were ruled out; absent if none was. */
+  readonly inputs?: readonly WantedInput[];
 };
 
 /** What is recorded of it, so that the decision can be taken again. */
@@ -47,6 +50,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
     administered,
     logEndWithin,
     contentUnchecked = false,
+    inputs,
   } = basis;
   const message = create(DecisionBasisSchema);
   message.position = BigInt(position);
@@ -70,6 +74,11 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   if (!together) message.exclusionsPosition = BigInt(exclusions.standing);
   if (exclusions.followed !== undefined) message.lineagePosition = BigInt(exclusions.followed);
   if (fresh.length > 0) message.fresh = create(DecisionBasisSchema, { fresh: [...fresh] }).fresh;
+  if (inputs) {
+    message.inputs = create(DecisionBasisSchema, {
+      inputs: inputs.map(({ pointer, hash }) => ({ pointer, hash })),
+    }).inputs;
+  }
   if (plain.length > 0) message.plainCommits = [...plain];
   if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
   if (logEndWithin !== undefined) message.logEndWithin = durationFromMs(logEndWithin);

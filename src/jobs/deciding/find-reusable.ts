@@ -6,6 +6,7 @@ import { MemoirError } from '../../domain/errors.js';
 import { lastingFields } from '../../domain/filters/field.js';
 import type { JobFilter } from '../../domain/filters/filter.js';
 import { filterFailure } from '../../domain/filters/matches.js';
+import type { WantedInput } from '../../domain/inputs/lacked-inputs.js';
 import type { JobRecord } from '../../domain/job.js';
 import { type CandidateFacts, factsOf, isSameRun, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
 import type { Position } from '../../eventstore/port.js';
@@ -20,6 +21,7 @@ import { knowingOf, readersOf } from '../reading/readers.js';
 import { cachedCandidates } from './cached-candidates.js';
 import type { Basis, FreshCandidate } from './decision-basis.js';
 import type { ResolvedFilters } from './filter-sets.js';
+import { lackedInputs } from './inputs.js';
 import { plainCommits } from './plain-commits.js';
 import { rememberedDecisions } from './remembered-decisions.js';
 import type { Wanted } from './wanted.js';
@@ -158,7 +160,8 @@ export function reusableFinder(
 
   /** The request's terms with the exclusions that stand. */
   async function withExclusions(
-    { caller, request, terms }: Wanted,
+    { caller, request }: Wanted,
+    terms: ReuseTerms,
     candidates: readonly CandidateFacts[],
   ): Promise<ReuseTerms> {
     const { repository, scriptParameters = {} } = request;
@@ -194,8 +197,13 @@ export function reusableFinder(
     const looked: FreshCandidate[] = [];
     let { candidates } = found;
     if (wanted.terms.oldestHeartbeat !== undefined) candidates = await withHeartbeats(found, looked);
+    const inputs =
+      wanted.inputs && candidates.length > 0
+        ? await lackedInputs(context, wanted.caller, wanted.inputs, candidates)
+        : undefined;
+    const own = inputs && inputs.length > 0 ? withInputs(wanted.terms, inputs) : wanted.terms;
     const excluding = candidates.length > 0 && exclusions.any();
-    const terms = excluding ? await withExclusions(wanted, candidates) : wanted.terms;
+    const terms = excluding ? await withExclusions(wanted, own, candidates) : own;
     // A rule follows what stands while it is asked; where none was needed, that was so at this moment.
     const withoutRule = terms.exclusion ? undefined : exclusions.position();
     for (;;) {
@@ -203,7 +211,14 @@ export function reusableFinder(
         decisions.known(candidates, terms) ??
         decisions.take(candidates, terms, await plainCommits(repositories, request.repository, candidates, terms));
       const decision = unlisted === undefined ? decided : { ...decided, unlisted };
-      const basis = { position, exclusions: withoutRule ?? exclusions.position(), fresh: looked, plain, ...filtered };
+      const basis: Basis = {
+        position,
+        exclusions: withoutRule ?? exclusions.position(),
+        fresh: looked,
+        plain,
+        ...filtered,
+        ...(terms.inputs && { inputs: terms.inputs }),
+      };
       const { chosen } = decision;
       if (!chosen) {
         if (recording && content && (await anyFoundAgain(decision))) return undefined;
@@ -251,6 +266,12 @@ export function reusableFinder(
     }
     throw contended('outputs are lost and found');
   };
+}
+
+/** The terms with inputs for want of which candidates are ruled out. */
+function withInputs(terms: ReuseTerms, inputs: readonly WantedInput[]): ReuseTerms {
+  const { key } = terms;
+  return { ...terms, inputs, ...(key !== undefined && { key: `${key} ${JSON.stringify(inputs)}` }) };
 }
 
 /** A candidate whose output or log is found lost now, after everything that was recorded. */

@@ -6,9 +6,10 @@ import type { GiverRow } from '../../../projections/read-model/content/givers.js
 import type { Access } from '../../domain/access.js';
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import { type ContentText, contentText, type MaybeInput, maybeInputs } from '../../domain/inputs/input-text.js';
+import { decidingInputs, type InputFacts, lackedInput, type WantedInput } from '../../domain/inputs/lacked-inputs.js';
 import { addressOf } from '../../domain/outputs/digest.js';
 import type { Caller } from '../caller.js';
-import type { JobsContext } from '../context.js';
+import type { DecidingContext, JobsContext } from '../context.js';
 import { contentKey, outputKey } from '../own-writes.js';
 
 /** Most inputs of a job. */
@@ -59,10 +60,8 @@ function valueAt(root: JsonValue, pointer: string): JsonValue | undefined {
  * INPUT_LOST; UNAVAILABLE
  */
 export async function inputsOf(context: Context, caller: Caller, request: CreateJobRequest): Promise<Input[]> {
-  const { scriptParameters, onlyNamedInputs } = request;
   const named = new Set(request.inputs);
-  const maybe = scriptParameters ? maybeInputs(scriptParameters) : [];
-  const wanted = onlyNamedInputs ? maybe.filter(({ pointer }) => named.has(pointer)) : maybe;
+  const wanted = mayBeInputs(request, named);
   if (wanted.length === 0) return [];
   if (!context.sharesRuns || !context.content) {
     if (named.size === 0) return [];
@@ -90,10 +89,56 @@ export async function inputsOf(context: Context, caller: Caller, request: Create
   return inputs;
 }
 
-async function knownOf(
-  { readModel, written, store }: Context,
+/** The parameters that may be inputs by what the request says. */
+function mayBeInputs({ scriptParameters, onlyNamedInputs }: CreateJobRequest, named: ReadonlySet<string>) {
+  const maybe = scriptParameters ? maybeInputs(scriptParameters) : [];
+  return onlyNamedInputs ? maybe.filter(({ pointer }) => named.has(pointer)) : maybe;
+}
+
+/** Texts of a request that a decision looks at because they may be inputs. */
+export type NamedInputs = {
+  readonly texts: readonly Pick<MaybeInput, 'pointer' | 'hash'>[];
+  /** Whether they are inputs whoever asks, since that is recorded; else those are whose content the caller knows. */
+  readonly settled: boolean;
+};
+
+/** Those of a request; undefined if it has none. */
+export function namedInputs(request: CreateJobRequest): NamedInputs | undefined {
+  const texts = mayBeInputs(request, new Set(request.inputs));
+  return texts.length === 0 ? undefined : { texts, settled: false };
+}
+
+/**
+ * The inputs for want of which candidates are ruled out, as far as they are known to the caller. What of them is lost, or not in its tree, does not
+ * matter for that. Read after the candidates, so that it is not older than they are: content that is not there yet came after all of them.
+ * @throws MemoirError UNAVAILABLE
+ */
+export async function lackedInputs(
+  context: Pick<DecidingContext, 'readModel' | 'written' | 'store'>,
   caller: Caller,
-  wanted: readonly MaybeInput[],
+  { texts, settled }: NamedInputs,
+  candidates: readonly InputFacts[],
+): Promise<readonly WantedInput[]> {
+  const lacked: WantedInput[] = [];
+  for (const { pointer, hash } of texts) {
+    if (candidates.every(({ inputs }) => inputs?.has(pointer))) continue;
+    const since = context.readModel.content.get(hash)?.position;
+    if (since === undefined) continue;
+    const wanted = { pointer, hash, since };
+    if (candidates.some((candidate) => lackedInput(candidate, [wanted]))) lacked.push(wanted);
+  }
+  if (lacked.length === 0 || settled) return decidingInputs(candidates, lacked);
+  const known = await knownOf(context, caller, lacked);
+  return decidingInputs(
+    candidates,
+    lacked.filter(({ hash }) => known.has(hash)),
+  );
+}
+
+async function knownOf(
+  { readModel, written, store }: Pick<DecidingContext, 'readModel' | 'written' | 'store'>,
+  caller: Caller,
+  wanted: readonly Pick<MaybeInput, 'hash'>[],
 ): Promise<ReadonlyMap<string, Known>> {
   const hashes = [...new Set(wanted.map(({ hash }) => hash))];
   const known = new Map<string, Known>();

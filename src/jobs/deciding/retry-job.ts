@@ -6,6 +6,7 @@ import {
   type JobRetryIntended,
   JobRetryIntendedSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
+import type { Input } from '../../../gen/memoir/jobs/v1/input_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
@@ -27,6 +28,7 @@ import { answerEvent, recordAnswer } from './answer-with-job.js';
 import { checkBounds } from './check-bounds.js';
 import { createdAsRetry, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
+import type { NamedInputs } from './inputs.js';
 import { needsSharedRuns } from './needs-shared-runs.js';
 import type { Held } from './quotas.js';
 import type { Wanted } from './wanted.js';
@@ -229,6 +231,7 @@ function wantedAgain(
     dockerImageLocator,
     arvadosSdkVersion,
     digests: { parameters: jcsDigest(scriptParameters), computation: old.computationDigest },
+    ...(old.inputs.length > 0 && { inputs: { texts: old.inputs.flatMap(textOf), settled: true } }),
     resolutions: [],
     terms: {
       rules: usedRules,
@@ -250,6 +253,11 @@ function wantedAgain(
       }),
     },
   };
+}
+
+/** An input that is recorded, as a text that names content. */
+function textOf({ pointer, content }: Input): NamedInputs['texts'] {
+  return content ? [{ pointer, hash: content.hash }] : [];
 }
 
 /**

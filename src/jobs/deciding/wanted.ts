@@ -11,6 +11,7 @@ import type { DecidingContext } from '../context.js';
 import type { Images } from '../ports/images.js';
 import { type AcceptedCommits, acceptedCommits } from './accepted-commits.js';
 import { type ResolvedFilters, resolveSets } from './filter-sets.js';
+import { type NamedInputs, namedInputs } from './inputs.js';
 import { note, type ResolvedName } from './resolved-name.js';
 
 /** A request with everything resolved that does not change while its decision is taken. */
@@ -25,6 +26,8 @@ export type Wanted = {
   /** The request's filters, if it has any; they are what candidates are told apart by. */
   readonly filters?: ResolvedFilters;
   readonly terms: ReuseTerms;
+  /** What of the parameters may be inputs; absent if nothing may, or nothing is looked at for that. */
+  readonly inputs?: NamedInputs;
   readonly resolutions: readonly ResolvedName[];
 };
 
@@ -66,7 +69,7 @@ export async function resolveRequest(
     sandbox = '',
   } = request.runtimeConstraints ?? {};
   const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(context.repositories, caller, sdk, resolutions);
-  const digests = computationDigests({ repository, script, scriptParameters });
+  const { mayNameContent, ...digests } = computationDigests({ repository, script, scriptParameters });
   const filtered =
     request.filters.length === 0
       ? undefined
@@ -108,7 +111,8 @@ export async function resolveRequest(
   if (filtered) resolutions.push(...filtered.resolutions);
   const { commit } = commits;
   const wanted = { caller, request, commit, dockerImageLocator, arvadosSdkVersion, digests, terms, resolutions };
-  return filtered ? { ...wanted, filters: filtered } : wanted;
+  const inputs = mayNameContent && context.sharesRuns ? namedInputs(request) : undefined;
+  return filtered || inputs ? { ...wanted, ...(filtered && { filters: filtered }), ...(inputs && { inputs }) } : wanted;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

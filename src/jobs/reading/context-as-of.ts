@@ -41,12 +41,12 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
 /** The log as it was at a position, where nobody writes. */
 export function logAsOf(
   position: Position,
-  reads: Pick<PastReads, 'candidates'>,
+  { candidates, content, givers }: Pick<PastReads, 'candidates' | 'content' | 'givers'>,
 ): Pick<DecidingContext, 'store' | 'readModel' | 'written'> {
   return {
     // Nothing of the past is kept in memory, as for a store that others write too.
     store: { exclusive: false, end: async () => position },
-    readModel: { candidates: reads.candidates },
+    readModel: { candidates, content, givers },
     written: {
       pending: () => false,
       seen: async () => undefined,

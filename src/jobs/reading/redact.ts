@@ -123,11 +123,11 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
     case 'memoir.events.v1.JobReused': {
       const { basis: _, ...told } = event;
       // How somebody calls what it wants is its own affair.
-      return whole ? told : { ...told, labels: {}, ...redactDecided(reader, event) };
+      return whole ? told : { ...told, labels: {}, ...redactDecided(reader, event, withoutInputs) };
     }
     case 'memoir.events.v1.JobJoined': {
       const { basis: _, ...told } = event;
-      return whole ? told : { ...told, labels: {}, ...redactDecided(reader, event) };
+      return whole ? told : { ...told, labels: {}, ...redactDecided(reader, event, withoutInputs) };
     }
     case 'memoir.events.v1.SubmissionIntended':
       return { ...event, answer: { case: undefined } };
@@ -201,12 +201,18 @@ type Decided = {
 /**
  * The decision of an event. Without filters its candidates are the runs of one computation, all of one repository; with them they may be
  * of any. Unless the reader may read all of them, it is told of those that it may read and that were ruled out by what they are
- * themselves, without counts.
+ * themselves, without counts. Whoever does not see it in the job's own inputs is not told by the rule on them which content its caller knows.
  */
-function redactDecided(reader: Reader, { uuid, decision, basis }: Decided): { decision?: Decision } {
-  if (!decision) return {};
+function redactDecided(
+  reader: Reader,
+  { uuid, decision: given, basis }: Decided,
+  leaveOut: (decision: Decision) => Decision = (decision) => decision,
+): { decision?: Decision } {
+  if (!given) return {};
+  const decision = leaveOut(given);
   const ofOneRepository = basis !== undefined && basis.filters.length === 0;
-  const all = (ofOneRepository && knowsRepositoryOf(reader, uuid)) || readsAllOf(reader, decision);
+  const readsAll = (ofOneRepository && knowsRepositoryOf(reader, uuid)) || readsAllOf(reader, given);
+  const all = readsAll && decision === given;
   const resolutions = decision.resolutions.filter((one) => !isOfFilter(one));
   const candidates = decision.candidates
     .filter((candidate) => all || (!relative.has(candidate.ruledOutBy) && sees(reader, candidate.uuid)))
@@ -216,6 +222,14 @@ function redactDecided(reader: Reader, { uuid, decision, basis }: Decided): { de
   return {
     decision: { ...decision, resolutions, candidates, candidateCount, funnel: [], summary: bareSummary(decision) },
   };
+}
+
+/** A decision as if those that the rule on inputs ruled out had not been there; the same if it ruled out none. */
+function withoutInputs(decision: Decision): Decision {
+  const candidates = decision.candidates.filter(({ ruledOutBy }) => ruledOutBy !== Rule.INPUTS);
+  const none =
+    candidates.length === decision.candidates.length && !decision.funnel.some(({ rule }) => rule === Rule.INPUTS);
+  return none ? decision : { ...decision, candidates };
 }
 
 /** Rules that compare a candidate with others. */
