@@ -3,6 +3,7 @@ import { chmod, copyFile, mkdir, rm, stat, symlink, writeFile } from 'node:fs/pr
 import { dirname, join } from 'node:path';
 import canonicalize from 'canonicalize';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { batches } from '../../content/batches.js';
 import { type BlobName, emptyHash } from '../../content/blob-name.js';
 import { type TreeLimits, treeLimits } from '../../content/trees/tree-limits.js';
 import { walkTree } from '../../content/trees/walk-tree.js';
@@ -47,6 +48,10 @@ export type StagedInputs = {
   /** How many bytes the files have. */
   readonly bytes: bigint;
 };
+
+/** What can be read in one call. */
+const readable = { blobs: batchBlobs, bytes: batchBytes };
+const sizeOf = ({ size }: BlobName) => size;
 
 /** Files that are fetched and copied at a time. */
 const lanes = 4;
@@ -151,7 +156,7 @@ export async function stageInputs(
 
   async function readDirectories(blobs: readonly BlobName[]): Promise<readonly (Uint8Array | MemoirError)[]> {
     const found: Uint8Array[] = [];
-    for (const batch of batches(blobs)) {
+    for (const batch of batches(blobs, readable, sizeOf)) {
       const read = await fetchBatch(source, batch, call, signal);
       for (const { hash } of batch) found.push(read.get(hash) as Uint8Array);
     }
@@ -164,7 +169,7 @@ export async function stageInputs(
       if (blob.size <= largestInBatch && blob.hash !== emptyHash && !cache.has(blob)) small.set(blob.hash, blob);
     }
     const isSmall = (file: StagedFile) => small.has(file.blob.hash);
-    for (const batch of batches([...small.values()])) {
+    for (const batch of batches(small.values(), readable, sizeOf)) {
       const read = await fetchBatch(source, batch, call, signal);
       const hashes = new Set(batch.map(({ hash }) => hash));
       await inLanes(
@@ -191,22 +196,6 @@ export async function stageInputs(
     });
     await chmod(at, mode);
   }
-}
-
-/** What can be read in one call each. */
-function* batches(blobs: readonly BlobName[]): Generator<readonly BlobName[]> {
-  let batch: BlobName[] = [];
-  let bytes = 0;
-  for (const blob of blobs) {
-    if (batch.length > 0 && (batch.length >= batchBlobs || bytes + blob.size > batchBytes)) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(blob);
-    bytes += blob.size;
-  }
-  if (batch.length > 0) yield batch;
 }
 
 /** Does something for each, several at a time; what fails first ends it. */

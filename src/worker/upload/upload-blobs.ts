@@ -5,6 +5,7 @@ import type {
   ContentAddressableStorage,
 } from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import type { ByteStream } from '../../../gen/google/bytestream/bytestream_pb.js';
+import { batches } from '../../content/batches.js';
 import { type BlobName, blobText } from '../../content/blob-name.js';
 import type { Edge } from '../../edge.js';
 import { CallError } from '../../rpc/call-error.js';
@@ -154,19 +155,11 @@ const digestOf = ({ hash, size }: BlobName) => ({ hash, sizeBytes: BigInt(size) 
 function* packed(blobs: readonly BlobSource[], most: number): Generator<readonly BlobSource[]> {
   const isSmall = ({ size }: BlobName) => size <= Math.min(largestInBatch, most);
   for (const blob of blobs) if (!isSmall(blob)) yield [blob];
-  let batch: BlobSource[] = [];
-  let bytes = 0;
-  for (const blob of blobs) {
-    if (!isSmall(blob)) continue;
-    if (batch.length >= Math.min(batchBlobs, most / aroundBlob) || bytes + blob.size > most) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(blob);
-    bytes += blob.size;
-  }
-  if (batch.length > 0) yield batch;
+  yield* batches(
+    blobs.filter(isSmall),
+    { blobs: Math.min(batchBlobs, most / aroundBlob), bytes: most },
+    ({ size }) => size,
+  );
 }
 
 async function uploadBatch(

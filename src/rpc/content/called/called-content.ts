@@ -1,5 +1,6 @@
 import { createHash, hash as digestOf } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
+import { batches } from '../../../content/batches.js';
 import { corrupt, mismatch, notFound } from '../../../content/blob-files.js';
 import { type BlobName, emptyHash } from '../../../content/blob-name.js';
 import type { Blob, BlobReading, ContentStore } from '../../../content/content.js';
@@ -146,7 +147,7 @@ export function calledContent({ called, spool, directory, edge }: CalledContext)
     const good = blobs.filter(({ name }, i) => !errors[i] && name.hash !== emptyHash);
     const failed = new Map<string, MemoirError>();
     const most = await asking(() => called.batchBytes());
-    for (const batch of batches(good, most, ({ data }) => data.length)) {
+    for (const batch of batches(good, { blobs: batchBlobs, bytes: most }, ({ data }) => data.length)) {
       const [only] = batch;
       if (only && only.data.length > most) {
         await passOn(only.name, only.name.hash.slice(0, 32), [only.data]);
@@ -218,7 +219,7 @@ export function calledContent({ called, spool, directory, edge }: CalledContext)
       const most = await asking(() => called.batchBytes());
       const found = new Map<string, Uint8Array | MemoirError>([[emptyHash, new Uint8Array()]]);
       const wanted = [...new Map(names.map((name) => [name.hash, name])).values()].filter(({ size }) => size > 0);
-      for (const batch of batches(wanted, most, ({ size }) => size)) {
+      for (const batch of batches(wanted, { blobs: batchBlobs, bytes: most }, ({ size }) => size)) {
         const [first] = batch;
         if (first && first.size > most) found.set(first.hash, await getLarge(first));
         else for (const [hash, one] of await getBatch(batch)) found.set(hash, one);
@@ -260,21 +261,4 @@ const wire = ({ hash, size }: BlobName) => ({ hash, sizeBytes: BigInt(size) });
 function uuidOf(upload: string): string {
   const digits = digestOf('sha256', upload).slice(0, 32);
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-}
-
-/** What fits together each; what is larger is by itself. */
-function* batches<T>(all: readonly T[], most: number, sizeOf: (one: T) => number): Generator<readonly T[]> {
-  let batch: T[] = [];
-  let bytes = 0;
-  for (const one of all) {
-    const size = sizeOf(one);
-    if (batch.length > 0 && (batch.length >= batchBlobs || bytes + size > most)) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(one);
-    bytes += size;
-  }
-  if (batch.length > 0) yield batch;
 }
