@@ -104,21 +104,23 @@ export async function checkIntact(layers: readonly GraphLayer[]): Promise<void> 
     if (!(await intact)) throw new BadCommitGraph(`${path}: its checksum is wrong`);
 }
 
-/** Whether the layers have the commit with a raw id. */
-export function layersHave(layers: readonly GraphLayer[], { bytes: width }: HashAlgorithm, id: Buffer): boolean {
-  return layers.some(({ bytes, count, ids }) => {
+/** The row of the commit with a raw id, counted through all layers as parents are named, or -1. */
+export function rowInLayers(layers: readonly GraphLayer[], { bytes: width }: HashAlgorithm, id: Buffer): number {
+  let firstRow = 0;
+  for (const { bytes, count, ids } of layers) {
     let low = 0;
     let high = count;
     while (low < high) {
       const middle = (low + high) >>> 1;
       const at = ids.start + middle * width;
       const order = id.compare(bytes, at, at + width);
-      if (order === 0) return true;
+      if (order === 0) return firstRow + middle;
       if (order > 0) low = middle + 1;
       else high = middle;
     }
-    return false;
-  });
+    firstRow += count;
+  }
+  return -1;
 }
 
 /** A file's content in shared memory. */

@@ -3,7 +3,7 @@ import type { Call } from '../../threads/methods.js';
 import { serveThread } from '../../threads/serve-thread.js';
 import { findObjectDirectories } from '../objects/alternates.js';
 import { unavailable } from '../problem.js';
-import { BadCommitGraph, checkIntact, type GraphLayer, layersHave, readGraphLayers } from './graph-layers.js';
+import { BadCommitGraph, checkIntact, type GraphLayer, readGraphLayers, rowInLayers } from './graph-layers.js';
 import type { GraphLoaded, HistoryToLoad, LoadTold } from './history-load.js';
 import { residentFromLayers } from './resident-from-layers.js';
 import type { ResidentGraph } from './resident-graph.js';
@@ -37,7 +37,7 @@ async function load(wanted: HistoryToLoad, tell: (told: LoadTold) => void): Prom
 
   /** The repository's own commit-graph, or the kept one if that has more to give. */
   function findLayers(): Found | undefined {
-    const has = (layers: GraphLayer[]) => (id: string) => layersHave(layers, hash, Buffer.from(id, 'hex'));
+    const has = (layers: GraphLayer[]) => (id: string) => rowInLayers(layers, hash, Buffer.from(id, 'hex')) >= 0;
     const size = (layers: GraphLayer[]) => layers.reduce((sum, { count }) => sum + count, 0);
     const own = firstOf(findObjectDirectories(layout.objectDir), 'repository');
     if (own && starts.every(has(own.layers))) return own;

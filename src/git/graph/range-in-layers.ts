@@ -1,6 +1,6 @@
 import TinyQueue from 'tinyqueue';
 import type { HashAlgorithm } from '../hash.js';
-import { BadCommitGraph, type GraphLayer, inEdges, noParent } from './graph-layers.js';
+import { BadCommitGraph, type GraphLayer, inEdges, noParent, rowInLayers } from './graph-layers.js';
 import { sharedBytes, sharedUint32 } from './resident-graph.js';
 import { sortIds } from './sort-ids.js';
 
@@ -27,14 +27,18 @@ type Dated = { readonly row: number; readonly date: number };
  */
 export function* rangeInLayers(
   layers: readonly GraphLayer[],
-  { bytes: width }: HashAlgorithm,
+  hash: HashAlgorithm,
   tip: string,
   base: string,
 ): Generator<undefined, RangeFound | undefined> {
   if (layers.some(({ offsets }) => !offsets)) return undefined;
-  const files = openRows(layers, width);
-  const [tipRow, baseRow] = [tip, base].map((id) => files.rowOf(Buffer.from(id, 'hex'))) as [number, number];
+  const [tipRow, baseRow] = [tip, base].map((id) => rowInLayers(layers, hash, Buffer.from(id, 'hex'))) as [
+    number,
+    number,
+  ];
   if (tipRow < 0 || baseRow < 0) return undefined;
+  const width = hash.bytes;
+  const files = openRows(layers, width);
 
   const paint = new Uint8Array(files.count);
   const queue = new TinyQueue<Dated>([], later);
@@ -110,23 +114,6 @@ function openRows(layers: readonly GraphLayer[], width: number) {
   return {
     count,
     fail,
-
-    /** The row of a commit by its raw id, or -1. */
-    rowOf(id: Buffer): number {
-      for (const [file, { bytes, ids, count: rows }] of layers.entries()) {
-        let low = 0;
-        let high = rows;
-        while (low < high) {
-          const middle = (low + high) >>> 1;
-          const start = ids.start + middle * width;
-          const order = id.compare(bytes, start, start + width);
-          if (order === 0) return (firstRows[file] ?? 0) + middle;
-          if (order > 0) low = middle + 1;
-          else high = middle;
-        }
-      }
-      return -1;
-    },
 
     /** Corrected commit date, in seconds. */
     dateOf(row: number): number {
