@@ -34,18 +34,18 @@ export async function openStoreId(files: BlobFiles, directory: string): Promise<
 
 /** Ids that the store in a directory had before it was emptied. */
 export async function formerIds(directory: string): Promise<readonly string[]> {
-  const text = await readFile(formerPath(directory), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return '';
-    throw error;
-  });
-  return text.split('\n').filter(Boolean);
+  return (await textOf(formerPath(directory))).split('\n').filter(Boolean);
 }
 
 /** The id that stands there now; undefined if none does. */
 export async function idIn(directory: string): Promise<string | undefined> {
-  const text = await readFile(pathOf(directory), 'utf8').catch((error: NodeJS.ErrnoException) => {
+  return /^([0-9a-f-]{36})\n$/.exec(await textOf(pathOf(directory)))?.[1];
+}
+
+/** What a file says; nothing if it is not there. */
+function textOf(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return '';
     throw error;
   });
-  return /^([0-9a-f-]{36})\n$/.exec(text)?.[1];
 }
