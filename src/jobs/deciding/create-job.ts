@@ -154,7 +154,8 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     found: Found | undefined,
   ): Promise<Answer> {
     await checkScriptOf(wanted, context.repositories);
-    const inputs = await inputsOf(context, asked.caller, asked.request);
+    const mayHave = wanted.inputs !== undefined || asked.request.inputs.length > 0;
+    const inputs = mayHave ? await inputsOf(context, asked.caller, asked.request) : [];
     const uuid = jobUuid(wanted.digests.computation, runNumber);
     const decision = found
       ? createdNoMatch(uuid, found.decision, wanted.resolutions)
