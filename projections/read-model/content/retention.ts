@@ -27,25 +27,22 @@ export const retention: Projection = {
   `,
   prepare(db, positionOf) {
     const insert = db.prepare('INSERT INTO retention (job, ttl, unasked) VALUES (?, ?, ?)');
-    const ask = db.prepare('UPDATE retention SET ttl = max(coalesce(ttl, 0), ?) WHERE job = ? AND NOT ended');
-    const unasked = db.prepare('UPDATE retention SET unasked = 1 WHERE job = ? AND NOT ended');
+    // One statement an answer, since most answers of a busy server come by here.
+    const ask = db.prepare(`
+      UPDATE retention SET ttl = iif(ended, ttl, max(coalesce(ttl, 0), @ttl)),
+        kept_until = iif(ended, max(coalesce(kept_until, 0), @at + @ttl), kept_until) WHERE job = @job`);
+    const unasked = db.prepare(`
+      UPDATE retention SET unasked = iif(ended, unasked, 1),
+        asked_at = iif(ended, max(coalesce(asked_at, 0), @at), asked_at) WHERE job = @job`);
     const end = db.prepare(`
       UPDATE retention SET ended = 1, kept_until = @at + ttl, asked_at = iif(unasked, @at, NULL) WHERE job = @job`);
-    const keep = db.prepare(
-      'UPDATE retention SET kept_until = max(coalesce(kept_until, 0), ?) WHERE job = ? AND ended',
-    );
-    const askAgain = db.prepare(
-      'UPDATE retention SET asked_at = max(coalesce(asked_at, 0), ?) WHERE job = ? AND ended',
-    );
     const pin = db.prepare('UPDATE retention SET pinned_at = ? WHERE job = ?');
     const remove = db.prepare('DELETE FROM retention WHERE job = ?');
     const wanted = (job: number | null, ttl: Duration | undefined, at: number) => {
       if (ttl) {
-        ask.run(Math.round(durationMs(ttl)), job);
-        keep.run(at + Math.round(durationMs(ttl)), job);
+        ask.run({ ttl: Math.round(durationMs(ttl)), at, job });
       } else {
-        unasked.run(job);
-        askAgain.run(at, job);
+        unasked.run({ at, job });
       }
     };
     const ended = (stream: string, at: Timestamp | undefined) => end.run({ job: positionOf(stream), at: millis(at) });
