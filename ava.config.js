@@ -19,12 +19,40 @@ export const together = Object.values(groups)
   .flat()
   .map((path) => `build/test/${path}.test.js`);
 
+/** What takes longest, from the longest on: it begins first, so that it does not run on alone when all else has ended. */
+const longest = [
+  'together/double',
+  'worker/worker',
+  'together/workers',
+  'together/requests',
+  'worker/run/containers',
+  'e2e/restored-log',
+  'protos/languages',
+  'eventstore/transfer',
+  'model/model',
+  'worker/kept-commits',
+  'e2e/subscribers',
+  'git/mirror',
+  'together/services',
+  'together/files',
+  'eventstore/kurrentdb',
+  'e2e/pages',
+  'together/readers',
+];
+
+/** Place of a test file among those; the others are behind them, in the order of their names. */
+function turnOf(file) {
+  const at = longest.findIndex((path) => file.endsWith(`build/test/${path}.test.js`));
+  return at < 0 ? longest.length : at;
+}
+
 /** Every test, those that run together by the file that imports them. */
 export default {
   files: ['build/test/**/*.test.js', ...together.map((path) => `!${path}`)],
   // One more than there are cores here: many tests wait most of their time.
   concurrency: availableParallelism() + 1,
   workerThreads: false,
+  sortTestFiles: (a, b) => turnOf(a) - turnOf(b) || (a < b ? -1 : 1),
   // Workers that tests start run scripts that look at the machine; tests of the sandbox ask for it.
   environmentVariables: { MEMOIR_SANDBOX: 'none' },
   timeout: '2m',
