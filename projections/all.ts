@@ -5,6 +5,7 @@ import { logTimes } from './history/log-times.js';
 import { logTree } from './history/log-tree.js';
 import { answers } from './read-model/answers.js';
 import { backOffs } from './read-model/back-offs.js';
+import { checks } from './read-model/checks.js';
 import { claims } from './read-model/claims.js';
 import { components } from './read-model/components.js';
 import { content } from './read-model/content/content.js';
@@ -39,6 +40,7 @@ export const allProjections: readonly Projection[] = [
   content,
   contentGivers,
   retention,
+  checks,
 ];
 
 /** Every projection of the history: what the past is read by. */

@@ -64,6 +64,16 @@ export const reuseConfig = z.strictObject({
   trust_unstated_images: z.boolean().default(false),
 });
 
+/** Which complete jobs are run again to compare what they give, and what a difference does. */
+export const determinismConfig = z.strictObject({
+  /** Share of the answers with a complete job, and of the completions, after which the job is run again in the background; 0 for none. */
+  sample: z.number().min(0).max(1).default(0),
+  /** How many of these runs may be queued and running together. */
+  at_once: z.int().min(1).max(1_000).default(4),
+  /** What becomes of a job of which a second run gave another output: it is said in the log of the server, or also excluded from reuse. */
+  on_difference: z.enum(['report', 'exclude']).default('report'),
+});
+
 /** How the queue is given out. Times are in seconds. */
 export const queueConfig = z.strictObject({
   /** How long a job waits for another worker than the one that lost it or had no place for it; 0 does not wait. */
@@ -140,6 +150,8 @@ export const serverConfig = z.strictObject({
   reuse_if_outputs_differ: z.boolean().default(false),
   /** What is reused. */
   reuse: reuseConfig.prefault({}),
+  /** What is run again to compare. */
+  determinism: determinismConfig.prefault({}),
   /** How the queue is given out. */
   queue: queueConfig.prefault({}),
   /**

@@ -190,6 +190,7 @@ export async function startServer(
       { checkpoints, signer },
       { content, local, keeping, maxRequestBytes: config.rpc.max_request_bytes },
       calls,
+      config.determinism,
       logger,
     );
     const server = await listen(host, port, served, { limits: rpcLimits(config), edge, logger });

@@ -116,6 +116,7 @@ const candidateColumns: Readonly<Record<string, string>> = {
   required_labels: 'now.required_labels',
   asked_place: 'now.asked_place',
   input_pointers: 'now.input_pointers',
+  is_check: 'now.is_check',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'output_v1', 'log', 'ran_in'),
   worker: `coalesce(${ofAttempt('worker')}, '')`,

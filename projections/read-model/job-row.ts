@@ -50,6 +50,7 @@ export type JobRow = FlagsRow &
     readonly retry?: string | null;
     readonly limits?: string | null;
     readonly retry_of?: string;
+    readonly check_of?: string;
     readonly inputs?: string | null;
     readonly description: string;
     readonly created_at: number;
@@ -98,6 +99,7 @@ export function jobFromRow(row: JobRow): Job {
     requiredLabels: JSON.parse(row.required_labels) as Labels,
     attemptCount: row.attempt_count,
     retryOf: row.retry_of ?? '',
+    checkOf: row.check_of ?? '',
     description: row.description,
     createdAt: timestampFromMs(row.created_at),
     cancelledBy: row.cancelled_by,

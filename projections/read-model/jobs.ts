@@ -21,7 +21,7 @@ export { type JobRow, jobFromRow } from './job-row.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 12,
+  version: 13,
   tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (
@@ -76,6 +76,7 @@ export const jobs: Projection = {
       retry TEXT,
       limits TEXT,
       retry_of TEXT NOT NULL,
+      check_of TEXT NOT NULL,
       inputs TEXT,${interestColumns}
     ) STRICT;${attemptTable}${interestTable}
     CREATE TABLE label (
@@ -100,8 +101,8 @@ export const jobs: Projection = {
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
         leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of,
-        inputs, interest_id)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        check_of, inputs, interest_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -172,6 +173,7 @@ export const jobs: Projection = {
           jsonOrNull(RetryPolicySchema, event.retry),
           jsonOrNull(TimeLimitsSchema, event.limits),
           event.retryOf,
+          event.checkOf,
           inputsText(event.inputs),
           keptId(event, id),
         );

@@ -16,11 +16,11 @@ import type { WorkerId } from './workers.js';
  * shape of which no job is queued is not kept. `owner` is whose turn a job takes: who of those that want it waited longest, with the
  * `weight` of its turns, NULL where the log has none. `running` has what the queue had of the jobs that were started, for those that come
  * back, with their turns. `claimed` is the principal and the name of the worker that claimed it last, as JSON, and `lost_at` the position of the event
- * that says that it lost the job or had no place for it, so that another is to be preferred; 0 if it did not.
+ * that says that it lost the job or had no place for it, so that another is to be preferred; 0 if it did not. `is_check` is 1 if it runs another job again to compare, which counts in no load.
  */
 export const queue: Projection = {
   name: 'queue',
-  version: 7,
+  version: 8,
   tables: ['queued', 'running', 'shape', 'head', 'owner_turn', 'served_turn', 'owner_load', 'repository_load'],
   schema: `
     CREATE TABLE queued (
@@ -36,7 +36,8 @@ export const queue: Projection = {
       ram_mb INTEGER NOT NULL,
       scratch_mb INTEGER NOT NULL,
       claimed TEXT,
-      lost_at INTEGER NOT NULL
+      lost_at INTEGER NOT NULL,
+      is_check INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX queued_order ON queued (urgency, turn, position);
     CREATE INDEX queued_of_owner ON queued (shape, owner, urgency, turn, position);
@@ -53,7 +54,8 @@ export const queue: Projection = {
       ram_mb INTEGER NOT NULL,
       scratch_mb INTEGER NOT NULL,
       claimed TEXT,
-      lost_at INTEGER NOT NULL
+      lost_at INTEGER NOT NULL,
+      is_check INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE shape (id INTEGER PRIMARY KEY, key TEXT NOT NULL) STRICT;
     CREATE UNIQUE INDEX shape_key ON shape (key);${headTable}${turnTables}${loadTables}
@@ -61,14 +63,14 @@ export const queue: Projection = {
   prepare(db, positionOf) {
     const insert = db.prepare(`
       INSERT INTO queued (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb,
-        claimed, lost_at)
+        claimed, lost_at, is_check)
       VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb,
-        @claimed, @lost_at)`);
+        @claimed, @lost_at, @is_check)`);
     const start = db.prepare(`
       INSERT INTO running (position, uuid, owner, repository, urgency, turn, weight, shape, cores, ram_mb, scratch_mb,
-        claimed, lost_at)
+        claimed, lost_at, is_check)
       VALUES (@position, @uuid, @owner, @repository, @urgency, @turn, @weight, @shape, @cores, @ram_mb, @scratch_mb,
-        @claimed, @lost_at)`);
+        @claimed, @lost_at, @is_check)`);
     const queued = db.prepare('SELECT * FROM queued WHERE position = ?');
     const running = db.prepare('SELECT * FROM running WHERE position = ?');
     const unqueue = db.prepare('DELETE FROM queued WHERE position = ?');
@@ -200,7 +202,8 @@ export const queue: Projection = {
         const weight = event.turnWeight ?? null;
         const shape = listOf(shapeKey(shapeOf(wanted)), position);
         const turn = turns.take({ owner, urgency, shape, weight });
-        const place = { position, uuid, owner, repository, urgency, turn, weight, shape };
+        const is_check = Number(event.checkOf !== '');
+        const place = { position, uuid, owner, repository, urgency, turn, weight, shape, is_check };
         enqueue({ ...place, cores, ram_mb, scratch_mb, claimed: null, lost_at: 0 });
       },
       JobStarted({ worker, workerName }, { stream }) {
@@ -247,6 +250,7 @@ type Row = {
   readonly scratch_mb: number;
   readonly claimed: string | null;
   readonly lost_at: number;
+  readonly is_check: number;
 };
 
 /** Who claims, as a text that no other has. */

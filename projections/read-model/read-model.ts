@@ -7,6 +7,7 @@ import { openReadConnection, readTrouble } from '../running/read-connection.js';
 import type { BatchApplied } from '../running/thread.js';
 import { answerQueries } from './answers.js';
 import { backOffQueries } from './back-offs.js';
+import { checkQueries } from './checks.js';
 import { claimQueries } from './claims.js';
 import { componentQueries } from './components.js';
 import { contentQueries } from './content/content.js';
@@ -44,6 +45,7 @@ export type ReadModel = Follower & {
   readonly content: ReturnType<typeof contentQueries>;
   readonly givers: ReturnType<typeof giverQueries>;
   readonly retention: ReturnType<typeof retentionQueries>;
+  readonly checks: ReturnType<typeof checkQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /**
@@ -141,5 +143,6 @@ function queriesOf(db: Database.Database) {
     content: contentQueries(db),
     givers: giverQueries(db),
     retention: retentionQueries(db),
+    checks: checkQueries(db),
   };
 }

@@ -16,7 +16,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 11,
+  version: 12,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -40,6 +40,7 @@ export const reuseIndex: Projection = {
       required_labels TEXT NOT NULL,
       asked_place TEXT NOT NULL,
       input_pointers TEXT NOT NULL,
+      is_check INTEGER NOT NULL,
       ran_in TEXT NOT NULL DEFAULT '',
       worker TEXT NOT NULL DEFAULT '',
       worker_name TEXT NOT NULL DEFAULT '',
@@ -61,8 +62,8 @@ export const reuseIndex: Projection = {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
         docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels,
-        asked_place, input_pointers)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        asked_place, input_pointers, is_check)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const start = db.prepare(
       `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
@@ -92,6 +93,7 @@ export const reuseIndex: Projection = {
           labelsText(event.requiredLabels),
           askedText(askedPlace(event.runtimeConstraints)),
           inputPointersText(event.inputs),
+          Number(event.checkOf !== ''),
         );
       },
       JobStarted: ({ worker, workerName, startedAt }, { stream }) =>
@@ -133,6 +135,7 @@ export const candidateColumns = [
   'required_labels',
   'asked_place',
   'input_pointers',
+  'is_check',
   'ran_in',
   'worker',
   'worker_name',
@@ -159,6 +162,7 @@ export type CandidateRow = FlagsRow &
   Partial<RanRow> & {
     readonly asked_place?: string;
     readonly input_pointers?: string;
+    readonly is_check?: number;
     readonly ran_in?: string;
     readonly uuid: string;
     readonly owner: string;
@@ -263,5 +267,6 @@ export function factsFromRow(row: CandidateRow, requested?: Position): Candidate
     ...(asked && { asked }),
     ...(ranIn && { ranIn }),
     ...(inputs && { inputs }),
+    ...(row.is_check && { isCheck: true }),
   };
 }

@@ -146,6 +146,7 @@ export function rederiver(context: RederiveContext): Rederive {
       ...(basis.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
       requiredLabels: labelsText(basis.requiredLabels),
       ...(basis.imagesStated && { imagesStated: true }),
+      ...(basis.noChecks && { noChecks: true }),
       platform: basis.platform,
       sandbox: basis.sandbox,
       ...(basis.oldestHeartbeat && { oldestHeartbeat: timestampMs(basis.oldestHeartbeat) }),

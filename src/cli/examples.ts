@@ -69,6 +69,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   ],
   delete: [`memoir delete ${uuid}`],
   retry: [`memoir retry ${uuid}`, `memoir retry --filter '["failure_reason","=","LEASE_EXPIRED"]' --dry-run`],
+  check: [`memoir check ${uuid} --runs 3`, `memoir check ${uuid} --list --json`],
   repos: ['memoir repos'],
   resolve: ['memoir resolve demo v1.2', 'memoir resolve demo main~3'],
   range: ['memoir range demo main --minimum v1.0 --exclude v1.1', 'memoir range demo --minimum v1.0 --count'],

@@ -8,6 +8,7 @@ import { putCommand } from './content/put/put.js';
 import { completeHelp } from './examples.js';
 import { exitCodeHelp } from './exit-code.js';
 import { imageCommand, imagesCommand } from './images/images.js';
+import { checkCommand } from './jobs/check.js';
 import { excludeCommand, exclusionsCommand, reinstateCommand } from './jobs/exclusions.js';
 import { explainCommand } from './jobs/explain.js';
 import { logCommand } from './jobs/log.js';
@@ -51,6 +52,7 @@ export function program(): Command {
     updateCommand(),
     deleteCommand(),
     retryCommand(),
+    checkCommand(),
     reposCommand(),
     resolveCommand(),
     rangeCommand(),

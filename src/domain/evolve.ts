@@ -140,6 +140,7 @@ function requested(event: JobRequested, revision: number, id: string): JobRecord
     ...(event.runtimeConstraints && { runtimeConstraints: event.runtimeConstraints }),
     ...(event.requestedAt && { createdAt: event.requestedAt }),
     retryOf: event.retryOf,
+    checkOf: event.checkOf,
     inputs: event.inputs,
     ...(event.retry && { retry: event.retry }),
     ...(event.limits && { limits: event.limits }),

@@ -44,6 +44,8 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'JobRequested', field: 'requiredLabels' },
   // Gives the job to workers without what it is to be given.
   { format: 4, event: 'JobRequested', field: 'inputs' },
+  // Answers with what is a second run to compare.
+  { format: 4, event: 'JobRequested', field: 'checkOf' },
   // Answers a submit_id that was answered already with another job.
   { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
   // Answers with what was taken out of reuse.

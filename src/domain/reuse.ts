@@ -31,6 +31,8 @@ export type CandidateFacts = PlaceFacts &
     readonly scriptVersion: string;
     readonly arvadosSdkVersion: string;
     readonly nondeterministic: boolean;
+    /** Whether it is a second run of another job, to compare what both give; absent: no. */
+    readonly isCheck?: boolean;
     /** Whether pointers of git-lfs in its commit are left, and do not fail it. */
     readonly leaveLfsPointers: boolean;
     /** Whether submodules of its commit are left, and do not fail it. */
@@ -86,6 +88,8 @@ export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms &
     readonly leaveLfsPointers?: boolean;
     /** Whether the request leaves submodules; absent: yes. */
     readonly leaveSubmodules?: boolean;
+    /** Whether second runs of other jobs, to compare what they give, are passed over; absent: no. */
+    readonly noChecks?: boolean;
     /** Whether a job that is Complete with an empty output is passed over. */
     readonly outputRequired?: boolean;
     /**
@@ -179,6 +183,8 @@ function ruleOut<C extends CandidateFacts>(
   const otherwise = unasked ?? byCheckout(candidate, terms) ?? byPlace(candidate, terms) ?? byInputs(candidate, terms);
   if (otherwise) return otherwise;
   if (candidate.nondeterministic) return out(Rule.NONDETERMINISTIC, 'it was declared nondeterministic');
+  if (terms.noChecks && candidate.isCheck)
+    return out(Rule.CHECK, 'it runs another job again to compare what both give');
   if (candidate.deleted) return out(Rule.DELETED, 'it was deleted');
   const exclusion = terms.exclusion?.(candidate);
   if (exclusion !== undefined) return out(Rule.EXCLUDED, exclusion);
@@ -335,6 +341,7 @@ export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): Candidat
     dockerImageLocator: job.dockerImageLocator,
     arvadosSdkVersion: job.arvadosSdkVersion,
     nondeterministic: job.nondeterministic,
+    ...(job.checkOf !== '' && { isCheck: true }),
     leaveLfsPointers: job.leaveLfsPointers,
     leaveSubmodules: job.leaveSubmodules,
     deleted,

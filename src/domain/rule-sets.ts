@@ -48,6 +48,7 @@ const orderOfSet2: readonly Rule[] = [
   Rule.SANDBOX,
   Rule.INPUTS,
   Rule.NONDETERMINISTIC,
+  Rule.CHECK,
   Rule.DELETED,
   Rule.EXCLUDED,
   Rule.STATE,

@@ -1,3 +1,4 @@
+import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { HistoryModel } from '../../projections/history/history-model.js';
 import type { JobLists } from '../../projections/lists/job-lists.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
@@ -55,6 +56,8 @@ export type JobsContext = {
   readonly backOffs?: Pick<BackOffs, 'holds' | 'waited' | 'onPassed'>;
   /** Most bytes of one job's live log. */
   readonly jobLogLimit: number;
+  /** Is told of complete jobs that were the answer, or completed, where some of them are run again to compare; never waits and never fails. */
+  readonly toCompare?: (job: Job) => void;
   /** Is told of every job that was recorded, where their commits are kept; never waits and never fails. */
   readonly keepCommit?: (job: JobToKeep) => void;
 };

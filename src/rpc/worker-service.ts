@@ -138,7 +138,8 @@ export function workerService(
         tasksSummary,
         now: edge.now(),
       }));
-      const { record, position } = await endJob(streams, caller, uuid, command);
+      const { record, position, changed } = await endJob(streams, caller, uuid, command);
+      if (changed) context.toCompare?.(record.job);
       return create(CompleteJobResponseSchema, { job: record.job, consistencyToken: tokenOf(readModel, position) });
     },
 

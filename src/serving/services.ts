@@ -15,6 +15,7 @@ import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
 import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
+import type { ServerConfig } from '../config.js';
 import { bringers } from '../content/brought.js';
 import type { GuardedStore } from '../eventstore/format-guard.js';
 import { exclusionUseCases } from '../exclusions/exclude.js';
@@ -46,6 +47,7 @@ import { repositoriesService } from '../rpc/repositories-service.js';
 import { type Implementation, type Served, serveService } from '../rpc/service.js';
 import { workerService } from '../rpc/worker-service.js';
 import { workersService } from '../rpc/workers/workers-service.js';
+import { watchDifferences, withChecks } from './check-parts.js';
 import type { ContentParts } from './content-parts.js';
 import { gate } from './readiness.js';
 
@@ -54,15 +56,17 @@ export type BytesParts = ContentParts & { readonly maxRequestBytes: number };
 
 /** Every service of a server, each with the use cases that it calls. */
 export function services(
-  context: JobsContext,
+  given: JobsContext,
   store: GuardedStore,
   images: ImageParts,
   audit: AuditParts,
   { content, local, keeping, maxRequestBytes }: BytesParts,
   calls: Calls,
+  determinism: ServerConfig['determinism'],
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
   const served = new Map<DescService, Served>();
+  const { context, checks } = withChecks(given, content, determinism, logger);
   const open = gate(store, context.readModel);
   const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
     served.set(
@@ -76,14 +80,16 @@ export function services(
   const explainThen = pastExplainer(context, exclusionsOfThePast(context.repositories));
   const logs = jobLogs(context);
 
-  serve(JobsService, jobsService(context, createJob, find, explainThen, logs, logger));
+  serve(JobsService, jobsService(context, createJob, find, explainThen, checks, logs, logger));
   const raw = rawAccess(content, context, bringers());
   const saw = seenWorkers(context, logger);
   serve(WorkerService, workerService(context, jobClaims(context), logs, saw, takeResult(context, raw)));
   serve(WorkersService, workersService(context));
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));
-  serve(ExclusionsService, exclusionsService(context, exclusionUseCases(context, rules, keeping?.held)));
+  const exclusions = exclusionUseCases(context, rules, keeping?.held);
+  if (context.sharesRuns) watchDifferences(context, exclusions, determinism, logger);
+  serve(ExclusionsService, exclusionsService(context, exclusions));
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
   const batchBytes = batchLimit(maxRequestBytes);

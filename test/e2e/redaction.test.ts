@@ -185,6 +185,7 @@ async function doEverything(t: Clients, jobs: readonly string[]): Promise<Map<st
   told.set('FailJob', text(await t.worker.failJob({ uuid: later, reason: 'BROKEN', message: 'm' })));
   told.set('CancelJob', text(await t.jobs.cancelJob({ uuid: jobs.at(-1) as string, cascade: true })));
   told.set('RetryJob', text(await t.jobs.retryJob({ uuid: later })));
+  told.set('CheckJob', text(await t.jobs.checkJob({ uuid: whole, runs: 2 })));
   told.set('RetryJobs', text(await t.jobs.retryJobs({ selection: { uuids: [later] } })));
   return told;
 }

@@ -6,6 +6,8 @@ import { jobStream } from '../../src/domain/streams.js';
 import { type EventStore, principalOf, type RecordedEvent } from '../../src/eventstore/port.js';
 import { eventFacts } from '../../src/history/event-facts.js';
 import { readHistory } from '../../src/history/read-history.js';
+import { jobChecker } from '../../src/jobs/checks/check-job.js';
+import { checksReader } from '../../src/jobs/checks/get-checks.js';
 import { watchJob } from '../../src/jobs/reading/watch-job.js';
 import { cancelJob } from '../../src/jobs/running/cancel-job.js';
 import { jobClaims } from '../../src/jobs/running/claim-job.js';
@@ -65,7 +67,8 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
   const signal = new AbortController().signal;
   const logs = jobLogs(context);
   const never = () => Promise.reject(new Error('not asked for here'));
-  const jobs = jobsService(context, never, never, never, logs, pino({ level: 'silent' }));
+  const checks = { checkJob: jobChecker(context), getChecks: checksReader(context, { get: never, read: never }) };
+  const jobs = jobsService(context, never, never, never, checks, logs, pino({ level: 'silent' }));
   const audit = auditService(context, {} as never);
   const call = { caller: eve, access: () => eve.access, claim: () => undefined, signal };
   const hold = { leaseMs: 1_000, tokenDigest: 'd', tokenMade: true, workerName: '' };
@@ -77,6 +80,8 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
     cancelJob: (uuid) => cancelJob(context, eve, uuid, cascading),
     deleteJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'delete', principal: 'eve', now: 0 }),
     retryJob: (uuid) => jobs.retryJob({ uuid } as never, call),
+    checkJob: (uuid) => jobs.checkJob({ uuid, runs: 1 } as never, call),
+    getChecks: (uuid) => jobs.getChecks({ uuid, consistencyToken: '', checks: [], maxDifferences: 0 } as never, call),
     updateJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'update', priority: 1, now: 0 } as never),
     heartbeat: (uuid) => context.streams.execute(eve, uuid, { kind: 'heartbeat', worker: 'eve', now: 0 } as never),
     claimJob: (uuid) => jobClaims(context).claim(eve, uuid, hold),

@@ -176,10 +176,11 @@ function checkSums(t: ExecutionContext, { places, dump, queries }: QueueBench): 
     t.deepEqual(queries.loadOfOwner(owner), {
       queued: places().filter((place) => place.owner === owner).length,
       running: running.filter((row) => (row as { owner: string }).owner === owner).length,
+      checks: 0,
     });
   }
   t.is(queries.runningOfRepository('weather'), running.length);
-  t.deepEqual(queries.loadOfOwner('nobody'), { queued: 0, running: 0 });
+  t.deepEqual(queries.loadOfOwner('nobody'), { queued: 0, running: 0, checks: 0 });
 }
 
 test('the same log gives the same turns, and one without weights the order of priority and number', (t) => {

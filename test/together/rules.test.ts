@@ -10,6 +10,7 @@ import '../config/operate-page.test.js';
 import '../config/settings.test.js';
 import '../content/trees.test.js';
 import '../domain/access.test.js';
+import '../domain/checks/likely-cause.test.js';
 import '../domain/computation.test.js';
 import '../domain/errors.test.js';
 import '../domain/filters/like.test.js';

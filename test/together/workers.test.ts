@@ -2,6 +2,7 @@
 // What one process runs together; see ava.config.js.
 
 import '../e2e/attempts.test.js';
+import '../e2e/checks.test.js';
 import '../e2e/claims.test.js';
 import '../e2e/fairness.test.js';
 import '../e2e/leases.test.js';

@@ -135,6 +135,7 @@ export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
     ['run again', job.retry ? retryText(job.retry) : ''],
     ['limits', job.limits ? limitsText(job.limits) : ''],
     ['run again for', printable(job.retryOf)],
+    ['compared with', printable(job.checkOf)],
     ['cancelled', job.cancelledAt ? `${when(job.cancelledAt)} by ${printable(job.cancelledBy)}` : ''],
     ['worker', printable(job.claimedBy)],
     ['lease until', instant(job.leaseExpiresAt)],

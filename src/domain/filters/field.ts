@@ -125,6 +125,7 @@ export const lastingFields: ReadonlySet<string> = new Set([
   'retry',
   'limits',
   'retry_of',
+  'check_of',
 ]);
 
 /** Names of the fields that "any" looks at. */

@@ -2,7 +2,7 @@ import { create, type JsonObject, toJson } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type JobRequested, JobRequestedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
 import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
-import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote } from '../../domain/errors.js';
@@ -201,6 +201,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     const recorded = await recordAnswer(context, caller, event, record);
     if (!recorded) return decideAgain(asked);
     const { job } = recorded.record;
+    if (context.toCompare && job.state === JobState.COMPLETE) context.toCompare(job);
     return { job, reused: true, decision: recorded.decision ?? decision, position: recorded.position };
   }
 

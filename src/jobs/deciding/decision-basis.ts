@@ -66,6 +66,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   message.contentUnchecked = contentUnchecked;
   message.requiredLabels = request.requiredLabels;
   message.imagesStated = terms.imagesStated ?? false;
+  message.noChecks = terms.noChecks ?? false;
   message.platform = terms.platform ?? '';
   message.sandbox = terms.sandbox ?? '';
   message.ownJobsOnly = !filters && !caller.access.knows(request.repository);

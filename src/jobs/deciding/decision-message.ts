@@ -35,6 +35,15 @@ export function createdAsRetry(uuid: string, runNumber: number, state: string): 
   });
 }
 
+/** The decision that a job was made to compare what it gives with another. It names that by its run alone: a summary may be told to others. */
+export function createdAsCheck(uuid: string, runNumber: number): Decision {
+  return create(DecisionSchema, {
+    outcome: Outcome.CREATED_AS_ASKED,
+    summary: `a new job, to compare what it gives with run ${runNumber}`,
+    uuid,
+  });
+}
+
 /** The decision that a job was made because none could be reused. */
 export function createdNoMatch(
   uuid: string,

@@ -199,6 +199,14 @@ function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Calle
       { field: 'uuid', metadata: { state: stateName(state) } },
     );
   }
+  if (job.checkOf !== '') {
+    throw new MemoirError(
+      'FAILED_PRECONDITION',
+      'JOB_NOT_RETRIABLE',
+      `job ${uuid} is a second run to compare with another: ask for a new one instead`,
+      { field: 'uuid' },
+    );
+  }
   if (!repositories.names().includes(repository)) throw unknownRepository(repository);
   if (!sharesRuns) throw needsSharedRuns('to run a job again');
 }
@@ -244,6 +252,7 @@ function wantedAgain(
       leaveSubmodules,
       reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
       requiredLabels: labelsText(old.requiredLabels),
+      noChecks: true,
       ...(old.requireOutput && { outputRequired: true }),
       ...(context.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
       ...(!context.trustUnstatedImages && { imagesStated: true }),

@@ -97,6 +97,7 @@ export async function resolveRequest(
   if (requiredLabels !== '') terms.requiredLabels = requiredLabels;
   if (context.sharesRuns && context.ownUnfinishedOnly) terms.ownUnfinishedOnly = true;
   if (context.sharesRuns && !context.trustUnstatedImages) terms.imagesStated = true;
+  if (context.sharesRuns) terms.noChecks = true;
   if (platform !== '') terms.platform = platform;
   if (sandbox !== '') terms.sandbox = sandbox;
   if (commits.exact && !filtered && !maxHeartbeatAge) {

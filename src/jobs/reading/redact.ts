@@ -31,10 +31,11 @@ export function redactJob(reader: Reader, given: Job): Job {
   const job = withOwnInterests(access, given);
   if (access.readsAll || job.owner === access.principal) return job;
   const components = redactComponents(reader, job.components);
-  const retryOf = job.retryOf === '' || sees(reader, job.retryOf) ? job.retryOf : '';
+  const retryOf = redactUuid(reader, job.retryOf);
+  const checkOf = redactUuid(reader, job.checkOf);
   const inputs = redactInputs(reader, job.inputs);
-  if (components === job.components && retryOf === job.retryOf && inputs === job.inputs) return job;
-  return { ...job, components, retryOf, inputs };
+  const same = retryOf === job.retryOf && checkOf === job.checkOf && inputs === job.inputs;
+  return same && components === job.components ? job : { ...job, components, retryOf, checkOf, inputs };
 }
 
 function withOwnInterests(access: ReaderAccess, job: Job): Job {
@@ -111,10 +112,10 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
     case 'memoir.events.v1.JobRequested': {
       const { basis: _, ...told } = event;
       if (whole) return told;
-      const retryOf = event.retryOf === '' || sees(reader, event.retryOf) ? event.retryOf : '';
       return {
         ...told,
-        retryOf,
+        retryOf: redactUuid(reader, event.retryOf),
+        checkOf: redactUuid(reader, event.checkOf),
         components: redactComponents(reader, event.components),
         inputs: redactInputs(reader, event.inputs),
         ...redactDecided(reader, event),
@@ -159,6 +160,7 @@ export function holdsSecrets(event: MemoirEvent): boolean {
       return (
         hasSecrets(event.decision) ||
         event.retryOf !== '' ||
+        event.checkOf !== '' ||
         Object.keys(event.components).length > 0 ||
         event.inputs.some(({ job }) => job !== '')
       );
@@ -171,6 +173,11 @@ export function holdsSecrets(event: MemoirEvent): boolean {
 
 function hasSecrets(decision: Decision | undefined): boolean {
   return decision !== undefined && (decision.candidateCount > 0 || decision.resolutions.some(isOfFilter));
+}
+
+/** The uuid of a job, if there is one that the reader may read. */
+function redactUuid(reader: Reader, uuid: string): string {
+  return uuid === '' || sees(reader, uuid) ? uuid : '';
 }
 
 type Components = Record<string, string>;

@@ -4,12 +4,14 @@ import type { Logger } from 'pino';
 import {
   CancelJobResponseSchema,
   CancelJobsResponseSchema,
+  CheckJobResponseSchema,
   type CreateJobRequest,
   CreateJobResponseSchema,
   CreateJobsResponseSchema,
   DeleteJobResponseSchema,
   DeleteJobsResponseSchema,
   ExplainReuseResponseSchema,
+  GetChecksResponseSchema,
   GetJobResponseSchema,
   GetQueueResponseSchema,
   GetQueueSizeResponseSchema,
@@ -28,6 +30,8 @@ import { isFinished } from '../../domain/job.js';
 import { type Position, start } from '../../eventstore/port.js';
 import { positionOf } from '../../history/as-of.js';
 import type { Caller } from '../../jobs/caller.js';
+import type { CheckJob } from '../../jobs/checks/check-job.js';
+import { type GetChecks, mostTold } from '../../jobs/checks/get-checks.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { checkBounds } from '../../jobs/deciding/check-bounds.js';
 import { checkCreateJob } from '../../jobs/deciding/check-create-job.js';
@@ -54,12 +58,19 @@ import { listOfJobs, listOfQueue } from './list-jobs.js';
 import { steerJobs } from './steer-jobs.js';
 import { updateCommand } from './update-command.js';
 
+/** Most second runs of one call, and most differences that one is told with: at once, and unasked. */
+const most = { runs: 10, differences: 1_000, unasked: 20 };
+
+/** What jobs are run again by to compare what they give. */
+export type Checks = { readonly checkJob: CheckJob; readonly getChecks: GetChecks };
+
 /** memoir.jobs.v1.JobsService. */
 export function jobsService(
   context: JobsContext,
   createJob: CreateJob,
   find: FindReusable,
   explainThen: ExplainReuseAsOf,
+  { checkJob, getChecks }: Checks,
   logs: JobLogs,
   logger: Logger,
 ): Implementation<typeof JobsService> {
@@ -238,6 +249,28 @@ export function jobsService(
         retried: done.map(({ retryOf, job, reused, sameWork }) => ({ retryOf, uuid: job.uuid, reused, sameWork })),
         consistencyToken: tokenOfMany(position),
       });
+    },
+
+    async checkJob({ uuid, runs, priority }, { caller }) {
+      if (runs > most.runs) throw invalid('runs', 'OUT_OF_RANGE', `runs ${runs} is more than ${most.runs}`);
+      const { jobs, position } = await checkJob(caller, checkUuid('uuid', uuid), { runs: runs || 1, priority });
+      return create(CheckJobResponseSchema, { checks: [...jobs], consistencyToken: tokenOf(readModel, position) });
+    },
+
+    async getChecks({ uuid, consistencyToken, checks, maxDifferences }, call) {
+      const wanted = checkUuid('uuid', uuid);
+      if (checks.length > mostTold) {
+        throw invalid('checks', 'TOO_MANY', `checks names ${checks.length}, and ${mostTold} is the limit`);
+      }
+      if (maxDifferences > most.differences) {
+        const message = `max_differences ${maxDifferences} is more than ${most.differences}`;
+        throw invalid('max_differences', 'OUT_OF_RANGE', message);
+      }
+      const named = checks.map((check, i) => checkUuid(`checks[${i}]`, check));
+      await see(consistencyToken, call);
+      const asked = { checks: named, most: maxDifferences || most.unasked };
+      const told = await getChecks(callerNow(call), wanted, asked, call.signal);
+      return create(GetChecksResponseSchema, { checks: [...told] });
     },
 
     async getQueue(request, call) {
