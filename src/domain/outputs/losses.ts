@@ -16,6 +16,13 @@ export type Losing = {
   readonly losses?: readonly Loss[];
 };
 
+/** Losses as they were known at a position of the log: without those that were recorded later, and without the ends that were. */
+export function lossesUpTo(losses: readonly Loss[], position: number): readonly Loss[] {
+  return losses
+    .filter(({ from }) => from <= position)
+    .map(({ from, until, detail }) => ({ from, ...(until !== undefined && until <= position && { until }), detail }));
+}
+
 /** The loss because of which a job cannot be answered with now. */
 export function lossOf({ losses }: Losing): Loss | undefined {
   return losses?.find(({ until }) => until === undefined);

@@ -1,6 +1,7 @@
 import { Rule } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { asTold } from '../../../projections/lists/told-fields.js';
+import type { LossesOf } from '../../../projections/read-model/content/content.js';
 import { withLosses } from '../../../projections/read-model/reuse-index.js';
 import { MemoirError } from '../../domain/errors.js';
 import { lastingFields } from '../../domain/filters/field.js';
@@ -8,6 +9,7 @@ import type { JobFilter } from '../../domain/filters/filter.js';
 import { filterFailure } from '../../domain/filters/matches.js';
 import type { WantedInput } from '../../domain/inputs/lacked-inputs.js';
 import type { JobRecord } from '../../domain/job.js';
+import { lossesUpTo } from '../../domain/outputs/losses.js';
 import { type CandidateFacts, factsOf, isSameRun, type ReuseDecision, type ReuseTerms } from '../../domain/reuse.js';
 import type { Position } from '../../eventstore/port.js';
 import type { Repositories } from '../../git/port.js';
@@ -115,16 +117,22 @@ export function reusableFinder(
     return known.filter((candidate) => candidate !== undefined);
   }
 
-  /** What the stream of a candidate says now, with what was lost of it where anything was of any. */
-  function again(record: JobRecord, { requested }: CandidateFacts): CandidateFacts {
-    const facts = factsOf(record);
-    return requested === undefined ? facts : withLosses(facts, requested, readModel.candidates.losses);
+  /**
+   * What the stream of a candidate says now, with what was lost of it as the candidates have it: a loss that was recorded since they were read is none of
+   * what the decision is taken from, and is found when the job that it concerns is looked at.
+   */
+  function againAt(position: Position): Candidates['again'] {
+    const losses: LossesOf = (candidate) => lossesUpTo(readModel.candidates.losses(candidate), position);
+    return (record, { requested }) => {
+      const facts = factsOf(record);
+      return requested === undefined ? facts : withLosses(facts, requested, losses);
+    };
   }
 
   function sameComputation(wanted: Wanted): Candidates {
     const { computation } = wanted.digests;
     const { candidates, lastRun, position } = candidatesOf(computation);
-    return { candidates: visible(wanted, candidates), again, lastRun, position };
+    return { candidates: visible(wanted, candidates), again: againAt(position), lastRun, position };
   }
 
   /** Any job with these parameters is a candidate, so that everything written so far matters. */
@@ -139,6 +147,7 @@ export function reusableFinder(
     const found = await lists.candidates(query, wanted.caller.principal);
     // What lasts was told in the threads for lists, where it takes nobody else's time.
     const failure = filterFailure(filters.filter(mayChange));
+    const again = againAt(found.position);
     const matchedAgain: Candidates['again'] = (record, before) => {
       const failedFilter = before.failedFilter ?? failure(knowing ? asTold(knowing, readers, record.job) : record.job);
       const { repository } = record.job;
