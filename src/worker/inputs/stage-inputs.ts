@@ -31,6 +31,8 @@ export type Staging = {
   readonly maxBytes: number;
   /** Whether files share their blocks with the cache where the file system can do that, until one of them is written. */
   readonly clone: boolean;
+  /** How large all inputs of a job may be besides; what holds for every tree unless given. */
+  readonly limits?: TreeLimits;
 };
 
 /** Where inputs of a run are put. */
@@ -66,7 +68,7 @@ type StagedFile = { readonly at: string; readonly blob: BlobName; readonly execu
  * @throws RunFailure INPUT_LOST, INPUT_TOO_LARGE, BAD_INPUT, INPUT_NOT_STAGED naming the input; Error of the system; the signal's reason
  */
 export async function stageInputs(
-  { source, cache, maxBytes, clone }: Staging,
+  { source, cache, maxBytes, clone, limits: bounds = treeLimits }: Staging,
   { uuid, inputs }: Pick<Job, 'uuid' | 'inputs'>,
   claimToken: Uint8Array,
   places: InputPlaces,
@@ -77,7 +79,7 @@ export async function stageInputs(
   const claim = { [claimHeader]: claimText(uuid, claimToken) };
   const call: CallSettings = source.elsewhere ? {} : { metadata: claim };
   const plan = stagingPlan(inputs);
-  const most: TreeLimits = { ...treeLimits, bytes: Math.min(treeLimits.bytes, maxBytes) };
+  const most: TreeLimits = { ...bounds, bytes: Math.min(bounds.bytes, maxBytes) };
   let left = most;
   const directories = new Set<string>();
 
@@ -124,8 +126,8 @@ export async function stageInputs(
 
   function take(file: StagedFile): StagedFile {
     left = { ...left, entries: left.entries - 1, bytes: left.bytes - file.blob.size };
-    if (left.bytes < 0) throw tooLarge(`they have more than ${Math.min(treeLimits.bytes, maxBytes)} bytes`);
-    if (left.entries < 0) throw tooLarge(`they have more than ${treeLimits.entries} entries`);
+    if (left.bytes < 0) throw tooLarge(`they have more than ${most.bytes} bytes`);
+    if (left.entries < 0) throw tooLarge(`they have more than ${most.entries} entries`);
     return file;
   }
 
