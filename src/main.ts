@@ -142,7 +142,7 @@ export async function startServer(
       lists,
       repositories,
       images: images.images,
-      content: keptContent(content),
+      content: keptContent(content, async (digest) => keeping?.held.elsewhere(digest).catch(() => undefined)),
       edge,
       serverVersion,
       written,

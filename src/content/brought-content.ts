@@ -33,15 +33,38 @@ export function broughtContent(content: ContentStore, brought: Brought): Content
     },
     async put(blobs) {
       const errors = await content.put(blobs, { blind: blobs.some(({ name }) => !knows(name)) });
-      for (const [i, { name }] of blobs.entries()) if (!errors[i]) brought.add(name.hash);
+      for (const [i, { name }] of blobs.entries()) if (!errors[i]) brought.add(name.hash, name.size);
       return errors;
     },
     async write(piece) {
       const uploaded = await content.write({ ...piece, blind: !knows(piece.name) });
-      if (uploaded.complete) brought.add(piece.name.hash);
+      if (uploaded.complete) brought.add(piece.name.hash, piece.name.size);
       return uploaded;
     },
     uploaded: (name, upload) => content.uploaded(name, upload, { blind: !knows(name) }),
     close: () => content.close(),
+  };
+}
+
+/** Content as it is, with a note of what somebody counts on: what it brought, or was told to be there. */
+export function notedContent(content: ContentStore, brought: Pick<Brought, 'add'>): ContentStore {
+  return {
+    ...content,
+    async missing(names) {
+      const missing = await content.missing(names);
+      const gone = new Set(missing.map(({ hash }) => hash));
+      for (const { hash, size } of names) if (!gone.has(hash)) brought.add(hash, size);
+      return missing;
+    },
+    async put(blobs, how) {
+      const errors = await content.put(blobs, how);
+      for (const [i, { name }] of blobs.entries()) if (!errors[i]) brought.add(name.hash, name.size);
+      return errors;
+    },
+    async write(piece) {
+      const uploaded = await content.write(piece);
+      if (uploaded.complete) brought.add(piece.name.hash, piece.name.size);
+      return uploaded;
+    },
   };
 }

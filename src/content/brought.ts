@@ -1,10 +1,18 @@
+import type { BlobName } from './blob-name.js';
+
 /** Most blobs that are known of all together; whoever brought the least lately is forgotten first, and brings its blobs again. */
 const mostKnown = 4_000_000;
 
-/** Which blobs somebody brought. */
+/** Stands for the size of what nobody counts on. */
+const unsized = -1;
+
+/** Which blobs somebody brought, or may know of. */
 export type Brought = {
   has(hash: string): boolean;
-  add(hash: string): void;
+  /** Adds one; with its size, in bytes, if it is one that somebody counts on. */
+  add(hash: string, size?: number): void;
+  /** Those that somebody counts on. */
+  countedOn(): readonly BlobName[];
 };
 
 /** Who brought which blobs, in memory: what is forgotten, as by a restart, is brought again. */
@@ -15,7 +23,7 @@ export type Bringers = {
 
 /** Starts with none. */
 export function bringers(most = mostKnown): Bringers {
-  const known = new Map<string, Set<string>>();
+  const known = new Map<string, Map<string, number>>();
   let count = 0;
 
   function forgetOthers(bringer: string): void {
@@ -30,15 +38,25 @@ export function bringers(most = mostKnown): Bringers {
   return {
     of: (bringer) => ({
       has: (hash) => known.get(bringer)?.has(packed(hash)) === true,
-      add(hash) {
-        const blobs = known.get(bringer) ?? new Set();
+      add(hash, size = unsized) {
+        const blobs = known.get(bringer) ?? new Map<string, number>();
         const before = blobs.size;
-        if (count < most || known.size > 1) blobs.add(packed(hash));
+        const key = packed(hash);
+        if (blobs.has(key)) {
+          if (size !== unsized) blobs.set(key, size);
+        } else if (count < most || known.size > 1) blobs.set(key, size);
         count += blobs.size - before;
         // To the end of those that are forgotten.
         known.delete(bringer);
         known.set(bringer, blobs);
         if (count > most) forgetOthers(bringer);
+      },
+      countedOn() {
+        const names: BlobName[] = [];
+        for (const [key, size] of known.get(bringer) ?? []) {
+          if (size !== unsized) names.push({ hash: Buffer.from(key, 'latin1').toString('hex'), size });
+        }
+        return names;
       },
     }),
   };

@@ -6,11 +6,13 @@ import { packError, type SentError } from '../threads/sent-error.js';
 import { serveThread } from '../threads/serve-thread.js';
 import { corrupt, hashInto, openBlobFiles } from './blob-files.js';
 import { type BlobName, emptyHash } from './blob-name.js';
+import { type Root, rootReader } from './blobs-of-root.js';
 import type { Blind, Blob, StoreIdentity, Uploaded, UploadPiece } from './content.js';
+import { placesOf, type TreeToErase, treeToErase } from './erase-tree.js';
 import { getBlobs } from './get-blobs.js';
 import { putBlobs } from './put-blobs.js';
 import { formerIds, idIn, markerOf, openStoreId } from './store-marker.js';
-import { type BoundedRoot, type Removed, type Room, type Root, sweepBlobs } from './sweep-blobs.js';
+import { type BoundedRoot, type Removed, type Room, sweepBlobs } from './sweep-blobs.js';
 import { openUploads } from './uploads.js';
 
 // The thread that reads, writes and hashes blobs, so that the thread that answers calls does none of it.
@@ -44,6 +46,8 @@ async function open({ directory }: { readonly directory: string }) {
   const marker = markerOf(id).name;
   const uploads = openUploads(files, Date.now);
   let sweep = sweepBlobs(files, Date.now, marker);
+  const reader = rootReader(files);
+  let erasing: TreeToErase | undefined;
   const readings = new Map<number, Reading>();
   let last = 0;
 
@@ -180,19 +184,33 @@ async function open({ directory }: { readonly directory: string }) {
     },
     sweepEvict: (root: Root): Promise<boolean> => sweep.evict(root),
     sweepCount: (roots: readonly Root[]): Promise<void> => sweep.count(roots),
-    sweepFinish: ({ dry }: { dry: boolean }): Promise<Removed> => sweep.finish(dry),
-    paths: ({ roots, hash }: { roots: readonly Root[]; hash: string }): Promise<readonly (string | undefined)[]> =>
-      sweep.paths(roots, hash),
+    sweepFinish: ({ dry }: { dry: boolean }, call: Call<number>): Promise<Removed> => sweep.finish(dry, call.tell),
+    places: ({ roots, hash }: { roots: readonly Root[]; hash: string }) => placesOf(reader, roots, hash),
+
+    /** Begins to erase a tree. One is erased at a time. */
+    async eraseBegin({ tree, at }: { tree: BlobName; at: string }): Promise<void> {
+      erasing = await treeToErase(reader, tree, at);
+    },
+    eraseStay: async (roots: readonly Root[]): Promise<void> => erasing?.stay(roots),
+    eraseOwn: async ({ from, limit }: { from: number; limit: number }): Promise<readonly Root[]> =>
+      erasing?.own(from, limit) ?? [],
+    eraseNeeded: async ({ limit }: { limit: number }) => erasing?.needed(limit) ?? { count: 0, first: [] },
+    async eraseEnd(_: undefined): Promise<void> {
+      erasing = undefined;
+    },
 
     async isHere(hash: string): Promise<boolean> {
       return files.askedSince({ hash }) !== undefined || files.wasCorrupt({ hash });
     },
-    /** Removes a blob at once, and what was put aside of it. @returns whether it was there */
-    async erase(hash: string): Promise<boolean> {
-      const there = files.askedSince({ hash }) !== undefined;
-      files.remove({ hash });
-      await files.removeCorrupt({ hash });
-      await files.syncFolders([hash]);
+    /** Removes blobs at once, and what was put aside of them. @returns how many were there */
+    async erase(hashes: readonly string[]): Promise<number> {
+      let there = 0;
+      for (const hash of hashes) {
+        if (files.askedSince({ hash })) there++;
+        files.remove({ hash });
+        await files.removeCorrupt({ hash });
+      }
+      await files.syncFolders(hashes);
       return there;
     },
 

@@ -4,9 +4,11 @@ import { unpackError } from '../threads/sent-error.js';
 import { startThread } from '../threads/thread.js';
 import { threadOnDemand } from '../threads/thread-on-demand.js';
 import { type BlobName, blobText } from './blob-name.js';
+import type { Root } from './blobs-of-root.js';
 import type { BlobReading, ContentStore } from './content.js';
 import type { ContentThread, Usage } from './content-thread.js';
-import type { BoundedRoot, Removed, Room, Root } from './sweep-blobs.js';
+import type { NeededBlob, PlaceOfBlob } from './erase-tree.js';
+import type { BoundedRoot, Removed, Room } from './sweep-blobs.js';
 
 /** A sweep over the blobs, root by root; there is one at a time. */
 export type Sweep = {
@@ -21,8 +23,21 @@ export type Sweep = {
   evict(root: Root): Promise<boolean>;
   /** Counts what is below roots as going, where nothing is taken away. */
   count(roots: readonly Root[]): Promise<void>;
-  /** Removes every blob that does not stay; with `dry` it only counts them. */
-  finish(dry: boolean): Promise<Removed>;
+  /** Removes every blob that does not stay; with `dry` it only counts them. `tell` is told how many were looked at. */
+  finish(dry: boolean, tell?: (lookedAt: number) => void): Promise<Removed>;
+};
+
+/** What is erased with a tree; there is one at a time. */
+export type Erasing = {
+  /** Begins with all that is below a tree, which hangs at a path of a root. */
+  begin(tree: BlobName, at: string): Promise<void>;
+  /** Tells of roots that stay. */
+  stay(roots: readonly Root[]): Promise<void>;
+  /** Up to `limit` blobs below the tree that none of them has, from a number on. */
+  own(from: number, limit: number): Promise<readonly Root[]>;
+  /** How many blobs below the tree any of them has, and up to `limit` of these. */
+  needed(limit: number): Promise<{ readonly count: number; readonly first: readonly NeededBlob[] }>;
+  end(): Promise<void>;
 };
 
 /** Content whose blobs this server keeps itself, and so decides how long. */
@@ -30,12 +45,13 @@ export type LocalContent = ContentStore & {
   /** Takes a blob away that nobody counts on. */
   drop(name: BlobName): Promise<void>;
   readonly sweep: Sweep;
+  readonly erasing: Erasing;
   /** By which path roots have a blob; undefined for those that do not. */
-  paths(roots: readonly Root[], hash: string): Promise<readonly (string | undefined)[]>;
+  places(roots: readonly Root[], hash: string): Promise<readonly (PlaceOfBlob | undefined)[]>;
   /** Whether a blob is here, of whatever size, or was put aside. */
   isHere(hash: string): Promise<boolean>;
-  /** Removes a blob at once. @returns whether it was there */
-  erase(hash: string): Promise<boolean>;
+  /** Removes blobs at once. @returns how many were there */
+  erase(hashes: readonly string[]): Promise<number>;
   usage(): Promise<Usage>;
 };
 
@@ -169,11 +185,18 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
       unheld: (roots) => asked(call.sweepUnheld(roots)),
       evict: (root) => asked(call.sweepEvict(root)),
       count: (roots) => asked(call.sweepCount(roots)),
-      finish: (dry) => asked(call.sweepFinish({ dry })),
+      finish: (dry, tell) => asked(call.sweepFinish({ dry }, tell ? { onTold: tell } : {})),
     },
-    paths: (roots, hash) => asked(call.paths({ roots, hash })),
+    erasing: {
+      begin: (tree, at) => asked(call.eraseBegin({ tree, at })),
+      stay: (roots) => asked(call.eraseStay(roots)),
+      own: (from, limit) => asked(call.eraseOwn({ from, limit })),
+      needed: (limit) => asked(call.eraseNeeded({ limit })),
+      end: () => asked(call.eraseEnd(undefined)),
+    },
+    places: (roots, hash) => asked(call.places({ roots, hash })),
     isHere: (hash) => asked(call.isHere(hash)),
-    erase: (hash) => asked(call.erase(hash)),
+    erase: (hashes) => asked(call.erase(hashes)),
     usage: () => asked(call.usage(undefined)),
     async close() {
       closing.abort();

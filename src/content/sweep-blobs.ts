@@ -1,15 +1,12 @@
-import { hash as digestOf } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import type { MemoirError } from '../domain/errors.js';
-import { type BlobFiles, heldFor, notFound } from './blob-files.js';
+import { type BlobFiles, heldFor } from './blob-files.js';
 import { type BlobName, emptyHash } from './blob-name.js';
-import { walkTree } from './trees/walk-tree.js';
+import { packed, type Root, rootReader } from './blobs-of-root.js';
+
+/** Blobs that are looked at between two times that it is told how far that is. */
+const toldEvery = 10_000;
 
 /** How long a blob stays that no output, log or input names, in milliseconds: who uploaded it may be about to. */
 const unreferencedFor = 24 * 3_600_000;
-
-/** Something that trees and blobs hang from. */
-export type Root = { readonly name: BlobName; readonly isTree: boolean };
 
 /** A root that is to stay only while there is room for it, and whose. */
 export type BoundedRoot = Root & { readonly of: string };
@@ -26,32 +23,12 @@ export type Removed = { readonly blobs: number; readonly bytes: number };
  */
 export function sweepBlobs(files: BlobFiles, now: () => number, marker: BlobName) {
   const begun = now();
+  const { blobsOf } = rootReader(files);
   const stay = new Set<string>([packed(marker.hash), packed(emptyHash)]);
   const go = new Set<string>();
   const bytesOf = new Map<string, number>();
   let bytes = 0;
   const evicted = { folders: new Set<string>(), blobs: 0, bytes: 0 };
-
-  /** Blobs of a root. What is missing of it has none below. */
-  async function* blobsOf({ name, isTree }: Root): AsyncGenerator<BlobName> {
-    yield name;
-    if (!isTree) return;
-    for await (const entries of walkTree({ get }, name, { onMissing: () => undefined })) {
-      for (const { node } of entries) if (node.kind !== 'symlink') yield node.blob;
-    }
-  }
-
-  async function get(names: readonly BlobName[]): Promise<readonly (Uint8Array | MemoirError)[]> {
-    return Promise.all(
-      names.map(async (name) => {
-        const data = await readFile(files.pathOf(name)).catch((error: NodeJS.ErrnoException) => {
-          if (error.code === 'ENOENT') return undefined;
-          throw error;
-        });
-        return data && digestOf('sha256', data) === name.hash ? data : notFound(name);
-      }),
-    );
-  }
 
   const isHeld = (name: BlobName) => (files.askedSince(name)?.at ?? Number.NEGATIVE_INFINITY) + heldFor > begun;
 
@@ -112,11 +89,16 @@ export function sweepBlobs(files: BlobFiles, now: () => number, marker: BlobName
       return true;
     },
 
-    /** Removes every blob that does not stay and was not asked for lately; with `dry` it only counts them. */
-    async finish(dry: boolean): Promise<Removed> {
+    /**
+     * Removes every blob that does not stay and was not asked for lately; with `dry` it only counts them. `tell` is told from time to time how many
+     * were looked at.
+     */
+    async finish(dry: boolean, tell: (lookedAt: number) => void = () => undefined): Promise<Removed> {
+      let lookedAt = 0;
       const removed = { blobs: evicted.blobs, bytes: evicted.bytes };
       const folders = new Map([...evicted.folders].map((hash) => [hash.slice(0, 2), hash]));
       for await (const { hash } of files.all()) {
+        if (++lookedAt % toldEvery === 0) tell(lookedAt);
         const key = packed(hash);
         if (stay.has(key)) continue;
         const found = files.askedSince({ hash });
@@ -136,24 +118,5 @@ export function sweepBlobs(files: BlobFiles, now: () => number, marker: BlobName
     async count(roots: readonly Root[]): Promise<void> {
       for (const root of roots) for await (const { hash } of blobsOf(root)) go.add(packed(hash));
     },
-
-    /** By which path roots have a blob; undefined for those that do not. */
-    async paths(roots: readonly Root[], hash: string): Promise<readonly (string | undefined)[]> {
-      const paths: (string | undefined)[] = [];
-      for (const { name, isTree } of roots) {
-        let path = name.hash === hash ? '' : undefined;
-        if (path === undefined && isTree) {
-          for await (const entries of walkTree({ get }, name, { onMissing: () => undefined })) {
-            path = entries.find(({ node }) => node.kind !== 'symlink' && node.blob.hash === hash)?.path;
-            if (path !== undefined) break;
-          }
-        }
-        paths.push(path);
-      }
-      return paths;
-    },
   };
 }
-
-/** A hash in half of the memory. */
-const packed = (hash: string): string => Buffer.from(hash, 'hex').toString('latin1');

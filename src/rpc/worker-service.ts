@@ -25,6 +25,7 @@ import { imageHashOfJob } from '../jobs/running/image-hash.js';
 import type { JobLogs, LogSize } from '../jobs/running/job-log.js';
 import { appendUpload } from '../jobs/running/log-upload.js';
 import type { SawWorker } from '../jobs/workers/seen-workers.js';
+import type { RenewHolds } from './content/renew-holds.js';
 import type { TakeResult } from './content/taken-result.js';
 import type { Implementation } from './service.js';
 import { tokenOf } from './tokens.js';
@@ -43,6 +44,7 @@ export function workerService(
   logs: JobLogs,
   saw: SawWorker,
   take: TakeResult,
+  renew: RenewHolds,
 ): Implementation<typeof WorkerService> {
   const { streams, edge, readModel, sharesRuns } = context;
 
@@ -104,7 +106,9 @@ export function workerService(
         progressMessage,
         now: edge.now(),
       } as const;
-      const { job } = await heartbeat(context, caller, uuid, command, waitMs, () => call.signal);
+      const record = await heartbeat(context, caller, uuid, command, waitMs, () => call.signal);
+      const { job } = record;
+      if (job.state === JobState.RUNNING) renew(record, command.tokenDigest);
       return create(HeartbeatResponseSchema, {
         state: job.state,
         cancelled: job.state === JobState.CANCELLED,

@@ -14,7 +14,7 @@ import { contentKey } from '../jobs/own-writes.js';
 import { callCas } from '../rpc/content/called/call-cas.js';
 import { calledContent } from '../rpc/content/called/called-content.js';
 
-/** How long what was erased is known without another look, in milliseconds: other servers may have erased more. */
+/** How long it is known without another look that nothing was erased, in milliseconds: other servers may have erased something. */
 const erasedFor = 10_000;
 
 /** What looks after what jobs left, and for how long it stays. */
@@ -80,13 +80,13 @@ export function keepContent(
   return { held, retention, stop };
 }
 
-/** Tells what must not exist any more. */
+/** Tells what must not exist any more. Where nothing was erased, that is known without a look. */
 function erasedNow({
   readModel,
   written,
   edge,
 }: Pick<JobsContext, 'readModel' | 'written' | 'edge'>): (hash: string) => boolean {
-  let known: { readonly hashes: ReadonlySet<string>; readonly until: number } | undefined;
+  let known: { readonly any: boolean; readonly until: number } | undefined;
   const forget = () => {
     known = undefined;
   };
@@ -96,9 +96,7 @@ function erasedNow({
   });
   return (hash) => {
     const now = edge.now();
-    if (!known || now >= known.until) {
-      known = { hashes: new Set(readModel.content.erased()), until: now + erasedFor };
-    }
-    return known.hashes.has(hash);
+    if (!known || now >= known.until) known = { any: readModel.content.anyErased(), until: now + erasedFor };
+    return known.any && readModel.content.isErased(hash);
   };
 }

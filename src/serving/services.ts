@@ -36,6 +36,7 @@ import { batchLimit, capabilitiesService } from '../rpc/content/capabilities-ser
 import { casService } from '../rpc/content/cas-service.js';
 import { contentService } from '../rpc/content/content-service.js';
 import { rawAccess } from '../rpc/content/raw-access.js';
+import { renewHolds } from '../rpc/content/renew-holds.js';
 import { retentionService } from '../rpc/content/retention-service.js';
 import { takeResult } from '../rpc/content/taken-result.js';
 import { exclusionsService } from '../rpc/exclusions-service.js';
@@ -81,9 +82,11 @@ export function services(
   const logs = jobLogs(context);
 
   serve(JobsService, jobsService(context, createJob, find, explainThen, checks, logs, logger));
-  const raw = rawAccess(content, context, bringers());
+  const brought = bringers();
+  const raw = rawAccess(content, context, brought);
+  const renew = renewHolds(content, brought, context.edge, logger);
   const saw = seenWorkers(context, logger);
-  serve(WorkerService, workerService(context, jobClaims(context), logs, saw, takeResult(context, raw)));
+  serve(WorkerService, workerService(context, jobClaims(context), logs, saw, takeResult(context, raw), renew));
   serve(WorkersService, workersService(context));
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));
@@ -93,7 +96,7 @@ export function services(
   serve(ImagesService, imagesService(context, images));
   serve(RepositoriesService, repositoriesService(context.repositories));
   const batchBytes = batchLimit(maxRequestBytes);
-  serve(ContentService, contentService(context, content, raw, keeping?.held.doubt));
+  serve(ContentService, contentService(context, content, raw, keeping?.held));
   serve(RetentionService, retentionService(context, content, local, keeping?.retention));
   serve(Capabilities, capabilitiesService(batchBytes));
   serve(ContentAddressableStorage, casService(raw, batchBytes, logger));

@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { newestFormat } from '../../src/domain/log-format.js';
+import { collect } from '../contract/events.js';
 import { contentClient, digestOf, directory } from '../support/content.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
 import { makeProject } from '../support/project.js';
@@ -64,6 +65,18 @@ test('what another server has alone is neither lost nor swept, and stored here t
   t.is(uuidOf(await find(third.as('ada'), { scriptParameters: { n: 1 } })), first, 'unchecked, it is the answer');
   const refused = await failure(t, () => find(other.as('ada'), { scriptParameters: { n: 1 } }));
   t.like(refused, { reason: 'CONTENT_UNAVAILABLE' });
+  // It says who has it, and not that it is lost.
+  const { storeId } = await one.as('ada').retention.getUsage({});
+  for (const read of [
+    () => collect(other.as('ada').content.listOutput({ uuid: first })),
+    () => collect(other.as('ada').content.readOutput({ uuid: first, path: 'f' })),
+    () => collect(other.as('ada').content.readLog({ uuid: first })),
+    () => request(other.as('ada'), { scriptParameters: { it: `sha256:${digestOf(tree).hash}` } }),
+  ]) {
+    const elsewhere = await failure(t, read);
+    t.is(elsewhere.reason, 'HELD_ELSEWHERE');
+    t.true(elsewhere.message.includes(storeId), elsewhere.message);
+  }
   t.like(await other.as('ada').retention.verifyContent({}), { lost: [] });
   t.like(await other.as('ada').retention.sweepContent({}), { evictedCount: 0n, kept: 0n });
   t.deepEqual(types(), ['ContentStored']);

@@ -325,6 +325,17 @@ test.serial('what a job made is hidden from who may not read the job, and refuse
     ...elsewhere,
     naming: '"sha256:elsewhere-log"',
   });
+  // That it is pinned is told to who may pin it.
+  await ada.retention.pinJob({ uuid });
+  for (const [one, told] of [
+    [ada, true],
+    [root, true],
+    [runner, false],
+  ] as const) {
+    const { keeping } = (await one.jobs.getJob({ uuid })).job as Job;
+    t.is(keeping?.pinnedAt !== undefined, told, one.principal);
+  }
+  await ada.retention.unpinJob({ uuid });
   // What was kept and is gone is told as that.
   const { hash = '' } = (await listed(ada, uuid, 'tool'))[0]?.digest ?? {};
   const path = join(server.config.data_dir, 'content', 'blobs', hash.slice(0, 2), hash);

@@ -3,18 +3,20 @@ import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
-import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { buildTree } from '../../src/content/trees/build-tree.js';
 import { systemEdge } from '../../src/edge.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
+import { claimHeader, claimText } from '../../src/rpc/claim-header.js';
+import { collect } from '../contract/events.js';
 import { runMemoir } from '../support/command.js';
-import { contentClient, digestOf, sha256 } from '../support/content.js';
+import { sha256 } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
+import { blobsOf, type Files, finishWith, treeOf, upload } from '../support/outputs.js';
 import { refused } from '../support/refused.js';
 import { rounds } from '../support/rounds.js';
 import { find, plenty, request, uuidOf } from '../support/runs.js';
 import { startTestServer, type TestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 
 const hour = 3_600_000;
 const day = 24 * hour;
@@ -62,51 +64,9 @@ const pathOf = (data: string | Uint8Array, of: TestServer = server) => {
 };
 const isThere = (data: string | Uint8Array, of: TestServer = server) => existsSync(pathOf(data, of));
 
-type Files = Readonly<Record<string, string>>;
-
-const treeOf = (files: Files) =>
-  buildTree(
-    Object.entries(files).map(([path, text]) => {
-      const blob = { hash: sha256(Buffer.from(text)), size: Buffer.byteLength(text) };
-      return { path, blob, executable: false };
-    }),
-  );
-
-/** Every blob of an output. */
-const blobsOf = (files: Files): Uint8Array[] => [
-  ...Object.values(files).map((text) => Buffer.from(text)),
-  ...treeOf(files).directories.values(),
-];
-
-async function upload(of: TestServer, blobs: readonly Uint8Array[]): Promise<void> {
-  const client = contentClient(of.address(), 'ada');
-  try {
-    const { missingBlobDigests } = await client.cas.findMissingBlobs({ blobDigests: blobs.map(digestOf) });
-    const missing = new Set(missingBlobDigests.map(({ hash }) => hash));
-    const requests = blobs
-      .filter((data) => missing.has(sha256(data)))
-      .map((data) => ({ digest: digestOf(data), data }));
-    const { responses } = await client.cas.batchUpdateBlobs({ requests });
-    for (const { status } of responses) if (status?.code !== 0) throw new Error(status?.message);
-  } finally {
-    client.close();
-  }
-}
-
 /** Has a job claimed and completed with these files. */
-async function finish(uuid: string, files: Files, of: TestServer = server): Promise<string> {
-  const client = of.as('ada');
-  const claimToken = randomBytes(32);
-  await client.worker.claimJob({ uuid, claimToken, offer: plenty });
-  const log = Buffer.from(`log of ${uuid}`);
-  await upload(of, [...blobsOf(files), log]);
-  const { root } = treeOf(files);
-  const outputDigest = { hash: root.hash, sizeBytes: BigInt(root.size), kind: ContentKind.TREE };
-  const logDigest = { ...digestOf(log), kind: ContentKind.BLOB };
-  const { consistencyToken, job } = await client.worker.completeJob({ uuid, claimToken, outputDigest, logDigest });
-  await client.jobs.getJob({ uuid, consistencyToken });
-  return job?.output ?? '';
-}
+const finish = (uuid: string, files: Files, of: TestServer = server): Promise<string> =>
+  finishWith(of.as('ada'), of.address(), uuid, files);
 
 const work = (name: string, more: Parameters<typeof request>[1] = {}) => ({ scriptParameters: { name }, ...more });
 const sweep = async (of: TestServer = server) => of.as('ada').retention.sweepContent({});
@@ -217,7 +177,7 @@ test.serial(
     const input = uuidOf(await request(ada, work('input', { outputTtl: durationFromMs(0) })));
     const address = await finish(input, { f: 'an input' });
     const taker = uuidOf(await request(ada, { scriptParameters: { deep: [{ reads: `${address}/f` }] } }));
-    await upload(server, [Buffer.from('never referenced')]);
+    await upload(server.address(), [Buffer.from('never referenced')]);
     pass(23 * hour);
     await sweep();
     t.true(isThere('never referenced'));
@@ -266,7 +226,7 @@ test.serial('what must not exist is lost wherever it is, and is not taken again'
     type: 'ContentLost',
     data: { reason: 'CONTENT_LOSS_REASON_ERASED', message: 'it names a patient' },
   });
-  await t.throwsAsync(upload(server, [Buffer.from('a name')]), { message: /was erased/ });
+  await t.throwsAsync(upload(server.address(), [Buffer.from('a name')]), { message: /was erased/ });
   t.regex((await find(ada, work('erased 1'))).decision?.candidates[0]?.detail ?? '', /"a\/secret", .*, was erased$/);
   t.true((await find(ada, work('erased 2'))).reused);
   const none = () => ada.retention.eraseContent({ address: `sha256:${'0'.repeat(64)}`, reason: 'x' });
@@ -283,6 +243,91 @@ test.serial('what must not exist is lost wherever it is, and is not taken again'
   t.regex((await cli('content', 'usage')).out, /^PRINCIPAL +KEPT +BYTES\nada +\d+ +\d+ B$/m);
   const verified = await cli('content', 'verify');
   t.regex(verified.out, /\d+ looked at, \d+ lost \(0 of them now\), 0 found again/);
+});
+
+test.serial('a heartbeat holds anew what its attempt brought, was told to be there, and is given', async (t) => {
+  const given = await finish(uuidOf(await request(ada, work('given'))), { f: 'given' });
+  await upload(server.address(), [Buffer.from('was there')]);
+  const uuid = uuidOf(await request(ada, { scriptParameters: { reads: given } }));
+  const claimToken = randomBytes(32);
+  await ada.worker.claimJob({ uuid, claimToken, offer: plenty });
+  const claim = { metadata: { [claimHeader]: claimText(uuid, claimToken) } };
+  await upload(server.address(), [Buffer.from('brought'), Buffer.from('was there')], claim);
+  await upload(server.address(), [Buffer.from('of nobody')]);
+  const root = [...treeOf({ f: 'given' }).directories.values()].at(-1) as Uint8Array;
+  const age = (data: string | Uint8Array) => Date.now() - statSync(pathOf(data)).mtimeMs;
+  pass(20 * 60_000);
+  await ada.worker.heartbeat({ uuid, claimToken });
+  const held = ['brought', 'was there', root];
+  await until('all of it is held anew', () => held.every((data) => age(data) < 10 * 60_000));
+  t.true(age('of nobody') > 10 * 60_000);
+  // Not at every heartbeat.
+  pass(4 * 60_000);
+  await ada.worker.heartbeat({ uuid, claimToken });
+  t.true(age('brought') > 3 * 60_000);
+  await ada.worker.failJob({ uuid, claimToken, reason: 'X', message: '' });
+});
+
+test.serial('with a tree goes what is below it, but for what others need, which is named', async (t) => {
+  const [one, other] = [uuidOf(await request(ada, work('tree 1'))), uuidOf(await request(ada, work('tree 2')))];
+  const output = await finish(one, { 'a/b/own': 'of one alone', 'a/both': 'of both', f: 'beside it' });
+  const needing = await finish(other, { x: 'of both' });
+  const { digest } = (await collect(ada.content.listOutput({ uuid: one })))
+    .flatMap(({ entries }) => entries)
+    .find(({ path }) => path === 'a') as { digest?: { hash: string } };
+  const address = `sha256:${digest?.hash}`;
+  const erased = await ada.retention.eraseContent({ address, reason: 'it was not to be kept' });
+  t.deepEqual(erased.lost, [output]);
+  t.is(erased.blobs, 3n, 'the directory, that below it, and its file');
+  const shared = `sha256:${sha256(Buffer.from('of both'))}`;
+  t.is(erased.staysCount, 1n);
+  t.like(erased.stays, [{ address: shared, path: 'both', neededBy: needing }]);
+  t.false(isThere('of one alone'));
+  t.true(isThere('of both'));
+  t.true(isThere('beside it'), 'it goes with the next sweep, as nothing keeps it');
+  const recorded = await eventsOf(streamOf(`sha256:${sha256(Buffer.from('of one alone'))}`));
+  t.like(recorded[0], { data: { reason: 'CONTENT_LOSS_REASON_ERASED', message: 'it was not to be kept' } });
+  await t.throwsAsync(upload(server.address(), [Buffer.from('of one alone')]), { message: /was erased/ });
+  t.true((await find(ada, work('tree 2'))).reused);
+  // Again, as after a kill half-way, changes nothing more.
+  t.like(await ada.retention.eraseContent({ address, reason: 'once more' }), { blobs: 0n });
+});
+
+test.serial('who may read a job is told how long what it left stays, and when it was not there', async (t) => {
+  const env = { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' };
+  const uuid = uuidOf(await request(ada, work('told', { outputTtl: durationFromMs(2 * day) })));
+  const queued = (await ada.jobs.getJob({ uuid })).job?.keeping;
+  t.like(queued, { outputTtl: { seconds: 172_800n }, keptUntil: undefined, pinnedAt: undefined, losses: [] });
+  const output = await finish(uuid, { f: 'told' });
+  const { pinnedAt } = await ada.retention.pinJob({ uuid });
+  t.deepEqual((await ada.jobs.getJob({ uuid })).job?.keeping?.pinnedAt, pinnedAt);
+  await ada.retention.unpinJob({ uuid });
+  pass(3 * day);
+  const streamed = await collect(ada.retention.streamSweepContent({}));
+  t.true(streamed.flatMap(({ evicted }) => evicted).includes(output));
+  t.like(streamed.at(-1), { done: true });
+  t.is(streamed.filter(({ done }) => done).length, 1);
+  const keeping = (await ada.jobs.getJob({ uuid })).job?.keeping;
+  t.is(keeping?.pinnedAt, undefined);
+  t.deepEqual(
+    keeping?.losses
+      .map(({ address, reason, path, found }) => ({ address, reason, path, found }))
+      .sort((a) => (a.address === output ? -1 : 1)),
+    [output, `sha256:${sha256(Buffer.from(`log of ${uuid}`))}`].map((address) => ({
+      address,
+      reason: 'EVICTED',
+      path: '',
+      found: false,
+    })),
+  );
+  const { out } = await runMemoir(['get', uuid], { env });
+  t.regex(out, /^output ttl +2 d$/m);
+  t.regex(out, /^output lost +\d{4}-.* \(now|.* ago\): nothing kept it any more$/m);
+  const looked = await collect(ada.retention.streamVerifyContent({}));
+  const last = looked.at(-1);
+  t.like(last, { done: true, found: 0n });
+  t.is(last?.lookedAt, last?.total);
+  t.is(looked.flatMap(({ lost }) => lost).filter(({ address }) => address === output).length, 1);
 });
 
 test.serial(

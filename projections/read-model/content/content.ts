@@ -95,7 +95,8 @@ export function isStoredIn({ stores }: Pick<ContentRow, 'stores'>, ids: readonly
   return stores.split(' ').some((id) => id === everywhere || ids.includes(id));
 }
 
-type LossRow = {
+/** A loss as it was recorded. */
+export type LossRow = {
   readonly position: Position;
   readonly hash: string;
   readonly reason: ContentLossReason;
@@ -171,12 +172,16 @@ export function contentQueries(db: Database.Database) {
   const byManifest = db.prepare("SELECT * FROM content WHERE output_v1 = ? AND output_v1 <> ''");
   const open = db.prepare('SELECT reason FROM content_loss WHERE hash = ? AND found IS NULL').pluck();
   const page = db.prepare('SELECT * FROM content WHERE position > ? ORDER BY position LIMIT ?');
-  const erased = db
-    .prepare(`SELECT hash FROM content_loss WHERE reason = ${ContentLossReason.ERASED} AND missing LIKE hash || '/%'`)
+  const isErased = db
+    .prepare(
+      `SELECT 1 FROM content_loss WHERE hash = ? AND reason = ${ContentLossReason.ERASED} AND missing LIKE hash || '/%' LIMIT 1`,
+    )
     .pluck();
+  const anyErased = db.prepare(`SELECT 1 FROM content_loss WHERE reason = ${ContentLossReason.ERASED} LIMIT 1`).pluck();
   const putter = db.prepare("SELECT min(owner) FROM content_giver WHERE hash = ? AND repository = ''").pluck();
   const count = db.prepare('SELECT count(DISTINCT hash) FROM content_loss WHERE found IS NULL').pluck();
   const losses = lossReader((sql) => db.prepare(sql));
+  const lossesOfHash = db.prepare('SELECT * FROM content_loss WHERE hash = ? ORDER BY position');
   return {
     /** What is known of content, by its hash. */
     get: (hash: string) => byHash.get(hash) as ContentRow | undefined,
@@ -192,11 +197,21 @@ export function contentQueries(db: Database.Database) {
     stored: (after: Position, limit: number) => page.all(after, limit) as ContentRow[],
     /** A principal that put content itself; undefined if none did. */
     putBy: (hash: string) => (putter.get(Buffer.from(hash, 'hex')) as string | null) ?? undefined,
-    /** Hashes of what was erased itself. */
-    erased: () => erased.all() as string[],
+    /** Whether something was erased itself, and not only lost by that. */
+    isErased: (hash: string) => isErased.get(hash) !== undefined,
+    /** Whether anything was erased at all. */
+    anyErased: () => anyErased.get() !== undefined,
     /** How many outputs and logs are lost now. */
     lostCount: () => count.get() as number,
     /** Losses of a job's output and log. */
     losses: losses.of,
+    /** Losses of an output or log by its address, as they were recorded, the first first. */
+    recordedLosses(address: string): readonly LossRow[] {
+      if (!losses.any()) return [];
+      const hash = hashOfAddress(address);
+      if (hash === undefined) return [];
+      const row = (byHash.get(hash) ?? byManifest.get(address)) as ContentRow | undefined;
+      return lossesOfHash.all(row?.hash ?? hash) as LossRow[];
+    },
   };
 }

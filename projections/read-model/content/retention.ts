@@ -83,6 +83,13 @@ export type RetainedRow = {
   readonly pinned_at: number | null;
 };
 
+/** How long what a job left is wanted, in milliseconds and milliseconds since 1970-01-01T00:00Z. */
+export type WantedRow = {
+  readonly ttl: number | null;
+  readonly kept_until: number | null;
+  readonly pinned_at: number | null;
+};
+
 /** Reads of how long what jobs left is wanted. */
 export function retentionQueries(db: Database.Database) {
   const page = db.prepare(`
@@ -91,11 +98,14 @@ export function retentionQueries(db: Database.Database) {
     FROM retention AS kept JOIN job ON job.position = kept.job WHERE kept.job > ? ORDER BY kept.job LIMIT ?`);
   const attempts = db.prepare("SELECT log, output FROM attempt WHERE job = ? AND (log <> '' OR output <> '')");
   const pinned = db.prepare('SELECT pinned_at FROM retention WHERE job = ?').pluck();
+  const wanted = db.prepare('SELECT ttl, kept_until, pinned_at FROM retention WHERE job = ?');
   return {
     /** Up to `limit` jobs that were not deleted, behind one at a position, oldest first. */
     page: (after: Position, limit: number) => page.all(after, limit) as RetainedRow[],
     /** What attempts of a job left that ended before it. */
     attempts: (job: Position) => attempts.all(job) as { readonly log: string; readonly output: string }[],
+    /** How long what a job left is wanted; undefined if the job was deleted. */
+    wanted: (job: Position) => wanted.get(job) as WantedRow | undefined,
     /** Since when a job is pinned; undefined if it is not. */
     pinnedAt: (job: Position) => (pinned.get(job) as number | null | undefined) ?? undefined,
   };

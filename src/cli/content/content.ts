@@ -1,3 +1,4 @@
+import { create } from '@bufbuild/protobuf';
 import { Command } from 'commander';
 import {
   EraseContentResponseSchema,
@@ -13,6 +14,7 @@ import { type RemoteOptions, remote, withJson } from '../options.js';
 import { bytesText } from '../text/bytes-text.js';
 import { note, printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
+import { progressLine } from '../text/progress-line.js';
 import { table } from '../text/table.js';
 import { importStoreCommand } from './import-store.js';
 
@@ -58,11 +60,24 @@ function verifyCommand(): Command {
   );
   return remote(withJson(command)).action((options: Options) =>
     withClients(options, async (clients) => {
-      const answer = await clients.retention.verifyContent({}, clients.unary);
+      const answer = create(VerifyContentResponseSchema);
+      const line = await progressLine('looking', Date.now);
+      try {
+        for await (const told of clients.retention.streamVerifyContent({})) {
+          const { lookedAt, total, newlyLost, found, lost } = told;
+          Object.assign(answer, { lookedAt, newlyLost, found });
+          line.clear();
+          for (const one of lost) {
+            answer.lost.push(one);
+            if (!options.json) await printLine(`lost ${printable(one.address)}: ${printable(one.detail)}`);
+          }
+          line.set(`${lookedAt} of ${total} outputs and logs looked at, ${answer.lost.length} lost`);
+        }
+      } finally {
+        line.stop();
+      }
       if (options.json) await printMessage(VerifyContentResponseSchema, answer);
       else {
-        for (const { address, detail } of answer.lost)
-          await printLine(`lost ${printable(address)}: ${printable(detail)}`);
         const { lookedAt, newlyLost, found, lost } = answer;
         await printLine(`${lookedAt} looked at, ${lost.length} lost (${newlyLost} of them now), ${found} found again`);
       }
@@ -78,12 +93,26 @@ function gcCommand(): Command {
   return remote(withJson(command)).action((options: Options & { readonly dryRun?: boolean }) =>
     withClients(options, async (clients) => {
       const { dryRun = false } = options;
-      const answer = await clients.retention.sweepContent({ dryRun }, clients.unary);
+      const answer = create(SweepContentResponseSchema);
+      const line = await progressLine('looking', Date.now);
+      try {
+        for await (const told of clients.retention.streamSweepContent({ dryRun })) {
+          const { lookedAt, total, blobsLookedAt, evicted, done, blobs, bytes, kept } = told;
+          if (done) Object.assign(answer, { blobs, bytes, kept });
+          line.clear();
+          for (const one of evicted) {
+            answer.evicted.push(one);
+            if (!options.json) await printLine(printable(one));
+          }
+          const more = blobsLookedAt === 0n ? '' : `, ${blobsLookedAt} blobs`;
+          line.set(`${lookedAt} of ${total} outputs and logs looked at${more}`);
+        }
+      } finally {
+        line.stop();
+      }
+      answer.evictedCount = BigInt(answer.evicted.length);
       if (options.json) return printMessage(SweepContentResponseSchema, answer);
-      for (const address of answer.evicted) await printLine(printable(address));
       const { evictedCount, blobs, bytes, kept } = answer;
-      if (BigInt(answer.evicted.length) < evictedCount)
-        note(`and ${Number(evictedCount) - answer.evicted.length} more`);
       const did = dryRun ? 'would go' : 'went';
       await printLine(
         `${evictedCount} outputs and logs ${did}, ${blobs} blobs of ${bytesText(Number(bytes))}; ${kept} stay`,
@@ -99,10 +128,21 @@ function eraseCommand(): Command {
     .requiredOption('--reason <text>', 'why');
   return remote(withJson(command)).action((address: string, options: Options & { readonly reason: string }) =>
     withClients(options, async (clients) => {
-      const answer = await clients.retention.eraseContent({ address, reason: options.reason }, clients.unary);
+      // It looks through everything that is kept, which takes what it takes.
+      const answer = await clients.retention.eraseContent({ address, reason: options.reason });
       if (options.json) return printMessage(EraseContentResponseSchema, answer);
       for (const one of answer.lost) await printLine(`lost ${printable(one)}`);
-      await printLine(`erased ${printable(address)}: ${answer.lostCount} outputs and logs are lost by it`);
+      for (const one of answer.stays) {
+        await printLine(
+          `stays ${printable(one.address)} (${printable(one.path)}): ${printable(one.neededBy)} needs it`,
+        );
+      }
+      const more = Number(answer.staysCount) - answer.stays.length;
+      if (more > 0) note(`and ${more} more stay`);
+      const { blobs, lostCount } = answer;
+      await printLine(
+        `erased ${printable(address)}: ${blobs} blobs are gone, ${lostCount} outputs and logs are lost by it`,
+      );
     }),
   );
 }

@@ -7,6 +7,7 @@ import { type Job, JobSchema, JobState, type RuntimeConstraints } from '../../..
 import { protoName } from '../../domain/proto-name.js';
 import { attemptText, limitsText, retryText } from './attempt-text.js';
 import { type FittedColumn, fittedTable } from './fitted-table.js';
+import { keepingLines } from './keeping-text.js';
 import { printable, printableLines } from './printable.js';
 import { phasesText, ranInText, ranTookText } from './ran-text.js';
 import { stateText } from './style.js';
@@ -144,6 +145,7 @@ export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
     ['phases', job.ran?.phases ? phasesText(job.ran.phases) : ''],
     ['output', printable(job.output)],
     ['log', printable(job.log)],
+    ...keepingLines(job, nowMs),
     ['run number', String(job.runNumber)],
     ['computation', job.computationDigest],
     ['revision', String(job.revision)],

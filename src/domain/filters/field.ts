@@ -94,6 +94,7 @@ export const unfilteredFields: readonly string[] = [
   'output_digest',
   'log_digest',
   'inputs',
+  'keeping',
 ];
 
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */

@@ -57,6 +57,8 @@ export type HeldContent = DecidingContent & {
   doubt(uuid: string): void;
   /** Tells whether content is in a store that this server reaches; another server of the log may have one alone. @throws as `inspect` */
   reaches(): Promise<(row: ContentRow) => boolean>;
+  /** The error that says in whose store content is, if others of the log have it alone; undefined if this server has it, or had. @throws as `inspect` */
+  elsewhere(digest: Pick<Digest, 'hash'>): Promise<MemoirError | undefined>;
   /** Records that content is there again. */
   find(digest: Digest): Promise<boolean>;
 };
@@ -269,6 +271,12 @@ export function heldContent(
       await identity();
       return isReached;
     },
+    async elsewhere(digest) {
+      if (context.store.exclusive) return undefined;
+      const own = await identity();
+      const row = readModel.content.get(digest.hash);
+      return row && !isReached(row) ? heldByOthers(digest, row.stores.split(' '), own) : undefined;
+    },
     find,
     doubt: (uuid) => void known.delete(uuid),
     look(job, recording) {
@@ -316,6 +324,17 @@ function detailOf({ digest, reason, path, missing }: Lost, now: number): string 
 function keptByOthers(digest: Digest): MemoirError {
   return unavailable(
     `${addressOf(digest)} is in a store that another server of this log has alone; set content to one that all of them reach`,
+  );
+}
+
+/** The error for content that servers keep, but not this one. */
+function heldByOthers(digest: Pick<Digest, 'hash'>, stores: readonly string[], own: string): MemoirError {
+  const [which, has] = stores.length > 1 ? ['stores', 'have'] : ['store', 'has'];
+  return new MemoirError(
+    'FAILED_PRECONDITION',
+    'HELD_ELSEWHERE',
+    `${addressOf(digest)} is kept by another server of this log: content ${which} ${stores.join(', ')} ${has} it, and this server's is ${own}; ask that server, or set content to a store that all of them reach`,
+    { metadata: { address: addressOf(digest), stores: stores.join(' ') } },
   );
 }
 

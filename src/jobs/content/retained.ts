@@ -4,7 +4,7 @@ import { ContentKind } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import type { ContentRow } from '../../../projections/read-model/content/content.js';
 import type { RetainedRow } from '../../../projections/read-model/content/retention.js';
 import type { ReadModel } from '../../../projections/read-model/read-model.js';
-import type { Root } from '../../content/sweep-blobs.js';
+import type { Root } from '../../content/blobs-of-root.js';
 
 /** Jobs, or outputs and logs, that are looked at between two turns of others. */
 const page = 500;

@@ -1,16 +1,16 @@
-import { create } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { ContentLossReason } from '../../../gen/memoir/events/v1/events_pb.js';
-import { ContentKind, type Digest, DigestSchema } from '../../../gen/memoir/jobs/v1/digest_pb.js';
+import type { Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
 import type { ContentRow } from '../../../projections/read-model/content/content.js';
 import type { LocalContent, Sweep } from '../../content/local-content.js';
 import type { Removed } from '../../content/sweep-blobs.js';
-import { MemoirError, quote } from '../../domain/errors.js';
-import { addressOf, hashOfAddress } from '../../domain/outputs/digest.js';
+import { MemoirError } from '../../domain/errors.js';
+import { addressOf } from '../../domain/outputs/digest.js';
 import { type Caller, serverItself } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { keyedLock } from '../keyed-lock.js';
 import { type Sweeping, sweepEvery } from '../running/sweeping.js';
+import { digestOf, type Erased, emptied, eraseContent, inBatches } from './erase-content.js';
 import type { HeldContent } from './held-content.js';
 import { passedTime, toldAhead } from './passed-time.js';
 import { type Lost, recordLost } from './record-content.js';
@@ -47,19 +47,48 @@ export type Verified = {
   readonly found: number;
 };
 
-/** What was erased. */
-export type Erased = { readonly lost: readonly string[]; readonly blobs: number };
+/** How something that goes on for long is watched. */
+export type Watching<Progress> = {
+  /** Ends it between two steps when it aborts. */
+  readonly signal?: AbortSignal;
+  readonly tell?: (progress: Progress) => void;
+};
+
+/** How far a sweep is. */
+export type SweepProgress = {
+  /** Outputs and logs of which it is settled whether they stay, of so many. */
+  readonly lookedAt: number;
+  readonly total: number;
+  /** Blobs that were looked at after that. */
+  readonly blobsLookedAt: number;
+  /** What went, or would go, since it was told before. */
+  readonly evicted: readonly string[];
+};
+
+/** How far a look through everything is. */
+export type VerifyProgress = Omit<Verified, 'lost'> & {
+  readonly total: number;
+  /** What is lost, as far as it was found since it was told before. */
+  readonly lost: Verified['lost'];
+};
 
 /** How long what servers keep stays, and what takes it away. */
 export type Retention = {
   /** Takes away what nothing keeps; with `dry` it only tells. @throws MemoirError UNAVAILABLE while the log or the store cannot be read */
-  sweep(dry: boolean): Promise<Swept>;
+  sweep(dry: boolean, watching?: Watching<SweepProgress>): Promise<Swept>;
   /** Looks whether all that is kept is whole, and records what is lost and what is found. */
-  verify(): Promise<Verified>;
-  /** Takes content away for good. @throws MemoirError INVALID_ARGUMENT for what is no address, NOT_FOUND if nothing has it */
+  verify(watching?: Watching<VerifyProgress>): Promise<Verified>;
+  /** Takes content away for good; of a tree also what is below and nothing else needs. @throws MemoirError INVALID_ARGUMENT for what is no address, NOT_FOUND if nothing has it */
   erase(caller: Caller, address: string, reason: string): Promise<Erased>;
   /** What is kept, as jobs keep it. */
   retained(): Promise<readonly Retained[]>;
+};
+
+/** How the steps of a sweep go on. */
+type Steps = {
+  step<T>(items: readonly T[], work: (batch: readonly T[]) => Promise<void>): Promise<void>;
+  /** Of so many more it is settled whether they stay. */
+  settled(count: number): void;
 };
 
 /** Makes it. */
@@ -83,31 +112,32 @@ export function contentRetention(
     return those.filter(({ row }) => isReached(row));
   }
 
-  async function inBatches<T>(items: readonly T[], work: (batch: readonly T[]) => Promise<void>): Promise<void> {
-    for (let at = 0; at < items.length; at += atOnce) await work(items.slice(at, at + atOnce));
-  }
-
-  /** Has what is kept stay, as far as there is room; gives what does not. */
-  async function keepAll(sweep: Sweep, those: readonly Retained[]): Promise<Retained[]> {
+  /** Has what is kept stay, as far as there is room; gives what does not. `done` is told how many are settled. */
+  async function keepAll(sweep: Sweep, those: readonly Retained[], { step, settled }: Steps): Promise<Retained[]> {
     const bounded = quota !== undefined || quotaByPrincipal !== undefined;
     const fast = those.filter((one) => one.kept && (one.fast || !bounded));
-    await inBatches(fast, (batch) => sweep.keep(batch.map(({ root }) => root)));
+    await step(fast, async (batch) => {
+      await sweep.keep(batch.map(({ root }) => root));
+      settled(batch.length);
+    });
     const going = those.filter(({ kept }) => !kept);
     if (!bounded) return going;
     // Who is held has its place before others.
     const room = { whole: quota ?? Number.POSITIVE_INFINITY, each: quotaByPrincipal ?? Number.POSITIVE_INFINITY };
     const rest = those.filter((one) => one.kept && !one.fast).sort((a, b) => b.askedAt - a.askedAt);
-    await inBatches(rest, async (batch) => {
+    await step(rest, async (batch) => {
       const stays = await sweep.keepWithin(
         batch.map(({ root, owner }) => ({ ...root, of: owner })),
         room,
       );
-      going.push(...batch.filter((_, i) => !stays[i]));
+      const goes = batch.filter((_, i) => !stays[i]);
+      going.push(...goes);
+      settled(batch.length - goes.length);
     });
     return going;
   }
 
-  async function sweepNow(dry: boolean): Promise<Swept> {
+  async function sweepNow(dry: boolean, { signal, tell }: Watching<SweepProgress>): Promise<Swept> {
     const content = needed(local);
     const { sweep } = content;
     const { id: storeId, marked } = await content.identity();
@@ -115,25 +145,43 @@ export function contentRetention(
     // Begun before the log is read: who comes later holds what it needs from then on.
     await sweep.begin();
     const those = await all();
-    const going = (await keepAll(sweep, those)).filter(({ lost }) => !lost);
+    const evicted: string[] = [];
+    let lookedAt = 0;
+    let toldEvicted = 0;
+    const told = (blobsLookedAt = 0) => {
+      tell?.({ lookedAt, total: those.length, blobsLookedAt, evicted: evicted.slice(toldEvicted) });
+      toldEvicted = evicted.length;
+    };
+    const settled = (count: number) => {
+      lookedAt += count;
+      told();
+    };
+    const step: Steps['step'] = (items, work) => inBatches(items, atOnce, work, signal);
+    told();
+    const notKept = await keepAll(sweep, those, { step, settled });
+    const going = notKept.filter(({ lost }) => !lost);
+    settled(notKept.length - going.length);
     const unheld: Retained[] = [];
-    await inBatches(going, async (batch) => {
+    await step(going, async (batch) => {
       const free = await sweep.unheld(batch.map(({ root }) => root));
-      unheld.push(...batch.filter((_, i) => free[i]));
+      const goes = batch.filter((_, i) => free[i]);
+      unheld.push(...goes);
       await sweep.keep(batch.filter((_, i) => !free[i]).map(({ root }) => root));
+      settled(batch.length - goes.length);
     });
     // One of them may be a part of another that somebody holds.
     const evictable: Retained[] = [];
-    await inBatches(unheld, async (batch) => {
+    await step(unheld, async (batch) => {
       const free = await sweep.unheld(batch.map(({ root }) => root));
-      evictable.push(...batch.filter((_, i) => free[i]));
+      const goes = batch.filter((_, i) => free[i]);
+      evictable.push(...goes);
+      settled(batch.length - goes.length);
     });
-    const evicted: string[] = [];
-    if (dry) {
-      await sweep.count(evictable.map(({ root }) => root));
-      evicted.push(...evictable.map(({ row }) => addressOf(row)));
-    } else {
-      await inBatches(evictable, async (batch) => {
+    await step(evictable, async (batch) => {
+      if (dry) {
+        await sweep.count(batch.map(({ root }) => root));
+        evicted.push(...batch.map(({ row }) => addressOf(row)));
+      } else {
         await Promise.all(batch.map((one) => lose(one.row, storeId)));
         for (const { root, row } of batch) {
           if (await sweep.evict(root)) evicted.push(addressOf(row));
@@ -142,9 +190,10 @@ export function contentRetention(
             await held.find(digestOf(row));
           }
         }
-      });
-    }
-    const removed = await sweep.finish(dry);
+      }
+      settled(batch.length);
+    });
+    const removed = await sweep.finish(dry, tell && told);
     return { ...removed, evicted, kept: those.length - evicted.length, ahead: time.ahead() };
   }
 
@@ -166,69 +215,39 @@ export function contentRetention(
 
   return {
     retained: all,
-    sweep: (dry) => serially('sweep', () => sweepNow(dry)),
+    sweep: (dry, watching = {}) => serially('sweep', () => sweepNow(dry, watching)),
 
-    async verify() {
+    async verify({ signal, tell } = {}) {
       const those = await all();
       const lost: { address: string; detail: string }[] = [];
-      let [newlyLost, found] = [0, 0];
-      await inBatches(those, async (batch) => {
-        await Promise.all(
-          batch.map(async ({ row, lost: known }) => {
-            const reasons = known ? readModel.content.lostBy(row.hash) : [];
-            if (reasons.includes(ContentLossReason.ERASED)) return;
-            const digest = digestOf(row);
-            const missing = await held.inspect(digest, known);
-            if (missing) {
-              lost.push({ address: addressOf(row), detail: missingText(missing.missing, missing.path) });
-              if (!known && (await recorded(missing))) newlyLost++;
-            } else if (known && (await held.find(digest))) found++;
-          }),
-        );
-      });
-      return { lookedAt: those.length, lost, newlyLost, found };
+      let [lookedAt, newlyLost, found] = [0, 0, 0];
+      let toldLost = 0;
+      const told = () => {
+        tell?.({ lookedAt, total: those.length, lost: lost.slice(toldLost), newlyLost, found });
+        toldLost = lost.length;
+      };
+      told();
+      const look = async ({ row, lost: known }: Retained) => {
+        const reasons = known ? readModel.content.lostBy(row.hash) : [];
+        if (reasons.includes(ContentLossReason.ERASED)) return;
+        const digest = digestOf(row);
+        const missing = await held.inspect(digest, known);
+        if (missing) {
+          lost.push({ address: addressOf(row), detail: missingText(missing.missing, missing.path) });
+          if (!known && (await recorded(missing))) newlyLost++;
+        } else if (known && (await held.find(digest))) found++;
+      };
+      const step = async (batch: readonly Retained[]) => {
+        await Promise.all(batch.map(look));
+        lookedAt += batch.length;
+        told();
+      };
+      await inBatches(those, atOnce, step, signal);
+      return { lookedAt, lost, newlyLost, found };
     },
 
     erase: (caller, address, reason) =>
-      serially('sweep', async () => {
-        const hash = hashOfAddress(address);
-        if (hash === undefined) {
-          throw new MemoirError('INVALID_ARGUMENT', 'BAD_ADDRESS', `address ${quote(address)} is none of content`, {
-            field: 'address',
-          });
-        }
-        const content = needed(local);
-        const { id: storeId, marked } = await content.identity();
-        if (!marked) throw emptied(storeId);
-        const those = await all();
-        const row = readModel.content.get(hash);
-        const having: { row: ContentRow; path: string }[] = [];
-        await inBatches(those, async (batch) => {
-          const paths = await content.paths(
-            batch.map(({ root }) => root),
-            hash,
-          );
-          for (const [i, path] of paths.entries()) {
-            if (path !== undefined) having.push({ row: (batch[i] as Retained).row, path });
-          }
-        });
-        const kind = row?.kind ?? ContentKind.BLOB;
-        const missing = create(DigestSchema, { hash, sizeBytes: BigInt(row?.size ?? 0), kind });
-        const loss = { reason: ContentLossReason.ERASED, missing, storeId, message: reason };
-        const known = readModel.content.erased().includes(hash);
-        if (having.length === 0 && !known && !(await content.isHere(hash))) {
-          throw new MemoirError('NOT_FOUND', 'BLOB_NOT_FOUND', `no content ${quote(address)} is here`, {
-            field: 'address',
-          });
-        }
-        // First that it must not exist, so that it is not taken again, then what is lost by that, then it goes.
-        await recordLost(context, caller, { ...loss, digest: missing, path: '' });
-        for (const { row: one, path } of having) {
-          if (one.hash !== hash) await recordLost(context, caller, { ...loss, digest: digestOf(one), path });
-        }
-        const blobs = (await content.erase(hash)) ? 1 : 0;
-        return { lost: having.map(({ row: one }) => addressOf(one)), blobs };
-      }),
+      serially('sweep', () => eraseContent({ ...context, held, local: needed(local), all }, caller, address, reason)),
   };
 }
 
@@ -250,10 +269,6 @@ export function watchRetention(retention: Pick<Retention, 'sweep'>, logger: Logg
   );
 }
 
-function digestOf({ hash, size, kind }: ContentRow): Digest {
-  return create(DigestSchema, { hash, sizeBytes: BigInt(size), kind });
-}
-
 function missingText({ hash, sizeBytes }: Digest, path: string): string {
   return `${path === '' ? '' : `${JSON.stringify(path)}, `}${hash}/${sizeBytes}, is not there`;
 }
@@ -269,12 +284,4 @@ function needed(local: LocalContent | undefined): LocalContent {
 
 function behind(): MemoirError {
   return new MemoirError('UNAVAILABLE', 'NOT_CAUGHT_UP', 'the log is still being read; try again');
-}
-
-function emptied(id: string): MemoirError {
-  return new MemoirError(
-    'UNAVAILABLE',
-    'CONTENT_UNAVAILABLE',
-    `content store ${id} does not have the blob that it is known by: it is away, or was emptied`,
-  );
 }

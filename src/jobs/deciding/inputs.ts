@@ -178,7 +178,7 @@ async function inputOf(
   { content, job }: Known,
 ): Promise<Input> {
   if (readModel.content.lostBy(content.hash).length > 0 || !(await kept.has(content))) {
-    throw lost(pointer, content, job);
+    throw await notHere(kept, pointer, content, job);
   }
   if (path === '') return create(InputSchema, { pointer, content, path, digest: content, job });
   const found = content.kind === ContentKind.TREE ? await findIn(kept, pointer, content, path, job) : undefined;
@@ -194,9 +194,18 @@ async function findIn(kept: NonNullable<Context['content']>, pointer: string, tr
   try {
     return await kept.at(tree, path);
   } catch (error) {
-    if (error instanceof MemoirError && error.reason === 'BLOB_NOT_FOUND') throw lost(pointer, tree, job);
+    if (error instanceof MemoirError && error.reason === 'BLOB_NOT_FOUND')
+      throw await notHere(kept, pointer, tree, job);
     throw error;
   }
+}
+
+/** The error for an input that is not here: it is lost, or only other servers of the log have it. */
+async function notHere(kept: NonNullable<Context['content']>, pointer: string, content: Digest, job: string) {
+  const elsewhere = await kept.elsewhere(content);
+  if (!elsewhere) return lost(pointer, content, job);
+  const { code, reason, message, metadata } = elsewhere;
+  return new MemoirError(code, reason, `script_parameters at ${quote(pointer)}: ${message}`, { metadata });
 }
 
 function unknown({ pointer, hash }: MaybeInput & ContentText): MemoirError {

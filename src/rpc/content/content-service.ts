@@ -38,14 +38,14 @@ export function contentService(
   context: JobsContext,
   content: ContentStore,
   raw: RawAccess,
-  doubt?: HeldContent['doubt'],
+  held?: Pick<HeldContent, 'doubt' | 'elsewhere'>,
 ): Implementation<typeof ContentService> {
   const { streams, sharesRuns, readModel } = context;
   // Many files of one output are read one after the other.
   const known = knownDirectories();
 
   /** What a caller asks for, once it may read the job, and a look whether it still may. */
-  async function held(uuid: string, call: CallContext, find: (job: Job) => Digest) {
+  async function asked(uuid: string, call: CallContext, find: (job: Job) => Digest) {
     const { job } = await streams.read(call.caller, checkUuid('uuid', uuid));
     const check = () => {
       if (!mayRead(call.access(), job)) throw jobNotFound(job.uuid);
@@ -70,10 +70,13 @@ export function contentService(
     throw new MemoirError('FAILED_PRECONDITION', 'NO_LOG', `${addressOf(digest)} is no log: it is not one file`);
   }
 
-  function lost(error: unknown, digest: Digest, uuid: string): unknown {
-    const told = lostError(error, digest);
-    if (told !== error) doubt?.(uuid);
-    return told;
+  /** What is told of something that is not here: who else has it, or that it is lost. */
+  async function lost(error: unknown, digest: Digest, uuid: string): Promise<unknown> {
+    if (!(error instanceof MemoirError) || error.reason !== 'BLOB_NOT_FOUND') return error;
+    const elsewhere = await held?.elsewhere(digest).catch(() => undefined);
+    if (elsewhere) return elsewhere;
+    held?.doubt(uuid);
+    return lostError(error, digest);
   }
 
   /** The bytes of a blob. */
@@ -99,7 +102,7 @@ export function contentService(
     putContent: ({ digest }, call) => putContent(context, raw, digest, call),
 
     async *listOutput({ uuid, path, recursive, attempt }, call) {
-      const { digest, check } = await held(uuid, call, (job) => heldOutput(job, attempt, imported));
+      const { digest, check } = await asked(uuid, call, (job) => heldOutput(job, attempt, imported));
       try {
         let first = true;
         const told = (entries: readonly TreeEntry[]) => {
@@ -120,13 +123,13 @@ export function contentService(
         }
         if (first) yield told([]);
       } catch (error) {
-        throw lost(error, digest, uuid);
+        throw await lost(error, digest, uuid);
       }
     },
 
     async *readOutput(request, call) {
       checkRequired('path', request.path, longestPath);
-      const { digest, check } = await held(request.uuid, call, (job) => heldOutput(job, request.attempt, imported));
+      const { digest, check } = await asked(request.uuid, call, (job) => heldOutput(job, request.attempt, imported));
       try {
         const { path, node } = await findInTree(content, blobOf(digest), request.path, known);
         if (node.kind !== 'file') {
@@ -139,12 +142,12 @@ export function contentService(
           file = undefined;
         }
       } catch (error) {
-        throw lost(error, digest, request.uuid);
+        throw await lost(error, digest, request.uuid);
       }
     },
 
     async *readLog(request, call) {
-      const { digest, check } = await held(request.uuid, call, (job) => heldLog(job, request.attempt, imported));
+      const { digest, check } = await asked(request.uuid, call, (job) => heldLog(job, request.attempt, imported));
       try {
         const bytes = await logOf(digest);
         let log: Digest | undefined = bytes;
@@ -153,7 +156,7 @@ export function contentService(
           log = undefined;
         }
       } catch (error) {
-        throw lost(error, digest, request.uuid);
+        throw await lost(error, digest, request.uuid);
       }
     },
   };
@@ -183,8 +186,7 @@ function entryOf({ path, node }: TreeEntry): MessageInitShape<typeof OutputEntry
 }
 
 /** The error of something that servers kept and do not have any more, in the place of one that there is no such blob. */
-function lostError(error: unknown, digest: Digest): unknown {
-  if (!(error instanceof MemoirError) || error.reason !== 'BLOB_NOT_FOUND') return error;
+function lostError(error: MemoirError, digest: Digest): MemoirError {
   return new MemoirError(
     'DATA_LOSS',
     'CONTENT_LOST',

@@ -11,8 +11,12 @@ export const blobOf = ({ hash, sizeBytes }: Pick<Digest, 'hash' | 'sizeBytes'>):
   nameOf('digest', hash, sizeBytes);
 
 /** What use cases ask of content. */
-export function keptContent(content: Pick<ContentStore, 'missing' | 'get'>): KeptContent {
+export function keptContent(
+  content: Pick<ContentStore, 'missing' | 'get'>,
+  elsewhere: KeptContent['elsewhere'],
+): KeptContent {
   return {
+    elsewhere,
     has: async (digest) => (await content.missing([blobOf(digest)])).length === 0,
     async at(tree, path) {
       try {

@@ -3,7 +3,7 @@ import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.
 import type { ReadModel } from '../../../projections/read-model/read-model.js';
 import type { BlobName } from '../../content/blob-name.js';
 import type { Bringers } from '../../content/brought.js';
-import { broughtContent } from '../../content/brought-content.js';
+import { broughtContent, notedContent } from '../../content/brought-content.js';
 import type { ContentStore } from '../../content/content.js';
 import { type KnownContent, knowTrees } from '../../content/known-trees.js';
 import { unknownInstance } from '../../content/resource-name.js';
@@ -12,6 +12,7 @@ import type { JobRecord } from '../../domain/job.js';
 import type { JobStreams } from '../../jobs/job-streams.js';
 import { attemptKey, claimedAttempt } from '../../jobs/running/claimed-attempt.js';
 import type { CallContext } from '../call.js';
+import type { AttemptClaim } from '../claim-header.js';
 import { blobOf } from './kept-content.js';
 
 /** Bytes by their address, as a caller may have them. */
@@ -24,7 +25,7 @@ export type Raw = {
 /** What callers may have of content by its address: an address is a name, and no permission to have what it names. */
 export type RawAccess = {
   /**
-   * All content for who may run jobs of every repository; for who speaks for an attempt by its claim token what that attempt brought and what
+   * All content for who may run jobs of every repository, with a note of what an attempt of it counts on by its claim token; for who speaks for an attempt by its claim token what that attempt brought and what
    * its job is given; for who may request jobs what it brought or put itself.
    * @throws MemoirError PERMISSION_DENIED, the same whatever is there; what is wrong with the claim
    */
@@ -96,13 +97,20 @@ export function rawAccess(content: ContentStore, { streams, readModel }: RawCont
     ofAttempt,
     own,
     async of(call) {
-      const claim = call.caller.access.worksAll ? undefined : call.claim();
+      const claim = call.claim();
       if (!claim) return own(call);
+      if (call.caller.access.worksAll) {
+        const raw = own(call);
+        return { ...raw, content: notedContent(raw.content, bringers.of(claimKey(claim))) };
+      }
       const record = await claimedAttempt(streams, call.caller, claim.uuid, claim.tokenDigest);
       return { content: await ofAttempt(call, record), check: () => undefined };
     },
   };
 }
+
+/** What an attempt is called of which nothing but its claim is known. */
+export const claimKey = ({ uuid, tokenDigest }: AttemptClaim): string => `${uuid} by ${tokenDigest}`;
 
 const knownContent = (digest: Digest): KnownContent => ({
   blob: blobOf(digest),

@@ -5,6 +5,8 @@ import {
   GetUsageResponseSchema,
   PinJobResponseSchema,
   type RetentionService,
+  StreamSweepContentResponseSchema,
+  StreamVerifyContentResponseSchema,
   SweepContentResponseSchema,
   UnpinJobResponseSchema,
   VerifyContentResponseSchema,
@@ -14,12 +16,13 @@ import type { LocalContent } from '../../content/local-content.js';
 import { invalid, quote } from '../../domain/errors.js';
 import type { Caller } from '../../jobs/caller.js';
 import { pinJob } from '../../jobs/content/pin-job.js';
-import type { Retention } from '../../jobs/content/retention.js';
+import type { Retention, SweepProgress, Swept, Verified, VerifyProgress } from '../../jobs/content/retention.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { needsSharedRuns } from '../../jobs/deciding/needs-shared-runs.js';
 import { checkRequired, checkUuid, textLimits } from '../../jobs/limits.js';
 import { denied } from '../../jobs/reading/permit.js';
 import type { Implementation } from '../service.js';
+import { telling } from '../telling.js';
 import { tokenOf } from '../tokens.js';
 
 /** Most entries of a list in an answer. */
@@ -98,16 +101,51 @@ export function retentionService(
       });
     },
 
+    async *streamVerifyContent(_, { caller, signal }) {
+      administering(caller, 'verify content');
+      const { verify } = needed();
+      for await (const one of telling<VerifyProgress, Verified>((tell) => verify({ signal, tell }))) {
+        const { lookedAt, total, lost, newlyLost, found } =
+          'done' in one ? { ...one.done, total: one.done.lookedAt, lost: [] } : merged(one.told);
+        const figures = { lookedAt: BigInt(lookedAt), total: BigInt(total), newlyLost: BigInt(newlyLost) };
+        const more = { ...figures, found: BigInt(found), done: 'done' in one };
+        for (const some of parts(lost)) yield create(StreamVerifyContentResponseSchema, { ...more, lost: some });
+      }
+    },
+
+    async *streamSweepContent({ dryRun }, { caller, signal }) {
+      administering(caller, 'sweep content');
+      const { sweep } = needed();
+      for await (const one of telling<SweepProgress, Swept>((tell) => sweep(dryRun, { signal, tell }))) {
+        if ('done' in one) {
+          const { evicted, kept, blobs, bytes } = one.done;
+          const total = BigInt(evicted.length + kept);
+          const figures = { blobs: BigInt(blobs), bytes: BigInt(bytes), kept: BigInt(kept) };
+          yield create(StreamSweepContentResponseSchema, { lookedAt: total, total, done: true, ...figures });
+          continue;
+        }
+        const last = one.told.at(-1) as SweepProgress;
+        const evicted = one.told.flatMap((told) => told.evicted);
+        const figures = { lookedAt: BigInt(last.lookedAt), total: BigInt(last.total) };
+        const blobsLookedAt = BigInt(last.blobsLookedAt);
+        for (const some of parts(evicted)) {
+          yield create(StreamSweepContentResponseSchema, { ...figures, blobsLookedAt, evicted: some });
+        }
+      }
+    },
+
     async eraseContent({ address, reason }, { caller }) {
       administering(caller, 'erase content');
       checkRequired('address', address, textLimits.address);
       checkRequired('reason', reason, textLimits.reason);
       if (reason.trim() === '') throw invalid('reason', 'REQUIRED', `reason ${quote(reason)} says nothing`);
-      const { lost, blobs } = await needed().erase(caller, address, reason);
+      const { lost, blobs, stays, staysCount } = await needed().erase(caller, address, reason);
       return create(EraseContentResponseSchema, {
         lost: lost.slice(0, mostListed),
         lostCount: BigInt(lost.length),
         blobs: BigInt(blobs),
+        stays: [...stays],
+        staysCount: BigInt(staysCount),
       });
     },
 
@@ -128,4 +166,14 @@ export function retentionService(
       return create(UnpinJobResponseSchema, { consistencyToken: tokenOf(readModel, position) });
     },
   };
+}
+
+/** What was told several times, as if at once. */
+function merged(told: readonly VerifyProgress[]): VerifyProgress {
+  return { ...(told.at(-1) as VerifyProgress), lost: told.flatMap(({ lost }) => lost) };
+}
+
+/** A list in parts that a message each has, one at least. */
+function* parts<T>(list: readonly T[]): Generator<T[]> {
+  for (let at = 0; at === 0 || at < list.length; at += mostListed) yield list.slice(at, at + mostListed);
 }

@@ -43,6 +43,7 @@ import { inputsOf } from '../../jobs/deciding/inputs.js';
 import { jobRetrier } from '../../jobs/deciding/retry-job.js';
 import { checkUuid } from '../../jobs/limits.js';
 import { jobAsOf } from '../../jobs/reading/job-as-of.js';
+import { keepingOf } from '../../jobs/reading/keeping.js';
 import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../../jobs/reading/permit.js';
 import { watchJob } from '../../jobs/reading/watch-job.js';
 import { cancelJob, checkCancellation } from '../../jobs/running/cancel-job.js';
@@ -136,7 +137,11 @@ export function jobsService(
         : (await streams.read(caller, wanted)).job;
       if (!mayRead(caller.access, job)) throw jobNotFound(wanted);
       if (row) job.damaged = await context.damaged.look(job.uuid);
-      return create(GetJobResponseSchema, { job, waitingFor: waitsFor(job.uuid) });
+      const keeping = keepingOf(readModel, caller.access, job);
+      return create(GetJobResponseSchema, {
+        job: keeping ? { ...job, keeping } : job,
+        waitingFor: waitsFor(job.uuid),
+      });
     },
 
     async listJobs(request, call) {
