@@ -76,6 +76,7 @@ export function lineageQueries(db: Database.Database) {
   const joined = `${columns} FROM candidate c JOIN job j ON j.position = c.position`;
   const page = db.prepare(`SELECT ${joined} WHERE c.position > ? ORDER BY c.position LIMIT ?`);
   const one = db.prepare(`SELECT ${joined} WHERE c.position = ?`);
+  const script = db.prepare('SELECT script FROM job WHERE position = ?').pluck();
   const parameters = db.prepare('SELECT script_parameters FROM job WHERE position = ?').pluck();
   const ofAddress = db
     .prepare('SELECT job FROM address WHERE key = ? AND gave = ? AND job > ? ORDER BY job LIMIT ?')
@@ -93,6 +94,8 @@ export function lineageQueries(db: Database.Database) {
     jobs: (after: number, limit: number) => page.all(after, limit) as LineageRow[],
     /** The job at a position. */
     job: (position: number) => one.get(position) as LineageRow | undefined,
+    /** The script of the job at a position. */
+    script: (position: number) => (script.get(position) as string | undefined) ?? '',
     /** The parameters of the job at a position, as JSON. */
     parameters: (position: number) => (parameters.get(position) as string | undefined) ?? '{}',
     /** Up to `limit` positions of jobs that gave an output, after a position, oldest first. */

@@ -52,6 +52,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir history --repository demo --since 7d',
     'memoir history --by ada --until 2026-01-31',
   ],
+  lineage: [`memoir lineage ${uuid}`, `memoir lineage ${uuid} --up --depth 3`, `memoir lineage ${uuid} --down --dot`],
   tail: [
     'memoir tail',
     `memoir tail --from 12h --type JobFailed --repository 'genome/*'`,

@@ -11,6 +11,7 @@ import { imageCommand, imagesCommand } from './images/images.js';
 import { checkCommand } from './jobs/check.js';
 import { excludeCommand, exclusionsCommand, reinstateCommand } from './jobs/exclusions.js';
 import { explainCommand } from './jobs/explain.js';
+import { lineageCommand } from './jobs/lineage.js';
 import { logCommand } from './jobs/log.js';
 import { getCommand, listCommand, queueCommand, watchCommand } from './jobs/read.js';
 import { retryCommand } from './jobs/retry.js';
@@ -47,6 +48,7 @@ export function program(): Command {
     contentCommand(),
     ...pinCommands(),
     historyCommand(),
+    lineageCommand(),
     tailCommand(),
     cancelCommand(),
     updateCommand(),

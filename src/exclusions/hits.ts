@@ -3,7 +3,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { LineageRow } from '../../projections/read-model/lineage.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Access } from '../domain/access.js';
-import { pace } from './pace.js';
+import { pace } from '../jobs/pace.js';
 import { seesJob } from './permit.js';
 import type { ExclusionRules } from './rules.js';
 import { jobOf, type Trace } from './trace.js';

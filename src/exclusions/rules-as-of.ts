@@ -2,11 +2,11 @@ import type { PastReads } from '../../projections/history/as-of.js';
 import { mentionsOf } from '../domain/lineage.js';
 import type { Position } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
+import { pace } from '../jobs/pace.js';
 import type { DecidingExclusions, ExclusionsAsOf } from '../jobs/ports/exclusions.js';
 import { type CommitRanges, commitRanges } from './commit-ranges.js';
 import { exclusionDetail } from './exclusion-detail.js';
 import { learnCandidates } from './learn-candidates.js';
-import { pace } from './pace.js';
 import { type Standing, standingExclusions } from './standing.js';
 import { unfitOutput } from './upstream.js';
 

@@ -4,9 +4,9 @@ import { ranFromRow } from '../../projections/read-model/reuse-index.js';
 import { type ExcludableJob, excludedOutputs, hitsItself } from '../domain/exclusions.js';
 import { addressesOf } from '../domain/outputs/addresses.js';
 import type { Position } from '../eventstore/port.js';
+import { pace } from '../jobs/pace.js';
 import type { Held } from '../jobs/ports/exclusions.js';
 import type { CommitRanges } from './commit-ranges.js';
-import { pace } from './pace.js';
 
 /** Rows that are read at once: a millisecond or two. */
 const pageSize = 250;

@@ -3,9 +3,9 @@ import type { LineageRow } from '../../projections/read-model/lineage.js';
 import { MemoirError } from '../domain/errors.js';
 import { mentionsOf } from '../domain/lineage.js';
 import { addressesOf } from '../domain/outputs/addresses.js';
+import { pace } from '../jobs/pace.js';
 import type { ExcludedBy, Held } from '../jobs/ports/exclusions.js';
 import type { CommitRanges } from './commit-ranges.js';
-import { pace } from './pace.js';
 import type { Standing } from './standing.js';
 import { jobOf, learnOf, type TraceContext } from './trace.js';
 

@@ -7,6 +7,7 @@ import '../e2e/default-image.test.js';
 import '../e2e/filters.test.js';
 import '../e2e/hostile-input.test.js';
 import '../e2e/interests.test.js';
+import '../e2e/lineage.test.js';
 import '../e2e/lists.test.js';
 import '../e2e/refusals.test.js';
 import '../e2e/submit-id.test.js';

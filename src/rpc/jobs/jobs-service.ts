@@ -55,6 +55,7 @@ import type { Implementation } from '../service.js';
 import { meantForCaller } from '../status.js';
 import { seeOwn, seeToken, tokenOf } from '../tokens.js';
 import { createJobs } from './create-jobs.js';
+import { getLineage, lineageOptions } from './get-lineage.js';
 import { listOfJobs, listOfQueue } from './list-jobs.js';
 import { steerJobs } from './steer-jobs.js';
 import { updateCommand } from './update-command.js';
@@ -149,6 +150,14 @@ export function jobsService(
       await see(request.consistencyToken, call);
       const completeUpTo = request.asOf ? '' : await seeOwn(written, readModel, call);
       return create(ListJobsResponseSchema, { ...(await read(call.caller, call.signal)), completeUpTo });
+    },
+
+    async getLineage(request, call) {
+      const wanted = checkUuid('uuid', request.uuid);
+      const options = lineageOptions(request);
+      await see(request.consistencyToken, call);
+      await seeOwn(written, readModel, call);
+      return getLineage(context, call.caller, wanted, options);
     },
 
     async cancelJob({ uuid, ...cancellation }, { caller }) {
