@@ -191,7 +191,7 @@ const answered = 1_000;
 async function redactedFanOut(scene: Scene, many: number): Promise<string[][]> {
   const policy = join(scene.directory, 'policy.toml');
   writeFileSync(policy, policyText);
-  const more = { policy, insecure: true };
+  const more = { policy };
   const server = await scene.serve(`redacted-${many}`, (store, seed) => seedJobs(store, seed, 0, answered), more);
   const body = numbered(scene.seed, scene.seed.commit);
   const events = Math.max(20, Math.min(20_000, Math.round(deliveries / many)));

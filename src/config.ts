@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { authConfig, tlsConfig } from './config/auth.js';
 import { isDuration } from './config/duration.js';
 import { registryConfig, registryPrefix } from './config/registries.js';
 import { rpcConfig } from './config/rpc.js';
@@ -137,8 +138,12 @@ export const serverConfig = z.strictObject({
   remotes: remotesConfig.prefault({}),
   /** TOML file of the policy, of who may do what. Without it everybody may do everything. */
   policy: z.string().min(1).optional(),
-  /** Whether callers are believed who they are although nothing proves it; a policy needs it until there is authentication. */
-  insecure: z.boolean().default(false),
+  /** With what the port encrypts. Without it, it does not, and only this machine may reach it. */
+  tls: tlsConfig.optional(),
+  /** What proves who calls. */
+  auth: authConfig.prefault({}),
+  /** Whether a port without TLS may be reached by others than this machine. */
+  plaintext_beyond_loopback: z.boolean().default(false),
   /** Docker registries that are asked what tags name, by the beginning of the names of repositories. */
   registries: z.record(registryPrefix, registryConfig).default({}),
   /** Docker image of jobs that name none, as a hash, repository or repository:tag. Without it, such jobs have none. */

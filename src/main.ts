@@ -5,8 +5,6 @@ import { openHistoryModel } from '../projections/history/history-model.js';
 import { openJobLists } from '../projections/lists/job-lists.js';
 import { openReadModel } from '../projections/read-model/read-model.js';
 import type { ServerConfig } from './config.js';
-import { unrestricted } from './domain/access.js';
-import { quote } from './domain/errors.js';
 import { sharedRunsFormat } from './domain/log-format.js';
 import { equalShares } from './domain/placement/shares.js';
 import type { Edge } from './edge.js';
@@ -30,13 +28,13 @@ import { openReservations } from './jobs/running/reservations.js';
 import { settlingStore } from './jobs/settling-store.js';
 import { makeDirectory } from './make-directory.js';
 import { openPolicyFile } from './policy/policy-file.js';
-import { namedPrincipal, openCalls, principalFromMetadata } from './rpc/call.js';
+import { openCalls } from './rpc/call.js';
 import { keptContent } from './rpc/content/kept-content.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { keepContent, openContent } from './serving/content-parts.js';
+import { authorising, checkedAddress, openDoor } from './serving/door.js';
 import { keepCheckpoint } from './serving/kept-checkpoint.js';
-import { listenAddress } from './serving/listen-address.js';
 import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
@@ -70,12 +68,7 @@ export async function startServer(
   logger: Logger,
   accepted: Accepted = {},
 ): Promise<RunningServer> {
-  const { host, port } = listenAddress(config.listen);
-  if (config.policy !== undefined && !config.insecure) {
-    throw new Error(
-      `policy ${quote(config.policy)} needs the setting insecure (--insecure): callers are not authenticated yet, they name themselves, and whoever reaches the server can be anybody`,
-    );
-  }
+  const address = checkedAddress(config);
   const storeUrl = storeUrlOf(config);
   const { open, closeAll } = closers(longestClosing[storeKind(storeUrl)], (parts) =>
     logger.error({ parts }, 'parts of the server did not close in time: the event store does not answer'),
@@ -182,7 +175,9 @@ export async function startServer(
     );
 
     // Who calls, and what is answered.
-    const calls = openCalls(policy ? namedPrincipal : principalFromMetadata, policy?.accessOf ?? unrestricted, edge);
+    const door = open(openDoor(config, address, edge, logger), (opened) => opened.close());
+    const calls = openCalls(door.authenticate, authorising(policy), edge);
+    door.watch(calls);
     const served = services(
       context,
       store,
@@ -193,7 +188,13 @@ export async function startServer(
       config.determinism,
       logger,
     );
-    const server = await listen(host, port, served, { limits: rpcLimits(config), edge, logger });
+    const server = await listen(address.host, address.port, served, {
+      limits: rpcLimits(config),
+      edge,
+      logger,
+      tls: door.tls,
+      admission: door.admission,
+    });
     const unwatch = watchFollowers({ store, readModel, history }, server, logger);
     namePassedOver(readModel, logger);
     watchSigning({ store, signing, logger }, readModel);

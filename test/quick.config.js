@@ -11,6 +11,7 @@ const services = {
   ExclusionsService: 'e2e/exclusions',
   HistoryService: 'e2e/history',
   ImagesService: 'e2e/images',
+  CallersService: 'auth/auth',
   RepositoriesService: 'e2e/ranges',
   AuditService: 'e2e/audit-replicas',
   ContentService: 'e2e/outputs',

@@ -6,6 +6,7 @@ import {
 } from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { CallersService } from '../../gen/memoir/callers/v1/callers_service_pb.js';
 import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { RetentionService } from '../../gen/memoir/content/v1/retention_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
@@ -17,7 +18,9 @@ import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.j
 import { MemoirError, quote } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { type CallSettings, type ClientOf, type Connection, connect, proxyOf } from '../rpc/client.js';
-import type { RemoteOptions } from './options.js';
+import { tlsFilesOf, tokenOf } from './credentials.js';
+import type { RemoteOptions, ServerOptions } from './options.js';
+import { serverAddress } from './server-address.js';
 
 /** The services that commands call, and how. */
 export type Clients = {
@@ -33,6 +36,7 @@ export type Clients = {
   readonly bytes: ClientOf<typeof ByteStream>;
   readonly capabilities: ClientOf<typeof Capabilities>;
   readonly retention: ClientOf<typeof RetentionService>;
+  readonly callers: ClientOf<typeof CallersService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
   /** Waits until there is a connection, for so many seconds. @throws CallError if there is none in time */
@@ -59,6 +63,7 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       bytes: connection.service(ByteStream),
       capabilities: connection.service(Capabilities),
       retention: connection.service(RetentionService),
+      callers: connection.service(CallersService),
       unary: { timeoutMs: options.timeout * 1_000 },
       connected: (patience) => connection.connected(patience * 1_000),
     });
@@ -71,32 +76,30 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
 
 /**
  * A connection as the options say.
- * @throws MemoirError INVALID_ARGUMENT naming an address or a principal that cannot be one
+ * @param byDefault whom to call oneself where the server is told nothing else that says who calls
+ * @throws MemoirError INVALID_ARGUMENT naming an address, a principal or a file that cannot be one
  */
-export function connectTo(options: Pick<RemoteOptions, 'server' | 'principal'>): Connection {
-  const principal = options.principal ?? userInfo().username;
-  if (!/^(\[[0-9a-fA-F:.%]+\]|[^\s:/[\]]+):[0-9]{1,5}$/.test(options.server)) {
-    throw new MemoirError(
-      'INVALID_ARGUMENT',
-      'BAD_ADDRESS',
-      `--server (MEMOIR_SERVER) ${quote(options.server)}: give it as host:port`,
-    );
-  }
-  if (!/^[\x21-\x7e]{1,256}$/.test(principal)) {
+export function connectTo(options: ServerOptions, byDefault = userInfo().username): Connection {
+  const { address, tls } = serverAddress(options.server);
+  const token = tokenOf(options, process.env);
+  const files = tlsFilesOf(options, tls);
+  const proven = token !== undefined || files?.cert !== undefined;
+  const principal = options.principal ?? (proven ? undefined : byDefault);
+  if (principal !== undefined && !/^[\x21-\x7e]{1,256}$/.test(principal)) {
     throw new MemoirError(
       'INVALID_ARGUMENT',
       'BAD_PRINCIPAL',
       `--principal (MEMOIR_PRINCIPAL) ${quote(principal)}: give 1 to 256 printable ASCII characters without spaces`,
     );
   }
-  return connect(options.server, principal);
+  return connect(address, principal, { tls: files ?? tls ?? false, token });
 }
 
 /** The error with the server's address, where it came of not reaching one. */
 export function withAddress(error: unknown, server: string): unknown {
   if (!(error instanceof CallError) || error.reason !== '') return error;
   if (error.code === status.UNAVAILABLE) {
-    const proxy = proxyOf(server, process.env);
+    const proxy = proxyOf(serverAddress(server).address, process.env);
     const by = proxy === undefined ? '' : ` by the proxy ${proxy}, unless no_proxy exempts it`;
     const why = error.message.replace(/ Resolution note: $/, '').replace(/ Last error: undefined/, '');
     return new CallError(error.code, `cannot reach the server at ${server}${by}: ${why}`);

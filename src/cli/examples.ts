@@ -113,6 +113,15 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir worker --repository demo=/srv/git/demo.git --store-dir ./results',
   ],
   'store verify': ['memoir store verify --store-dir ./results', 'memoir store verify --store-dir ./results --jobs'],
+  'token make': ['memoir token make --principal ci --expires 90d --file /etc/memoir/tokens.json > ci.token'],
+  'token list': ['memoir token list --config /etc/memoir/memoir.toml'],
+  'token revoke': [
+    'memoir token revoke 3fa94b1c02de --file /etc/memoir/tokens.json',
+    'memoir token revoke --principal ci --file /etc/memoir/tokens.json',
+  ],
+  'policy check': ['memoir policy check /etc/memoir/policy.toml'],
+  'policy explain': ['memoir policy explain /etc/memoir/policy.toml --principal token:ci --repository genome/align'],
+  whoami: ['memoir whoami', 'memoir whoami --server grpcs://memoir.example.org --token-file ci.token'],
   export: ['memoir export --data-dir ./data log.jsonl.gz'],
   import: ['memoir import --data-dir ./copy log.jsonl.gz', 'memoir import --dry-run log.jsonl.gz'],
 };

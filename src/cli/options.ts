@@ -44,25 +44,49 @@ export function named(
   return Object.fromEntries([...Object.entries(before ?? {}), [name, text.slice(at + 1)]]);
 }
 
-/** What every command takes that calls a server. */
-export type RemoteOptions = {
+/** Which server is called, and how one proves to it who calls. */
+export type ServerOptions = {
   readonly server: string;
   readonly principal?: string;
+  readonly tlsCa?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tokenFile?: string;
+};
+
+/** What every command takes that calls a server. */
+export type RemoteOptions = ServerOptions & {
   readonly timeout: number;
 };
 
+/** Adds the options of `ServerOptions`. `principal` says who calls unless that is given. */
+export function server(command: Command, principal: string): Command {
+  const own = (flags: string, description: string, variable: string) =>
+    command.addOption(new Option(flags, description).env(variable));
+  command.addOption(
+    new Option('--server <address>', 'the server: host:port, or grpcs://host:port for TLS')
+      .env('MEMOIR_SERVER')
+      .default('127.0.0.1:7420'),
+  );
+  own('--principal <name>', principal, 'MEMOIR_PRINCIPAL');
+  own(
+    '--tls-ca <file>',
+    "PEM file of the authorities of the server's certificate (default: the system's)",
+    'MEMOIR_TLS_CA',
+  );
+  own('--tls-cert <file>', 'PEM file of a certificate that says who calls', 'MEMOIR_TLS_CERT');
+  own('--tls-key <file>', 'PEM file of its private key', 'MEMOIR_TLS_KEY');
+  return own('--token-file <file>', 'file of a token that says who calls; or MEMOIR_TOKEN', 'MEMOIR_TOKEN_FILE');
+}
+
 /** Adds the options of `RemoteOptions`. */
 export function remote(command: Command): Command {
-  return command
-    .addOption(
-      new Option('--server <host:port>', 'address of the server').env('MEMOIR_SERVER').default('127.0.0.1:7420'),
-    )
-    .addOption(
-      new Option('--principal <name>', 'who calls (default: name of the operating system user)').env(
-        'MEMOIR_PRINCIPAL',
-      ),
-    )
-    .option('--timeout <seconds>', 'longest time for a single answer', seconds(0.001, 3_600), 60);
+  return server(command, 'who calls (default: name of the operating system user)').option(
+    '--timeout <seconds>',
+    'longest time for a single answer',
+    seconds(0.001, 3_600),
+    60,
+  );
 }
 
 /** Adds `--json`. */

@@ -2,6 +2,9 @@ import { Command } from 'commander';
 import { serverVersion } from '../version.js';
 import { auditCommand } from './audit/audit.js';
 import { historyCommand } from './audit/history.js';
+import { policyCommand } from './auth/policy.js';
+import { tokenCommand } from './auth/token.js';
+import { whoamiCommand } from './auth/whoami.js';
 import { contentCommand, pinCommands } from './content/content.js';
 import { outputCommand } from './content/output.js';
 import { putCommand } from './content/put/put.js';
@@ -71,6 +74,9 @@ export function program(): Command {
     undrainCommand(),
     ...pauseCommands(),
     storeCommand(),
+    tokenCommand(),
+    policyCommand(),
+    whoamiCommand(),
     exportCommand(),
     importCommand(),
   ];

@@ -20,6 +20,8 @@ const settings: Readonly<Record<string, Kind>> = {
   log_format: 'number',
   repositories: 'repositories',
   policy: 'text',
+  plaintext_beyond_loopback: 'boolean',
+  // Refused with what there is instead.
   insecure: 'boolean',
   default_docker_image: 'text',
   reuse_if_outputs_differ: 'boolean',
@@ -49,6 +51,11 @@ const otherVariables = new Set(
     'TMP',
     'PROGRESS',
     'AUDIT_KEY',
+    'TLS_CA',
+    'TLS_CERT',
+    'TLS_KEY',
+    'TOKEN',
+    'TOKEN_FILE',
   ].map((name) => `MEMOIR_${name}`),
 );
 

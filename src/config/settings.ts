@@ -67,6 +67,14 @@ export async function checkpointKeySettings(
   return path === undefined || path === '' ? undefined : { path, origin: settings.checkpoint_origin };
 }
 
+/** What such settings say of tokens: their file, if they name one, and how principals are made of names. */
+export async function tokenSettings(
+  sources: Sources,
+): Promise<{ readonly path: string | undefined; readonly template: string }> {
+  const { auth } = parsed(serverConfig.partial({ data_dir: true }), await layersOf(sources));
+  return { path: auth.tokens, template: auth.token_principal };
+}
+
 function firstError(error: z.ZodError, layers: readonly Layer[]): Error {
   const [issue] = error.issues;
   if (!issue) throw error;
@@ -85,7 +93,8 @@ function firstError(error: z.ZodError, layers: readonly Layer[]): Error {
   }
   const origin = layer.origin(path.map(String));
   if (issue.code === 'unrecognized_keys') {
-    return invalid(key, 'BAD_CONFIG', `${origin}: unknown key ${quote(key)}`);
+    const instead = Object.hasOwn(gone, key) ? gone[key] : undefined;
+    return invalid(key, 'BAD_CONFIG', `${origin}: ${instead ?? `unknown key ${quote(key)}`}`);
   }
   const value = valueAt(layer.values, path);
   const shown = shownValue(path, value);
@@ -94,6 +103,13 @@ function firstError(error: z.ZodError, layers: readonly Layer[]): Error {
   const why = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
   return invalid(key, 'BAD_CONFIG', `${origin}: ${what} is no value of ${quote(key)}: ${why}`);
 }
+
+/** Settings of before that mean nothing any more, and what there is instead. */
+const gone: Readonly<Record<string, string>> = {
+  insecure:
+    'the setting "insecure" is no more. On a loopback address a policy needs nothing beside it: callers name themselves there. For other ' +
+    'addresses give tls and what tells callers, or plaintext_beyond_loopback, under which nobody is told by a name of its own giving',
+};
 
 /** Settings whose members may have passwords. */
 const withPasswords: readonly PropertyKey[] = ['registries', 'repositories'];
@@ -114,6 +130,8 @@ function absolute(layer: Layer, directory: string): Layer {
     const path = values[key];
     if (typeof path === 'string' && path !== '') values[key] = resolve(directory, path);
   }
+  if (isTable(values.tls)) values.tls = absoluteTls(values.tls, directory);
+  if (isTable(values.auth)) values.auth = absoluteAuth(values.auth, directory);
   if (typeof values.store === 'string' && /^sqlite:(?!\/).+/.test(values.store)) {
     values.store = `sqlite:${resolve(directory, values.store.slice('sqlite:'.length))}`;
   }
@@ -130,6 +148,36 @@ function absolute(layer: Layer, directory: string): Layer {
     );
   }
   return { ...layer, values };
+}
+
+/** Settings of files in a table, made absolute. */
+function withFiles(table: unknown, directory: string, ...keys: readonly string[]): unknown {
+  if (!isTable(table)) return table;
+  const made = keys
+    .map((key) => [key, table[key]] as const)
+    .filter(([, path]) => typeof path === 'string' && path !== '')
+    .map(([key, path]) => [key, resolve(directory, path as string)] as const);
+  return { ...table, ...Object.fromEntries(made) };
+}
+
+function absoluteTls(tls: Record<string, unknown>, directory: string): unknown {
+  const authorities = isTable(tls.client_ca)
+    ? Object.entries(tls.client_ca).map(([name, one]) => [name, withFiles(one, directory, 'file', 'denied')] as const)
+    : undefined;
+  return withFiles(
+    { ...tls, ...(authorities && { client_ca: Object.fromEntries(authorities) }) },
+    directory,
+    'cert',
+    'key',
+  );
+}
+
+function absoluteAuth(auth: Record<string, unknown>, directory: string): unknown {
+  const isUrl = (one: unknown) => isTable(one) && typeof one.jwks === 'string' && one.jwks.includes('://');
+  const issuers = isTable(auth.issuers)
+    ? Object.entries(auth.issuers).map(([name, one]) => [name, isUrl(one) ? one : withFiles(one, directory, 'jwks')])
+    : undefined;
+  return withFiles({ ...auth, ...(issuers && { issuers: Object.fromEntries(issuers) }) }, directory, 'tokens');
 }
 
 function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {

@@ -1,7 +1,7 @@
 import picomatch from 'picomatch';
 
 /** What a principal may do in a repository. */
-export type Role = 'reader' | 'submitter' | 'worker' | 'auditor' | 'admin';
+export type Role = 'reader' | 'submitter' | 'worker' | 'auditor' | 'admin' | 'delegate';
 
 /** Gives roles to principals. */
 export type Grant = {
@@ -58,6 +58,8 @@ export type Access = {
   steers(job: Owned): boolean;
   /** Whether it administers every repository, and so what belongs to none: images, outputs and workers. */
   readonly administersAll: boolean;
+  /** Whether it may call on behalf of others whose tokens it has. */
+  readonly delegates: boolean;
 };
 
 /** What of a job decides who may do what with it. */
@@ -96,6 +98,7 @@ export function unrestricted(principal: string): Access {
     readsAll: true,
     worksAll: true,
     administersAll: true,
+    delegates: true,
     knows: yes,
     reads: yes,
     submits: yes,
@@ -107,9 +110,14 @@ export function unrestricted(principal: string): Access {
   };
 }
 
-/** What the policy gives a principal. Nothing is allowed that no grant names. */
-export function accessOf(policy: Policy, principal: string): Access {
-  const grants = policy.grants.filter(({ to }) => to.some((whom) => isMeant(policy.groups, whom, principal)));
+/**
+ * What the policy gives a principal. Nothing is allowed that no grant names.
+ * @param inGroups that the principal is in beside those of the policy, as its credential proves
+ */
+export function accessOf(policy: Policy, principal: string, inGroups: readonly string[] = []): Access {
+  const grants = policy.grants.filter(({ to }) =>
+    to.some((whom) => isMeant(policy.groups, whom, principal) || inGroups.some((group) => whom === `group:${group}`)),
+  );
   const globsOf = (...roles: Role[]) =>
     grants.filter((grant) => roles.some((role) => grant.roles.includes(role))).flatMap((grant) => grant.repositories);
   const matcher = (globs: readonly string[]): ((repository: string) => boolean) =>
@@ -128,6 +136,7 @@ export function accessOf(policy: Policy, principal: string): Access {
     readsAll: any.includes(everywhere),
     worksAll: works.includes(everywhere),
     administersAll: admin.includes(everywhere),
+    delegates: globsOf('delegate').includes(everywhere),
     knows,
     reads: ({ owner, repository }) => owner === principal || knows(repository),
     submits: matcher(submits),

@@ -19,6 +19,10 @@ export type EventMetadata = {
   readonly serverVersion: string;
   /** Format of the log that whoever reads the event must know; 1 unless given. See `formatNeeded`. */
   readonly logFormat?: number;
+  /** What proved who called: its kind, and what it is told by; absent where the caller named itself. */
+  readonly credential?: { readonly kind: string; readonly id: string };
+  /** The service that called on behalf of the principal. */
+  readonly actor?: string | undefined;
 };
 
 /** An event to append. */
@@ -210,7 +214,7 @@ export function principalOf({ metadata }: Pick<RecordedEvent, 'metadata'>): stri
 
 /** The metadata as ProtoJSON of memoir.history.v1.EventMetadata, with its members in a fixed order. */
 export function metadataJson(metadata: EventMetadata): string {
-  const { principal, requestId, traceparent, serverVersion, logFormat = 1 } = metadata;
+  const { principal, requestId, traceparent, serverVersion, logFormat = 1, credential, actor } = metadata;
   // Members that are undefined are left out.
   return JSON.stringify({
     principal,
@@ -218,5 +222,7 @@ export function metadataJson(metadata: EventMetadata): string {
     traceparent: traceparent || undefined,
     serverVersion,
     logFormat: logFormat > 1 ? logFormat : undefined,
+    credential,
+    actor,
   });
 }

@@ -1,9 +1,12 @@
 import { type Access, unrestricted } from '../domain/access.js';
+import type { Credential } from '../domain/callers/credential.js';
 import type { Edge } from '../edge.js';
 
 /** Who calls, and in which call. */
 export type Caller = {
   readonly principal: string;
+  /** What proves that; absent where the caller named itself. */
+  readonly credential?: Credential;
   /** What the principal may do. */
   readonly access: Access;
   readonly requestId: string;

@@ -15,7 +15,7 @@ export function eventOfCall(
   event: MemoirEvent,
 ): NewEvent {
   caller.begin?.();
-  const { principal, requestId, traceparent } = caller;
+  const { principal, credential, requestId, traceparent } = caller;
   const logFormat = formatNeeded(event);
   const metadata = metadataJson({
     principal,
@@ -23,6 +23,10 @@ export function eventOfCall(
     ...(traceparent && { traceparent }),
     serverVersion,
     logFormat,
+    ...(credential && {
+      credential: { kind: credential.kind, id: credential.id },
+      actor: credential.actor?.principal,
+    }),
   });
   return encodeEvent(edge.uuid(), event, metadata);
 }

@@ -1,8 +1,9 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { parse } from 'smol-toml';
 import * as z from 'zod';
 import { type Access, accessOf, type Grant, type Policy } from '../domain/access.js';
+import type { Credential, Who } from '../domain/callers/credential.js';
 import { quote } from '../domain/errors.js';
 import {
   type OwnersShare,
@@ -12,6 +13,7 @@ import {
   shareOf,
 } from '../domain/placement/shares.js';
 import { heaviest } from '../domain/placement/turns.js';
+import { fingerprint } from '../files/fingerprint.js';
 
 /** How often the file is looked at for a change, in milliseconds. */
 const interval = 500;
@@ -23,7 +25,7 @@ const settledIfCut = 5_000;
 /** Principals whose access is kept, and owners and repositories whose share is. */
 const remembered = 10_000;
 
-const role = z.enum(['reader', 'submitter', 'worker', 'auditor', 'admin']);
+const role = z.enum(['reader', 'submitter', 'worker', 'auditor', 'admin', 'delegate']);
 const glob = z.string().regex(/^[A-Za-z0-9._/*?-]+$/, 'is no glob of letters, digits, ".", "_", "-", "/", "*" and "?"');
 /** A whole number, refused by its value. */
 const whole = (what: string, least: number, most: number) =>
@@ -74,8 +76,8 @@ type WholePolicy = Policy & SharePolicy;
 
 /** The policy of a server. */
 export type PolicyFile = {
-  /** What a principal may do now. */
-  accessOf(principal: string): Access;
+  /** What a principal may do now, or by a credential. */
+  accessOf(who: Who): Access;
   /** What owners get of the queue and the workers now. */
   readonly shares: Shares;
   /** Ends the watch over the file. */
@@ -95,6 +97,8 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
   let seen = done;
   let since = performance.now();
   let known = new Map<string, Access>();
+  // By the credential itself: the groups of one are not those of another of the same principal.
+  let proven = new WeakMap<Credential, Access>();
   let owners = new Map<string, OwnersShare>();
   let caps = new Map<string, number | undefined>();
   const listeners: (() => void)[] = [];
@@ -118,6 +122,7 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
       logger.info({ path, ...changes(policy, next.policy) }, 'the policy was read again');
       ({ policy, text } = next);
       known = new Map();
+      proven = new WeakMap();
       owners = new Map();
       caps = new Map();
       for (const listener of listeners) listener();
@@ -131,8 +136,13 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
   timer.unref();
 
   return {
-    accessOf(principal) {
-      return kept(known, principal, () => accessOf(policy, principal));
+    accessOf(who) {
+      if (typeof who === 'string') return kept(known, who, () => accessOf(policy, who));
+      const before = proven.get(who);
+      if (before) return before;
+      const access = accessOf(policy, who.principal, who.groups);
+      proven.set(who, access);
+      return access;
     },
     shares: {
       ofOwner: (principal) => kept(owners, principal, () => shareOf(policy, principal)),
@@ -203,6 +213,11 @@ function read(path: string): { readonly policy: WholePolicy; readonly text: stri
 
 /** @throws Error if it bounds what nobody may ask for by it */
 function grantOf({ to, roles, repositories, ...bounds }: z.infer<typeof schema>['grants'][number]): Grant {
+  if (roles.includes('delegate') && !repositories.includes('**')) {
+    throw new Error(
+      `the grant to ${to.map((whom) => quote(whom)).join(', ')} has the role delegate for some repositories: it is for all of them, "**"`,
+    );
+  }
   const given = Object.keys(bounds).find((name) => bounds[name as keyof typeof bounds] !== undefined);
   if (given === undefined) return { to, roles, repositories };
   if (!roles.includes('submitter') && !roles.includes('admin')) {
@@ -218,9 +233,4 @@ function grantOf({ to, roles, repositories, ...bounds }: z.infer<typeof schema>[
     ...(scratchMb !== undefined && { scratchMb }),
   };
   return { to, roles, repositories, bounds: most };
-}
-
-function fingerprint(path: string): string {
-  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return found ? `${found.ino} ${found.size} ${found.mtimeNs}` : 'gone';
 }

@@ -1,5 +1,6 @@
 import type { Deadline, Metadata } from '@grpc/grpc-js';
 import type { Access } from '../domain/access.js';
+import { endOf, type Who } from '../domain/callers/credential.js';
 import { MemoirError } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import type { Caller } from '../jobs/caller.js';
@@ -18,10 +19,10 @@ export type CallContext = {
 };
 
 /** Tells who calls. @throws MemoirError if the caller cannot be told */
-export type Authenticate = (metadata: Metadata) => string;
+export type Authenticate = (call: Pick<ServerCall, 'metadata'>) => Who;
 
-/** Tells what a principal may do. */
-export type Authorise = (principal: string) => Access;
+/** Tells what who calls may do. @throws MemoirError UNAUTHENTICATED if its credentials do not go together */
+export type Authorise = (who: Who) => Access;
 
 /** What is used of any kind of grpc-js server call. */
 export type ServerCall = {
@@ -39,6 +40,8 @@ export type Calls = {
   ended(context: CallContext): void;
   /** Aborts the signal of all calls, now and to come, so that what waits or streams ends: by a shutdown unless another reason is given. */
   drain(reason?: MemoirError): void;
+  /** Ends what waits or streams for whoever proved by a credential who calls, and proves it no more. */
+  endUnproven(): void;
 };
 
 /** Why a signal was aborted when the server shuts down; the status of streams that end by it. */
@@ -48,7 +51,7 @@ export const shutdownReason = new MemoirError('UNAVAILABLE', 'SHUTTING_DOWN', 't
  * The principal that the metadata names, "anonymous" if none. Trusts the client, so it is for servers that only this machine
  * can reach.
  */
-export function principalFromMetadata(metadata: Metadata): string {
+export function principalFromMetadata({ metadata }: Pick<ServerCall, 'metadata'>): string {
   const [principal] = metadata.get('memoir-principal');
   if (principal === undefined) return 'anonymous';
   const text = String(principal);
@@ -58,8 +61,8 @@ export function principalFromMetadata(metadata: Metadata): string {
 }
 
 /** The same where a policy says who may do what, which it cannot of nobody. */
-export function namedPrincipal(metadata: Metadata): string {
-  if (metadata.get('memoir-principal').length > 0) return principalFromMetadata(metadata);
+export function namedPrincipal(call: Pick<ServerCall, 'metadata'>): string {
+  if (call.metadata.get('memoir-principal').length > 0) return principalFromMetadata(call);
   throw new MemoirError(
     'UNAUTHENTICATED',
     'NO_PRINCIPAL',
@@ -92,7 +95,7 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
     constructor(call: ServerCall) {
       const caller = callerOf(call, authenticate, authorise, edge, () => this.signal);
       this.caller = caller;
-      this.access = () => authorise(caller.principal);
+      this.access = () => authorise(caller.credential ?? caller.principal);
       this.claim = () => claimOf(call.metadata);
       this.#call = call;
     }
@@ -111,7 +114,26 @@ export function openCalls(authenticate: Authenticate, authorise: Authorise, edge
       draining ??= reason;
       for (const controller of waiting.values()) controller.abort(reason);
     },
+    endUnproven() {
+      for (const [context, controller] of waiting) {
+        const reason = unproven(context, edge.now());
+        if (reason) controller.abort(reason);
+      }
+    },
   };
+}
+
+/** Why a call is no more of whom it was begun by; undefined if it is. */
+function unproven({ caller, access }: CallContext, now: number): MemoirError | undefined {
+  const end = caller.credential && endOf(caller.credential, now);
+  if (end || !caller.credential?.actor) return end;
+  try {
+    access();
+    return undefined;
+  } catch (error) {
+    if (error instanceof MemoirError) return error;
+    throw error;
+  }
 }
 
 /** The client's own identifier of its call; undefined if it gave none that can be kept. */
@@ -145,7 +167,8 @@ function callerOf(
   signal: () => AbortSignal,
 ): Caller {
   const { metadata } = call;
-  const principal = authenticate(metadata);
+  const who = authenticate(call);
+  const principal = typeof who === 'string' ? who : who.principal;
   const [requestId] = metadata.get('x-request-id');
   const [traceparent] = metadata.get('traceparent');
   const traced =
@@ -153,7 +176,8 @@ function callerOf(
   let begun = false;
   return {
     principal,
-    access: authorise(principal),
+    access: authorise(who),
+    ...(typeof who !== 'string' && { credential: who }),
     signal,
     begin() {
       const gone = begun ? undefined : goneReason(call);

@@ -11,6 +11,7 @@ import {
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
 import {
   type CallOptions,
+  type ChannelCredentials,
   Client,
   type ClientWritableStream,
   credentials,
@@ -18,6 +19,7 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
+import { MemoirError, messageOf, quote } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
 import { CallError, callError } from './call-error.js';
 
@@ -72,14 +74,33 @@ export type Connection = {
   close(): void;
 };
 
+/** How a server is called. */
+export type Security = {
+  /**
+   * Whether by TLS: with the certificate of a server that these authorities vouch for, or the system's without them, and with a certificate of one's own
+   * where that is given. PEM.
+   */
+  readonly tls?: boolean | { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+  /** A token that says who calls, asked for before each call, since it may be renewed. */
+  readonly token?: (() => string) | undefined;
+};
+
 /**
  * A connection, opened at the first call.
  * @param address of the server, as host:port
- * @param principal on whose behalf to call: printable ASCII
- * @param tls whether by TLS, with a certificate that the system's authorities vouch for
+ * @param principal whom to call oneself: printable ASCII; undefined where a token or a certificate says it
+ * @throws MemoirError INVALID_ARGUMENT if a token would be sent in plain text to another machine, or certificate and key are none
  */
-export function connect(address: string, principal: string, { tls = false } = {}): Connection {
-  const client = new Client(address, tls ? credentials.createSsl() : credentials.createInsecure(), {
+export function connect(address: string, principal: string | undefined, security: Security = {}): Connection {
+  const { token } = security;
+  if (token && !security.tls && !isLoopback(address)) {
+    throw new MemoirError(
+      'INVALID_ARGUMENT',
+      'TOKEN_OVER_PLAINTEXT',
+      `the token is not sent to ${quote(address)} without TLS, where it could be read on the way: give the server as grpcs://${address}`,
+    );
+  }
+  const client = new Client(address, channelCredentials(security), {
     'grpc.enable_http_proxy': isLoopback(address) ? 0 : 1,
     // An answer of a thousand jobs is larger than grpc-js allows by default, and the server is the one asked for.
     'grpc.max_receive_message_length': -1,
@@ -88,8 +109,12 @@ export function connect(address: string, principal: string, { tls = false } = {}
     'grpc.keepalive_timeout_ms': 20_000,
     'grpc.max_reconnect_backoff_ms': 5_000,
   });
-  const metadata = new Metadata();
-  metadata.set('memoir-principal', principal);
+  const fixed = new Metadata();
+  if (principal !== undefined) fixed.set('memoir-principal', principal);
+  const metadata = () => {
+    if (token) fixed.set('authorization', `Bearer ${token()}`);
+    return fixed;
+  };
   return {
     service<Methods extends GenServiceMethods>(service: GenService<Methods>) {
       const functions: Record<string, unknown> = {};
@@ -109,7 +134,18 @@ export function connect(address: string, principal: string, { tls = false } = {}
   };
 }
 
-function callable(client: Client, metadata: Metadata, method: DescMethod): unknown {
+function channelCredentials({ tls = false }: Security): ChannelCredentials {
+  if (tls === false) return credentials.createInsecure();
+  const { ca = null, cert = null, key = null } = tls === true ? {} : tls;
+  try {
+    return credentials.createSsl(ca, key, cert);
+  } catch (error) {
+    const why = `the authorities, certificate and key for TLS cannot be used: ${messageOf(error)}`;
+    throw new MemoirError('INVALID_ARGUMENT', 'BAD_CERTIFICATE', why, { cause: error });
+  }
+}
+
+function callable(client: Client, metadata: () => Metadata, method: DescMethod): unknown {
   const { path, encode, decode } = wire(method);
   switch (method.methodKind) {
     case 'unary':
@@ -120,7 +156,7 @@ function callable(client: Client, metadata: Metadata, method: DescMethod): unkno
             encode,
             decode,
             create(method.input, request),
-            metadataOf(metadata, settings),
+            metadataOf(metadata(), settings),
             options(settings),
             settle(resolve, reject),
           );
@@ -134,7 +170,7 @@ function callable(client: Client, metadata: Metadata, method: DescMethod): unkno
           encode,
           decode,
           message,
-          metadataOf(metadata, settings),
+          metadataOf(metadata(), settings),
           options(settings),
         );
         const release = cancelBy(settings.signal, call);
@@ -154,7 +190,7 @@ function callable(client: Client, metadata: Metadata, method: DescMethod): unkno
             path,
             encode,
             decode,
-            metadataOf(metadata, settings),
+            metadataOf(metadata(), settings),
             options(settings),
             settle(resolve, reject),
           );

@@ -4,6 +4,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import type { Edge } from '../edge.js';
 import { requestIdOf } from './call.js';
+import type { Admission } from './http2/admission.js';
 import { checkCallHeaders } from './http2/call-headers.js';
 import { type Connections, watchConnections } from './http2/connections.js';
 import { mendEmptyMessages } from './http2/empty-messages.js';
@@ -32,17 +33,25 @@ export type RpcServer = {
 };
 
 /** What a server listens with. */
-export type ListenParts = { readonly limits: RpcLimits; readonly edge: Edge; readonly logger: Logger };
+export type ListenParts = {
+  readonly limits: RpcLimits;
+  readonly edge: Edge;
+  readonly logger: Logger;
+  /** What connections are encrypted with; absent for nothing. */
+  readonly tls?: ServerCredentials | undefined;
+  /** What lets calls in; absent where all are. */
+  readonly admission?: Admission | undefined;
+};
 
 /**
- * Serves the services, and beside them grpc.health.v1 and server reflection, without encryption.
+ * Serves the services, and beside them grpc.health.v1 and server reflection.
  * @throws Error naming the address if it cannot be bound
  */
 export async function listen(
   host: string,
   port: number,
   services: ReadonlyMap<DescService, Served>,
-  { limits, edge, logger }: ListenParts,
+  { limits, edge, logger, tls, admission }: ListenParts,
 ): Promise<RpcServer> {
   const server = new Server(optionsOf(limits));
   for (const { definition, implementation } of services.values()) server.addService(definition, implementation);
@@ -50,10 +59,15 @@ export async function listen(
   const health = new HealthImplementation(Object.fromEntries(['', ...names].map((name) => [name, 'NOT_SERVING'])));
   health.addToServer(server);
   reflectionOf([...services.keys()]).addToServer(server);
-  const { bound, underneath } = await bind(server, host.includes(':') ? `[${host}]` : host, port);
+  const { bound, underneath } = await bind(
+    server,
+    host.includes(':') ? `[${host}]` : host,
+    port,
+    tls ?? ServerCredentials.createInsecure(),
+  );
   const servers = underneath.map(({ http2 }) => http2);
   const connections = watchConnections(servers, limits, () => edge.monotonic(), logger);
-  for (const one of underneath) serveCalls(one, connections);
+  for (const one of underneath) serveCalls(one, connections, admission);
 
   return {
     address: `${host.includes(':') ? `[${host}]` : host}:${bound}`,
@@ -92,9 +106,10 @@ function bind(
   server: Server,
   host: string,
   port: number,
+  credentials: ServerCredentials,
 ): Promise<{ readonly bound: number; readonly underneath: readonly Underneath[] }> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(`${host}:${port}`, credentials, (error, bound) => {
       if (error) {
         reject(new Error(`cannot listen on ${host}:${port}: ${error.message}`, { cause: error }));
         return;
@@ -110,7 +125,7 @@ function bind(
 }
 
 /** Hands the calls of a server to grpc-js, after what it would not see or would do otherwise. */
-function serveCalls({ http2, serve }: Underneath, connections: Connections): void {
+function serveCalls({ http2, serve }: Underneath, connections: Connections, admission: Admission | undefined): void {
   http2.on('stream', (stream, headers, flags) => {
     const { session } = stream;
     connections.callOpened(session);
@@ -121,9 +136,13 @@ function serveCalls({ http2, serve }: Underneath, connections: Connections): voi
       refuse(stream, refusal, requestId);
       return;
     }
-    detailErrors(stream, requestId, String(headers[':path']));
-    const encoding = headers['grpc-encoding'];
-    if (encoding !== undefined && encoding !== 'identity') mendEmptyMessages(stream);
-    serve(stream, headers, flags);
+    const enter = () => {
+      detailErrors(stream, requestId, String(headers[':path']));
+      const encoding = headers['grpc-encoding'];
+      if (encoding !== undefined && encoding !== 'identity') mendEmptyMessages(stream);
+      serve(stream, headers, flags);
+    };
+    if (admission) admission.admit(stream, headers, enter, (error) => refuse(stream, error, requestId));
+    else enter();
   });
 }

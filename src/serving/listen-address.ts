@@ -1,21 +1,23 @@
 import { isIP } from 'node:net';
 import { quote } from '../domain/errors.js';
 
+/** Where a server listens. */
+export type ListenAddress = {
+  readonly host: string;
+  readonly port: number;
+  /** Whether only this machine can reach it. */
+  readonly loopback: boolean;
+};
+
 /**
- * The host and port of a setting `host:port`. Callers are not authenticated yet and name themselves, so nobody but this machine may
- * reach the server.
- * @throws Error naming the setting if it is malformed or no loopback address
+ * The host and port of a setting `host:port`.
+ * @throws Error naming the setting if it is malformed
  */
-export function listenAddress(listen: string): { readonly host: string; readonly port: number } {
+export function listenAddress(listen: string): ListenAddress {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(listen);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (host === undefined || port > 65_535) throw new Error(`listen ${quote(listen)} is not host:port`);
   const loopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-  if (!loopback) {
-    throw new Error(
-      `listen ${quote(listen)} is not a loopback address: callers are not authenticated yet, so only this machine may reach the server`,
-    );
-  }
-  return { host, port };
+  return { host, port, loopback };
 }

@@ -6,6 +6,7 @@ import {
 } from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { CallersService } from '../../gen/memoir/callers/v1/callers_service_pb.js';
 import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { RetentionService } from '../../gen/memoir/content/v1/retention_service_pb.js';
 import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
@@ -31,6 +32,7 @@ import { jobLogs } from '../jobs/running/job-log.js';
 import { seenWorkers } from '../jobs/workers/seen-workers.js';
 import { type AuditParts, auditService } from '../rpc/audit-service.js';
 import type { Calls } from '../rpc/call.js';
+import { callersService } from '../rpc/callers/callers-service.js';
 import { byteStreamService } from '../rpc/content/byte-stream-service.js';
 import { batchLimit, capabilitiesService } from '../rpc/content/capabilities-service.js';
 import { casService } from '../rpc/content/cas-service.js';
@@ -88,6 +90,7 @@ export function services(
   const saw = seenWorkers(context, logger);
   serve(WorkerService, workerService(context, jobClaims(context), logs, saw, takeResult(context, raw), renew));
   serve(WorkersService, workersService(context));
+  serve(CallersService, callersService());
   serve(HistoryService, historyService(context));
   serve(AuditService, auditService(context, audit));
   const exclusions = exclusionUseCases(context, rules, keeping?.held);

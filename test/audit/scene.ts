@@ -33,7 +33,7 @@ export async function policedServer(project: Project): Promise<TestServer & { re
   const { path } = project.repository;
   const server = await startTestServer({
     repositories: { project: path, elsewhere: path, arvados: path },
-    settings: { policy, insecure: true },
+    settings: { policy },
   });
   return {
     ...server,

@@ -20,7 +20,8 @@ function settings(sources: Partial<Sources>) {
 test('a data directory is all that is needed', async (t) => {
   t.deepEqual(await settings({ flags: { data_dir: '/data' } }), {
     data_dir: '/data',
-    insecure: false,
+    auth: { issuers: {}, open_health: true, token_principal: 'token:{}' },
+    plaintext_beyond_loopback: false,
     listen: '127.0.0.1:7420',
     registries: {},
     remotes: {
@@ -109,6 +110,30 @@ test('relative sqlite paths begin where they are given', async (t) => {
   t.is((await settings({ file, environment: { MEMOIR_POLICY: 'p.toml' } })).policy, '/base/p.toml');
 });
 
+test('relative files of TLS, tokens and keys begin where their file is', async (t) => {
+  const file = fileOf(
+    t,
+    `data_dir = "/d"
+[tls]
+cert = "c.pem"
+key = "/k.pem"
+client_ca.farm = {file = "farm.pem", san = "cn", denied = "denied"}
+[auth]
+tokens = "tokens.json"
+issuers.a = {issuer = "a", jwks = "keys.json", audience = ["m"]}
+issuers.b = {issuer = "b", jwks = "https://b.example.org/keys", audience = ["m"]}
+`,
+  );
+  const here = (name: string) => file.replace('memoir.toml', name);
+  const { tls, auth } = await settings({ file });
+  t.like(tls, { cert: here('c.pem'), key: '/k.pem' });
+  t.like(tls?.client_ca.farm, { file: here('farm.pem'), denied: here('denied') });
+  t.is(auth.tokens, here('tokens.json'));
+  t.deepEqual([auth.issuers.a?.jwks, auth.issuers.b?.jwks], [here('keys.json'), 'https://b.example.org/keys']);
+});
+
+const issuerOf = (more: string) => `[auth.issuers.a]\nissuer = "a"\naudience = ["m"]\n${more}`;
+
 test('registries come from the file alone, and are whole', async (t) => {
   const file = fileOf(
     t,
@@ -182,6 +207,24 @@ for (const [what, sources, message] of [
     'a key inside that means nothing',
     { toml: '[repositories.a]\npath="/p"\nuri="x"' },
     /unknown key "repositories.a.uri"/,
+  ],
+  [
+    'a setting of before',
+    { toml: 'insecure = true' },
+    /memoir.toml": the setting "insecure" is no more.*plaintext_beyond_loopback/,
+  ],
+  ['keys that anybody on the way may change', { toml: issuerOf('jwks = "http://b.example.org/keys"') }, /jwks".*https/],
+  ['an algorithm with a secret', { toml: issuerOf('jwks = "k"\nalgorithms = ["HS256"]') }, /algorithms/],
+  ['no algorithm', { toml: issuerOf('jwks = "k"\nalgorithms = ["none"]') }, /algorithms/],
+  [
+    'a principal that is always the same',
+    { toml: '[auth]\ntoken_principal = "root"' },
+    /token_principal".*"\{\}" once/,
+  ],
+  [
+    'a URI of any trust domain',
+    { toml: '[tls]\ncert = "c"\nkey = "k"\nclient_ca.a = {file = "f", san = "uri"}' },
+    /give trust_domain with san = "uri"/,
   ],
   ['a key with a meaning of its own', { toml: '__proto__ = 1' }, /unknown key "__proto__"/],
   ['a value of the wrong type', { toml: 'listen = 7420' }, /memoir.toml": "7420" is no value of "listen": .*string/],

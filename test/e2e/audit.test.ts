@@ -135,8 +135,7 @@ test('an event is proved to those who may read it; to others it does not exist',
     grant('alice', 'submitter') + grant('bob', 'reader') + grant('eve', 'reader').replace('demo', 'other'),
   );
   await server.stop();
-  (server.config as { policy?: string; insecure: boolean }).policy = policy;
-  (server.config as { insecure: boolean }).insecure = true;
+  (server.config as { policy?: string }).policy = policy;
   await server.restart();
   try {
     await submit(server, 1);

@@ -46,7 +46,7 @@ const chance = { is: 1 };
 const server = serverOfFile({
   edge: { ...systemEdge, random: () => chance.is },
   repositories: { project: repository.path },
-  settings: { policy, insecure: true, determinism: { sample: 0.5, at_once: 1, on_difference: 'exclude' } },
+  settings: { policy, determinism: { sample: 0.5, at_once: 1, on_difference: 'exclude' } },
 });
 const as = (name: string) => server.as(name);
 const [ada, bob, eve, root] = ['ada', 'bob', 'eve', 'root'].map(as) as [Clients, Clients, Clients, Clients];

@@ -316,7 +316,7 @@ test.serial('who is not a worker everywhere has nothing by an address, whether i
     '[[grants]]\nto = ["wil"]\nroles = ["worker"]\nrepositories = ["**"]\n' +
       '[[grants]]\nto = ["bob"]\nroles = ["auditor", "worker"]\nrepositories = ["a/*"]\n',
   );
-  const guarded = await startTestServer({ settings: { policy, insecure: true } });
+  const guarded = await startTestServer({ settings: { policy } });
   const [wil, bob] = [contentClient(guarded.address(), 'wil'), contentClient(guarded.address(), 'bob')];
   try {
     const [there, absent] = [randomBytes(9), randomBytes(9)];

@@ -64,7 +64,7 @@ test('under a policy, images are registered and forgotten by those who administe
       '[[grants]]\nto = ["ada"]\nroles = ["submitter", "admin"]\nrepositories = ["project"]\n',
   );
   const repositories = { project: project.repository.path };
-  const server = await startTestServer({ repositories, settings: { policy, insecure: true } });
+  const server = await startTestServer({ repositories, settings: { policy } });
   t.teardown(() => server.dispose());
   const [ada, root] = [server.as('ada'), server.as('root')];
   const image = { hash: hash(3), repository: 'base' };

@@ -40,7 +40,7 @@ const edge = { ...systemEdge, monotonic: () => performance.now() + clock.ahead }
 const server = serverOfFile({
   edge,
   repositories: { project: path, 'small/a': path, 'small/b': path },
-  settings: { policy, insecure: true },
+  settings: { policy },
 });
 const as = (name: string) => server.as(name);
 const [ada, bob, cleo, dora, emil, w, root] = ['ada', 'bob', 'cleo', 'dora', 'emil', 'w', 'root'].map(as) as [
@@ -199,7 +199,7 @@ test.serial(
     writeFileSync(policy, policyText(cap, 100));
     const options = {
       repositories: { project: path },
-      settings: { policy, insecure: true, store: double.url, log_format: newestFormat },
+      settings: { policy, store: double.url, log_format: newestFormat },
     };
     const servers = await Promise.all([1, 2].map(() => startTestServer(options)));
     const log = await openLog(double.url, systemEdge);

@@ -47,7 +47,7 @@ const { path } = project.repository;
 let now = Date.UTC(2026, 0, 1);
 const server = serverOfFile({
   repositories: { project: path, other: path },
-  settings: { policy, insecure: true },
+  settings: { policy },
   edge: { ...systemEdge, now: () => now },
 });
 const [ada, bob, runner, auditor, eve] = ['ada', 'bob', 'runner', 'auditor', 'eve'].map(server.as) as [

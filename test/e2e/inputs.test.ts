@@ -64,7 +64,7 @@ writeFileSync(
 );
 const server = await startTestServer({
   repositories: { project: repository.path, other: repository.path },
-  settings: { policy, insecure: true },
+  settings: { policy },
 });
 let [ada, bob, root] = ['ada', 'bob', 'root'].map(server.as) as [Clients, Clients, Clients];
 type Clients = ReturnType<typeof server.as>;

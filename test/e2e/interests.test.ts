@@ -31,7 +31,7 @@ const allow = (...all: string[]) => writeFileSync(policy, all.join('\n'));
 allow(...grants);
 const server = serverOfFile({
   repositories: { project: project.repository.path },
-  settings: { policy, insecure: true },
+  settings: { policy },
 });
 const as = (name: string) => server.as(name);
 const [ada, bob, cleo, w, rita, root] = ['ada', 'bob', 'cleo', 'w', 'rita', 'root'].map(as) as [

@@ -62,7 +62,7 @@ writeFileSync(
 );
 const server = await startTestServer({
   repositories: { project: repository.path, elsewhere: repository.path },
-  settings: { policy, insecure: true },
+  settings: { policy },
 });
 type Clients = ReturnType<typeof server.as>;
 const [ada, runner, eve, root] = ['ada', 'runner', 'eve', 'root'].map(server.as) as [

@@ -9,7 +9,6 @@ import { makeProject } from '../support/project.js';
 import { rawCall } from '../support/raw-call.js';
 import { failure, refused } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
-import { startTestServer } from '../support/server.js';
 import { serverOfFile } from '../support/server-of-file.js';
 import { until } from '../support/until.js';
 
@@ -51,7 +50,7 @@ repositories = ["**"]
 const path = project.repository.path;
 const server = serverOfFile({
   repositories: { project: path, elsewhere: path, arvados: path },
-  settings: { policy, insecure: true },
+  settings: { policy },
 });
 const [ada, bob, runner, eve, rita, root] = ['ada', 'bob', 'runner', 'eve', 'rita', 'root'].map(server.as) as [
   ReturnType<typeof server.as>,
@@ -257,11 +256,6 @@ test.serial('exclusions are ordered and seen by those whom they concern', async 
   });
   await refused(t, server, () => bob.exclusions.reinstateForReuse({ id, reason: 'right' }), denied);
   await ada.exclusions.reinstateForReuse({ id, reason: 'right' });
-});
-
-test.serial('a policy over names that nobody proves has to be wanted', async (t) => {
-  const error = await t.throwsAsync(startTestServer({ repositories: { project: path }, settings: { policy } }));
-  t.regex(error?.message ?? '', /policy ".*policy\.toml" needs the setting insecure \(--insecure\)/);
 });
 
 test.serial('a call that names nobody is UNAUTHENTICATED where a policy says who may do what', async (t) => {

@@ -37,7 +37,7 @@ const project = makeProject();
 const path = project.repository.path;
 const server = serverOfFile({
   repositories: { open: path, veiled: path },
-  settings: { policy, insecure: true },
+  settings: { policy },
 });
 const [both, ann, root] = ['both', 'ann', 'root'].map(server.as) as [Clients, Clients, Clients];
 

@@ -36,7 +36,7 @@ let now = Date.UTC(2026, 0, 1);
 const names = ['project', 'team/a', 'team/b'];
 const server = serverOfFile({
   repositories: Object.fromEntries(names.map((name) => [name, repository.path])),
-  settings: { policy, insecure: true },
+  settings: { policy },
   edge: { ...systemEdge, now: () => now },
 });
 type Name = 'ada' | 'bob' | 'runner' | 'root' | 'eve' | 'stranger';

@@ -28,7 +28,7 @@ const { path } = project.repository;
 let ahead = 0;
 const server = serverOfFile({
   repositories: { open: path, hidden: path },
-  settings: { policy, insecure: true },
+  settings: { policy },
   edge: { ...systemEdge, now: () => Date.now() + ahead },
 });
 test.after.always(() => {

@@ -27,6 +27,7 @@ const layers: readonly Layer[] = [
   { name: 'files', paths: ['src/files/'], imports: ['domain'] },
   { name: 'threads', paths: ['src/threads/'], imports: ['domain'] },
   { name: 'config', paths: ['src/config.ts', 'src/config/'], imports: inner },
+  { name: 'auth', paths: ['src/auth/'], imports: [...inner, 'config'] },
   { name: 'policy', paths: ['src/policy/'], imports: inner },
   { name: 'eventstore', paths: ['src/eventstore/'], imports: inner },
   { name: 'git', paths: ['src/git/'], imports: inner },
@@ -93,7 +94,19 @@ const layers: readonly Layer[] = [
   {
     name: 'cli',
     paths: ['src/cli/'],
-    imports: [...inner, 'content', 'git', 'config', 'rpc client', 'worker', 'serve', 'log commands', 'verify'],
+    imports: [
+      ...inner,
+      'auth',
+      'policy',
+      'content',
+      'git',
+      'config',
+      'rpc client',
+      'worker',
+      'serve',
+      'log commands',
+      'verify',
+    ],
   },
   { name: 'outside', paths: ['test/', 'bench/', 'demo/', 'docs/'], imports: ['*'] },
 ];

@@ -10,8 +10,10 @@ export type KeyAndCertificate = { readonly key: Buffer; readonly certificate: Bu
 export type Authority = {
   /** File of its own certificate. */
   readonly caFile: string;
-  /** A certificate for these names, such as `IP:127.0.0.1` or `DNS:node1`, now or in a time that is over. */
-  certify(names: string, when?: 'now' | 'past'): KeyAndCertificate;
+  /** Its own certificate, as PEM. */
+  ca(): Buffer;
+  /** A certificate for these names, such as `IP:127.0.0.1` or `DNS:node1`, now or in a time that is over, for a common name. */
+  certify(names: string, when?: 'now' | 'past', commonName?: string): KeyAndCertificate;
   dispose(): void;
 };
 
@@ -45,9 +47,10 @@ export function makeAuthority(): Authority {
   openssl('req', '-x509', ...newKey('ca-key.pem'), '-out', file('ca.pem'), '-subj', '/CN=test authority', '-days', '2');
   return {
     caFile: file('ca.pem'),
-    certify(names, when = 'now') {
-      openssl('req', ...newKey('key.pem'), '-out', file('request.pem'), '-subj', '/CN=node');
-      writeFileSync(file('extensions'), `subjectAltName=${names}\nbasicConstraints=CA:FALSE\n`);
+    ca: () => readFileSync(file('ca.pem')),
+    certify(names, when = 'now', commonName = 'node') {
+      openssl('req', ...newKey('key.pem'), '-out', file('request.pem'), '-subj', `/CN=${commonName}`);
+      writeFileSync(file('extensions'), `basicConstraints=CA:FALSE\nsubjectAltName=${names}\n`);
       const time = when === 'now' ? ['-days', '2'] : ['-startdate', '200101000000Z', '-enddate', '200102000000Z'];
       const files = ['-in', file('request.pem'), '-out', file('node.pem'), '-extfile', file('extensions')];
       openssl('ca', '-batch', '-notext', '-config', file('settings'), ...time, ...files);

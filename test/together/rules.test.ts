@@ -1,6 +1,7 @@
 // Rules: no process, no socket, hardly a file.
 // What one process runs together; see ava.config.js.
 
+import '../auth/door.test.js';
 import '../cli/help.test.js';
 import '../cli/job-view.test.js';
 import '../cli/parameters.test.js';
@@ -43,6 +44,7 @@ import '../jobs/log-end.test.js';
 import '../jobs/lost-answers.test.js';
 import '../layers/paths.test.js';
 import '../layers/rules.test.js';
+import '../policy/check-policy.test.js';
 import '../policy/policy-file.test.js';
 import '../projections/images.test.js';
 import '../projections/log-subjects.test.js';

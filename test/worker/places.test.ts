@@ -130,7 +130,7 @@ repositories = ["demo"]
   t.teardown(demo.dispose);
   demo.commit({ 'run.sh': '#!/bin/sh\n' });
   const repositories = { demo: demo.path, other: demo.path };
-  const server = await startTestServer({ repositories, settings: { policy, insecure: true } });
+  const server = await startTestServer({ repositories, settings: { policy } });
   t.teardown(() => server.dispose());
   const { job } = await request(server.as('ada'), { repository: 'demo', script: 'run.sh', scriptVersion: 'HEAD' });
   const logger = pino({ level: 'silent' });

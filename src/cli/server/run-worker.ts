@@ -38,6 +38,7 @@ import type { RemoteContent } from '../../worker/upload/upload-blobs.js';
 import { uploadedOutputs } from '../../worker/upload/uploaded-outputs.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
+import type { ServerOptions } from '../options.js';
 import { openLogger } from './logger.js';
 import { stopSignal } from './stop-signals.js';
 
@@ -47,9 +48,7 @@ const mebi = 1024 ** 2;
 const onceWaitMs = 10_000;
 
 /** Options of `memoir worker`. */
-export type WorkerOptions = {
-  readonly server: string;
-  readonly principal?: string;
+export type WorkerOptions = ServerOptions & {
   readonly name?: string;
   readonly config?: string;
   readonly repository?: Readonly<Record<string, string>>;
@@ -129,10 +128,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const runtime = await imageRuntime(options, directory.path, logger);
   const sandbox = await keptApart(options, logger);
   const pool = await poolOf(options, directory.path, runtime, sandbox);
-  const connection = connectTo({
-    server: options.server,
-    principal: options.principal ?? `${userInfo().username}@${hostname()}`,
-  });
+  const connection = connectTo(options, `${userInfo().username}@${hostname()}`);
   const content = contentOf(options, connection, logger);
   const unstored = openUnstoredOutputs({
     directory: join(resolve(options.workDir), `.memoir-unstored-${numberOf(directory.path)}`),

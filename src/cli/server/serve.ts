@@ -11,6 +11,7 @@ type ServeOptions = {
   readonly repository?: Readonly<Record<string, string>>;
   readonly content?: string;
   readonly policy?: string;
+  readonly plaintextBeyondLoopback?: boolean;
   readonly insecure?: boolean;
   readonly defaultDockerImage?: string;
   readonly reuseIfOutputsDiffer?: boolean;
@@ -46,7 +47,11 @@ export function serveCommand(): Command {
       'grpc(s)://host:port/instance of another store of content (MEMOIR_CONTENT; default: the data directory)',
     )
     .option('--policy <file>', 'TOML file of who may do what (MEMOIR_POLICY; default: everybody everything)')
-    .option('--insecure', 'believe callers who they say they are, as a policy needs for now (MEMOIR_INSECURE)')
+    .option(
+      '--plaintext-beyond-loopback',
+      'let others than this machine reach a port without TLS (MEMOIR_PLAINTEXT_BEYOND_LOOPBACK)',
+    )
+    .addOption(new Option('--insecure', 'refused: it is no more').hideHelp())
     .option('--default-docker-image <image>', 'docker image of jobs that name none (MEMOIR_DEFAULT_DOCKER_IMAGE)')
     .option('--reuse-if-outputs-differ', 'reuse the oldest although outputs differ (MEMOIR_REUSE_IF_OUTPUTS_DIFFER)')
     .option(
@@ -88,6 +93,7 @@ export function serveCommand(): Command {
           repositories: options.repository,
           content: options.content,
           policy: options.policy,
+          plaintext_beyond_loopback: options.plaintextBeyondLoopback,
           insecure: options.insecure,
           default_docker_image: options.defaultDockerImage,
           reuse_if_outputs_differ: options.reuseIfOutputsDiffer,

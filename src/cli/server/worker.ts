@@ -3,18 +3,13 @@ import { Command, Option } from 'commander';
 import { runtimeNames } from '../../worker/run/image-runtime.js';
 import { sandboxChoices } from '../../worker/run/sandbox.js';
 import { defaultPath } from '../../worker/script-environment.js';
-import { integer, named, repeated, seconds } from '../options.js';
+import { integer, named, repeated, seconds, server } from '../options.js';
 import { note } from '../text/output.js';
 import type { WorkerOptions } from './run-worker.js';
 
 /** `memoir worker`. */
 export function workerCommand(): Command {
-  return new Command('worker')
-    .description('run queued jobs')
-    .addOption(
-      new Option('--server <host:port>', 'address of the server').env('MEMOIR_SERVER').default('127.0.0.1:7420'),
-    )
-    .addOption(new Option('--principal <name>', 'who the worker is (default: user@host)').env('MEMOIR_PRINCIPAL'))
+  return server(new Command('worker').description('run queued jobs'), 'who the worker is (default: user@host)')
     .option('--name <name>', 'what this worker calls itself beside its principal (default: unique)')
     .addOption(new Option('--config <file>', "a server's TOML file, for its repositories").env('MEMOIR_CONFIG'))
     .option('--repository <name=path>', 'a local git repository (repeatable)', named)

@@ -13,7 +13,7 @@ import type { JobFacts } from './permit.js';
 export type Reader = { readonly access: ReaderAccess; readonly facts: JobFacts };
 
 /** What is looked at in the access of who reads. */
-export type ReaderAccess = Omit<Access, 'submits' | 'submitsSome' | 'bounds' | 'worksAll'>;
+export type ReaderAccess = Omit<Access, 'submits' | 'submitsSome' | 'bounds' | 'worksAll' | 'delegates'>;
 
 /** Whether a reader may read the job with a uuid. What is no job is as one that may not be read. */
 function sees({ access, facts }: Reader, uuid: string): boolean {

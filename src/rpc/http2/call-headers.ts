@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http2';
+import { isPrincipal } from '../../domain/callers/principal.js';
 import { invalid, type MemoirError, quote } from '../../domain/errors.js';
 
 /** Milliseconds of the units of grpc-timeout. */
@@ -30,7 +31,7 @@ export function checkCallHeaders(headers: IncomingHttpHeaders): MemoirError | un
 
 /** Why a text is no principal; undefined if it is one. */
 export function badPrincipal(text: string): MemoirError | undefined {
-  if (/^[\x21-\x7e]{1,256}$/.test(text) && !/^\?+$/.test(text)) return undefined;
+  if (isPrincipal(text)) return undefined;
   // Java sends a question mark for every character that is not ASCII, which would make one of all who write their name so.
   return invalid(
     'memoir-principal',

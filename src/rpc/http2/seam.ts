@@ -28,6 +28,11 @@ export function takeStreams(server: Server): readonly Underneath[] {
   });
 }
 
+/** The stream of a call that grpc-js made of it, which lies behind a private field; undefined if it is not made like that any more. */
+export function streamOf(call: object): ServerHttp2Stream | undefined {
+  return (call as { readonly call?: { readonly stream?: ServerHttp2Stream } }).call?.stream;
+}
+
 function changed(how: string): Error {
   return new Error(
     `this version of @grpc/grpc-js cannot be used: its server is not made as src/rpc/http2/seam.ts needs it; ${how}`,

@@ -1,0 +1,462 @@
+import { execFile } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { status } from '@grpc/grpc-js';
+import test from 'ava';
+import fc from 'fast-check';
+import { makeToken, revokeTokens } from '../../src/auth/token-file.js';
+import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
+import { CallError } from '../../src/rpc/call-error.js';
+import { connect } from '../../src/rpc/client.js';
+import { failure } from '../support/refused.js';
+import { until } from '../support/until.js';
+import { scene, testIssuer } from './scene.js';
+
+// One server for all.
+let at: Awaited<ReturnType<typeof scene>>;
+const day = 86_400_000;
+const memoir = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const seconds = () => Math.floor(Date.now() / 1_000);
+
+test.serial.before(async () => {
+  at = await scene();
+});
+test.serial.after.always(() => at?.dispose());
+
+/** A token of the file. */
+async function fileToken(name: string, lifetimeMs = day, now = Date.now()) {
+  const { token, made } = await makeToken(at.files.tokens, name, { now, lifetimeMs });
+  return { token, id: made.id };
+}
+
+const b64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+test.serial('a token of the file, a signed one and each kind of certificate tell who calls', async (t) => {
+  const { token, id } = await fileToken('ci');
+  const { farm, hosts, people } = at.authorities;
+  const cases = [
+    [{ token }, 'token:ci', 'token', id],
+    [{ token: await at.issuers.corp.sign({ jti: 'a-1', groups: ['dev', 'ops'] }) }, 'corp:ada', 'jwt', 'corp/a-1'],
+    [
+      { certificate: farm.certify('URI:spiffe://farm.example.org/worker/7') },
+      'farm:worker/7',
+      'certificate',
+      /^farm\//,
+    ],
+    [{ certificate: hosts.certify('DNS:Node1.example.org') }, 'hosts:node1.example.org', 'certificate', /^hosts\//],
+    [{ certificate: people.certify('DNS:x.example.org', 'now', 'eve') }, 'person/eve', 'certificate', /^people\//],
+  ] as const;
+  for (const [proof, principal, kind, told] of cases) {
+    const who = await until(`${principal} is known`, () =>
+      at
+        .as(proof)
+        .callers.whoAmI({ repository: 'project' })
+        .catch((error: CallError) => (error.reason === 'INVALID_TOKEN' ? undefined : Promise.reject(error))),
+    );
+    t.is(who.principal, principal);
+    t.is(who.credentialKind, kind);
+    if (typeof told === 'string') t.is(who.credentialId, told);
+    else t.regex(who.credentialId, told);
+    t.true(who.may.includes('read'));
+    // A group that is not in the issuer's list gives nothing.
+    t.false(who.administersAll);
+    if (kind === 'jwt') t.deepEqual(who.groups, ['dev']);
+  }
+});
+
+test.serial('what cannot be believed is UNAUTHENTICATED, each with its reason', async (t) => {
+  const { corp } = at.issuers;
+  const { farm, hosts, people, unknown, own } = at.authorities;
+  const other = await testIssuer('https://id.example.org', 'ES256', 'key of https://id.example.org');
+  const unlisted = await testIssuer('https://id.example.org', 'ES384', 'another key');
+  const good = await corp.sign();
+  const [head = '', body = '', signature = ''] = good.split('.');
+  const publicText = JSON.stringify(corp.jwk);
+  const hmac = (secret: string) => {
+    const input = `${b64({ alg: 'HS256', typ: 'JWT', kid: corp.jwk.kid })}.${body}`;
+    return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`;
+  };
+  const gateway = farm.certify('URI:spiffe://farm.example.org/gateway');
+  const worker = farm.certify('URI:spiffe://farm.example.org/worker/8');
+  const expiredToken = await fileToken('old', 1_000, Date.now() - day);
+  const revokedToken = await fileToken('gone');
+  await revokeTokens(at.files.tokens, ({ id }) => id === revokedToken.id, Date.now());
+  // The file is read again within a second.
+  await until('the tokens are read', async () => {
+    const error = await at
+      .as({ token: revokedToken.token })
+      .callers.whoAmI({})
+      .catch((thrown: CallError) => thrown);
+    return error instanceof CallError && error.reason === 'TOKEN_REVOKED';
+  });
+  const signed = (claims: Parameters<typeof corp.sign>[0], header = {}) =>
+    corp.sign(claims, header).then((token) => ({ token }));
+  const certified = (...args: Parameters<typeof farm.certify>) => ({ certificate: farm.certify(...args) });
+
+  const table: readonly (readonly [what: string, proof: Parameters<typeof at.as>[0], reason: string])[] = [
+    ['nothing', {}, 'NO_CREDENTIAL'],
+    ['a token of the file that nobody made', { token: `memoir_${'A'.repeat(43)}` }, 'INVALID_TOKEN'],
+    ['one that is cut off', { token: revokedToken.token.slice(0, -1) }, 'INVALID_TOKEN'],
+    ['an expired one', { token: expiredToken.token }, 'TOKEN_EXPIRED'],
+    ['a revoked one', { token: revokedToken.token }, 'TOKEN_REVOKED'],
+    ['text', { token: 'abc' }, 'INVALID_TOKEN'],
+    ['an expired JWT', await signed({ exp: seconds() - 60 }), 'TOKEN_EXPIRED'],
+    ['one that is not valid yet', await signed({ nbf: seconds() + 600 }), 'TOKEN_NOT_YET_VALID'],
+    ['one for another', await signed({ aud: 'billing' }), 'WRONG_AUDIENCE'],
+    ['one for nobody', await signed({ aud: undefined }), 'WRONG_CLAIM'],
+    ['one without an end', await signed({ exp: undefined }), 'WRONG_CLAIM'],
+    ['one with a bent end', await signed({ exp: '9999999999' as never }), 'WRONG_CLAIM'],
+    ['one without a subject', await signed({ sub: undefined }), 'WRONG_CLAIM'],
+    ['one with an empty subject', await signed({ sub: '' }), 'WRONG_CLAIM'],
+    ['one whose subject has a space', await signed({ sub: 'ada b' }), 'WRONG_CLAIM'],
+    ['one whose subject is no text', await signed({ sub: ['ada'] as never }), 'WRONG_CLAIM'],
+    ['one that lives too long', await signed({ exp: seconds() + 40 * 86_400 }), 'TOKEN_LIVES_TOO_LONG'],
+    ['one that began long ago', await signed({ iat: seconds() - 40 * 86_400 }), 'TOKEN_LIVES_TOO_LONG'],
+    ['one of another type', await signed({}, { typ: 'logout+jwt' }), 'WRONG_TOKEN_TYPE'],
+    ['one of no type', await signed({}, { typ: undefined as never }), 'WRONG_TOKEN_TYPE'],
+    ['one of an unknown issuer', await signed({ iss: 'https://evil.example.org' }), 'INVALID_TOKEN'],
+    ['one of no issuer', await signed({ iss: undefined }), 'INVALID_TOKEN'],
+    ['one with a key that is not the issuer’s', { token: await other.sign() }, 'INVALID_TOKEN'],
+    ['one with a key that nobody knows', { token: await unlisted.sign() }, 'INVALID_TOKEN'],
+    ['one that was changed', { token: `${head}.${b64({ sub: 'root', aud: 'memoir' })}.${signature}` }, 'INVALID_TOKEN'],
+    ['one with its signature cut off', { token: `${head}.${body}.` }, 'INVALID_TOKEN'],
+    ['alg none', { token: `${b64({ alg: 'none', typ: 'JWT' })}.${body}.` }, 'INVALID_TOKEN'],
+    ['alg None', { token: `${b64({ alg: 'None', typ: 'JWT' })}.${body}.` }, 'INVALID_TOKEN'],
+    ['the public key as a secret', { token: hmac(publicText) }, 'INVALID_TOKEN'],
+    ['the public key’s coordinate as a secret', { token: hmac(String(corp.jwk.x)) }, 'INVALID_TOKEN'],
+    ['a key of the token’s own', { token: await other.sign({}, { jwk: other.jwk } as never) }, 'INVALID_TOKEN'],
+    ['an unknown critical header', { token: await rawHeader(corp.jwk.kid, body) }, 'INVALID_TOKEN'],
+    ['a certificate of an unknown authority', { certificate: unknown.certify('DNS:node1') }, 'INVALID_CERTIFICATE'],
+    ['one of the server’s own authority', { certificate: own.certify('DNS:node1') }, 'INVALID_CERTIFICATE'],
+    ['an expired one', certified('URI:spiffe://farm.example.org/worker/7', 'past'), 'CERTIFICATE_EXPIRED'],
+    ['one of another trust domain', certified('URI:spiffe://evil.example.org/worker/7'), 'INVALID_CERTIFICATE'],
+    [
+      'one of two URIs',
+      certified('URI:spiffe://farm.example.org/a,URI:spiffe://farm.example.org/b'),
+      'INVALID_CERTIFICATE',
+    ],
+    ['one of no URI', certified('DNS:farm.example.org'), 'INVALID_CERTIFICATE'],
+    ['one whose URI climbs', certified('URI:spiffe://farm.example.org/a/../b'), 'INVALID_CERTIFICATE'],
+    ['one of no path', certified('URI:spiffe://farm.example.org/'), 'INVALID_CERTIFICATE'],
+    [
+      'a URI where a DNS name is asked for',
+      { certificate: hosts.certify('URI:spiffe://farm.example.org/a') },
+      'INVALID_CERTIFICATE',
+    ],
+    ['two DNS names', { certificate: hosts.certify('DNS:a.example.org,DNS:b.example.org') }, 'INVALID_CERTIFICATE'],
+    ['a DNS name of many', { certificate: hosts.certify('DNS:*.example.org') }, 'INVALID_CERTIFICATE'],
+    [
+      'a name that looks like two (CVE-2021-44532)',
+      { certificate: hosts.certify('@names\n[names]\nURI.1=http://x/,DNS:node1.example.org') },
+      'INVALID_CERTIFICATE',
+    ],
+    ['a common name with a space', { certificate: people.certify('DNS:x', 'now', 'eve adams') }, 'INVALID_CERTIFICATE'],
+    [
+      'a bad certificate beside a good token',
+      { token: good, certificate: unknown.certify('DNS:node1') },
+      'INVALID_CERTIFICATE',
+    ],
+    [
+      'a token beside a certificate that may not call for others',
+      { token: good, certificate: worker },
+      'CREDENTIALS_DISAGREE',
+    ],
+    ['a bad token beside a good certificate', { token: 'abc', certificate: gateway }, 'INVALID_TOKEN'],
+  ];
+  for (const [what, proof, reason] of table) {
+    const error = await failure(t, () => at.as(proof).callers.whoAmI({}));
+    t.deepEqual([status[error.code], error.reason], ['UNAUTHENTICATED', reason], `${what}: ${error.message}`);
+    for (const secret of [proof?.token, corp.jwk.kid]) if (secret) t.false(error.message.includes(secret), what);
+  }
+});
+
+/** A token whose header asks for what nobody knows. */
+async function rawHeader(kid: string, body: string): Promise<string> {
+  return `${b64({ alg: 'ES256', typ: 'JWT', kid, crit: ['magic'], magic: true })}.${body}.${'A'.repeat(86)}`;
+}
+
+test.serial('a service calls for a user where it may, and events tell by what', async (t) => {
+  const gateway = at.authorities.farm.certify('URI:spiffe://farm.example.org/gateway');
+  const token = await at.issuers.corp.sign({ jti: 'b-2', groups: 'dev' });
+  const { jobs, callers } = at.as({ token, certificate: gateway });
+  const who = await callers.whoAmI({});
+  t.like(who, { principal: 'corp:ada', actor: 'farm:gateway', credentialId: 'corp/b-2', delegates: false });
+  const { job } = await jobs.createJob({
+    repository: 'project',
+    script: 'run.sh',
+    scriptVersion: 'HEAD',
+    scriptParameters: { auth: 1 },
+  });
+  t.is(job?.owner, 'corp:ada');
+  const log = openSqliteLog(`${at.server.config.data_dir}/events.sqlite`);
+  try {
+    for await (const { metadata } of log.readStream(`job-${job?.uuid}`)) {
+      const { principal, credential, actor } = JSON.parse(metadata);
+      t.deepEqual(
+        { principal, credential, actor },
+        {
+          principal: 'corp:ada',
+          credential: { kind: 'jwt', id: 'corp/b-2' },
+          actor: 'farm:gateway',
+        },
+      );
+      t.false(metadata.includes(token));
+    }
+  } finally {
+    await log.close();
+  }
+  for await (const { event: entry } of at.as({ token }).history.readHistory({ uuid: job?.uuid ?? '' })) {
+    t.like(entry?.metadata, { actor: 'farm:gateway', credential: { kind: 'jwt', id: 'corp/b-2' } });
+  }
+});
+
+test.serial('groups of one token are not those of another of the same principal', async (t) => {
+  const { corp } = at.issuers;
+  const [dev, none] = [at.as({ token: await corp.sign({ groups: ['dev'] }) }), at.as({ token: await corp.sign() })];
+  const submit = (who: typeof dev) =>
+    who.jobs.createJob({
+      repository: 'project',
+      script: 'run.sh',
+      scriptVersion: 'HEAD',
+      scriptParameters: { groups: 1 },
+    });
+  for (let i = 0; i < 2; i++) {
+    t.is((await submit(dev)).job?.owner, 'corp:ada');
+    t.is(status[(await failure(t, () => submit(none))).code], 'PERMISSION_DENIED');
+  }
+});
+
+test.serial('streams end when what they were opened with expires or is taken back', async (t) => {
+  const { token, id } = await fileToken('watcher');
+  const denied = at.authorities.farm.certify('URI:spiffe://farm.example.org/worker/9');
+  const soon = await at.issuers.corp.sign({ exp: seconds() + 2 });
+  await until('the token is known', () =>
+    at
+      .as({ token })
+      .callers.whoAmI({})
+      .catch(() => undefined),
+  );
+  const serial = (await at.as({ certificate: denied }).callers.whoAmI({})).credentialId.replace('farm/', '');
+  const ends = [{ token }, { token: soon }, { certificate: denied }].map((proof) => {
+    const stream = at.as(proof).history.subscribeEvents({ start: { case: 'now', value: {} } });
+    return (async () => {
+      for await (const _ of stream);
+    })().catch((error: CallError) => error);
+  });
+  await revokeTokens(at.files.tokens, (one) => one.id === id, Date.now());
+  writeFileSync(at.files.denied, `# stolen\n00:${serial.replace(/../g, '$&:').replace(/:$/, '').toUpperCase()}\n`);
+  const reasons = (await Promise.all(ends)).map((error) => (error instanceof CallError ? error.reason : 'none'));
+  t.deepEqual(reasons, ['TOKEN_REVOKED', 'TOKEN_EXPIRED', 'CERTIFICATE_REVOKED']);
+  t.is((await failure(t, () => at.as({ certificate: denied }).callers.whoAmI({}))).reason, 'CERTIFICATE_REVOKED');
+  writeFileSync(at.files.denied, '');
+});
+
+/** The reason that a call over a connection of HTTP/2 is refused with; empty if it is not. */
+function raw(session: ClientHttp2Session, path: string, headers: Record<string, string>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const call = session.request({
+      ':method': 'POST',
+      ':path': path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...headers,
+    });
+    let code = '';
+    const take = (more: Record<string, unknown>) => {
+      code = String(more['grpc-status'] ?? code);
+    };
+    call.on('response', take);
+    call.on('trailers', take);
+    call.on('error', reject);
+    call.on('close', () => resolve(code));
+    call.resume();
+    call.end(Buffer.alloc(5));
+  });
+}
+
+test.serial('whatever stands in authorization is refused, and health alone is told to everybody', async (t) => {
+  const session = connectHttp2(`https://${at.server.address()}`, { ca: at.authorities.own.ca() });
+  const unauthenticated = String(status.UNAUTHENTICATED);
+  const whoAmI = '/memoir.callers.v1.CallersService/WhoAmI';
+  try {
+    const parts = fc.constantFrom('Bearer ', 'bearer', 'Basic ', 'memoir_', 'e30', '.', ' ', ',', '=', '\t', 'A');
+    const text = fc.oneof(
+      fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map((c) => String.fromCharCode(c)), maxLength: 60 }),
+      fc.array(parts, { maxLength: 8 }).map((some) => some.join('')),
+      fc.string({ maxLength: 40 }).map((some) => `Bearer ${b64({ alg: some })}.${b64({ iss: some })}.${b64(some)}`),
+    );
+    await fc.assert(
+      fc.asyncProperty(text, async (authorization) => {
+        t.is(await raw(session, whoAmI, { authorization }), unauthenticated);
+      }),
+      { numRuns: 60 },
+    );
+    const paths = [
+      '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+      '/memoir.jobs.v1.JobsService/ListJobs',
+      '/no.Such/Method',
+    ];
+    for (const path of paths) t.is(await raw(session, path, {}), unauthenticated, path);
+    t.is(await raw(session, '/grpc.health.v1.Health/Check', {}), '0');
+    const token = await at.issuers.corp.sign();
+    t.is(await raw(session, whoAmI, { authorization: `bearer ${token}` }), '0');
+    // Who one says to be must be who one is.
+    t.is(await raw(session, whoAmI, { authorization: `Bearer ${token}`, 'memoir-principal': 'corp:ada' }), '0');
+    t.is(await raw(session, whoAmI, { authorization: `Bearer ${token}`, 'memoir-principal': 'root' }), unauthenticated);
+  } finally {
+    session.destroy();
+  }
+});
+
+test.serial(
+  'a connection goes on while the certificate of the server is renewed; bad files change nothing',
+  async (t) => {
+    const [host = '', port] = at.server.address().split(':');
+    const presented = () =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connectTls(
+          { host, port: Number(port), ca: at.authorities.own.ca(), ALPNProtocols: ['h2'] },
+          () => {
+            resolve(socket.getPeerX509Certificate()?.serialNumber ?? '');
+            socket.destroy();
+          },
+        );
+        socket.on('error', reject);
+      });
+    const { callers } = at.as({ token: await at.issuers.corp.sign() });
+    await callers.whoAmI({});
+    let going = true;
+    let calls = 0;
+    const load = (async () => {
+      for (; going; calls++) await callers.whoAmI({});
+    })();
+    const before = await presented();
+    writeFileSync(at.files.cert, 'no certificate');
+    await until('that is noticed', () => at.server.errors.length > 0);
+    t.regex(at.server.errors.splice(0)[0]?.msg ?? '', /files of TLS cannot be used/);
+    t.is(await presented(), before);
+    const renewed = at.authorities.own.certify('IP:127.0.0.1');
+    writeFileSync(at.files.key, renewed.key);
+    writeFileSync(at.files.cert, renewed.certificate);
+    await until('the new one is presented', async () => (await presented()) !== before);
+    going = false;
+    await t.notThrowsAsync(load);
+    t.true(calls > 0);
+  },
+);
+
+test.serial('TLS below 1.2, and an unencrypted call, get nothing', async (t) => {
+  const [host = '', port] = at.server.address().split(':');
+  await t.throwsAsync(
+    () =>
+      new Promise<void>((resolve, reject) => {
+        const ca = at.authorities.own.ca();
+        const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
+        const socket = connectTls({ host, port: Number(port), ca, ...old }, () => {
+          socket.destroy();
+          resolve();
+        });
+        socket.on('error', reject);
+      }),
+  );
+  const plain = connect(at.server.address(), 'ada');
+  await t.throwsAsync(() => plain.connected(500));
+  plain.close();
+});
+
+test.serial(
+  'an issuer that answers nothing useful costs nobody else anything, and is believed once it is back',
+  async (t) => {
+    const { endpoint } = at;
+    const { away } = at.issuers;
+    const token = await away.sign();
+    const reason = async () => {
+      const answer = await at
+        .as({ token })
+        .callers.whoAmI({})
+        .catch((error: CallError) => error);
+      return answer instanceof CallError ? answer.reason : answer.principal;
+    };
+    const misbehaviours: (typeof endpoint)['answer'][] = [
+      (_, response) => void response.writeHead(500).end(),
+      (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(),
+      (_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Sign in</html>'),
+      (_, response) => void response.writeHead(200).end('{"keys": "none"}'),
+      // Endless: the server leaves off after 1 MiB.
+      (_, response) => {
+        response.writeHead(200);
+        const more = () => {
+          while (!response.destroyed && response.write(Buffer.alloc(65_536, 32)));
+          if (!response.destroyed) response.once('drain', more);
+        };
+        more();
+      },
+    ];
+    for (const answer of misbehaviours) {
+      endpoint.answer = answer;
+      const asked = endpoint.asked;
+      await until('it was asked', () => endpoint.asked > asked + 1);
+      t.is(await reason(), 'ISSUER_UNAVAILABLE');
+      await t.notThrowsAsync(async () => at.as({ token: await at.issuers.corp.sign() }).callers.whoAmI({}));
+    }
+    const serve =
+      (...keys: object[]) =>
+      (_: unknown, response: import('node:http').ServerResponse) =>
+        void response.writeHead(200).end(JSON.stringify({ keys }));
+    endpoint.answer = serve(away.jwk);
+    await until('the keys are had', async () => (await reason()) === 'away:ada');
+    // Away again, and what is known goes on.
+    endpoint.answer = (_, response) => void response.destroy();
+    t.is(await reason(), 'away:ada');
+    // Another key comes, the one before goes, and with it what it signed, although it was checked.
+    const next = await testIssuer('https://away.example.org', 'ES256', 'the next key');
+    endpoint.answer = serve(next.jwk);
+    await until('the old key is gone', async () => (await reason()) === 'INVALID_TOKEN');
+    t.is((await at.as({ token: await next.sign() }).callers.whoAmI({})).principal, 'away:ada');
+    // Slow: a call waits no longer than its deadline.
+    endpoint.answer = () => {};
+    const other = await testIssuer('https://away.example.org', 'ES256', 'an unknown key');
+    const unknown = await other.sign();
+    const late = await failure(t, () => at.as({ token: unknown }).callers.whoAmI({}, { timeoutMs: 1_000 }));
+    t.true(['INVALID_TOKEN', ''].includes(late.reason), late.message);
+  },
+);
+
+test.serial('keys of a file are read again when it changes', async (t) => {
+  const next = await testIssuer('https://id.example.org', 'ES256', 'a later key');
+  writeFileSync(at.files.keys, JSON.stringify({ keys: [at.issuers.corp.jwk, next.jwk] }));
+  const token = await next.sign();
+  const who = await until('it is read', () =>
+    at
+      .as({ token })
+      .callers.whoAmI({})
+      .catch(() => undefined),
+  );
+  t.is(who.principal, 'corp:ada');
+});
+
+test.serial('the command line makes a token, calls by it, and takes it back', async (t) => {
+  const run = (args: readonly string[]) => promisify(execFile)(process.execPath, [memoir, ...args], { env: {} });
+  const made = await run(['token', 'make', '--principal', 'ci', '--expires', '1h', '--file', at.files.tokens]);
+  const [, id = ''] = /^token ([0-9a-f]{12}) of token:ci, good until/.exec(made.stderr) ?? [];
+  const [token, ca] = [join(at.directory, 'ci.token'), join(at.directory, 'ca.pem')];
+  writeFileSync(token, made.stdout);
+  writeFileSync(ca, at.authorities.own.ca());
+  const server = ['--server', `grpcs://${at.server.address()}`, '--tls-ca', ca, '--token-file', token];
+  const who = await until('the token is read', () =>
+    run(['whoami', ...server, '--repository', 'project']).catch((error: { stderr: string }) => {
+      t.regex(error.stderr, /INVALID_TOKEN/);
+      return undefined;
+    }),
+  );
+  t.regex(who.stdout, /principal +token:ci\nby +token [0-9a-f]{12}\nuntil +2\d{3}-.*\nmay in project +read, submit\n/);
+  t.is((await run(['token', 'revoke', id, '--file', at.files.tokens])).stdout, `taken back: ${id}\n`);
+  const { stdout } = await run(['token', 'list', '--file', at.files.tokens]);
+  t.regex(stdout, new RegExp(`${id} +token:ci +revoked`));
+  t.false(stdout.includes(made.stdout.trim()));
+});
