@@ -10,7 +10,11 @@ export type DiskLimits = {
   readonly output: OutputLimits;
   /** Most bytes of the working directory, the temporary one and the output together. */
   readonly work: number;
+  /** The same as the job asked for it, in MiB; 0, or absent, if it asked for none. */
+  readonly scratchMb?: number;
 };
+
+const mebi = 1024 ** 2;
 
 /** Shortest pause between two looks, in milliseconds. */
 const shortestPause = 500;
@@ -51,9 +55,15 @@ function tooMuch(output: DiskUse, elsewhere: readonly DiskUse[], limits: DiskLim
   if (output.bytes > bytes) return failure(tooLarge(`its files had ${output.bytes} of ${bytes} bytes ${running}`));
   if (output.files > files) return failure(tooLarge(`it had ${output.files} of ${files} files ${running}`));
   const all = elsewhere.reduce((sum, one) => sum + one.bytes, output.bytes);
-  if (all <= limits.work) return undefined;
-  const message = `the script took ${all} bytes of the disk, of ${limits.work} that its working directory, its temporary directory and its output may have together`;
-  return new RunFailure('WORK_TOO_LARGE', message);
+  const took = `the script took ${all} bytes of the disk`;
+  const together = 'its working directory, its temporary directory and its output';
+  // What the worker lets no run have is told as such, also where the job asked for more.
+  if (all > limits.work) {
+    return new RunFailure('WORK_TOO_LARGE', `${took}, of ${limits.work} that ${together} may have together`);
+  }
+  const { scratchMb = 0 } = limits;
+  if (scratchMb === 0 || all <= scratchMb * mebi) return undefined;
+  return new RunFailure('SCRATCH_LIMIT', `${took}, of ${scratchMb} MiB that the job asked for; ${together} count`);
 }
 
 const failure = ({ reason, message }: { readonly reason: string; readonly message: string }) =>

@@ -190,9 +190,11 @@ async function runWithLogs(
   const { job, claimToken } = claimed;
   return withLiveLog(context, { uuid: job.uuid, claimToken }, places.log, end.signal, async () => {
     const speech = speaker(log, places, end);
-    const given = { places, output: log.fd, bounds: context.bounds(job), speech, ran };
+    const bounds = context.bounds(job);
+    const given = { places, output: log.fd, bounds, speech, ran };
     const run = () => runScript(claimed, given, context, end.signal);
-    const ended = await withLog(log, context.logLimit, end, () => withinDisk(places, context.limits, end, run));
+    const limits = { ...context.limits, scratchMb: bounds.scratchMb };
+    const ended = await withLog(log, context.logLimit, end, () => withinDisk(places, limits, end, run));
     if (end.signal.reason instanceof RunLost) throw end.signal.reason;
     const stray = ended.code === 0 ? await strayFiles(places, ended.entries) : '';
     if (stray !== '') await log.say(`memoir: ${stray}`);

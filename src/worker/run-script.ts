@@ -11,6 +11,8 @@ import { findTree, type TreePlaces } from './find-tree.js';
 import { type Staging, stageInputs } from './inputs/stage-inputs.js';
 import type { Pipes } from './pipes.js';
 import { type Images, imageHost } from './run/container.js';
+import { type MakeGroup, makeControlGroup } from './run/control-group.js';
+import { hasMachineNetwork } from './run/network.js';
 import { processHost } from './run/process-host.js';
 import type { Bounds, Hosted, RanSoFar, RunHost } from './run/run-host.js';
 import { placesIn, type RunPlaces } from './run/run-places.js';
@@ -32,6 +34,10 @@ export type ScriptSettings = TreePlaces & {
   readonly images?: Images | undefined;
   /** What keeps all others apart from the rest of the machine; undefined if nothing does. */
   readonly sandbox?: Sandbox | undefined;
+  /** Name of the network that jobs may ask for; undefined if none. */
+  readonly network?: string | undefined;
+  /** Makes control groups of runs without an image; the system's, unless given. */
+  readonly makeGroup?: MakeGroup;
   readonly edge: Pick<Edge, 'monotonic' | 'uuid'>;
 };
 
@@ -154,11 +160,14 @@ function pathsOf({ dockerImageLocator }: Job, places: RunPlaces, { sandbox }: Sc
 async function hostOf(
   job: Job,
   places: RunPlaces,
-  { images, sandbox, edge }: ScriptSettings,
+  { images, sandbox, network, makeGroup = makeControlGroup, edge }: ScriptSettings,
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<RunHost> {
-  if (job.dockerImageLocator === '') return sandbox ? sandboxHost(sandbox, edge.uuid) : processHost(places, edge.uuid);
+  if (job.dockerImageLocator === '') {
+    if (!sandbox) return processHost(places, edge.uuid, makeGroup);
+    return sandboxHost(sandbox, edge.uuid, makeGroup, hasMachineNetwork(job, network));
+  }
   // A server of an earlier version, or below log format 4, gives any job to any worker.
   if (!images) {
     const why = `the job names the image ${quote(job.dockerImageLocator)}, and this worker runs none`;

@@ -26,6 +26,8 @@ export type DockerRegistry = {
   readonly host: string;
   /** Pushes an image without layers under a tag and gives its manifest's digest. Different texts make different images. */
   push(name: string, tag: string, text: string): Promise<string>;
+  /** Changes a byte of white space in a manifest that it has, whose digest is another then. */
+  damage(digest: string): void;
   /** Kills it; its port is then closed. */
   stop(): Promise<void>;
   /** Starts it again on the same data and port. */
@@ -108,6 +110,11 @@ export async function startDockerRegistry(auth: RegistryAuth = 'nobody'): Promis
       const put = { method: 'PUT', body: manifest, headers: { ...headers(name), 'content-type': mediaType } };
       await expectStatus(201, await fetch(`${url}/v2/${name}/manifests/${tag}`, put));
       return digestOf(manifest);
+    },
+    damage(digest) {
+      const hash = digest.slice('sha256:'.length);
+      const file = join(directory, 'data/docker/registry/v2/blobs/sha256', hash.slice(0, 2), hash, 'data');
+      writeFileSync(file, `${readFileSync(file, 'utf8')}\n`);
     },
     async dispose() {
       await stop();

@@ -29,6 +29,9 @@ export type Podman = {
   readonly list: string;
   /** Digest of a list that has nothing for this platform. */
   readonly foreign: string;
+  /** Digests of a manifest for another platform, and of one that the registry has, and answers with other bytes. */
+  readonly other: string;
+  readonly damaged: string;
   /** The image's id. */
   readonly id: string;
   podman(...args: string[]): string;
@@ -37,7 +40,9 @@ export type Podman = {
 
 /** What busybox is in the image. */
 const applets =
-  'sh cat ls env id sleep mkdir echo ln kill touch rm dd hostname true mknod ps grep wc setsid sort'.split(' ');
+  'sh cat chmod ls env id sleep mkdir echo ln kill touch rm rmdir dd hostname true mknod nc ps grep wc wget setsid sort'.split(
+    ' ',
+  );
 
 /**
  * Starts podman with storage of its own, to which this process's environment leads its command from then on; or says why it cannot be, as
@@ -87,7 +92,11 @@ export async function startPodman(): Promise<Podman | string> {
     const id = `sha256:${podman('image', 'inspect', '--format', '{{.Id}}', first)}`;
     const other = `${registry.host}/tools/other:1`;
     podman('import', '--arch', 's390x', tar, other);
-    digest('push', '--quiet', other);
+    const otherDigest = digest('push', '--quiet', other);
+    const spoilt = `${registry.host}/tools/damaged:1`;
+    podman('import', '--message', 'damaged', tar, spoilt);
+    const damaged = digest('push', '--quiet', spoilt);
+    registry.damage(damaged);
     const listOf = (name: string, ...members: string[]) => {
       podman('manifest', 'create', name);
       for (const member of members) podman('manifest', 'add', name, `docker://${member}`);
@@ -96,7 +105,7 @@ export async function startPodman(): Promise<Podman | string> {
     const list = listOf('both', first, other);
     const foreign = listOf('foreign', other);
     podman('rmi', '--all', '--force');
-    return { registry, manifest, list, foreign, id, podman, dispose };
+    return { registry, manifest, list, foreign, other: otherDigest, damaged, id, podman, dispose };
   } catch (error) {
     await dispose();
     return `podman makes no containers here: ${String((error as { stderr?: unknown }).stderr ?? error).slice(-500)}`;

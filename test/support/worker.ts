@@ -19,6 +19,7 @@ import { pipesIn } from '../../src/worker/pipes.js';
 import { boundsOf } from '../../src/worker/pool/bounds.js';
 import { openPool } from '../../src/worker/pool/pool.js';
 import type { Images } from '../../src/worker/run/container.js';
+import type { MakeGroup } from '../../src/worker/run/control-group.js';
 import type { Sandbox } from '../../src/worker/run/sandbox.js';
 import { workPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
@@ -49,6 +50,12 @@ export type TestWorker = {
   readonly repository: readonly [name: string, path: string];
   /** Called before each report that a job is complete. */
   readonly beforeReport?: () => void;
+  /** Called with what each claim gave, and the token that names the attempt. */
+  readonly onClaim?: (uuid: string, claimToken: Uint8Array) => void;
+  /** Jobs at a time; one unless given. */
+  readonly jobs?: number;
+  /** Where it makes its directory; the system's temporary one unless given. */
+  readonly base?: string;
   /** Directory of outputs that cannot be stored, where they outlive this worker. */
   readonly unstored?: string;
   /** Directory of the cache of inputs, where it outlives this worker. */
@@ -67,6 +74,10 @@ export type TestWorker = {
   readonly sandbox?: Sandbox | undefined;
   /** What runs images, for a worker with such a directory. */
   readonly images?: (workDirectory: string) => Images;
+  /** Network that jobs may ask for. */
+  readonly network?: string;
+  /** What makes control groups for runs without an image; the system unless given. */
+  readonly makeGroup?: MakeGroup;
   /** Ends the work; then running jobs are given back at once. */
   readonly stop?: AbortSignal;
 };
@@ -77,16 +88,20 @@ export async function workOnce({
   principal,
   repository: [name, path],
   beforeReport,
+  onClaim,
+  jobs = 1,
   maxBytes = 1_000_000_000,
   clone = true,
   environment = {},
   offer = { cores: 1 },
   images,
   sandbox,
+  network,
+  makeGroup,
   stop = new AbortController().signal,
   ...more
 }: TestWorker): Promise<void> {
-  const base = mkdtempSync(join(tmpdir(), 'memoir-work-'));
+  const base = mkdtempSync(join(more.base ?? tmpdir(), 'memoir-work-'));
   const { inputCache = join(base, 'inputs') } = more;
   const workDirectory = join(base, 'work');
   mkdirSync(workDirectory);
@@ -102,6 +117,11 @@ export async function workOnce({
       {
         worker: {
           ...worker,
+          async claimJob(claim, settings) {
+            const answer = await worker.claimJob(claim, settings);
+            if (answer.job) onClaim?.(answer.job.uuid, answer.claimToken);
+            return answer;
+          },
           completeJob(report, settings) {
             beforeReport?.();
             return worker.completeJob(report, settings);
@@ -122,11 +142,13 @@ export async function workOnce({
         health: openHealth([], { edge: systemEdge, logger }),
         workDirectory,
         pipes: pipesIn(join(workDirectory, 'pipes')),
-        jobs: 1,
+        jobs,
         pool,
         bounds: boundsOf(pool, 100),
         images: images?.(workDirectory),
         sandbox,
+        network,
+        ...(makeGroup && { makeGroup }),
         once: true,
         leaseMs: 30_000,
         name: `${principal}-1`,

@@ -26,8 +26,9 @@ import { boundsOf } from '../../worker/pool/bounds.js';
 import { imagePlatform, machineHas } from '../../worker/pool/machine.js';
 import { openPool, type Pool } from '../../worker/pool/pool.js';
 import { retrying } from '../../worker/retry.js';
-import { type Images, networkLabel, removeLeftovers } from '../../worker/run/container.js';
+import { type Images, removeLeftovers } from '../../worker/run/container.js';
 import { type ImageRuntime, openImageRuntime, type RuntimeName, runtimeNames } from '../../worker/run/image-runtime.js';
+import { machineNetwork, networkLabel } from '../../worker/run/network.js';
 import { imagePuller } from '../../worker/run/pull-image.js';
 import { openSandbox, type Sandbox, type SandboxChoice } from '../../worker/run/sandbox.js';
 import { storePlace, workPlace } from '../../worker/run-failure.js';
@@ -127,6 +128,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   });
   const runtime = await imageRuntime(options, directory.path, logger);
   const sandbox = await keptApart(options, logger);
+  checkNetwork(options, runtime, sandbox);
   const pool = await poolOf(options, directory.path, runtime, sandbox);
   const connection = connectTo(options, `${userInfo().username}@${hostname()}`);
   const content = contentOf(options, connection, logger);
@@ -156,6 +158,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         environment,
         images: runtime && imagesOf(runtime, connection, options, directory.path),
         sandbox,
+        network: options.network,
         bounds: boundsOf(pool, options.maxProcesses),
         outputs: left,
         unstored,
@@ -305,18 +308,11 @@ async function keptApart(
  * @throws MemoirError BAD_OPTIONS
  */
 async function imageRuntime(
-  { imageRuntime: choice, network }: WorkerOptions,
+  { imageRuntime: choice }: WorkerOptions,
   workDirectory: string,
   logger: Logger,
 ): Promise<ImageRuntime | undefined> {
   const runtime = choice && (await openImageRuntime(choice));
-  if (network !== undefined && !runtime) {
-    throw invalid(
-      'network',
-      'BAD_OPTIONS',
-      '--network is of no use without --image-runtime, since no other run has one',
-    );
-  }
   if (!runtime) {
     if (choice)
       logger.warn({ tried: runtimeNames }, 'no image runtime works here: jobs that name an image are left to others');
@@ -326,6 +322,17 @@ async function imageRuntime(
   if (removed > 0) logger.warn({ removed }, 'containers of a worker that was killed were removed');
   logger.info({ runtime: runtime.name, version: runtime.version, platform: runtime.platform }, 'images are run');
   return runtime;
+}
+
+/** @throws MemoirError BAD_OPTIONS for a network that no run could be given */
+function checkNetwork(
+  { network }: WorkerOptions,
+  runtime: ImageRuntime | undefined,
+  sandbox: Sandbox | undefined,
+): void {
+  if (network === undefined || runtime || (sandbox && network === machineNetwork)) return;
+  const why = sandbox ? `a sandbox can be given ${quote(machineNetwork)} alone` : 'no other run is kept from one';
+  throw invalid('network', 'BAD_OPTIONS', `--network ${quote(network)} is of no use without --image-runtime: ${why}`);
 }
 
 function imagesOf(

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { ImageRuntime } from './image-runtime.js';
 import { startMeter, type Taken } from './meter.js';
+import { networkOf } from './network.js';
 import { noRuntime, type Pull, type PulledImage } from './pull-image.js';
 import type { Hosted, HostedScript, RunHost } from './run-host.js';
 import type { RunPlaces } from './run-places.js';
@@ -26,9 +27,6 @@ export type Images = {
 
 /** Label of the containers of workers: the directory of the worker's own that they ran in. */
 const label = 'memoir.work-directory';
-
-/** Label that jobs require of a worker to be given the network of that name. */
-export const networkLabel = 'network';
 
 /** Who scripts are in a container where the worker is root. */
 const nobody = 65_534;
@@ -169,14 +167,13 @@ async function runArguments(
   const { runtime, network, workDirectory, setsPath } = images;
   const podman = runtime.name === 'podman';
   const has = runtime.bounds;
-  const asksForNetwork = network !== undefined && job.requiredLabels[networkLabel] === network;
   const mount = (from: string, to: string, mode: 'rw' | 'ro' = 'rw') => ['--volume', `${from}:${to}:${mode}`];
   const { PATH, ...others } = environment;
   const variables = { ...others, ...(setsPath && PATH !== undefined && { PATH }), ...own };
   return [
     'run',
     ...['--name', name, '--label', `${label}=${workDirectory}`, '--interactive', '--pull', 'never'],
-    ...['--network', asksForNetwork ? network : 'none', '--hostname', 'memoir', '--cgroupns', 'private'],
+    ...['--network', networkOf(job, network) ?? 'none', '--hostname', 'memoir', '--cgroupns', 'private'],
     ...['--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges', '--security-opt', 'label=disable'],
     ...['--user', user.join(':')],
     ...(has.memory ? ['--memory', `${bounds.ramMb}m`, '--memory-swap', `${bounds.ramMb}m`] : []),

@@ -29,22 +29,35 @@ type Setting = readonly [file: string, value: string];
 /** How long a group is waited for to be empty, in milliseconds. */
 const longestEnd = 5_000;
 
+/** Makes a group for a run; undefined where none can be had. */
+export type MakeGroup = (name: string, bounds: Bounds) => ControlGroup | undefined;
+
+/** Where groups are: the system's own, unless a test has others. */
+export type GroupSystem = {
+  readonly mounted: string;
+  /** File that tells the groups of this process. */
+  readonly own: string;
+  /** Makes the directory of a group, in which the system puts its files. */
+  readonly make: (directory: string) => void;
+};
+const ownSystem: GroupSystem = { mounted: '/sys/fs/cgroup', own: '/proc/self/cgroup', make: mkdirSync };
+
 /**
  * Makes a group below that of this process, where it may: undefined for a process that is not let (as one that is not root's, mostly), or
  * where there are none. Files are those of Linux's cgroups(7) of version 1 and 2.
  */
-export function makeControlGroup(name: string, bounds: Bounds, mounted = '/sys/fs/cgroup'): ControlGroup | undefined {
+export function makeControlGroup(name: string, bounds: Bounds, system = ownSystem): ControlGroup | undefined {
   try {
-    const paths = ownPaths();
-    return paths.has('memory') ? ofFirst(name, bounds, mounted, paths) : ofSecond(name, bounds, mounted, paths);
+    const paths = ownPaths(system.own);
+    return paths.has('memory') ? ofFirst(name, bounds, system, paths) : ofSecond(name, bounds, system, paths);
   } catch {
     return undefined;
   }
 }
 
-function ownPaths(): ReadonlyMap<string, string> {
+function ownPaths(file: string): ReadonlyMap<string, string> {
   const paths = new Map<string, string>();
-  for (const line of readFileSync('/proc/self/cgroup', 'utf8').split('\n')) {
+  for (const line of readFileSync(file, 'utf8').split('\n')) {
     const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
     if (path !== undefined) for (const one of (controllers ?? '').split(',')) paths.set(one, path);
   }
@@ -54,7 +67,7 @@ function ownPaths(): ReadonlyMap<string, string> {
 function ofFirst(
   name: string,
   bounds: Bounds,
-  mounted: string,
+  { mounted, make }: GroupSystem,
   own: ReadonlyMap<string, string>,
 ): ControlGroup | undefined {
   const bytes = String(bounds.ramMb * 1024 ** 2);
@@ -72,14 +85,14 @@ function ofFirst(
   const paths = new Map(Object.keys(settings).map((controller) => [controller, at(controller)]));
   const directories = [...paths].map(([controller, path]) => join(mounted, controller, path));
   const files = firstVersion(mounted, at('memory'), paths);
-  return made(directories, Object.values(settings), files);
+  return made(directories, Object.values(settings), files, make);
 }
 
 /** Controllers are had by the groups below one that holds no process, so that it is made beside that of this process. */
 function ofSecond(
   name: string,
   { ramMb, ramAsked, processes }: Bounds,
-  mounted: string,
+  { mounted, make }: GroupSystem,
   own: ReadonlyMap<string, string>,
 ): ControlGroup | undefined {
   const path = own.get('');
@@ -94,18 +107,19 @@ function ofSecond(
         ['memory.swap.max', '0'],
       ]
     : [];
-  return made([directory], [[...memory, ['pids.max', String(processes)]]], secondVersion(directory));
+  return made([directory], [[...memory, ['pids.max', String(processes)]]], secondVersion(directory), make);
 }
 
 function made(
   directories: readonly string[],
   settings: readonly (readonly Setting[])[],
   files: GroupFiles,
+  make: GroupSystem['make'],
 ): ControlGroup | undefined {
   const done: string[] = [];
   try {
     for (const [i, directory] of directories.entries()) {
-      mkdirSync(directory);
+      make(directory);
       done.push(directory);
       for (const [file, value] of settings[i] ?? []) write(join(directory, file), value);
     }

@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
 import { access, open } from 'node:fs/promises';
 import { runInGroup } from '../process-group.js';
-import { entering, makeControlGroup } from './control-group.js';
+import { entering, type MakeGroup } from './control-group.js';
+import { limited, tasksOfUser } from './process-limits.js';
 import type { RunHost } from './run-host.js';
 import type { RunPlaces } from './run-places.js';
 import { hostPaths } from './script-paths.js';
@@ -29,16 +30,18 @@ async function canRun(path: string): Promise<boolean> {
 
 /**
  * Runs scripts as any other process of the worker's user, kept apart from nothing. Where the worker may make control groups, a run is in one of
- * its own, so that it is measured, and nothing of it is left when it has ended.
+ * its own, so that it is measured, and nothing of it is left when it has ended; elsewhere each of its processes is bounded.
  */
-export function processHost(places: RunPlaces, uuid: () => string): RunHost {
+export function processHost(places: RunPlaces, uuid: () => string, makeGroup: MakeGroup): RunHost {
   return {
     paths: hostPaths(places),
     ran: {},
     async run({ path, environment, own, stdin, output, onStart, onBegin, bounds }, signal, graceMs) {
-      const group = (await canRun(path)) ? makeControlGroup(`memoir-${uuid()}`, bounds) : undefined;
+      const runs = await canRun(path);
+      const group = runs ? makeGroup(`memoir-${uuid()}`, bounds) : undefined;
+      const [first = path, ...args] = runs && !group ? limited(bounds, tasksOfUser(), [path]) : [path];
       const program = {
-        ...(group ? entering(group, [path]) : { path, args: [] }),
+        ...(group ? entering(group, [path]) : { path: first, args }),
         directory: places.tree,
         environment: { ...environment, ...own },
         stdin,

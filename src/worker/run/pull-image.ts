@@ -19,6 +19,11 @@ export type PulledImage = {
   readonly listDigest: string;
 };
 
+/** What runtimes say of an image that has no variant for a platform, and of one whose manifest or layers have other bytes than their digest says. */
+const noVariant = /no image found in (image index|manifest list)|no matching manifest/i;
+const otherBytes =
+  /does not match provided manifest digest|digest did not match|verification failed for digest|unexpected commit digest/i;
+
 /** Has images pulled by the runtime's own command, each once at a time. */
 export type Pull = (locator: string, say: (line: string) => void, signal: AbortSignal) => Promise<PulledImage>;
 
@@ -79,7 +84,11 @@ async function pulled(
     throw noRuntime(runtime, error as Error);
   }
   if (end.code !== 0) {
-    if (/no image found in (image index|manifest list)|no matching manifest/i.test(end.stderr)) {
+    if (otherBytes.test(end.stderr)) {
+      const why = `what ${reference} gave is not what its digest says: ${complaint(end)}`;
+      throw failure('IMAGE_DIGEST_MISMATCH', `the image ${quote(locator)} cannot be had here: ${why}`);
+    }
+    if (noVariant.test(end.stderr)) {
       throw failure('WRONG_PLATFORM', `the image ${quote(locator)} has no variant for ${runtime.platform}`);
     }
     throw notPulled(locator, complaint(end));

@@ -49,6 +49,8 @@ export type Bounds = {
   readonly ramMb: number;
   /** Whether the job asked for so much memory. */
   readonly ramAsked: boolean;
+  /** Scratch disk that the job asked for, in MiB; 0 if it asked for none. */
+  readonly scratchMb: number;
   readonly processes: number;
 };
 

@@ -6,7 +6,8 @@ import { invalid } from '../../domain/errors.js';
 import { bubblewrap } from '../../domain/ran/ran-in.js';
 import { runInGroup } from '../process-group.js';
 import { complaint, runCommand } from './command.js';
-import { entering, makeControlGroup } from './control-group.js';
+import { type ControlGroup, entering, type MakeGroup } from './control-group.js';
+import { limited } from './process-limits.js';
 import type { Hosted, HostedScript, RunHost } from './run-host.js';
 import type { RunPlaces } from './run-places.js';
 import { insidePaths, insideProgress } from './script-paths.js';
@@ -57,33 +58,39 @@ export async function openSandbox(
   throw invalid('sandbox', 'BAD_OPTIONS', `--sandbox bwrap cannot be used: ${why}`);
 }
 
-/** Runs scripts in a sandbox. */
-export function sandboxHost(sandbox: Sandbox, uuid: () => string): RunHost {
+/** Runs scripts in a sandbox, with the network of the machine if they are to have it, and else with none. */
+export function sandboxHost(sandbox: Sandbox, uuid: () => string, makeGroup: MakeGroup, hasNetwork: boolean): RunHost {
   return {
     paths: insidePaths,
     ran: { sandbox: sandbox.name },
-    run: (script, signal, graceMs) => runSandboxed(sandbox, uuid(), script, signal, graceMs),
+    run(script, signal, graceMs) {
+      const network = hasNetwork ? sharedNetwork : [];
+      const group = makeGroup(`memoir-${uuid()}`, script.bounds);
+      return runSandboxed(sandbox, network, group, script, signal, graceMs);
+    },
   };
 }
 
 async function runSandboxed(
   { readable, denies }: Sandbox,
-  uuid: string,
+  network: readonly string[],
+  group: ControlGroup | undefined,
   script: HostedScript,
   signal: AbortSignal,
   graceMs: number,
 ): Promise<Hosted> {
   const { path, places, environment, own, stdin, output, onStart, onBegin, bounds } = script;
-  const args = [...apart(denies), ...system(readable), ...(await ofRun(places)), ...sealed];
   const inside = insidePaths.tree + path.slice(places.tree.length);
-  const group = makeControlGroup(`memoir-${uuid}`, bounds);
+  // Processes count that are started in its namespace alone.
+  const command = group ? [inside] : limited(bounds, 0, [inside]);
   let begun: Promise<number | undefined> | undefined;
   try {
+    const args = [...apart(denies), ...network, ...system(readable), ...(await ofRun(places)), ...sealed];
     onBegin();
     const ended = await runInGroup(
       {
         // It enters the group before anything else is started, so that nothing is left out of it.
-        ...entering(group, [program, '--args', '4', '--', ...limited(script, group !== undefined), inside]),
+        ...entering(group, [program, '--args', '4', '--', ...command]),
         directory: '/',
         environment: { ...environment, ...own },
         stdin,
@@ -110,12 +117,11 @@ async function runSandboxed(
   }
 }
 
-/** What bounds a run where no control group does. */
-function limited({ bounds }: HostedScript, grouped: boolean): string[] {
-  if (grouped) return [];
-  const memory = bounds.ramAsked ? [`--data=${bounds.ramMb * 1024 ** 2}`] : [];
-  return ['/usr/bin/prlimit', ...memory, `--nproc=${bounds.processes}`, '--'];
-}
+/** The network of the machine, and what tells how names are looked up there. */
+const sharedNetwork = [
+  '--share-net',
+  ...['resolv.conf', 'nsswitch.conf'].flatMap((name) => ['--ro-bind-try', `/etc/${name}`, `/etc/${name}`]),
+];
 
 /** Namespaces of its own. */
 function apart(denies: boolean): string[] {

@@ -2,6 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { Fault } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { runCommand } from '../../../src/worker/run/command.js';
 import { removeLeftovers } from '../../../src/worker/run/container.js';
 import { type ImageRuntime, openImageRuntime } from '../../../src/worker/run/image-runtime.js';
 import { imagePuller } from '../../../src/worker/run/pull-image.js';
@@ -27,6 +28,7 @@ mkdir "$MEMOIR_OUTPUT/locked"; echo made > "$MEMOIR_OUTPUT/locked/file"; ln -s p
   '125.sh': '#!/bin/sh\nexit 125\n',
   'memory.sh': '#!/bin/sh\n(dd if=/dev/zero of=/dev/null bs=200M count=1) 2>&1\necho "went on after $?"\n',
   'no-interpreter.sh': '#!/usr/bin/python9\n',
+  'asks.sh': '#!/bin/sh\nwget -q -O - "http://127.0.0.1:$PORT/v2/" 2>/dev/null || echo -n "nobody answers"\necho\n',
   'takes.sh': `#!/bin/sh
 cat "$MEMOIR_INPUTS"/*/locked/file "$MEMOIR_INPUTS_JSON"
 touch "$MEMOIR_INPUTS/x" 2>/dev/null && echo wrote into the inputs
@@ -64,11 +66,11 @@ function there(t: ExecutionContext): Podman | undefined {
 
 const nobodyKnows = async () => undefined;
 const images =
-  (known = nobodyKnows as Parameters<typeof imagePuller>[1]) =>
+  (known = nobodyKnows as Parameters<typeof imagePuller>[1], by = runtime, network = 'no-such-network') =>
   (workDirectory: string) => ({
-    runtime,
-    pull: imagePuller(runtime, known),
-    network: 'no-such-network',
+    runtime: by,
+    pull: imagePuller(by, known),
+    network,
     workDirectory,
     uuid: () => crypto.randomUUID(),
     setsPath: false,
@@ -78,6 +80,13 @@ const images =
 async function asking(podman: Podman, name: string, hash: string, locator = ''): Promise<string> {
   const repository = `${podman.registry.host}/tools/${name}`;
   const { image } = await server.as('ada').images.registerImage({ repository, hash, locator });
+  return image?.locator ?? '';
+}
+
+/** Registers an image where nobody listens. */
+async function nowhere(): Promise<string> {
+  const hash = `sha256:${'1'.repeat(64)}`;
+  const { image } = await server.as('ada').images.registerImage({ repository: '127.0.0.1:1/tools/first', hash });
   return image?.locator ?? '';
 }
 
@@ -202,19 +211,31 @@ test.serial('what cannot be run says why, and whose fault that is', async (t) =>
   if (!podman) return;
   const missing = `sha256:${'0'.repeat(64)}`;
   const first = await asking(podman, 'first', podman.manifest);
-  const cases: [what: string, run: ReturnType<typeof ran>, reason: string, fault: Fault, message: RegExp][] = [
+  const cases: [what: string, locator: string, reason: string, message: RegExp][] = [
     [
       'no such image',
-      ran('facts.sh', await asking(podman, 'none', missing)),
+      await asking(podman, 'none', missing),
       'IMAGE_NOT_PULLED',
-      Fault.PLACE,
       /cannot be had here: .*(not found|unknown)/,
     ],
+    ['no registry', await nowhere(), 'IMAGE_NOT_PULLED', /cannot be had here: .*connection refused/],
+    [
+      'a registry that gives other bytes',
+      await asking(podman, 'damaged', podman.damaged),
+      'IMAGE_DIGEST_MISMATCH',
+      /is not what its digest says: /,
+    ],
+    [
+      'another platform',
+      await asking(podman, 'other', podman.other),
+      'WRONG_PLATFORM',
+      /it is for linux\/s390x, and this worker runs |has no variant for /,
+    ],
   ];
-  for (const [what, run, reason, fault, message] of cases) {
-    const { job } = await run;
+  for (const [what, locator, reason, message] of cases) {
+    const { job } = await ran('facts.sh', locator);
     t.like(job, { state: JobState.FAILED, failureReason: reason }, `${what}: ${job.failureMessage}`);
-    t.is(job.attempts[0]?.fault, fault);
+    t.is(job.attempts[0]?.fault, Fault.PLACE);
     t.regex(job.failureMessage, message);
   }
   const other = await ran('facts.sh', await asking(podman, 'foreign', podman.foreign));
@@ -236,10 +257,29 @@ test.serial('what cannot be run says why, and whose fault that is', async (t) =>
   t.is(cut.job.attempts[0]?.fault, Fault.PLACE);
   t.regex(cut.job.failureMessage, /^podman could not run the image: .*no-such-network/);
 
+  // A network that there is.
+  const registry = { PORT: podman.registry.host.split(':')[1] ?? '' };
+  const answers: string[] = [];
+  for (const requiredLabels of [{ network: 'host' }, {} as Record<string, string>]) {
+    const uuid = await submit('asks.sh', first, { requiredLabels });
+    const labels = { network: 'host' };
+    const has = { ...offer, platform: runtime.platform, labels };
+    await workOnce({ ...worker(), offer: has, environment: registry, images: images(undefined, undefined, 'host') });
+    answers.push(await logOf(uuid));
+  }
+  t.deepEqual(answers, ['{}\n', 'nobody answers\n'], 'the registry answers who asked for the network alone');
+
   // A worker that runs none, of a server that gives it the job all the same.
   const uuid = await submit('facts.sh', first);
   await workOnce({ ...worker(), offer: { ...offer, platform: runtime.platform } });
   t.like(await jobOf(uuid), { failureReason: 'NO_IMAGE_RUNTIME' });
+  // One whose runtime is there no more.
+  const gone = { ...runtime, command: (args: readonly string[]) => runCommand('/nowhere/podman', args) };
+  const late = await submit('facts.sh', first, { nondeterministic: true });
+  const has = { ...offer, platform: runtime.platform };
+  await workOnce({ ...worker(), offer: has, images: images(undefined, gone) });
+  t.like(await jobOf(late), { failureReason: 'NO_IMAGE_RUNTIME' });
+  t.is((await jobOf(late)).attempts[0]?.fault, Fault.PLACE);
   t.is(containers(podman), '');
 });
 

@@ -1,59 +1,64 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import type { CallError } from '../../../src/rpc/call-error.js';
 import { openImageRuntime } from '../../../src/worker/run/image-runtime.js';
 import { imagePuller } from '../../../src/worker/run/pull-image.js';
 import { openSandbox, type Sandbox } from '../../../src/worker/run/sandbox.js';
+import { sha256 } from '../../support/content.js';
 import { makeRepository } from '../../support/git-repository.js';
-import { type Podman, startPodman } from '../../support/podman.js';
+import {
+  type Case,
+  cases,
+  kept,
+  type Mode,
+  mark,
+  modes,
+  nameOfCase,
+  others,
+  prelude,
+  type Ran,
+  taken,
+} from '../../support/hostile-scripts.js';
+import { type Podman, programPath, startPodman } from '../../support/podman.js';
 import { wanting } from '../../support/required.js';
 import { request, uuidOf } from '../../support/runs.js';
 import { startTestServer, type TestServer } from '../../support/server.js';
 import { until } from '../../support/until.js';
 import { workOnce } from '../../support/worker.js';
 
-// What scripts do that mean no good, in each of what they are run in. The table in docs/work.md says the same.
-
-/** A word that only the processes of this test have in their command line. */
-const mark = `memoir-hostile-${process.pid}`;
-
-/** Each says what it got, one word a line. */
-const scripts = {
-  // Ends at once, and leaves a process in a session of its own behind.
-  'daemon.sh': `setsid sh -c 'setsid sh -c "while true; do sleep 0.2; done" ${mark}' >/dev/null 2>&1 &\nsleep 0.3\n`,
-  'forks.sh': 'n=0; while [ $n -lt 400 ]; do sleep 5 & n=$((n+1)); done 2>/dev/null || true\necho started $n\n',
-  'memory.sh': '(dd if=/dev/zero of=/dev/null bs=300M count=1) >/dev/null 2>&1\necho went on\n',
-  'environ.sh': `for f in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $f; done 2>/dev/null | grep -q '^MEMOIR_HOSTILE_SECRET=' && echo read\ntrue\n`,
-  'others.sh': 'ls / /tmp /home /root /etc 2>/dev/null | grep -q "memoir-work-\\|^shadow$" && echo seen\ntrue\n',
-  'system.sh':
-    'for f in /usr/x /bin/x /etc/x /proc/sys/vm/overcommit_ratio; do { cat $f 2>/dev/null || echo x; } > /tmp/kept; cat /tmp/kept 2>/dev/null > $f && echo wrote $f; done 2>/dev/null\ntrue\n',
-  'network.sh': 'cat /proc/net/dev | grep -v "^ *lo:" | grep -q ":" && echo network\ntrue\n',
-  'deaf.sh': 'trap "" TERM\necho began\nwhile true; do sleep 0.1; done\n',
-  'closes.sh': 'exec >&- 2>&-\necho x > "$MEMOIR_OUTPUT/x"\n',
-  'progress.sh':
-    'dd if=/dev/zero of="$MEMOIR_PROGRESS" bs=1M count=100 2>/dev/null\nrm "$MEMOIR_PROGRESS"; ln -s /etc/passwd "$MEMOIR_PROGRESS"\n',
-  'well.sh': 'echo well\n',
-};
-type Script = keyof typeof scripts;
-
-/** What each mode lets a script get: nothing, or these words. */
-const modes = ['container', 'sandbox', 'none'] as const;
-type Mode = (typeof modes)[number];
+// What scripts do that mean no good, in each of what they are run in. The table in docs/work.md says the same, row by row: what is bold there is
+// what a script gets. One worker runs all of them, one after the other beside a neighbour, and each looks first whether its places are well.
 
 const repository = makeRepository();
-repository.commit(Object.fromEntries(Object.entries(scripts).map(([name, text]) => [name, `#!/bin/sh\n${text}`])));
+const scripts = [...cases.map(({ script }, i) => [nameOfCase(i), script] as const), ...Object.entries(others)];
+repository.commit(Object.fromEntries(scripts.map(([name, text]) => [name, prelude + text])));
+
+/** Where the workers are, one after the other, and the cache of inputs that all of them have. */
+const base = mkdtempSync(join(tmpdir(), 'memoir-hostile-'));
+const cache = join(base, 'inputs');
 let server: TestServer;
 let podman: Podman | string;
 let sandbox: Sandbox | undefined;
 let without = '';
 /** Whether runs without an image are in control groups of their own, as where a worker is root. */
 let grouped = false;
+/** The job whose output is an input of others. */
+let made: Job;
 
 test.before(async () => {
   process.env.MEMOIR_HOSTILE_SECRET = 'token';
   podman = await startPodman();
   ({ sandbox, why: without } = await openSandbox('auto', []));
   server = await startTestServer({ repositories: { project: repository.path } });
+  const uuid = await submit('makes.sh', 'none');
+  await workOnce(await worker('none'));
+  ({ job: made } = await ranOf(uuid));
+  grouped = made.ran?.peakRamBytes !== undefined;
   if (typeof podman === 'string') return;
   const { registry, manifest: hash } = podman;
   await server.as('ada').images.registerImage({ hash, repository: `${registry.host}/tools/first`, tag: 'latest' });
@@ -62,6 +67,7 @@ test.after.always(async () => {
   await server?.dispose();
   if (typeof podman === 'object') await podman.dispose();
   repository.dispose();
+  rmSync(base, { recursive: true, force: true });
 });
 
 function isThere(t: ExecutionContext, mode: Mode): boolean {
@@ -71,22 +77,31 @@ function isThere(t: ExecutionContext, mode: Mode): boolean {
   return false;
 }
 
-/** Requests a script, and has it run in a mode by a worker whose `work` is given what goes on beside it. */
-async function run(mode: Mode, script: Script, beside?: (uuid: string) => Promise<unknown>) {
-  const image = typeof podman === 'object' && mode === 'container' ? `${podman.registry.host}/tools/first` : '';
-  const uuid = uuidOf(
-    await request(server.as('ada'), {
-      script,
-      retry: { lost: 0 },
-      runtimeConstraints: { dockerImage: image, minRamMbPerNode: 128 },
-    }),
-  );
+async function submit(script: string, mode: Mode, more: object = {}): Promise<string> {
+  const dockerImage = typeof podman === 'object' && mode === 'container' ? `${podman.registry.host}/tools/first` : '';
+  const { scratchMb, ...others } = more as { readonly scratchMb?: number | undefined };
+  const constraints = { dockerImage, minRamMbPerNode: 128, ...(scratchMb && { minScratchMbPerNode: scratchMb }) };
+  const retry = { lost: 0 };
+  return uuidOf(await request(server.as('ada'), { script, retry, ...others, runtimeConstraints: constraints }));
+}
+
+/** A worker of a mode. */
+async function worker(mode: Mode): Promise<Parameters<typeof workOnce>[0]> {
   const runtime = mode === 'container' ? await openImageRuntime('podman') : undefined;
-  const working = workOnce({
+  const hash = sha256(Buffer.from(kept));
+  return {
     address: server.address(),
     principal: 'w',
     repository: ['project', repository.path],
-    offer: { cores: 1, ramMb: 512n, imageRuntimes: ['podman'] },
+    offer: { cores: 1, ramMb: 512n, scratchMb: 100n, imageRuntimes: ['podman'] },
+    jobs: 2,
+    base,
+    inputCache: cache,
+    environment: {
+      BESIDE: base,
+      PORT: server.address().split(':')[1] ?? '',
+      VICTIMS: `${cache}/* ${server.config.data_dir}/content/blobs/${hash.slice(0, 2)}/${hash}`,
+    },
     sandbox: mode === 'sandbox' ? sandbox : undefined,
     ...(runtime && {
       images: (workDirectory: string) => ({
@@ -98,8 +113,11 @@ async function run(mode: Mode, script: Script, beside?: (uuid: string) => Promis
         setsPath: false,
       }),
     }),
-  });
-  await Promise.all([working, beside?.(uuid)]);
+  };
+}
+
+/** What became of a job, and what it printed. */
+async function ranOf(uuid: string): Promise<Ran> {
   const job = (await server.as('ada').jobs.getJob({ uuid })).job as Job;
   let log = '';
   if (job.log !== '') {
@@ -108,68 +126,183 @@ async function run(mode: Mode, script: Script, beside?: (uuid: string) => Promis
   return { job, log: log.replaceAll(/^memoir: .*\n/gm, '') };
 }
 
-/** Whether a process with the mark in its command line goes on. */
-function goesOn(): boolean {
-  return readdirSync('/proc').some((name) => {
+/** What the table says of each row, by mode. */
+function table(): Map<string, Record<Mode, string>> {
+  const page = readFileSync(fileURLToPath(new URL('../../../../docs/work.md', import.meta.url)), 'utf8');
+  const [, text = ''] = /\n\| a script that \|.*\n\|[-|]*\n((?:\|.*\n)+)/.exec(page) ?? [];
+  const rows = text
+    .trim()
+    .split('\n')
+    .map((line) => line.slice(2, -2).split(' | '));
+  return new Map(
+    rows.map(([row = '', container = '', sandbox = '', none = '']) => [row, { container, sandbox, none }]),
+  );
+}
+
+/** Numbers of the processes with the mark in their command line. */
+function marked(): number[] {
+  return readdirSync('/proc').flatMap((name) => {
     try {
-      return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, 'latin1').endsWith(`${mark}\0`);
+      return readFileSync(`/proc/${name}/cmdline`, 'latin1').endsWith(`${mark}\0`) ? [Number(name)] : [];
     } catch {
-      return false;
+      return [];
     }
   });
 }
 
-function endThem(): void {
-  for (const name of readdirSync('/proc')) {
+const beganIn = (uuid: string) =>
+  until('it began', async () => {
+    const { job } = await ranOf(uuid);
+    if (job.state === JobState.FAILED) throw new Error(job.failureMessage);
+    for await (const { text } of server.as('ada').jobs.tailJobLog({ uuid })) if (text.includes('began')) return true;
+    return false;
+  });
+
+const ended = (uuid: string) =>
+  until('it ended', async () => {
+    const { job } = await server.as('ada').jobs.getJob({ uuid });
+    return job && job.state !== JobState.QUEUED && job.state !== JobState.RUNNING;
+  });
+
+/** Whether the secret of an attempt stands where a script of a worker that keeps it from nothing could look: all but in memory. */
+function isWritten(token: Uint8Array): boolean {
+  const bytes = Buffer.from(token);
+  const spellings = [bytes, ...(['hex', 'base64'] as const).map((spelling) => Buffer.from(bytes.toString(spelling)))];
+  const has = (path: string) => {
     try {
-      if (readFileSync(`/proc/${name}/cmdline`, 'latin1').endsWith(`${mark}\0`)) process.kill(Number(name), 'SIGKILL');
+      const text = readFileSync(path);
+      return spellings.some((one) => text.includes(one));
     } catch {
-      // No process, or gone.
+      return false;
     }
-  }
+  };
+  const files = readdirSync(base, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return (
+    files.some(({ parentPath, name }) => has(join(parentPath, name))) ||
+    readdirSync('/proc').some((name) => has(`/proc/${name}/environ`) || has(`/proc/${name}/cmdline`))
+  );
 }
+
+test('the table of what each mode keeps from a script has what is run here', (t) => {
+  t.deepEqual(
+    [...table().keys()],
+    cases.map(({ row }) => row),
+  );
+});
 
 for (const mode of modes) {
   const isKept = mode !== 'none';
   test.serial(`${mode}: what a hostile script gets, and that the next job is well`, async (t) => {
     if (!isThere(t, mode)) return;
-    const got = async (script: Script) => {
-      const { job, log } = await run(mode, script);
-      t.is(job.state, JobState.COMPLETE, `${script}: ${job.failureMessage}\n${log}`);
-      return log;
+    const input = { scriptParameters: { from: `${made.output}/taken` } };
+    const tokens = new Map<string, Uint8Array>();
+    const neighbour = await submit('neighbour.sh', mode);
+    const first = await submit('well.sh', mode);
+    const before = await submit('takes.sh', mode, input);
+    const uuids: string[] = [];
+    for (const [i, { scratchMb }] of cases.entries()) uuids.push(await submit(nameOfCase(i), mode, { scratchMb }));
+    const [after, link, exchanges, last] = [
+      await submit('takes.sh', mode, input),
+      await submit('link.sh', mode),
+      await submit('exchanges.sh', mode),
+      await submit('well.sh', mode),
+    ];
+    const deaf = uuids[cases.findIndex(({ row }) => row.startsWith('ignores SIGTERM'))] as string;
+
+    const stop = new AbortController();
+    const onClaim = (uuid: string, token: Uint8Array) => tokens.set(uuid, token);
+    const working = workOnce({ ...(await worker(mode)), onClaim, stop: stop.signal });
+    const beside = async () => {
+      await beganIn(neighbour);
+      // One after the other, which may take long on a machine that is busy.
+      for (const uuid of [first, before, ...uuids.slice(0, uuids.indexOf(deaf))]) await ended(uuid);
+      await beganIn(deaf);
+      await onlyItsOwn(t, neighbour, tokens.get(neighbour) as Uint8Array, deaf);
+      await server.as('ada').jobs.cancelJob({ uuid: deaf });
+      for (const uuid of [...uuids, after, link, exchanges, last]) await ended(uuid);
+      t.is((await ranOf(neighbour)).job.state, JobState.RUNNING, 'who runs beside them goes on');
+      await server.as('ada').jobs.cancelJob({ uuid: neighbour });
     };
-    const first = await run(mode, 'well.sh');
-    grouped = first.job.ran?.peakRamBytes !== undefined;
-    t.is(first.log, 'well\n', first.job.failureMessage);
-    t.is(first.job.ran?.sandbox, mode === 'sandbox' ? 'bubblewrap' : '');
+    await Promise.all([working, beside().finally(() => stop.abort())]);
 
-    await got('daemon.sh');
-    t.is(goesOn(), !isKept && !grouped, 'a daemon');
-    endThem();
+    t.is((await ranOf(first)).job.ran?.sandbox, mode === 'sandbox' ? 'bubblewrap' : '');
+    const isHeld = isKept || grouped;
+    const rows = table();
+    for (const [i, one] of cases.entries()) {
+      const ran = await ranOf(uuids[i] as string);
+      const gets = rows.get(one.row)?.[mode].startsWith('**') ?? false;
+      judge(t, one, ran, gets);
+      one.check?.(t, ran, { mode, isHeld });
+    }
+    t.is(marked().length > 0, !isHeld, 'a daemon');
+    for (const pid of marked()) process.kill(pid, 'SIGKILL');
 
-    t.is(await got('environ.sh'), isKept ? '' : 'read\n', "the worker's environment");
-    t.is(await got('others.sh'), isKept ? '' : 'seen\n', "others' files");
-    if (isKept) t.is(await got('system.sh'), '', 'files of the system');
-    t.is(await got('network.sh'), isKept ? '' : 'network\n', 'the network');
-
-    const forks = await run(mode, 'forks.sh');
-    if (isKept || grouped) t.notRegex(forks.log, /^started 400$/m, 'processes');
-    const memory = await run(mode, 'memory.sh');
-    if (isKept || grouped) t.is(memory.job.failureReason, 'OUT_OF_MEMORY', memory.log);
-    else t.is(memory.job.state, JobState.COMPLETE);
-
-    const deaf = await run(mode, 'deaf.sh', async (uuid) => {
-      await until('it began', async () => {
-        for await (const { text } of server.as('ada').jobs.tailJobLog({ uuid })) return text.includes('began');
-        return false;
-      });
-      await server.as('ada').jobs.cancelJob({ uuid });
-    });
-    t.is(deaf.job.state, JobState.CANCELLED);
-    await got('closes.sh');
-    const { job } = await run(mode, 'progress.sh');
-    t.is(job.progressMessage, '', 'what is no report is none');
-
-    t.is((await run(mode, 'well.sh')).log, 'well\n', 'the next job is well');
+    for (const uuid of [before, after]) {
+      const { job, log } = await ranOf(uuid);
+      t.is(log, `well\n${taken}`, `inputs are what they are: ${job.failureMessage}`);
+    }
+    const linked = await ranOf(link);
+    t.is(linked.job.failureReason, 'UNSTORABLE_OUTPUT', linked.job.failureMessage);
+    const exchanged = await ranOf(exchanges);
+    t.is(exchanged.job.failureReason, 'SCRIPT_FAILED');
+    for (const { job } of [linked, exchanged]) t.is(job.attempts[0]?.output, '', 'nothing of the machine is kept');
+    t.is((await ranOf(last)).log, 'well\n', 'the next job is well');
+    if (!isKept) {
+      const reading = async () => {
+        for await (const _ of server.as('ada').content.readOutput({ uuid: made.uuid, path: 'kept' }));
+      };
+      const error = (await t.throwsAsync(
+        reading,
+        undefined,
+        'content that was changed is given to nobody',
+      )) as CallError;
+      t.is(error.reason, 'CONTENT_LOST');
+    }
   });
 }
+
+/** Looks at what a script printed, and how it ended. */
+function judge(t: ExecutionContext, { row, word, reason, check }: Case, { job, log }: Ran, gets: boolean): void {
+  if (reason !== undefined) t.is(job.failureReason, reason, `${row}: ${job.failureMessage}\n${log}`);
+  else if (!check) t.is(job.state, JobState.COMPLETE, `${row}: ${job.failureMessage}\n${log}`);
+  // Of one that is cancelled nothing more is stored.
+  t.true(
+    log.startsWith('well\n') || job.state === JobState.CANCELLED,
+    `the job before it left something: ${row}\n${log}`,
+  );
+  if (word !== undefined) t.is(log, gets ? `well\n${word}\n` : 'well\n', row);
+}
+
+/** With the token of an attempt, whoever has it speaks for that alone. */
+async function onlyItsOwn(t: ExecutionContext, own: string, claimToken: Uint8Array, other: string): Promise<void> {
+  t.false(isWritten(claimToken), 'the token stands in a file or an environment');
+  const { worker: w } = server.as('w');
+  const speaks: readonly [string, () => Promise<unknown>][] = [
+    ['heartbeat', () => w.heartbeat({ uuid: other, claimToken })],
+    ['log', () => w.appendJobLog([{ uuid: other, claimToken, text: 'x' }])],
+    ['completion', () => w.completeJob({ uuid: other, claimToken, output: 'o', log: 'l' })],
+    ['failure', () => w.failJob({ uuid: other, claimToken, reason: 'MINE' })],
+  ];
+  for (const [what, call] of speaks) {
+    const error = (await t.throwsAsync(call, undefined, what)) as CallError;
+    t.is(error.reason, 'ATTEMPT_ENDED', what);
+  }
+  const { worker: mallory } = server.as('mallory');
+  const error = (await t.throwsAsync(mallory.heartbeat({ uuid: own, claimToken }))) as CallError;
+  t.is(error.reason, 'NOT_YOUR_JOB');
+  t.is((await w.heartbeat({ uuid: own, claimToken })).state, JobState.RUNNING);
+}
+
+test('scripts have no terminal, also where the worker has one', (t) => {
+  const program = programPath('script');
+  if (!program) {
+    t.pass('script(1) is not installed');
+    return;
+  }
+  const child = fileURLToPath(new URL('../../support/terminal-child.js', import.meta.url));
+  const out = execFileSync(program, ['-qec', `'${process.execPath}' '${child}'`, '/dev/null'], {
+    encoding: 'utf8',
+    input: '',
+  });
+  t.deepEqual(JSON.parse(out.trim().split('\n').at(-1) ?? ''), { worker: true, script: false });
+});
