@@ -3,17 +3,19 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { seedJobs, seedParameters } from '../../bench/seed.js';
 import { Outcome, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { buildTree } from '../../src/content/trees/build-tree.js';
 import { systemEdge } from '../../src/edge.js';
-import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
+import { openSqliteLog, openSqliteStore } from '../../src/eventstore/sqlite/store.js';
 import { openContentStore } from '../../src/worker/store/content-store.js';
 import { collect } from '../contract/events.js';
 import { runMemoir } from '../support/command.js';
 import { contentClient, digestOf, sha256 } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
 import { refused } from '../support/refused.js';
+import { rounds } from '../support/rounds.js';
 import { complete, find, plenty, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
@@ -337,6 +339,46 @@ test.serial(
     t.true(none.err.includes('is no --store-dir of a worker'), none.err);
   },
 );
+
+test.serial('of the foreign outputs of an old log nothing is recorded, and no store is asked', async (t) => {
+  t.timeout(1_800_000);
+  // MEMOIR_ROUNDS=100 for a hundred thousand.
+  const [jobs, asked] = [rounds(1_000, 100_000), rounds(300, 10_000)];
+  const { config } = server;
+  const settings = { data_dir: mkdtempSync(join(tmpdir(), 'memoir-foreign-')) };
+  const store = await openSqliteStore(join(settings.data_dir, 'events.sqlite'), Date.now);
+  const commit = repository.git('rev-parse', 'main').trim();
+  await seedJobs(store, { repository: 'project', script: 'run.sh', commit, owner: 'ada' }, 0, jobs);
+  await store.close();
+  const old = await startTestServer({
+    repositories,
+    settings: { ...settings, content: { ...config.content, keep: '1s' } },
+  });
+  t.teardown(old.dispose);
+  const client = old.as('ada');
+  for (let i = 0; i < asked; i += 50) {
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, k) => {
+        const n = Math.floor(((i + k) * jobs) / asked);
+        return find(client, { scriptParameters: seedParameters(n), leaveLfsPointers: true, leaveSubmodules: true });
+      }),
+    );
+    t.true(answers.every(({ reused }) => reused));
+  }
+  t.false(existsSync(join(settings.data_dir, 'content')), 'nothing was asked of the store');
+  t.like(await client.retention.verifyContent({}), { lookedAt: 0n, lost: [] });
+  t.like(await client.retention.sweepContent({}), { evictedCount: 0n, blobs: 0n, kept: 0n });
+  await old.stop();
+  const log = openSqliteLog(join(settings.data_dir, 'events.sqlite'));
+  const types = new Map<string, number>();
+  for await (const { type } of log.readAll()) types.set(type, (types.get(type) ?? 0) + 1);
+  await log.close();
+  t.deepEqual(
+    [...types.keys()].filter((type) => type.startsWith('Content')),
+    [],
+  );
+  t.is(types.get('JobReused'), asked);
+});
 
 test.serial('an audit takes every decision again as it was', async (t) => {
   const dir = server.config.data_dir;

@@ -14,10 +14,10 @@ export type ServerProcess = {
   terminate(): Promise<number | null>;
 };
 
-/** Starts a server and resolves when it answers calls. */
-export async function startServerProcess(config: ServerConfig): Promise<ServerProcess> {
+/** Starts a server, whose clock is so many milliseconds ahead, and resolves when it answers calls. */
+export async function startServerProcess(config: ServerConfig, ahead = 0): Promise<ServerProcess> {
   const script = fileURLToPath(new URL('./server-child.js', import.meta.url));
-  const child = spawn(process.execPath, ['--enable-source-maps', script, JSON.stringify(config)], {
+  const child = spawn(process.execPath, ['--enable-source-maps', script, JSON.stringify(config), String(ahead)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const gone = once(child, 'exit');
