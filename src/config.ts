@@ -101,21 +101,28 @@ const contentUrl = z.string().superRefine((text, context) => {
   }
 });
 
-const contentConfig = z.strictObject({
-  /** `grpc(s)://host:port/instance` of another store of the Remote Execution API. Without it, the server keeps content in its data directory. */
-  store: contentUrl.optional(),
-  /** How long what a job left stays that nobody asked to stay for a time: "90d", "12h". Without it, for ever. */
-  keep: z.string().refine(isDuration, 'give a whole number and s, m, h, d or w').optional(),
-  /** Most bytes of all that is kept; then what was asked for longest ago goes. Without it, any. */
-  quota: z.int().min(0).optional(),
-  /** The same for what the jobs of one principal left. */
-  quota_by_principal: z.int().min(0).optional(),
-  /** Bytes of kept content that are hashed each second in the background, to find what was damaged; 0 for none. */
-  scrub_rate: z
-    .int()
-    .min(0)
-    .default(8 * 1024 ** 2),
-});
+const contentConfig = z
+  .strictObject({
+    /** `grpc(s)://host:port/instance` of another store of the Remote Execution API. Without it, the server keeps content in its data directory. */
+    store: contentUrl.optional(),
+    /** PEM file of the authority that vouches for that store's certificate. Without it, those that the system has. */
+    ca: z.string().min(1).optional(),
+    /** How long what a job left stays that nobody asked to stay for a time: "90d", "12h". Without it, for ever. */
+    keep: z.string().refine(isDuration, 'give a whole number and s, m, h, d or w').optional(),
+    /** Most bytes of all that is kept; then what was asked for longest ago goes. Without it, any. */
+    quota: z.int().min(0).optional(),
+    /** The same for what the jobs of one principal left. */
+    quota_by_principal: z.int().min(0).optional(),
+    /** Bytes of kept content that are hashed each second in the background, to find what was damaged; 0 for none. */
+    scrub_rate: z
+      .int()
+      .min(0)
+      .default(8 * 1024 ** 2),
+  })
+  .refine(
+    ({ store, ca }) => ca === undefined || store?.startsWith('grpcs:') === true,
+    'give ca only with a store of grpcs:',
+  );
 
 /** Everything that a server can be told. File, environment and flags all give values of this. */
 export const serverConfig = z.strictObject({

@@ -83,7 +83,8 @@ export function tlsFilesOf(
   };
 }
 
-function readPem(option: string, path: string): Buffer {
+/** The bytes of a file that an option names. @throws MemoirError BAD_OPTIONS, or as it is, naming both */
+export function readPem(option: string, path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {

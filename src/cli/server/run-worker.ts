@@ -39,6 +39,7 @@ import type { RemoteContent } from '../../worker/upload/upload-blobs.js';
 import { uploadedOutputs } from '../../worker/upload/uploaded-outputs.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
+import { readPem } from '../credentials.js';
 import type { ServerOptions } from '../options.js';
 import { openLogger } from './logger.js';
 import { stopSignal } from './stop-signals.js';
@@ -79,6 +80,7 @@ export type WorkerOptions = ServerOptions & {
   readonly inputCacheMb: number;
   readonly clone: boolean;
   readonly content?: string;
+  readonly contentCa?: string;
   readonly unstoredMb: number;
   readonly minFree: number;
   readonly path?: string;
@@ -236,9 +238,13 @@ async function uploading(
  * Where content is left and read: by the server, or in the store that it uses itself.
  * @throws MemoirError BAD_CONTENT_URL
  */
-function contentOf({ content }: WorkerOptions, connection: Connection, logger: Logger) {
+function contentOf({ content, contentCa }: WorkerOptions, connection: Connection, logger: Logger) {
   const { address, tls, instance } = content === undefined ? serverItself : parseContentUrl(content);
-  const elsewhere = content === undefined ? undefined : connect(address, 'memoir', { tls });
+  if (contentCa !== undefined && !tls) {
+    throw invalid('content_ca', 'BAD_OPTIONS', '--content-ca goes with a --content of grpcs: alone');
+  }
+  const by = contentCa === undefined ? tls : { ca: readPem('--content-ca', contentCa) };
+  const elsewhere = content === undefined ? undefined : connect(address, 'memoir', { tls: by });
   const to = elsewhere ?? connection;
   return {
     cas: to.service(ContentAddressableStorage),

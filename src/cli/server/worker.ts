@@ -24,6 +24,12 @@ export function workerCommand(): Command {
         'grpc(s)://host:port/instance of the store that the server keeps content in, to reach it directly (default: through the server)',
       ).env('MEMOIR_CONTENT'),
     )
+    .addOption(
+      new Option(
+        '--content-ca <file>',
+        "PEM file of the authority that vouches for that store's certificate (default: those that the system has)",
+      ).env('MEMOIR_CONTENT_CA'),
+    )
     .option('--work-dir <directory>', 'where jobs run; emptied after them', tmpdir())
     .option('--jobs <number>', 'most jobs to run at a time', integer(1, 1_024), 1)
     .option('--cores <number>', 'processor cores to offer (default: what the machine has)', integer(0, 1_000_000))

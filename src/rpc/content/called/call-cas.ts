@@ -28,9 +28,12 @@ export const callTimeout = 30_000;
 /** Bytes of a batch where a store names no limit of its own, and the most that are sent: a message has to take them. */
 const mostInBatch = 2 * 1024 * 1024;
 
-/** Opens a connection to a store at its first call. */
-export function callCas({ address, tls, instance }: ContentUrl): CalledCas {
-  const connection = connect(address, 'memoir', { tls });
+/**
+ * Opens a connection to a store at its first call.
+ * @param ca of the authority that vouches for its certificate, as PEM; those of the system unless given
+ */
+export function callCas({ address, tls, instance }: ContentUrl, ca?: Buffer): CalledCas {
+  const connection = connect(address, 'memoir', { tls: tls && ca ? { ca } : tls });
   const capabilities = connection.service(Capabilities);
   let most: number | undefined;
   return {
@@ -51,10 +54,27 @@ export function callCas({ address, tls, instance }: ContentUrl): CalledCas {
       if (error instanceof CallError && isFull(error)) {
         return new MemoirError('RESOURCE_EXHAUSTED', 'CONTENT_FULL', 'no room is left for content', { cause: error });
       }
-      return unavailable(new Error(`content store at ${quote(address)}: ${messageOf(error)}`, { cause: error }));
+      const message = messageOf(error);
+      const hint = tls ? tlsHint(message) : undefined;
+      const why = hint === undefined ? message : `${hint} (${message})`;
+      return unavailable(new Error(`content store at ${quote(address)}: ${why}`, { cause: error }));
     },
     close: () => connection.close(),
   };
+}
+
+/** What operators have to mend where TLS is not agreed on; undefined where that is not what is wrong. */
+function tlsHint(message: string): string | undefined {
+  if (/altnames|does not match certificate/i.test(message)) {
+    return 'its certificate is for other names than this address: name it by one of those';
+  }
+  if (/certificate has expired|not yet valid/i.test(message)) return 'its certificate is not valid at this time';
+  if (/self.signed|unable to (get|verify)|issuer certificate/i.test(message)) {
+    return 'no authority that is trusted here vouches for its certificate: give that in the setting content.ca';
+  }
+  if (/wrong version number|packet length too long|EPROTO/i.test(message))
+    return 'it does not speak TLS: call it as grpc://';
+  return undefined;
 }
 
 /** Whether a store has no room: buildbox-casd calls that INTERNAL, and says in its message what it is. */
