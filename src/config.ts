@@ -3,6 +3,7 @@ import { authConfig, tlsConfig } from './config/auth.js';
 import { isDuration } from './config/duration.js';
 import { registryConfig, registryPrefix } from './config/registries.js';
 import { rpcConfig } from './config/rpc.js';
+import { normalCodePaths } from './domain/code/code-paths.js';
 import { imageSearch } from './domain/image-name.js';
 import { newestFormat } from './domain/log-format.js';
 import { isKeyName, parseVerifierKey } from './domain/log-tree/verifier-key.js';
@@ -14,6 +15,19 @@ export const repositoryName = z
   .regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/)
   .max(255);
 
+/** Paths inside a tree, as requests name them, made normal. */
+const codePaths = z
+  .array(z.string())
+  .min(1)
+  .transform((paths, context) => {
+    try {
+      return normalCodePaths(paths);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
+
 /** Where a repository is: a local directory, or a server that it is fetched from. */
 export const repositoryConfig = z
   .strictObject({
@@ -24,6 +38,8 @@ export const repositoryConfig = z
     /** User and password, sent to that address alone. */
     username: z.string().min(1).optional(),
     password: z.string().min(1).optional(),
+    /** Code paths of requests that name none: the parts of a commit that jobs see. Without them, all of it. */
+    code_paths: codePaths.optional(),
   })
   .refine(({ path, url }) => (path === undefined) !== (url === undefined), 'give either path or url')
   .refine(

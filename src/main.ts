@@ -38,7 +38,7 @@ import { keepCheckpoint } from './serving/kept-checkpoint.js';
 import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
-import { historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
+import { defaultCodePaths, historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
 import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
 import { beginSigning, serversKey, watchSigning } from './serving/signing.js';
@@ -128,6 +128,7 @@ export async function startServer(
     const logEnd = watchLogEnd(store, readModel, config.log_end_within * 1_000, edge);
     const images = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const commits = config.keep_commits ? startKeeping() : undefined;
+    const codePaths = defaultCodePaths(config, store.allowedFormat >= sharedRunsFormat);
     const context: JobsContext = {
       store,
       readModel,
@@ -156,6 +157,7 @@ export async function startServer(
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       trustUnstatedImages: config.reuse.trust_unstated_images,
+      ...(codePaths && { codePaths }),
       ...(commits && { keepCommit: commits.requested }),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());

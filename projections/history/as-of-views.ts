@@ -48,7 +48,7 @@ const state = `CASE WHEN ${finished} THEN now.state WHEN ${turned} THEN ${runnin
 const attempts = `CASE WHEN ${turned} THEN ${turn('number')} WHEN ${started} THEN 1 ELSE 0 END`;
 
 /** What the events of a job leave as it is, and so what it was at any time. */
-const lasting = ['position', 'request_digest', 'interest_id', 'inputs', ...lastingFields];
+const lasting = ['position', 'request_digest', 'interest_id', 'inputs', 'code_paths', ...lastingFields];
 
 /** What one event sets: from then on it is what it is now. */
 const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>
@@ -117,6 +117,8 @@ const candidateColumns: Readonly<Record<string, string>> = {
   asked_place: 'now.asked_place',
   input_pointers: 'now.input_pointers',
   is_check: 'now.is_check',
+  code_paths: 'now.code_paths',
+  code_digest: 'now.code_digest',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'output_v1', 'log', 'ran_in'),
   worker: `coalesce(${ofAttempt('worker')}, '')`,

@@ -70,7 +70,7 @@ export function listJobs(db: Database.Database, query: ListQuery, watched: Watch
 const countOfAll = sql('SELECT (SELECT count(*) FROM job) - (SELECT count(*) FROM job WHERE deleted = 1)');
 
 /** Columns of what lists tell of a job, and that it is not found by. */
-const alsoTold = ['interest_count', 'waiting_since', 'minima', 'least_ram_mb', 'output_size', 'log_size'];
+const alsoTold = ['code_paths', 'interest_count', 'waiting_since', 'minima', 'least_ram_mb', 'output_size', 'log_size'];
 
 const answeredJobs = 'answered AS whose CROSS JOIN job ON job.position = whose.job';
 

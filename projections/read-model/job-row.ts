@@ -9,6 +9,7 @@ import {
   RuntimeConstraintsSchema,
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { codePathsOf } from '../../src/domain/code/code-paths.js';
 import { keptDigests } from '../../src/domain/outputs/digest.js';
 import { ranOfText } from './attempts.js';
 import { type FlagsRow, flagsOf } from './flags.js';
@@ -27,6 +28,7 @@ export type JobRow = FlagsRow &
     readonly script: string;
     readonly script_version: string;
     readonly supplied_script_version: string;
+    readonly code_digest: string;
     readonly script_parameters: string;
     readonly state: JobState;
     readonly priority: number;
@@ -52,6 +54,7 @@ export type JobRow = FlagsRow &
     readonly retry_of?: string;
     readonly check_of?: string;
     readonly inputs?: string | null;
+    readonly code_paths?: string;
     readonly description: string;
     readonly created_at: number;
     readonly started_at: number | null;
@@ -82,6 +85,8 @@ export function jobFromRow(row: JobRow): Job {
     script: row.script,
     scriptVersion: row.script_version,
     suppliedScriptVersion: row.supplied_script_version,
+    codePaths: codePathsOf(row.code_paths ?? ''),
+    codeDigest: row.code_digest,
     scriptParameters: JSON.parse(row.script_parameters) as JsonObject,
     state: row.state,
     priority: row.priority,

@@ -8,6 +8,7 @@ import {
   type TasksSummary,
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { codePathsText } from '../../src/domain/code/code-paths.js';
 import { keptSize } from '../../src/domain/outputs/digest.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
@@ -21,7 +22,7 @@ export { type JobRow, jobFromRow } from './job-row.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 13,
+  version: 14,
   tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (
@@ -77,6 +78,8 @@ export const jobs: Projection = {
       limits TEXT,
       retry_of TEXT NOT NULL,
       check_of TEXT NOT NULL,
+      code_paths TEXT NOT NULL,
+      code_digest TEXT NOT NULL,
       inputs TEXT,${interestColumns}
     ) STRICT;${attemptTable}${interestTable}
     CREATE TABLE label (
@@ -101,8 +104,8 @@ export const jobs: Projection = {
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
         leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of,
-        check_of, inputs, interest_id)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        check_of, code_paths, code_digest, inputs, interest_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -174,6 +177,8 @@ export const jobs: Projection = {
           jsonOrNull(TimeLimitsSchema, event.limits),
           event.retryOf,
           event.checkOf,
+          codePathsText(event.codePaths),
+          event.codeDigest,
           inputsText(event.inputs),
           keptId(event, id),
         );

@@ -1,6 +1,7 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { codePathsText } from '../../src/domain/code/code-paths.js';
 import { inputPointersOf, inputPointersText } from '../../src/domain/inputs/lacked-inputs.js';
 import { askedOfText, askedPlace, askedText, ranInOf, ranInOfText, ranInText } from '../../src/domain/ran/ran-in.js';
 import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reuse.js';
@@ -16,7 +17,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 12,
+  version: 13,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -41,6 +42,8 @@ export const reuseIndex: Projection = {
       asked_place TEXT NOT NULL,
       input_pointers TEXT NOT NULL,
       is_check INTEGER NOT NULL,
+      code_paths TEXT NOT NULL,
+      code_digest TEXT NOT NULL,
       ran_in TEXT NOT NULL DEFAULT '',
       worker TEXT NOT NULL DEFAULT '',
       worker_name TEXT NOT NULL DEFAULT '',
@@ -62,8 +65,8 @@ export const reuseIndex: Projection = {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
         docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels,
-        asked_place, input_pointers, is_check)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        asked_place, input_pointers, is_check, code_paths, code_digest)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const start = db.prepare(
       `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
@@ -94,6 +97,8 @@ export const reuseIndex: Projection = {
           askedText(askedPlace(event.runtimeConstraints)),
           inputPointersText(event.inputs),
           Number(event.checkOf !== ''),
+          codePathsText(event.codePaths),
+          event.codeDigest,
         );
       },
       JobStarted: ({ worker, workerName, startedAt }, { stream }) =>
@@ -136,6 +141,8 @@ export const candidateColumns = [
   'asked_place',
   'input_pointers',
   'is_check',
+  'code_paths',
+  'code_digest',
   'ran_in',
   'worker',
   'worker_name',
@@ -168,6 +175,8 @@ export type CandidateRow = FlagsRow &
     readonly owner: string;
     readonly state: JobState;
     readonly script_version: string;
+    readonly code_paths?: string;
+    readonly code_digest: string;
     readonly docker_image_locator: string;
     readonly arvados_sdk_version: string;
     readonly deleted: number;
@@ -256,6 +265,7 @@ export function factsFromRow(row: CandidateRow, requested?: Position): Candidate
     owner: row.owner,
     state: row.state,
     scriptVersion: row.script_version,
+    ...(row.code_paths && { codePaths: row.code_paths, codeDigest: row.code_digest }),
     dockerImageLocator: row.docker_image_locator,
     arvadosSdkVersion: row.arvados_sdk_version,
     ...flagsOf(row),

@@ -5,6 +5,7 @@ import { CreateJobRequestSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb
 import { candidatesByFilters } from '../../projections/lists/candidates-by-filters.js';
 import { distinctValues } from '../../projections/lists/distinct-values.js';
 import { type Access, unrestricted } from '../domain/access.js';
+import { codePathsText } from '../domain/code/code-paths.js';
 import { computationDigests, jobUuid } from '../domain/computation.js';
 import type { JobRecord } from '../domain/job.js';
 import { type CandidateFacts, labelsText, type ReuseTerms } from '../domain/reuse.js';
@@ -149,6 +150,11 @@ export function rederiver(context: RederiveContext): Rederive {
       ...(basis.noChecks && { noChecks: true }),
       platform: basis.platform,
       sandbox: basis.sandbox,
+      ...(basis.codePaths.length > 0 && {
+        codePaths: codePathsText(basis.codePaths),
+        codeDigest: basis.codeDigest,
+        excludedCode: new Set(basis.excludedCodeDigests),
+      }),
       ...(basis.oldestHeartbeat && { oldestHeartbeat: timestampMs(basis.oldestHeartbeat) }),
     };
     const wanted: Wanted = {
@@ -161,6 +167,7 @@ export function rederiver(context: RederiveContext): Rederive {
       digests,
       terms,
       resolutions: decision.resolutions,
+      ...(basis.codePaths.length > 0 && { code: { paths: basis.codePaths, entries: [], digest: basis.codeDigest } }),
       ...(basis.inputs.length > 0 && { inputs: { texts: basis.inputs, settled: true } }),
     };
     const plain = new Set(basis.plainCommits);

@@ -48,5 +48,7 @@ export async function resolvedAgain(
   };
   const caller = { principal, access: unrestricted(principal), requestId: 'audit' };
   const { ownComponents } = basis;
-  return resolveSets(context, caller, named, { end: scriptVersion, parametersDigest, recorded: true, ownComponents });
+  const codeDigests = new Map(basis.commits.map((one) => [one.filter, one.codeDigests]));
+  const options = { end: scriptVersion, parametersDigest, recorded: true, ownComponents, codeDigests };
+  return resolveSets(context, caller, named, options);
 }

@@ -9,6 +9,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir submit --repository demo --script run.sh --script-version v1.2 --parameters run.json --submit-id nightly-0412',
     'memoir submit --repository demo --script run.sh --minimum-script-version v1.0 -p n=3',
     'memoir submit --repository demo --script run.sh -p reads=@put:reads.fastq',
+    'memoir submit --repository demo --script analysis/run.sh --code analysis --code lib -p n=3',
     'memoir submit --repository demo --script roll.sh --nondeterministic',
     'memoir submit --from requests.jsonl --repository demo --script run.sh',
   ],
@@ -73,6 +74,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   check: [`memoir check ${uuid} --runs 3`, `memoir check ${uuid} --list --json`],
   repos: ['memoir repos'],
   resolve: ['memoir resolve demo v1.2', 'memoir resolve demo main~3'],
+  code: [`memoir code ${uuid}`, 'memoir code main --repository demo analysis lib'],
   range: ['memoir range demo main --minimum v1.0 --exclude v1.1', 'memoir range demo --minimum v1.0 --count'],
   images: ['memoir images', 'memoir images --repository arvados/jobs --forgotten'],
   'image register': [

@@ -24,6 +24,7 @@ import { submitCommand } from './jobs/submit.js';
 import { exportCommand } from './log/export.js';
 import { importCommand } from './log/import.js';
 import { tailCommand } from './log/tail.js';
+import { codeCommand } from './repositories/code.js';
 import { rangeCommand, reposCommand, resolveCommand } from './repositories/repositories.js';
 import { serveCommand } from './server/serve.js';
 import { workerCommand } from './server/worker.js';
@@ -61,6 +62,7 @@ export function program(): Command {
     reposCommand(),
     resolveCommand(),
     rangeCommand(),
+    codeCommand(),
     imagesCommand(),
     imageCommand(),
     excludeCommand(),

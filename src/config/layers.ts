@@ -48,6 +48,7 @@ const otherVariables = new Set(
     'OUTPUT',
     'JOB_UUID',
     'SCRIPT_VERSION',
+    'CODE_DIGEST',
     'TMP',
     'PROGRESS',
     'AUDIT_KEY',

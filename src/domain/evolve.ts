@@ -142,6 +142,8 @@ function requested(event: JobRequested, revision: number, id: string): JobRecord
     retryOf: event.retryOf,
     checkOf: event.checkOf,
     inputs: event.inputs,
+    codePaths: event.codePaths,
+    codeDigest: event.codeDigest,
     ...(event.retry && { retry: event.retry }),
     ...(event.limits && { limits: event.limits }),
   });

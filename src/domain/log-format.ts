@@ -46,6 +46,8 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'JobRequested', field: 'inputs' },
   // Answers with what is a second run to compare.
   { format: 4, event: 'JobRequested', field: 'checkOf' },
+  // Lets the job see all of its commit, and takes its result for one of all.
+  { format: 4, event: 'JobRequested', field: 'codePaths' },
   // Answers a submit_id that was answered already with another job.
   { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
   // Answers with what was taken out of reuse.

@@ -1,6 +1,8 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { codePathsText } from './code/code-paths.js';
+import { byCodePaths, byScriptVersion, type CodeFacts, type CodeTerms } from './code/rules.js';
 import { emptyOutput } from './empty-output.js';
 import { quote } from './errors.js';
 import { byInputs, type InputFacts, type InputTerms } from './inputs/lacked-inputs.js';
@@ -25,10 +27,10 @@ export type Ran = {
 /** What the rules look at in a past job with the same script_parameters. */
 export type CandidateFacts = PlaceFacts &
   InputFacts &
+  CodeFacts &
   Losing & {
     readonly uuid: string;
     readonly owner: string;
-    readonly scriptVersion: string;
     readonly arvadosSdkVersion: string;
     readonly nondeterministic: boolean;
     /** Whether it is a second run of another job, to compare what both give; absent: no. */
@@ -56,7 +58,8 @@ export type CandidateFacts = PlaceFacts &
 
 /** What a request accepts. */
 export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms &
-  InputTerms & {
+  InputTerms &
+  CodeTerms & {
     /** Stands for all the rest of the terms, so that what was decided by it once holds for the same candidates again. */
     readonly key?: string;
     /** Number of the set of rules to decide by; absent: 1. */
@@ -76,10 +79,6 @@ export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms &
     readonly requiredLabels?: string;
     /** The oldest last heartbeat that is accepted of a running candidate, in milliseconds since 1970-01-01T00:00Z. */
     readonly oldestHeartbeat?: number;
-    /** Whether a commit is accepted. */
-    readonly acceptsCommit: (commit: string) => boolean;
-    /** The accepted commits, for people. */
-    readonly acceptedCommits: string;
     /** The locator that the request's own docker_image resolves to now; empty if it has none. */
     readonly dockerImageLocator: string;
     /** The commit that the request's own arvados_sdk_version resolves to; empty if it has none, and then any is accepted. */
@@ -179,6 +178,8 @@ function ruleOut<C extends CandidateFacts>(
   { ofRun, losing }: Varying,
 ): RuledOut | undefined {
   const { state } = candidate;
+  const otherPaths = byCodePaths(candidate, terms);
+  if (otherPaths) return otherPaths;
   const unasked = terms.failedFilter ? byFilter(candidate, terms.failedFilter) : byVersions(candidate, terms);
   const otherwise = unasked ?? byCheckout(candidate, terms) ?? byPlace(candidate, terms) ?? byInputs(candidate, terms);
   if (otherwise) return otherwise;
@@ -204,12 +205,8 @@ function byFilter<C>(candidate: C, failed: (candidate: C) => string | undefined)
 }
 
 function byVersions(candidate: CandidateFacts, terms: ReuseTerms<never>): RuledOut | undefined {
-  if (!terms.acceptsCommit(candidate.scriptVersion)) {
-    return out(
-      Rule.SCRIPT_VERSION,
-      `its script_version is ${candidate.scriptVersion}, accepted is ${terms.acceptedCommits}`,
-    );
-  }
+  const otherCode = byScriptVersion(candidate, terms);
+  if (otherCode) return otherCode;
   if (candidate.dockerImageLocator !== terms.dockerImageLocator) {
     const [its, ours] = [candidate.dockerImageLocator, terms.dockerImageLocator].map((text) => quote(text));
     return out(Rule.DOCKER_IMAGE_LOCATOR, `its docker_image_locator is ${its}, accepted is ${ours}`);
@@ -338,6 +335,7 @@ export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): Candidat
     owner: job.owner,
     state: job.state,
     scriptVersion: job.scriptVersion,
+    ...(job.codePaths.length > 0 && { codePaths: codePathsText(job.codePaths), codeDigest: job.codeDigest }),
     dockerImageLocator: job.dockerImageLocator,
     arvadosSdkVersion: job.arvadosSdkVersion,
     nondeterministic: job.nondeterministic,

@@ -20,6 +20,7 @@ export type RuleSet = {
 
 /** The rules of set 1 in the order in which they are tried. */
 const orderOfSet1: readonly Rule[] = [
+  Rule.CODE_PATHS,
   Rule.FILTER,
   Rule.SCRIPT_VERSION,
   Rule.DOCKER_IMAGE_LOCATOR,
@@ -39,6 +40,7 @@ const orderOfSet1: readonly Rule[] = [
 
 /** The rules of set 2 in the order in which they are tried. */
 const orderOfSet2: readonly Rule[] = [
+  Rule.CODE_PATHS,
   Rule.FILTER,
   Rule.SCRIPT_VERSION,
   Rule.DOCKER_IMAGE_LOCATOR,

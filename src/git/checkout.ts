@@ -1,5 +1,6 @@
 import { mkdir, open, symlink } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { Code, CodeEntry } from '../domain/code/code-digest.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { makeDirectory } from '../make-directory.js';
 import { type AttributeFile, readAttributeFile } from './attributes/attribute-file.js';
@@ -7,6 +8,8 @@ import { type Attributes, rootAttributes } from './attributes/attributes.js';
 import { convert } from './attributes/conversion.js';
 import { isLfsPointer } from './attributes/lfs-pointer.js';
 import { type CheckoutLimits, checkoutLimits } from './checkout-limits.js';
+import { modes } from './code/objects.js';
+import { type Selection, selectionOf } from './code/selection.js';
 import { readLayout, whyMissing } from './layout.js';
 import { parseCommit } from './objects/commit.js';
 import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './objects/object.js';
@@ -21,12 +24,19 @@ export type CheckoutOptions = {
   readonly leaveLfsPointers?: boolean;
   /** Whether submodules stay empty directories; they fail the checkout otherwise. */
   readonly leaveSubmodules?: boolean;
+  /** Normal code paths: what else the tree has is neither written nor read. None stand for all of it. */
+  readonly paths?: readonly string[];
   /** Ends the checkout, with its reason as the error. */
   readonly signal?: AbortSignal;
 };
 
 /** What was checked out. */
-export type CheckedOut = { readonly entries: number; readonly bytes: number };
+export type CheckedOut = {
+  readonly entries: number;
+  readonly bytes: number;
+  /** What the commit has at the code paths; without any, nothing. */
+  readonly code: Code;
+};
 
 type Link = { readonly path: Buffer; readonly target: Buffer };
 
@@ -36,8 +46,8 @@ type Link = { readonly path: Buffer; readonly target: Buffer };
  * tree as git does it (gitattributes(5)), but for filters, which are programs; nothing is taken from any configuration. Every object is checked against its name. Files are readable and writable by their owner, and executable where git says so.
  * @param repository directory of a repository, bare or not
  * @param commit - its full hash, in lower-case hexadecimal digits
- * @throws MemoirError FAILED_PRECONDITION as `readLayout` does, or UNSAFE_TREE for a name that cannot be created safely, LFS_POINTER or
- * SUBMODULE naming a path that is one and is not to be left, UNSUPPORTED_ENCODING naming the path; NOT_FOUND OBJECT_MISSING; DATA_LOSS for a malformed or damaged object; RESOURCE_EXHAUSTED CHECKOUT_TOO_LARGE
+ * @throws MemoirError FAILED_PRECONDITION as `readLayout` does, or UNSAFE_TREE for a name that cannot be created safely, BAD_CODE_PATH naming a code path that is
+ * not there, LFS_POINTER or SUBMODULE naming a path that is one and is not to be left, UNSUPPORTED_ENCODING naming the path; NOT_FOUND OBJECT_MISSING; DATA_LOSS for a malformed or damaged object; RESOURCE_EXHAUSTED CHECKOUT_TOO_LARGE
  */
 export async function checkout(
   repository: string,
@@ -52,16 +62,26 @@ export async function checkout(
   const objects = openObjectStore({ repository, directory: objectDir, hash, largest });
   const links: Link[] = [];
   const done = { entries: 0, bytes: 0 };
+  const { paths = [] } = options;
+  const found = new Map<string, CodeEntry>();
 
   try {
     makeDirectory(directory);
     const failed = (what: string) => damaged(repository, `commit ${commit}: ${what}`);
     const { tree } = parseCommit(read(commit, 'commit'), hash.hex, failed);
-    await walk(tree, Buffer.from(resolve(directory)), '', undefined, 1);
+    const selected = paths.length === 0 ? 'all' : selectionOf(paths);
+    if (selected === 'all' && paths.length > 0) found.set('.', { path: '.', mode: modes.tree, oid: tree });
+    await walk(tree, Buffer.from(resolve(directory)), '', undefined, 1, selected);
     for (const { path, target } of links) await symlink(target, path);
-    return done;
+    return { ...done, code: { objectFormat: hash.name, entries: paths.map(entryAt) } };
   } finally {
     objects.close();
+  }
+
+  function entryAt(path: string): CodeEntry {
+    const entry = found.get(path);
+    if (entry) return entry;
+    throw refused('BAD_CODE_PATH', `there is no ${quote(path)}`);
   }
 
   /** `shown` is the path of the directory, with "/" behind it; `above` has the attributes of the one that it is in. */
@@ -71,18 +91,25 @@ export async function checkout(
     shown: string,
     above: { attributes: Attributes; name: string } | undefined,
     depth: number,
+    selected: Selection,
   ): Promise<void> {
     if (depth > limits.depth) throw tooLarge(`its directories are nested more than ${limits.depth} deep`);
     const content = read(tree, 'tree');
     const where = `tree ${tree}${shown === '' ? '' : ` (${quote(shown)})`}`;
-    const entries = treeEntries(content, hash.bytes, where);
+    const some = selected === 'all' ? undefined : selected;
+    const entries = treeEntries(content, hash.bytes, where, some && ((name) => some.has(name)));
     const file = attributeFile(entries, shown);
     const attributes = above ? above.attributes.inside(above.name, file) : rootAttributes(file);
     for (const entry of entries) {
       options.signal?.throwIfAborted();
       done.entries += 1;
       if (done.entries > limits.entries) throw tooLarge(`it has more than ${limits.entries} entries`);
-      await make(entry, Buffer.concat([at, Buffer.from('/'), entry.name]), `${shown}${entry.name}`, attributes, depth);
+      const inside = some?.get(entry.name.toString('latin1')) ?? 'all';
+      const path = `${shown}${entry.name}`;
+      if (some && inside === 'all') found.set(path, { path, mode: modes[entry.kind], oid: entry.oid });
+      // What is below a code path that is no directory is not there.
+      if (inside !== 'all' && entry.kind !== 'tree') continue;
+      await make(entry, Buffer.concat([at, Buffer.from('/'), entry.name]), path, attributes, depth, inside);
     }
   }
 
@@ -102,6 +129,7 @@ export async function checkout(
     shown: string,
     attributes: Attributes,
     depth: number,
+    selected: Selection,
   ): Promise<void> {
     if (entry.kind === 'submodule' && !options.leaveSubmodules) {
       throw refused(
@@ -112,7 +140,7 @@ export async function checkout(
     if (entry.kind === 'tree' || entry.kind === 'submodule') {
       await mkdir(path);
       const name = entry.name.toString('latin1');
-      if (entry.kind === 'tree') await walk(entry.oid, path, `${shown}/`, { attributes, name }, depth + 1);
+      if (entry.kind === 'tree') await walk(entry.oid, path, `${shown}/`, { attributes, name }, depth + 1, selected);
       return;
     }
     const held = read(entry.oid, 'blob');

@@ -1,3 +1,7 @@
+import type { CodeEntry } from '../domain/code/code-digest.js';
+import type { CodeFound, CodeQuery } from './code/code-at.js';
+import type { CodeDifference } from './code/first-difference.js';
+
 /** Who asks, where that matters: searches take turns by principal, and end when nobody waits for them any more. */
 export type Asking = {
   readonly principal: string;
@@ -90,6 +94,14 @@ export type Repositories = {
   isPlain(repository: string, commit: string): Promise<boolean | undefined>;
   /** What a commit has at the path of a script. Undefined and remembered as with `isPlain`. */
   script(repository: string, commit: string, path: string): Promise<ScriptFound | undefined>;
+  /**
+   * What a commit, which was resolved, has at normal code paths. It is remembered, since a commit never changes.
+   * @throws MemoirError UNAVAILABLE REPOSITORY_UNAVAILABLE; DATA_LOSS for what is damaged or missing; FAILED_PRECONDITION UNSAFE_TREE;
+   * RESOURCE_EXHAUSTED CODE_TOO_LARGE
+   */
+  code(repository: string, query: CodeQuery): Promise<CodeFound>;
+  /** The first path at which what two commits have at one code path differs; undefined if nothing does, or that cannot be told now. */
+  codeDifference(repository: string, one: CodeEntry, other: CodeEntry): Promise<CodeDifference | undefined>;
   /**
    * Copies a commit with its tree to where the commits of jobs are kept, so that the repository may lose it, and sets the ref of
    * the job there. What is there already is not written again.

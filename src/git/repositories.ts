@@ -118,6 +118,8 @@ export async function openRepositories(
     isAncestor: async (name, ancestor, commits) => repository(name).isAncestor(ancestor, commits),
     isPlain: async (name, commit) => ifTold(() => repositories.get(name)?.isPlain(commit)),
     script: async (name, commit, path) => ifTold(() => repositories.get(name)?.script(commit, path)),
+    code: async (name, query) => repository(name).code(query),
+    codeDifference: async (name, one, other) => ifTold(() => repositories.get(name)?.codeDifference(one, other)),
     async keep(name, commit, uuid, signal) {
       const source = await repository(name).objects();
       if (directory === undefined) throw new Error(`there is no directory to keep commits of ${quote(name)} in`);

@@ -1,8 +1,11 @@
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import type { CodeEntry } from '../domain/code/code-digest.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { createAncestry } from './ancestry.js';
+import type { CodeFound, CodeQuery } from './code/code-at.js';
+import type { CodeDifference } from './code/first-difference.js';
 import { createCommitTrees } from './commit-trees.js';
 import { fileKind } from './file-kind.js';
 import type { GraphBudget } from './graph/graph-budget.js';
@@ -29,6 +32,10 @@ export type Repository = {
   isPlain(commit: string): Promise<boolean | undefined>;
   /** See `Repositories.script`. */
   script(commit: string, path: string): Promise<ScriptFound | undefined>;
+  /** See `Repositories.code`. */
+  code(query: CodeQuery): Promise<CodeFound>;
+  /** See `Repositories.codeDifference`. */
+  codeDifference(one: CodeEntry, other: CodeEntry): Promise<CodeDifference | undefined>;
   /** Where the objects of a commit that was resolved are. */
   objects(): Promise<Layout>;
   close(): Promise<void>;
@@ -163,6 +170,8 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     resolve,
     isPlain: trees.isPlain,
     script: trees.script,
+    code: trees.code,
+    codeDifference: trees.codeDifference,
     objects: async () => layout,
     async range({ end, minimum, exclude = [] }, asking) {
       if (minimum) history.preload();

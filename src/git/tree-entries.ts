@@ -35,11 +35,17 @@ function kindOf(mode: string): TreeEntry['kind'] | undefined {
 }
 
 /**
- * The entries of a tree object, whose names are safe to create in a directory. `where` names the tree in errors.
+ * The entries of a tree object, whose names are safe to create in a directory. `where` names the tree in errors. With `wants` it is those whose
+ * names, bytes as latin1, it wants, and what else is there does not matter.
  * @throws MemoirError DATA_LOSS MALFORMED_TREE; FAILED_PRECONDITION UNSAFE_TREE naming the entry: a name that is empty, ".", "..",
  * ".git" in any case or with a "/", or that comes twice
  */
-export function treeEntries(content: Uint8Array, oidBytes: number, where: string): readonly TreeEntry[] {
+export function treeEntries(
+  content: Uint8Array,
+  oidBytes: number,
+  where: string,
+  wants?: (name: string) => boolean,
+): readonly TreeEntry[] {
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
   const entries: TreeEntry[] = [];
   const names = new Set<string>();
@@ -47,11 +53,15 @@ export function treeEntries(content: Uint8Array, oidBytes: number, where: string
     const space = bytes.indexOf(0x20, at);
     const nul = space < 0 ? -1 : bytes.indexOf(0, space + 1);
     if (nul < 0 || nul + 1 + oidBytes > bytes.length) throw malformed(where, `it ends within an entry at byte ${at}`);
+    const key = bytes.toString('latin1', space + 1, nul);
+    if (wants && !wants(key)) {
+      at = nul + 1 + oidBytes;
+      continue;
+    }
     const mode = bytes.toString('latin1', at, space);
     const kind = kindOf(mode);
     const name = bytes.subarray(space + 1, nul);
     if (!kind) throw malformed(where, `${quote(name.toString())} has the unknown mode ${quote(mode, 12)}`);
-    const key = name.toString('latin1');
     checkName(key, name, where);
     if (names.has(key)) throw unsafe(where, name, 'comes twice');
     names.add(key);

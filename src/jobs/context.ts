@@ -42,6 +42,8 @@ export type JobsContext = {
   readonly trustUnstatedImages?: boolean;
   /** Whether what is intended for a submit_id is recorded before it is answered, which needs format 2 of the log. */
   readonly recordIntentions?: boolean;
+  /** Normal code paths of requests that name none, by repository; absent if no repository has any. */
+  readonly codePaths?: ReadonlyMap<string, readonly string[]>;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
   readonly sharesRuns?: boolean;
   /** What owners get of the queue and the workers. */
@@ -65,7 +67,13 @@ export type JobsContext = {
 /** What a decision is taken with; it may be one of the past. */
 export type DecidingContext = Pick<
   JobsContext,
-  'repositories' | 'images' | 'reuseIfOutputsDiffer' | 'sharesRuns' | 'ownUnfinishedOnly' | 'trustUnstatedImages'
+  | 'repositories'
+  | 'images'
+  | 'reuseIfOutputsDiffer'
+  | 'sharesRuns'
+  | 'ownUnfinishedOnly'
+  | 'trustUnstatedImages'
+  | 'codePaths'
 > & {
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
   readonly readModel: Pick<ReadModel, 'candidates' | 'content' | 'givers'>;

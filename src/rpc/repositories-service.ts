@@ -1,15 +1,22 @@
 import { create } from '@bufbuild/protobuf';
 import {
+  CodeEntrySchema,
   ExpandRangeResponseSchema,
+  type GetCodeRequest,
+  GetCodeResponseSchema,
   ListRepositoriesResponseSchema,
   type RepositoriesService,
   type Repository,
   RepositorySchema,
   ResolveRefspecResponseSchema,
 } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
+import { normalCodePaths, wholeTree } from '../domain/code/code-paths.js';
 import { invalid, MemoirError } from '../domain/errors.js';
-import type { RangeQuery, Repositories } from '../git/port.js';
-import { checkLength, checkRequired, textLimits } from '../jobs/limits.js';
+import type { RangeQuery } from '../git/port.js';
+import type { Caller } from '../jobs/caller.js';
+import type { JobsContext } from '../jobs/context.js';
+import { codeOf } from '../jobs/deciding/code/wanted-code.js';
+import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import { checkKnows } from '../jobs/reading/permit.js';
 import type { Implementation } from './service.js';
 
@@ -20,11 +27,39 @@ const commitsPerMessage = 1_000;
 const maxExcludes = 1_000;
 
 /** memoir.repositories.v1.RepositoriesService. */
-export function repositoriesService(repositories: Repositories): Implementation<typeof RepositoriesService> {
+export function repositoriesService(context: RepositoriesContext): Implementation<typeof RepositoriesService> {
+  const { repositories, codePaths } = context;
+
+  /** Of which commit, and at which paths, the code is asked for. */
+  async function place(caller: Caller, request: GetCodeRequest): Promise<CodePlace> {
+    const given = normalCodePaths(request.codePaths);
+    if (request.uuid !== '') {
+      if (request.repository !== '' || request.refspec !== '') {
+        throw invalid('uuid', 'BAD_OPTIONS', 'uuid and repository with refspec cannot be given together');
+      }
+      const { job } = await context.streams.read(caller, checkUuid('uuid', request.uuid));
+      const { repository, scriptVersion: commit } = job;
+      // Its own paths are a part of the job, others of its repository.
+      if (given.length === 0 && job.codePaths.length > 0) return { repository, commit, paths: job.codePaths };
+      checkKnows(caller, repository);
+      return { repository, commit, paths: pathsOf(repository, given) };
+    }
+    const { repository, refspec } = request;
+    checkRequired('repository', repository, textLimits.repository);
+    checkRequired('refspec', refspec, textLimits.refspec);
+    checkKnows(caller, repository);
+    const commit = await repositories.askedBy(caller).resolve(repository, refspec, { field: 'refspec' });
+    return { repository, commit, paths: pathsOf(repository, given) };
+  }
+
+  function pathsOf(repository: string, given: readonly string[]): readonly string[] {
+    return given.length > 0 ? given : (codePaths?.get(repository) ?? [wholeTree]);
+  }
+
   return {
     async listRepositories(_request, { caller }) {
       const names = repositories.names().filter((name) => caller.access.knows(name));
-      const listed = await Promise.all(names.map((name) => describe(repositories, name)));
+      const listed = await Promise.all(names.map((name) => describe(context, name)));
       return create(ListRepositoriesResponseSchema, { repositories: listed });
     },
 
@@ -34,6 +69,21 @@ export function repositoriesService(repositories: Repositories): Implementation<
       checkKnows(caller, repository);
       const commit = await repositories.askedBy(caller).resolve(repository, refspec, { field: 'refspec' });
       return create(ResolveRefspecResponseSchema, { commit });
+    },
+
+    async getCode(request, { caller }) {
+      const { repository, commit, paths } = await place(caller, request);
+      const { entries, digest, objectFormat } = await codeOf(repositories, repository, {
+        commit,
+        paths,
+        checked: true,
+      });
+      return create(GetCodeResponseSchema, {
+        commit,
+        codeDigest: digest,
+        entries: entries.map((entry) => create(CodeEntrySchema, entry)),
+        objectFormat,
+      });
     },
 
     async *expandRange({ repository, maximum, minimum, exclude, limit }, { caller, signal }) {
@@ -54,12 +104,18 @@ export function repositoriesService(repositories: Repositories): Implementation<
   };
 }
 
-async function describe(repositories: Repositories, name: string): Promise<Repository> {
+/** What the service works with. */
+type RepositoriesContext = Pick<JobsContext, 'repositories' | 'streams' | 'codePaths'>;
+
+type CodePlace = { readonly repository: string; readonly commit: string; readonly paths: readonly string[] };
+
+async function describe({ repositories, codePaths }: RepositoriesContext, name: string): Promise<Repository> {
+  const own = { name, codePaths: [...(codePaths?.get(name) ?? [])] };
   try {
-    return create(RepositorySchema, { name, head: await repositories.resolve(name, 'HEAD', { field: 'head' }) });
+    return create(RepositorySchema, { ...own, head: await repositories.resolve(name, 'HEAD', { field: 'head' }) });
   } catch (error) {
     if (!(error instanceof MemoirError)) throw error;
-    return create(RepositorySchema, { name, problem: error.message });
+    return create(RepositorySchema, { ...own, problem: error.message });
   }
 }
 

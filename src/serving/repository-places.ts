@@ -1,4 +1,6 @@
 import type { ServerConfig } from '../config.js';
+import { quote } from '../domain/errors.js';
+import { sharedRunsFormat } from '../domain/log-format.js';
 import type { RepositoriesOptions, RepositoryPlace } from '../git/repositories.js';
 
 /** The configured repositories as the git module takes them. */
@@ -11,6 +13,27 @@ export function repositoryPlaces({
     places[name] = path === undefined ? { url, ...(credentials && { credentials }) } : { path };
   }
   return places;
+}
+
+/**
+ * The code paths of requests that name none, by repository; undefined if no repository has any.
+ * @param allowed - whether they may be recorded, which needs log format 4
+ * @throws Error naming the setting if they may not
+ */
+export function defaultCodePaths(
+  { repositories }: Pick<ServerConfig, 'repositories'>,
+  allowed: boolean,
+): ReadonlyMap<string, readonly string[]> | undefined {
+  const paths = Object.entries(repositories).flatMap(([name, { code_paths }]) =>
+    code_paths ? [[name, code_paths] as const] : [],
+  );
+  const [first] = paths;
+  if (first && !allowed) {
+    throw new Error(
+      `repositories.${quote(first[0])}.code_paths needs log format ${sharedRunsFormat}, which may not be recorded here (setting log_format)`,
+    );
+  }
+  return first && new Map(paths);
 }
 
 /** How long and how many histories stay in memory, as the git module takes it. */

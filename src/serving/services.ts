@@ -97,7 +97,7 @@ export function services(
   if (context.sharesRuns) watchDifferences(context, exclusions, determinism, logger);
   serve(ExclusionsService, exclusionsService(context, exclusions));
   serve(ImagesService, imagesService(context, images));
-  serve(RepositoriesService, repositoriesService(context.repositories));
+  serve(RepositoriesService, repositoriesService(context));
   const batchBytes = batchLimit(maxRequestBytes);
   serve(ContentService, contentService(context, content, raw, keeping?.held));
   serve(RetentionService, retentionService(context, content, local, keeping?.retention));

@@ -3,6 +3,7 @@ import { type Duration, durationFromMs } from '@bufbuild/protobuf/wkt';
 import canonicalize from 'canonicalize';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { codeDigest } from '../domain/code/code-digest.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import { checkout } from '../git/checkout.js';
@@ -130,7 +131,10 @@ export async function runScript(
         ...pathVariables(host.paths),
         ...inputs.variables,
         MEMOIR_JOB_UUID: job.uuid,
-        MEMOIR_SCRIPT_VERSION: job.scriptVersion,
+        // By its commit a run could differ from that of another commit with the same code.
+        ...(job.codePaths.length > 0
+          ? { MEMOIR_CODE_DIGEST: job.codeDigest }
+          : { MEMOIR_SCRIPT_VERSION: job.scriptVersion }),
       },
       stdin: stdin.fd,
       output,
@@ -206,9 +210,14 @@ async function checkOut(
 ): Promise<{ readonly entries: number; readonly bytes: number }> {
   const { scriptVersion: commit, repository } = job;
   try {
-    const { leaveLfsPointers, leaveSubmodules } = job;
-    const options = { signal, leaveLfsPointers, leaveSubmodules };
-    return await checkout(await findTree(job, settings, signal), commit, tree, options);
+    const { leaveLfsPointers, leaveSubmodules, codePaths } = job;
+    const options = { signal, leaveLfsPointers, leaveSubmodules, paths: codePaths };
+    const done = await checkout(await findTree(job, settings, signal), commit, tree, options);
+    if (codePaths.length > 0 && codeDigest(done.code) !== job.codeDigest) {
+      const what = `commit ${commit} has the code ${codeDigest(done.code)} at the code paths, and the job is of code ${job.codeDigest}`;
+      throw new RunFailure('CODE_DIFFERS', what);
+    }
+    return done;
   } catch (error) {
     if (signal.aborted) throw error;
     if (error instanceof MemoirError || error instanceof RunFailure) {

@@ -6,7 +6,13 @@ import type { Clients } from './server.js';
 type Request = MessageInitShape<typeof CreateJobRequestSchema>;
 
 /** An offer that fits every job which asks for no labels. */
-export const plenty = { cores: 1_000_000, ramMb: 2n ** 40n, scratchMb: 2n ** 40n, imageRuntimes: ['podman'] };
+export const plenty = {
+  cores: 1_000_000,
+  ramMb: 2n ** 40n,
+  scratchMb: 2n ** 40n,
+  imageRuntimes: ['podman'],
+  codePaths: true,
+};
 
 /** Requests a job of `project`'s `run.sh`; what is given replaces the defaults. */
 export function request(clients: Clients, more: Request = {}): Promise<CreateJobResponse> {

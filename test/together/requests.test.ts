@@ -2,6 +2,7 @@
 // What one process runs together; see ava.config.js.
 
 import '../e2e/as-of.test.js';
+import '../e2e/code-paths.test.js';
 import '../e2e/create-jobs.test.js';
 import '../e2e/default-image.test.js';
 import '../e2e/filters.test.js';

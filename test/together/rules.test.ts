@@ -11,6 +11,8 @@ import '../config/operate-page.test.js';
 import '../config/settings.test.js';
 import '../content/trees.test.js';
 import '../domain/access.test.js';
+import '../domain/code/code-paths.test.js';
+import '../domain/code/rules.test.js';
 import '../domain/checks/likely-cause.test.js';
 import '../domain/computation.test.js';
 import '../domain/errors.test.js';

@@ -18,6 +18,8 @@ export type JobRequestOptions = {
   readonly repository?: string;
   readonly script?: string;
   readonly scriptVersion: string;
+  readonly code?: readonly string[];
+  readonly wholeCommit?: boolean;
   readonly param?: readonly string[];
   readonly parameters?: string;
   readonly minimumScriptVersion?: string;
@@ -70,6 +72,12 @@ export function jobRequest(command: Command): Command {
     .requiredOption('--repository <name>', 'repository, as the server names it')
     .requiredOption('--script <path>', "the script's path in the repository")
     .option('--script-version <refspec>', 'commit, branch, tag or other refspec to take the script from', 'HEAD')
+    .option(
+      '--code <path>',
+      'a file or directory that the script needs of its repository: the job sees nothing else, and is found again by what is there (repeatable)',
+      repeated,
+    )
+    .option('--whole-commit', 'let the job see the whole commit although the repository has code paths of its own')
     .option(
       '-p, --param <name=value>',
       'a parameter; its value is JSON, or @put:PATH to leave a file or directory with the server as an input, or else a string (repeatable)',
@@ -149,6 +157,8 @@ export async function requestOf(
     repository: options.repository ?? '',
     script: options.script ?? '',
     scriptVersion: options.scriptVersion,
+    codePaths: [...(options.code ?? [])],
+    wholeCommit: options.wholeCommit ?? false,
     scriptParameters,
     inputs,
     minimumScriptVersion: options.minimumScriptVersion ?? '',

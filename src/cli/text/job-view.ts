@@ -113,6 +113,8 @@ export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
     ['repository', printable(job.repository)],
     ['script', printable(job.script)],
     ['script version', versionText(job)],
+    ['code paths', job.codePaths.map(printable).join(', ')],
+    ['code', printable(job.codeDigest)],
     ['parameters', printable(canonicalize(job.scriptParameters ?? {}) ?? '')],
     ...job.inputs.map((input) => [`input ${printable(input.pointer)}`, inputText(input)] as const),
     ['constraints', job.runtimeConstraints ? constraintsText(job.runtimeConstraints) : ''],

@@ -95,6 +95,7 @@ export const unfilteredFields: readonly string[] = [
   'log_digest',
   'inputs',
   'keeping',
+  'code_paths',
 ];
 
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */
@@ -127,6 +128,7 @@ export const lastingFields: ReadonlySet<string> = new Set([
   'limits',
   'retry_of',
   'check_of',
+  'code_digest',
 ]);
 
 /** Names of the fields that "any" looks at. */

@@ -15,6 +15,8 @@ export type Requirements = Least & {
   readonly platform?: string;
   /** What keeps the run apart from the rest of the machine; absent for nothing, and for a job with an image, which is as good. */
   readonly sandbox?: string;
+  /** Whether it sees a part of its commit, and so needs a worker that checks out no more; absent for no. */
+  readonly codePaths?: true;
 };
 
 /** What a worker offers, if it offers anything. */
@@ -25,6 +27,7 @@ type Asking = {
   readonly repository: string;
   readonly dockerImageLocator: string;
   readonly requiredLabels: Readonly<Record<string, string>>;
+  readonly codePaths?: readonly string[];
   /** What it asks for now; absent as its request has it. */
   readonly minima?: { readonly cores: number; readonly ramMb: bigint; readonly scratchMb: bigint } | undefined;
   readonly runtimeConstraints?:
@@ -51,6 +54,7 @@ export function requirementsOf(job: Asking): Requirements {
     scratchMb: minima ? Number(minima.scratchMb) : (runtimeConstraints?.minScratchMbPerNode ?? 0),
     ...(platform !== '' && { platform }),
     ...(sandbox !== '' && job.dockerImageLocator === '' && { sandbox }),
+    ...(job.codePaths && job.codePaths.length > 0 && { codePaths: true }),
   };
 }
 
@@ -78,6 +82,9 @@ export function unmetBy(offer: Offer | undefined, wanted: Requirements): readonl
   if (wanted.sandbox !== undefined && !isSandboxed(offer)) {
     unmet.push({ wanted: `a sandbox by ${wanted.sandbox}`, offered: offer?.sandbox || 'none' });
   }
+  if (wanted.codePaths && !offer?.codePaths) {
+    unmet.push({ wanted: 'the checkout of code paths alone', offered: 'none' });
+  }
   for (const name of Object.keys(wanted.labels).sort()) {
     const [value, has] = [wanted.labels[name], labelOf(offer, name)];
     if (value === has) continue;
@@ -92,14 +99,15 @@ export function fits(offer: Offer | undefined, wanted: Requirements): boolean {
   return wanted.cores <= cores && wanted.ramMb <= ramMb && wanted.scratchMb <= scratchMb && hasKind(offer, wanted);
 }
 
-/** Whether an offer has what is asked for that has no size: the runtime of images, the platform, the sandbox, the labels. */
+/** Whether an offer has what is asked for that has no size: the runtime of images, the platform, the sandbox, code paths, the labels. */
 export function hasKind(
   offer: Offer | undefined,
-  { image, labels, platform, sandbox }: Omit<Requirements, keyof Least | 'repository'>,
+  { image, labels, platform, sandbox, codePaths }: Omit<Requirements, keyof Least | 'repository'>,
 ): boolean {
   if (image && !runsImages(offer)) return false;
   if (platform !== undefined && offer?.platform !== platform) return false;
   if (sandbox !== undefined && !isSandboxed(offer)) return false;
+  if (codePaths && !offer?.codePaths) return false;
   for (const name in labels) if (labelOf(offer, name) !== labels[name]) return false;
   return true;
 }

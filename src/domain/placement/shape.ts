@@ -30,33 +30,32 @@ export function shapeOf(wanted: Requirements): Requirements {
     scratchMb: classOf(wanted.scratchMb),
     ...(wanted.platform !== undefined && { platform: wanted.platform }),
     ...(wanted.sandbox !== undefined && { sandbox: wanted.sandbox }),
+    ...(wanted.codePaths && { codePaths: true }),
   };
 }
 
 /** The shape as a text that no other shape has. */
 export function shapeKey(shape: Requirements): string {
-  const { repository, image, cores, ramMb, scratchMb, labels, platform, sandbox } = shape;
+  const { repository, image, cores, ramMb, scratchMb, labels, platform, sandbox, codePaths } = shape;
   const named = Object.keys(labels)
     .sort()
     .map((name) => [name, labels[name]]);
   // What most do not ask for is left out, so that their key is short.
-  const place = platform === undefined && sandbox === undefined ? [] : [platform ?? '', sandbox ?? ''];
+  const asksNothing = platform === undefined && sandbox === undefined && !codePaths;
+  const place = asksNothing ? [] : [platform ?? '', sandbox ?? '', ...(codePaths ? [true] : [])];
   return JSON.stringify([repository, image, cores, ramMb, scratchMb, named, ...place]);
 }
 
 /** The shape that `shapeKey` made a text of. */
 export function shapeOfKey(key: string): Requirements {
-  const [repository, image, cores, ramMb, scratchMb, named, platform = '', sandbox = ''] = JSON.parse(key) as [
-    string,
-    boolean,
-    number,
-    number,
-    number,
-    [string, string][],
-    string?,
-    string?,
-  ];
-  const place = { ...(platform !== '' && { platform }), ...(sandbox !== '' && { sandbox }) };
+  const [repository, image, cores, ramMb, scratchMb, named, platform = '', sandbox = '', codePaths] = JSON.parse(
+    key,
+  ) as [string, boolean, number, number, number, [string, string][], string?, string?, boolean?];
+  const place = {
+    ...(platform !== '' && { platform }),
+    ...(sandbox !== '' && { sandbox }),
+    ...(codePaths && { codePaths }),
+  };
   return { repository, image, cores, ramMb, scratchMb, labels: Object.fromEntries(named), ...place };
 }
 

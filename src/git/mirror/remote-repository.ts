@@ -48,6 +48,11 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
       const path = mirror.fetched();
       return path === undefined ? undefined : at(path).script(commit, script);
     },
+    code: async (query) => at(mirror.fetched() ?? (await mirror.fresh())).code(query),
+    async codeDifference(one, other) {
+      const path = mirror.fetched();
+      return path === undefined ? undefined : at(path).codeDifference(one, other);
+    },
     objects: async () => at(mirror.fetched() ?? (await mirror.fresh())).objects(),
     async close() {
       await mirror.close();

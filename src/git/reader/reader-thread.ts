@@ -1,11 +1,15 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import type { CodeEntry } from '../../domain/code/code-digest.js';
 import { MemoirError, messageOf } from '../../domain/errors.js';
 import type { Call } from '../../threads/methods.js';
 import { serveThread } from '../../threads/serve-thread.js';
+import { type CodeQuery, codeAt } from '../code/code-at.js';
+import { firstDifference } from '../code/first-difference.js';
+import { type CodeObjects, codeObjects } from '../code/objects.js';
 import { type EndsOnDisk, rangeOnDisk } from '../graph/range-on-disk.js';
-import type { Layout } from '../layout.js';
+import { type Layout, whyMissing } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
-import { unavailable } from '../problem.js';
+import { damaged, unavailable } from '../problem.js';
 import { openRefs, type Ref } from '../refs.js';
 import { findScript } from './find-script.js';
 import { type Abbreviated, type ObjectReader, openObjectReader } from './object-reader.js';
@@ -76,6 +80,12 @@ function open() {
     /** See `findScript`. */
     script: ({ layout, commit, script }: Of<{ commit: string; script: string }>, call: Call) =>
       ask(layout, call, (reader) => inTurns(findScript(reader, layout.hash, commit, script), call)),
+    /** See `codeAt`. */
+    code: ({ layout, ...query }: Of<CodeQuery>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(codeAt(objectsOf(layout, reader), query), call)),
+    /** See `firstDifference`. */
+    codeDifference: ({ layout, one, other }: Of<{ one: CodeEntry; other: CodeEntry }>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(firstDifference(objectsOf(layout, reader), one, other), call)),
     /** See `rangeOnDisk`. */
     range: ({ layout, ...ends }: Of<EndsOnDisk>, call: Call) =>
       ask(layout, call, () => rangeOnDisk(layout, ends, (steps) => inTurns(steps, call))),
@@ -89,6 +99,10 @@ function open() {
       for (const reader of readers.values()) reader.close();
     },
   };
+}
+
+function objectsOf(layout: Layout, reader: ObjectReader): CodeObjects {
+  return codeObjects(reader, layout.hash, (what) => damaged(layout.name, `${what}${whyMissing(layout)}`));
 }
 
 /** Of commits of the same date git looks first at HEAD, then at the refs from the last to the first. */

@@ -134,6 +134,8 @@ function requestedAgain(job: Job, owner: string, runNumber: number, priority: nu
     nondeterministic: job.nondeterministic,
     leaveLfsPointers: job.leaveLfsPointers,
     leaveSubmodules: job.leaveSubmodules,
+    codePaths: job.codePaths,
+    codeDigest: job.codeDigest,
     requireOutput: job.requireOutput,
     requiredLabels: job.requiredLabels,
     inputs: job.inputs,

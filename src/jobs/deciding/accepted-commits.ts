@@ -10,6 +10,8 @@ export type AcceptedCommits = {
   readonly exact: boolean;
   readonly accepts: (commit: string) => boolean;
   readonly description: string;
+  /** The commits that the request excludes, as its refspecs named them; absent for none. */
+  readonly excluded?: readonly string[];
 };
 
 /** What a request says of the commits that it accepts. */
@@ -53,6 +55,7 @@ export async function acceptedCommits(
     commit: range.end,
     exact: false,
     accepts: (candidate) => range.has(candidate),
+    excluded: range.excluded,
     description: `any of ${range.size} commits from ${from}${range.end}${less}`.replace('from to', 'to'),
   };
 }

@@ -1,6 +1,7 @@
 import type { Filter } from '../../../gen/memoir/jobs/v1/filter_pb.js';
 import type { RuntimeConstraints } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { checkScriptInCode, normalCodePaths } from '../../domain/code/code-paths.js';
 import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
 import { checkCanonicalisable } from '../../domain/json.js';
@@ -25,6 +26,7 @@ export function checkCreateJob(request: CreateJobRequest): void {
   checkRequired('repository', request.repository, textLimits.repository);
   checkScript(request.script);
   checkRequired('script_version', request.scriptVersion, textLimits.refspec);
+  if (request.codePaths.length > 0) checkCodePaths(request);
   checkLength('submit_id', request.submitId, textLimits.submitId);
   checkLength('description', request.description, textLimits.description);
   checkComponents('components', request.components);
@@ -37,6 +39,13 @@ export function checkCreateJob(request: CreateJobRequest): void {
   if (request.limits) checkLimits(request.limits);
   if (request.inputs.length > 0) checkInputs(request);
   if (request.outputTtl) checkDuration('output_ttl', request.outputTtl, { least: 0, most: longestTtl });
+}
+
+function checkCodePaths({ script, codePaths, wholeCommit }: CreateJobRequest): void {
+  checkScriptInCode(script, normalCodePaths(codePaths));
+  if (wholeCommit) {
+    throw invalid('whole_commit', 'BAD_OPTIONS', 'whole_commit and code_paths cannot be given together');
+  }
 }
 
 function checkAcceptance(request: CreateJobRequest): void {

@@ -4,6 +4,7 @@ import { type JobRequested, JobRequestedSchema } from '../../../gen/memoir/event
 import type { Decision } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type CreateJobRequest, CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { normalCodePaths } from '../../domain/code/code-paths.js';
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
@@ -163,6 +164,10 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
     const event = requested(asked, wanted, uuid, runNumber, decision, edge.now());
     if (found) event.basis = basisMessage(wanted, found.basis);
     if (inputs.length > 0) event.inputs = inputs;
+    if (wanted.code) {
+      event.codePaths = [...wanted.code.paths];
+      event.codeDigest = wanted.code.digest;
+    }
     if (context.sharesRuns) {
       event.retry = recordedRetry(asked.request.retry);
       event.turnWeight = context.shares.ofOwner(event.owner).weight;
@@ -270,7 +275,10 @@ function requested(
 
 function digestOfRequest(request: CreateJobRequest): string {
   const { scriptParameters = {} } = request;
-  return jcsDigest(toJson(CreateJobRequestSchema, { ...request, scriptParameters, submitId: '' }) as JsonObject);
+  // The order of code paths does not matter.
+  const codePaths = request.codePaths.length === 0 ? request.codePaths : [...normalCodePaths(request.codePaths)];
+  const asked = { ...request, scriptParameters, codePaths, submitId: '' };
+  return jcsDigest(toJson(CreateJobRequestSchema, asked) as JsonObject);
 }
 
 function submitKey(principal: string, submitId: string): string {

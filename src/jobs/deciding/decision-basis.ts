@@ -80,6 +80,11 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
       inputs: inputs.map(({ pointer, hash }) => ({ pointer, hash })),
     }).inputs;
   }
+  if (wanted.code) {
+    message.codePaths = [...wanted.code.paths];
+    message.codeDigest = wanted.code.digest;
+    message.excludedCodeDigests = [...(terms.excludedCode ?? [])];
+  }
   if (plain.length > 0) message.plainCommits = [...plain];
   if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
   if (logEndWithin !== undefined) message.logEndWithin = durationFromMs(logEndWithin);
@@ -88,7 +93,12 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   message.ownComponents = filters.ownComponents;
   message.imagePrefixes = request.filters.some(({ operator }) => operator.endsWith('in docker'));
   message.commits = create(DecisionBasisSchema, {
-    commits: filters.commits.map(({ filter, commits: named, end = '' }) => ({ filter, commits: [...named], end })),
+    commits: filters.commits.map(({ filter, commits: named, end = '', codeDigests = [] }) => ({
+      filter,
+      commits: [...named],
+      end,
+      codeDigests: [...codeDigests],
+    })),
   }).commits;
   if (commits !== undefined && commits !== position) message.commitsPosition = BigInt(commits);
   if (known) message.known = named(known);

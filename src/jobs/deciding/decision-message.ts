@@ -76,11 +76,16 @@ export function reused(
   const how = complete ? 'complete' : running ? 'running' : 'queued';
   return create(DecisionSchema, {
     outcome: complete ? Outcome.REUSED_COMPLETE : running ? Outcome.REUSED_RUNNING : Outcome.REUSED_QUEUED,
-    summary: `job ${chosen.uuid}, which is ${how}, is the same work`,
+    summary: `job ${chosen.uuid}, which is ${how}, is the same work${codeOf(decision)}`,
     uuid: chosen.uuid,
     ...short(decision, limit),
     resolutions: resolutions(names),
   });
+}
+
+/** By which code it is the same, where it has code paths. */
+function codeOf({ chosen }: ReuseDecision<CandidateFacts>): string {
+  return chosen?.codePaths ? `: the same code at ${chosen.codePaths}, of commit ${chosen.scriptVersion}` : '';
 }
 
 /** The decision that a request is a retry of the one that made the job. */

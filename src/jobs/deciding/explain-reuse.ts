@@ -5,6 +5,7 @@ import { jobUuid } from '../../domain/computation.js';
 import type { Caller } from '../caller.js';
 import type { DecidingContext } from '../context.js';
 import { checkScriptOf } from './check-script.js';
+import { withCode } from './code/explain-code.js';
 import { createdNoMatch, reused } from './decision-message.js';
 import type { FindReusable } from './find-reusable.js';
 import { resolveRequest } from './wanted.js';
@@ -33,11 +34,13 @@ export async function explainReuse(
   const wanted = await resolveRequest({ ...context, images: context.images.unrecorded }, caller, request);
   const { decision, record } = await find(wanted, { listed: maxCandidates, recording: false });
   if (record) {
-    return { decision: reused(record.job, decision, wanted.resolutions, maxCandidates), job: record.job };
+    const told = reused(record.job, decision, wanted.resolutions, maxCandidates);
+    return { decision: await withCode(context.repositories, wanted, told, decision), job: record.job };
   }
   await checkScriptOf(wanted, context.repositories);
   await checkInputs(caller, request);
   const { computation } = wanted.digests;
   const uuid = jobUuid(computation, context.readModel.candidates.lastRun(computation) + 1);
-  return { decision: createdNoMatch(uuid, decision, wanted.resolutions, maxCandidates) };
+  const told = createdNoMatch(uuid, decision, wanted.resolutions, maxCandidates);
+  return { decision: await withCode(context.repositories, wanted, told, decision) };
 }

@@ -24,6 +24,17 @@ export type SetsOptions = {
   readonly end?: string;
   /** The only candidates that matter are jobs with these parameters. */
   readonly parametersDigest?: string;
+  /**
+   * The code of the job that is submitted: filters on its commit then stand for commits with the same code too, those that keep commits out for all
+   * with the code of these. Absent for the whole commit.
+   */
+  readonly code?: {
+    readonly digest: string;
+    /** Code digests of commits of a repository. */
+    readonly digestsOf: (repository: string, commits: readonly string[]) => Promise<readonly string[]>;
+  };
+  /** Of a decision that was recorded: code digests that a filter, by its place, stood for. */
+  readonly codeDigests?: ReadonlyMap<number, readonly string[]>;
   /** Whether the filters are those of a decision that was recorded, and are not judged again. */
   readonly recorded?: boolean;
   /** Of a decision that was recorded: whether its filters on components were told of the principal's own jobs alone. */
@@ -46,8 +57,14 @@ export type ResolvedFilters = {
   commitsOf(): Position | undefined;
 };
 
-/** What a filter on commits stands for: these, or the ranges that begin at them and end at another. */
-export type CommitsOfFilter = { readonly filter: number; readonly commits: readonly string[]; readonly end?: string };
+/** What a filter on commits stands for: these, or the ranges that begin at them and end at another; and with code paths the commits of jobs with some code. */
+export type CommitsOfFilter = {
+  readonly filter: number;
+  readonly commits: readonly string[];
+  readonly end?: string;
+  /** Code digests of jobs whose commits it stands for too; absent for none. */
+  readonly codeDigests?: readonly string[];
+};
 
 /** How many times a commit is looked up in a range before others have their turn. */
 const slice = 20_000;
@@ -133,7 +150,7 @@ function valuesOf(
     case 'not in docker':
       return locators(images, set, options);
     case 'not in git':
-      return commits(repositories, placeOfCommits(set, checked), set);
+      return commits(context, placeOfCommits(set, checked), set, options, caller);
     case 'in git':
       return commitsInRanges(repositories, lists, placeOfCommits(set, checked), set, options, caller);
   }
@@ -169,15 +186,28 @@ async function locators(
 }
 
 async function commits(
-  repositories: SetsContext['repositories'],
+  { repositories, lists }: Pick<SetsContext, 'repositories' | 'lists'>,
   repository: string,
   set: NamedSet,
+  { code, codeDigests: recorded, parametersDigest }: SetsOptions,
+  { principal }: Caller,
 ): Promise<SetValues> {
   const field = `filters[${set.index}]`;
   const resolved: string[] = [];
   for (const name of set.names) resolved.push(await repositories.resolve(repository, name, { field }));
   const values = [...new Set(resolved)];
-  return { values: async () => ({ values }), resolved, meant: { commits: values } };
+  const codeDigests =
+    recorded?.get(set.index) ?? (code && isOfScript(set) ? await code.digestsOf(repository, values) : []);
+  if (codeDigests.length === 0) return { values: async () => ({ values }), resolved, meant: { commits: values } };
+  return {
+    async values() {
+      const query: ValuesQuery = { field: 'script_version', parametersDigest, codeDigests };
+      const { ofCode = [], position } = await lists.values(query, principal);
+      return { values: [...new Set([...values, ...ofCode])], position };
+    },
+    resolved,
+    meant: { commits: values, codeDigests },
+  };
 }
 
 async function commitsInRanges(
@@ -185,7 +215,7 @@ async function commitsInRanges(
   lists: SetsContext['lists'],
   repository: string,
   set: NamedSet,
-  { end, parametersDigest }: SetsOptions,
+  { end, parametersDigest, code, codeDigests: recorded }: SetsOptions,
   { principal }: Caller,
 ): Promise<SetValues> {
   const field = `filters[${set.index}]`;
@@ -195,18 +225,34 @@ async function commitsInRanges(
     const query = { end: { refspec: own ?? 'HEAD', field }, minimum: { refspec, field } };
     ranges.push(await repositories.range(repository, query));
   }
-  const query: ValuesQuery = { field: set.field as ValuesQuery['field'], parametersDigest };
+  const codeDigests = recorded?.get(set.index) ?? (code && isOfScript(set) ? [code.digest] : []);
+  const query: ValuesQuery = {
+    field: set.field as ValuesQuery['field'],
+    parametersDigest,
+    ...(codeDigests.length > 0 && { codeDigests }),
+  };
   return {
     async values() {
       if (ranges.length === 0) return { values: [] };
-      const { values, position } = await lists.values(query, principal);
-      return { values: await within(ranges, values), position };
+      const { values, ofCode = [], position } = await lists.values(query, principal);
+      return { values: [...new Set([...(await within(ranges, values)), ...ofCode])], position };
     },
-    ...(ranges[0] && { meant: { commits: ranges.map(({ minimum }) => minimum ?? ''), end: ranges[0].end } }),
+    ...(ranges[0] && {
+      meant: {
+        commits: ranges.map(({ minimum }) => minimum ?? ''),
+        end: ranges[0].end,
+        ...(codeDigests.length > 0 && { codeDigests }),
+      },
+    }),
     resolved: ranges.map(({ size, minimum, end: last }) => {
       return `${size} ${size === 1 ? 'commit' : 'commits'} from ${minimum} to ${own === undefined ? 'HEAD, ' : ''}${last}`;
     }),
   };
+}
+
+/** Whether the commits are those of scripts, and not of the SDK. */
+function isOfScript({ field }: NamedSet): boolean {
+  return field === 'script_version';
 }
 
 async function within(ranges: readonly CommitRange[], run: readonly string[]): Promise<readonly string[]> {

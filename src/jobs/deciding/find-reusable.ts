@@ -3,6 +3,7 @@ import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { asTold } from '../../../projections/lists/told-fields.js';
 import type { LossesOf } from '../../../projections/read-model/content/content.js';
 import { withLosses } from '../../../projections/read-model/reuse-index.js';
+import { isByCodeAlone } from '../../domain/code/rules.js';
 import { MemoirError } from '../../domain/errors.js';
 import { lastingFields } from '../../domain/filters/field.js';
 import type { JobFilter } from '../../domain/filters/filter.js';
@@ -17,7 +18,7 @@ import { contended, maxAttempts } from '../contention.js';
 import type { DecidingContext } from '../context.js';
 import { contentKey } from '../own-writes.js';
 import type { DecidingContent } from '../ports/content.js';
-import type { DecidingExclusions } from '../ports/exclusions.js';
+import type { DecidingExclusions, Questioned } from '../ports/exclusions.js';
 import { isJobDamaged } from '../reading/evolve-recorded.js';
 import { knowingOf, readersOf } from '../reading/readers.js';
 import { cachedCandidates } from './cached-candidates.js';
@@ -169,19 +170,24 @@ export function reusableFinder(
 
   /** The request's terms with the exclusions that stand. */
   async function withExclusions(
-    { caller, request }: Wanted,
+    { caller, request, commit }: Wanted,
     terms: ReuseTerms,
     candidates: readonly CandidateFacts[],
   ): Promise<ReuseTerms> {
     const { repository, scriptParameters = {} } = request;
-    const question = { repository, parameters: () => scriptParameters, candidates };
-    const rule = await exclusions.ruleFor(question);
+    const asked = terms.codeDigest === undefined ? candidates : [...candidates, ofCommit(commit)];
+    const rule = await exclusions.ruleFor({ repository, parameters: () => scriptParameters, candidates: asked });
     if (!rule) return terms;
     return {
       ...terms,
       exclusion(candidate) {
         const excluded = rule(candidate);
-        return excluded && exclusions.textOf(excluded, caller.access);
+        if (excluded) return exclusions.textOf(excluded, caller.access);
+        const own = isByCodeAlone(candidate, terms) ? rule(ofCommit(commit)) : undefined;
+        return (
+          own &&
+          `it has the code of commit ${commit}, which the request names, and ${exclusions.textOf(own, caller.access)}`
+        );
       },
     };
   }
@@ -275,6 +281,11 @@ export function reusableFinder(
     }
     throw contended('outputs are lost and found');
   };
+}
+
+/** What exclusions of commits hit of a commit, whatever was run of it. */
+function ofCommit(scriptVersion: string): Questioned {
+  return { uuid: '', scriptVersion, dockerImageLocator: '', output: '' };
 }
 
 /** The terms with inputs for want of which candidates are ruled out. */

@@ -9,6 +9,7 @@ import {
 import type { Input } from '../../../gen/memoir/jobs/v1/input_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { codePathsText } from '../../domain/code/code-paths.js';
 import { jcsDigest, jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
 import { type JobRecord, stateName } from '../../domain/job.js';
@@ -239,6 +240,7 @@ function wantedAgain(
     dockerImageLocator,
     arvadosSdkVersion,
     digests: { parameters: jcsDigest(scriptParameters), computation: old.computationDigest },
+    ...(old.codePaths.length > 0 && { code: { paths: old.codePaths, entries: [], digest: old.codeDigest } }),
     ...(old.inputs.length > 0 && { inputs: { texts: old.inputs.flatMap(textOf), settled: true } }),
     resolutions: [],
     terms: {
@@ -253,6 +255,7 @@ function wantedAgain(
       reuseIfOutputsDiffer: context.reuseIfOutputsDiffer,
       requiredLabels: labelsText(old.requiredLabels),
       noChecks: true,
+      ...(old.codePaths.length > 0 && { codePaths: codePathsText(old.codePaths), codeDigest: old.codeDigest }),
       ...(old.requireOutput && { outputRequired: true }),
       ...(context.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
       ...(!context.trustUnstatedImages && { imagesStated: true }),
@@ -303,6 +306,8 @@ function requestedAgain(
     requiredLabels: old.requiredLabels,
     retryOf: old.uuid,
     inputs: old.inputs,
+    codePaths: old.codePaths,
+    codeDigest: old.codeDigest,
     decision: createdAsRetry(uuid, old.runNumber, stateName(old.state)),
     ...(requestedAt && { requestedAt }),
     ...(old.runtimeConstraints && { runtimeConstraints: old.runtimeConstraints }),

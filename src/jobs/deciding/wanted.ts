@@ -1,5 +1,6 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { CreateJobRequest } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { codePathsText } from '../../domain/code/code-paths.js';
 import { type ComputationDigests, computationDigests } from '../../domain/computation.js';
 import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
@@ -10,6 +11,7 @@ import type { Caller } from '../caller.js';
 import type { DecidingContext } from '../context.js';
 import type { Images } from '../ports/images.js';
 import { type AcceptedCommits, acceptedCommits } from './accepted-commits.js';
+import { codeDigestsOf, type WantedCode, wantedCode } from './code/wanted-code.js';
 import { type ResolvedFilters, resolveSets } from './filter-sets.js';
 import { type NamedInputs, namedInputs } from './inputs.js';
 import { note, type ResolvedName } from './resolved-name.js';
@@ -28,6 +30,8 @@ export type Wanted = {
   readonly terms: ReuseTerms;
   /** What of the parameters may be inputs; absent if nothing may, or nothing is looked at for that. */
   readonly inputs?: NamedInputs;
+  /** The code that the job is to see; absent for the whole commit. */
+  readonly code?: WantedCode;
   readonly resolutions: readonly ResolvedName[];
 };
 
@@ -42,6 +46,7 @@ export type ResolvingContext = Pick<
   | 'sharesRuns'
   | 'ownUnfinishedOnly'
   | 'trustUnstatedImages'
+  | 'codePaths'
 >;
 
 /** Name of the repository in which arvados_sdk_version is resolved. */
@@ -69,6 +74,8 @@ export async function resolveRequest(
     sandbox = '',
   } = request.runtimeConstraints ?? {};
   const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(context.repositories, caller, sdk, resolutions);
+  const code =
+    request.codePaths.length > 0 || context.codePaths ? await wantedCode(context, request, commits.commit) : undefined;
   const { mayNameContent, ...digests } = computationDigests({ repository, script, scriptParameters });
   const filtered =
     request.filters.length === 0
@@ -76,6 +83,13 @@ export async function resolveRequest(
       : await resolveSets({ ...context, repositories }, caller, parseFilters(request.filters), {
           end: commits.commit,
           parametersDigest: digests.parameters,
+          ...(code && {
+            code: {
+              digest: code.digest,
+              digestsOf: (place: string, named: readonly string[]) =>
+                codeDigestsOf(context.repositories, place, named, code.paths),
+            },
+          }),
         });
   // Last, since it may record what a registry says, and nothing of an invalid request is recorded.
   const image = dockerImage === '' ? images.default() : acceptedImage(images, request, resolutions);
@@ -100,8 +114,17 @@ export async function resolveRequest(
   if (context.sharesRuns) terms.noChecks = true;
   if (platform !== '') terms.platform = platform;
   if (sandbox !== '') terms.sandbox = sandbox;
+  if (code) {
+    terms.codePaths = codePathsText(code.paths);
+    terms.codeDigest = code.digest;
+    if (commits.excluded) {
+      terms.excludedCode = new Set(await codeDigestsOf(context.repositories, repository, commits.excluded, code.paths));
+    }
+    if (request.codePaths.length === 0) note(resolutions, 'default_code_paths', code.paths.join(', '), code.digest);
+  }
   if (commits.exact && !filtered && !maxHeartbeatAge) {
-    terms.key = keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion);
+    const key = keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion);
+    terms.key = code ? `${key} ${terms.codePaths} ${code.digest}` : key;
   }
   if (filtered) terms.failedFilter = (candidate) => candidate.failedFilter;
   // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
@@ -113,7 +136,8 @@ export async function resolveRequest(
   const { commit } = commits;
   const wanted = { caller, request, commit, dockerImageLocator, arvadosSdkVersion, digests, terms, resolutions };
   const inputs = mayNameContent && context.sharesRuns ? namedInputs(request) : undefined;
-  return filtered || inputs ? { ...wanted, ...(filtered && { filters: filtered }), ...(inputs && { inputs }) } : wanted;
+  if (!filtered && !inputs && !code) return wanted;
+  return { ...wanted, ...(filtered && { filters: filtered }), ...(inputs && { inputs }), ...(code && { code }) };
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

@@ -29,7 +29,7 @@ export type Wanting = {
 type List = { readonly id: number; readonly shape: Requirements; readonly kind: Kind };
 
 /** What lists have in common that differ in sizes alone: an offer is looked at once for all of them. */
-type Kind = Pick<Requirements, 'repository' | 'image' | 'labels'> & { readonly lists: Set<List> };
+type Kind = Omit<Requirements, keyof Least> & { readonly lists: Set<List> };
 
 /** The queue as claims go through it. */
 export type QueueOrder = {
@@ -73,8 +73,8 @@ export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>)
     if (kind.lists.size === 0) kinds.delete(kindKey(kind));
   }
 
-  function kindOf({ repository, image, labels }: Requirements): Kind {
-    const kind = { repository, image, labels, lists: new Set<List>() };
+  function kindOf({ cores: _, ramMb: _ram, scratchMb: _scratch, ...alike }: Requirements): Kind {
+    const kind = { ...alike, lists: new Set<List>() };
     const key = kindKey(kind);
     const known = kinds.get(key);
     if (!known) kinds.set(key, kind);
@@ -217,8 +217,8 @@ export function openQueueOrder(readModel: Pick<ReadModel, 'queue' | 'onRemade'>)
 }
 
 /** What no other kind has. */
-function kindKey({ repository, image, labels }: Kind): string {
-  return shapeKey({ repository, image, labels, cores: 0, ramMb: 0, scratchMb: 0 });
+function kindKey(kind: Kind): string {
+  return shapeKey({ ...kind, cores: 0, ramMb: 0, scratchMb: 0 });
 }
 
 /** What is wanted of a list. */

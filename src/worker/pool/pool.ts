@@ -17,7 +17,8 @@ export type Pool = {
 
 /** A pool of what is given. Jobs that ask for nothing take nothing. */
 export function openPool(has: MessageInitShape<typeof OfferSchema>): Pool {
-  const total = create(OfferSchema, has);
+  // This worker does, as of every version that knows them.
+  const total = create(OfferSchema, { ...has, codePaths: true });
   const taken = { cores: 0, ramMb: 0n, scratchMb: 0n };
   let growing = new AbortController();
   const left = (all: bigint, part: bigint) => (all > part ? all - part : 0n);

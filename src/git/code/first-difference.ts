@@ -1,0 +1,74 @@
+import type { CodeEntry } from '../../domain/code/code-digest.js';
+import type { TreeEntry } from '../tree-entries.js';
+import { type CodeObjects, modes } from './objects.js';
+
+/** The first path in which code differs, and what each has there; absent where it has nothing. */
+export type CodeDifference = {
+  readonly path: string;
+  readonly one?: Pick<CodeEntry, 'mode' | 'oid'>;
+  readonly other?: Pick<CodeEntry, 'mode' | 'oid'>;
+};
+
+/**
+ * The first path, in git's order, at which two commits differ, of what they have at the same path. Yields now and then.
+ * @returns undefined if they do not
+ */
+export function* firstDifference(
+  objects: Pick<CodeObjects, 'entries'>,
+  one: CodeEntry,
+  other: CodeEntry,
+): Generator<undefined, CodeDifference | undefined> {
+  if (one.mode === other.mode && one.oid === other.oid) return undefined;
+  if (one.mode !== modes.tree || other.mode !== modes.tree) {
+    return { path: one.path, one: thing(one), other: thing(other) };
+  }
+  yield;
+  const [its, others] = [one, other].map(({ oid }) => byOrder(objects.entries(oid))) as [Ordered, Ordered];
+  for (const key of [...new Set([...its.keys(), ...others.keys()])].sort(compareLatin1)) {
+    const [a, b] = [its.get(key), others.get(key)];
+    const path = join(one.path, a ?? (b as TreeEntry));
+    if (a && b) {
+      const inside = yield* firstDifference(objects, entryOf(path, a), entryOf(path, b));
+      if (inside) return inside;
+    } else if (a) {
+      const first = yield* firstOf(objects, entryOf(path, a));
+      return { path: first.path, one: thing(first) };
+    } else if (b) {
+      const first = yield* firstOf(objects, entryOf(path, b));
+      return { path: first.path, other: thing(first) };
+    }
+  }
+  // Trees that name the same in other bytes.
+  return { path: one.path, one: thing(one), other: thing(other) };
+}
+
+/** The first file of a directory, or what is none; a directory without any stands for itself. */
+function* firstOf(objects: Pick<CodeObjects, 'entries'>, entry: CodeEntry): Generator<undefined, CodeEntry> {
+  if (entry.mode !== modes.tree) return entry;
+  yield;
+  const [[, first] = []] = [...byOrder(objects.entries(entry.oid))].sort(([a], [b]) => compareLatin1(a, b));
+  return first ? yield* firstOf(objects, entryOf(join(entry.path, first), first)) : entry;
+}
+
+type Ordered = ReadonlyMap<string, TreeEntry>;
+
+/** Entries by what git orders them by: the bytes of the name, of a directory with "/" behind it. */
+function byOrder(entries: readonly TreeEntry[]): Ordered {
+  return new Map(entries.map((entry) => [entry.name.toString('latin1') + (entry.kind === 'tree' ? '/' : ''), entry]));
+}
+
+function compareLatin1(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
+function join(path: string, { name }: TreeEntry): string {
+  return path === '.' ? name.toString() : `${path}/${name.toString()}`;
+}
+
+function entryOf(path: string, { kind, oid }: TreeEntry): CodeEntry {
+  return { path, mode: modes[kind], oid };
+}
+
+function thing({ mode, oid }: CodeEntry): Pick<CodeEntry, 'mode' | 'oid'> {
+  return { mode, oid };
+}
