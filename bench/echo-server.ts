@@ -1,6 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 
-// The yardstick: a bare grpc-js server that answers with the bytes it was sent. Tells its parent the port.
+// The yardstick: a bare grpc-js server that answers with the bytes it was sent. Tells its parent the port. With a certificate and a key
+// as arguments it encrypts.
+
+const [cert, key] = process.argv.slice(2);
+const credentials =
+  cert && key
+    ? ServerCredentials.createSsl(null, [{ cert_chain: readFileSync(cert), private_key: readFileSync(key) }])
+    : ServerCredentials.createInsecure();
 
 const bytes = (message: Buffer) => message;
 const server = new Server();
@@ -20,7 +28,7 @@ server.addService(
     echo: (call: { request: Buffer }, callback: (error: null, answer: Buffer) => void) => callback(null, call.request),
   },
 );
-server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+server.bindAsync('127.0.0.1:0', credentials, (error, port) => {
   if (error) throw error;
   process.send?.(port);
 });

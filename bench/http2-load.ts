@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { build, type Histogram } from 'hdr-histogram-js';
 
 /** Load on one unary method of a gRPC server on loopback. */
@@ -14,6 +15,8 @@ export type Load = {
   readonly calls: number;
   /** Further request headers. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** What to encrypt with; absent for plain text. */
+  readonly tls?: Pick<ConnectionOptions, 'ca' | 'cert' | 'key'> | undefined;
 };
 
 /** What a load measured. */
@@ -62,7 +65,8 @@ const flag = { ack: 1, endStream: 1, endHeaders: 4 } as const;
 
 function drive(load: Load, share: number, take: () => number | undefined, histogram: Histogram): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket: Socket = connect(load.port, '127.0.0.1');
+    const to = { host: '127.0.0.1', port: load.port };
+    const socket: Socket = load.tls ? connectTls({ ...to, ...load.tls, ALPNProtocols: ['h2'] }) : connect(to);
     socket.setNoDelay(true);
     socket.once('error', reject);
     const block = headerBlock(load);
@@ -147,7 +151,7 @@ function drive(load: Load, share: number, take: () => number | undefined, histog
       }
     });
 
-    socket.once('connect', () => {
+    socket.once(load.tls ? 'secureConnect' : 'connect', () => {
       out.push(Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), settings(), windowUpdate(0x7fff0000 - 65_535));
       for (let i = 0; i < share; i++) call();
       flush();
@@ -184,10 +188,10 @@ function windowUpdate(increment: number): Buffer {
   return frameOf(frame.windowUpdate, 0, 0, payload);
 }
 
-function headerBlock({ path, port, headers = {} }: Load): Buffer {
+function headerBlock({ path, port, headers = {}, tls }: Load): Buffer {
   const all = {
     ':method': 'POST',
-    ':scheme': 'http',
+    ':scheme': tls ? 'https' : 'http',
     ':path': path,
     ':authority': `127.0.0.1:${port}`,
     te: 'trailers',
@@ -203,6 +207,14 @@ function literal(name: string, value: string): Buffer {
 }
 
 function text(value: string): Buffer {
-  if (value.length > 126) throw new Error(`header value of ${value.length} bytes`);
-  return Buffer.concat([Buffer.of(value.length), Buffer.from(value, 'latin1')]);
+  return Buffer.concat([length(value.length), Buffer.from(value, 'latin1')]);
+}
+
+/** A length as an integer with a prefix of 7 bits (RFC 7541, section 5.1). */
+function length(value: number): Buffer {
+  if (value < 127) return Buffer.of(value);
+  const bytes = [127];
+  let rest = value - 127;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
+  return Buffer.from([...bytes, rest]);
 }

@@ -9,6 +9,7 @@ const all = [
   'batches',
   'claims',
   'resets',
+  'credentials',
   'subscribers',
   'index-size',
   'candidates',

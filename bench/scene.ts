@@ -103,7 +103,7 @@ export function batched(body: Body, size: number): Body {
 }
 
 /** What to measure. */
-export type Measurement = Pick<Load, 'port' | 'path' | 'body' | 'concurrency'> & {
+export type Measurement = Pick<Load, 'port' | 'path' | 'body' | 'concurrency' | 'headers' | 'tls'> & {
   /** About how long to measure, in seconds. */
   readonly seconds: number;
 };

@@ -127,7 +127,7 @@ const texts = ['principal', 'requestId', 'traceparent', 'serverVersion'];
 
 /** What `metadataJson` gives where no text needs an escape: nearly all, and each is looked at in every replay. */
 const usual =
-  /^\{"principal":"[ !#-[\]-\u{10ffff}]*","requestId":"[ !#-[\]-\u{10ffff}]*","serverVersion":"[ !#-[\]-\u{10ffff}]*"\}$/u;
+  /^\{"principal":"[ !#-[\]-\u{10ffff}]*","requestId":"[ !#-[\]-\u{10ffff}]*","serverVersion":"[ !#-[\]-\u{10ffff}]*"(?:,"credential":\{"kind":"[a-z]*","id":"[ !#-[\]-~]*"\})?(?:,"actor":"[ !#-[\]-~]*")?\}$/u;
 
 function isMetadata(text: string): boolean {
   if (usual.test(text)) return true;
