@@ -21,6 +21,7 @@ test('a data directory is all that is needed', async (t) => {
   t.deepEqual(await settings({ flags: { data_dir: '/data' } }), {
     data_dir: '/data',
     auth: { issuers: {}, open_health: true, token_principal: 'token:{}' },
+    determinism: { at_once: 4, on_difference: 'report', sample: 0 },
     plaintext_beyond_loopback: false,
     listen: '127.0.0.1:7420',
     registries: {},
