@@ -26,6 +26,7 @@ import { watchLeases } from './jobs/running/leases.js';
 import { watchQueueLimits } from './jobs/running/queue-limits.js';
 import { openReservations } from './jobs/running/reservations.js';
 import { settlingStore } from './jobs/settling-store.js';
+import { seenGrants } from './jobs/workers/seen-lately.js';
 import { makeDirectory } from './make-directory.js';
 import { openPolicyFile } from './policy/policy-file.js';
 import { openCalls } from './rpc/call.js';
@@ -159,6 +160,7 @@ export async function startServer(
       trustUnstatedImages: config.reuse.trust_unstated_images,
       ...(codePaths && { codePaths }),
       ...(commits && { keepCommit: commits.requested }),
+      grants: seenGrants(readModel, edge, authorising(policy)),
     };
     open(watchLeases({ ...context, recording: opened.recording }, logger), (leases) => leases.stop());
     if (context.sharesRuns) open(watchQueueLimits(context, logger), (limits) => limits.stop());

@@ -48,7 +48,7 @@ const state = `CASE WHEN ${finished} THEN now.state WHEN ${turned} THEN ${runnin
 const attempts = `CASE WHEN ${turned} THEN ${turn('number')} WHEN ${started} THEN 1 ELSE 0 END`;
 
 /** What the events of a job leave as it is, and so what it was at any time. */
-const lasting = ['position', 'request_digest', 'interest_id', 'inputs', 'code_paths', ...lastingFields];
+const lasting = ['position', 'request_digest', 'interest_id', 'inputs', 'code_paths', 'secrets', ...lastingFields];
 
 /** What one event sets: from then on it is what it is now. */
 const set = (condition: string, before: string, ...columns: string[]): Record<string, string> =>
@@ -119,6 +119,7 @@ const candidateColumns: Readonly<Record<string, string>> = {
   is_check: 'now.is_check',
   code_paths: 'now.code_paths',
   code_digest: 'now.code_digest',
+  secrets: 'now.secrets',
   deleted: `${deleted} IS TRUE`,
   ...set(finished, "''", 'output', 'output_v1', 'log', 'ran_in'),
   worker: `coalesce(${ofAttempt('worker')}, '')`,

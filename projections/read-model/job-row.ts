@@ -9,6 +9,7 @@ import {
   RuntimeConstraintsSchema,
   TasksSummarySchema,
 } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { type Secret, SecretSchema } from '../../gen/memoir/jobs/v1/secret_pb.js';
 import { codePathsOf } from '../../src/domain/code/code-paths.js';
 import { keptDigests } from '../../src/domain/outputs/digest.js';
 import { ranOfText } from './attempts.js';
@@ -55,6 +56,7 @@ export type JobRow = FlagsRow &
     readonly check_of?: string;
     readonly inputs?: string | null;
     readonly code_paths?: string;
+    readonly secrets?: string | null;
     readonly description: string;
     readonly created_at: number;
     readonly started_at: number | null;
@@ -124,6 +126,7 @@ export function jobFromRow(row: JobRow): Job {
   if (row.retry) job.retry = fromJson(RetryPolicySchema, JSON.parse(row.retry));
   if (row.limits) job.limits = fromJson(TimeLimitsSchema, JSON.parse(row.limits));
   if (row.inputs) job.inputs = (JSON.parse(row.inputs) as JsonValue[]).map((one) => fromJson(InputSchema, one));
+  if (row.secrets) job.secrets = (JSON.parse(row.secrets) as JsonValue[]).map((one) => fromJson(SecretSchema, one));
   if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);
   if (row.finished_at !== null) job.finishedAt = timestampFromMs(row.finished_at);
   if (row.cancelled_at !== null) job.cancelledAt = timestampFromMs(row.cancelled_at);
@@ -131,6 +134,11 @@ export function jobFromRow(row: JobRow): Job {
   if (row.progress !== null) job.progress = row.progress;
   tellWaiting(job, row);
   return job;
+}
+
+/** Secrets as a row holds them; null for none. */
+export function secretsJson(secrets: readonly Secret[]): string | null {
+  return secrets.length === 0 ? null : JSON.stringify(secrets.map((secret) => toJson(SecretSchema, secret)));
 }
 
 /** Inputs as a row holds them; null for none. */

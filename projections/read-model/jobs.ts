@@ -14,7 +14,7 @@ import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
 import type { Projection } from '../running/projection.js';
 import { attemptQueries, attemptTable, attemptWriter, ranText } from './attempts.js';
 import { interestColumns, interestQueries, interestTable, interestWriter, keptId } from './interests.js';
-import { inputsText, type JobRow } from './job-row.js';
+import { inputsText, type JobRow, secretsJson } from './job-row.js';
 import { listIndexes } from './list-indexes.js';
 
 export { type JobRow, jobFromRow } from './job-row.js';
@@ -22,7 +22,7 @@ export { type JobRow, jobFromRow } from './job-row.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 14,
+  version: 15,
   tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (
@@ -80,7 +80,8 @@ export const jobs: Projection = {
       check_of TEXT NOT NULL,
       code_paths TEXT NOT NULL,
       code_digest TEXT NOT NULL,
-      inputs TEXT,${interestColumns}
+      inputs TEXT,
+      secrets TEXT,${interestColumns}
     ) STRICT;${attemptTable}${interestTable}
     CREATE TABLE label (
       name TEXT NOT NULL,
@@ -104,8 +105,8 @@ export const jobs: Projection = {
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
         leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of,
-        check_of, code_paths, code_digest, inputs, interest_id)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        check_of, code_paths, code_digest, inputs, secrets, interest_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -180,6 +181,7 @@ export const jobs: Projection = {
           codePathsText(event.codePaths),
           event.codeDigest,
           inputsText(event.inputs),
+          secretsJson(event.secrets),
           keptId(event, id),
         );
         interests.requested(event, recorded);

@@ -20,7 +20,7 @@ import type { WorkerId } from './workers.js';
  */
 export const queue: Projection = {
   name: 'queue',
-  version: 8,
+  version: 9,
   tables: ['queued', 'running', 'shape', 'head', 'owner_turn', 'served_turn', 'owner_load', 'repository_load'],
   schema: `
     CREATE TABLE queued (

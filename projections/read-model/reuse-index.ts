@@ -5,6 +5,7 @@ import { codePathsText } from '../../src/domain/code/code-paths.js';
 import { inputPointersOf, inputPointersText } from '../../src/domain/inputs/lacked-inputs.js';
 import { askedOfText, askedPlace, askedText, ranInOf, ranInOfText, ranInText } from '../../src/domain/ran/ran-in.js';
 import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reuse.js';
+import { secretsText } from '../../src/domain/secrets/grants.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
 import type { Projection } from '../running/projection.js';
@@ -17,7 +18,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 13,
+  version: 14,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -44,6 +45,7 @@ export const reuseIndex: Projection = {
       is_check INTEGER NOT NULL,
       code_paths TEXT NOT NULL,
       code_digest TEXT NOT NULL,
+      secrets TEXT NOT NULL,
       ran_in TEXT NOT NULL DEFAULT '',
       worker TEXT NOT NULL DEFAULT '',
       worker_name TEXT NOT NULL DEFAULT '',
@@ -65,8 +67,8 @@ export const reuseIndex: Projection = {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
         docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels,
-        asked_place, input_pointers, is_check, code_paths, code_digest)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        asked_place, input_pointers, is_check, code_paths, code_digest, secrets)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const start = db.prepare(
       `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
@@ -99,6 +101,7 @@ export const reuseIndex: Projection = {
           Number(event.checkOf !== ''),
           codePathsText(event.codePaths),
           event.codeDigest,
+          secretsText(event.secrets),
         );
       },
       JobStarted: ({ worker, workerName, startedAt }, { stream }) =>
@@ -143,6 +146,7 @@ export const candidateColumns = [
   'is_check',
   'code_paths',
   'code_digest',
+  'secrets',
   'ran_in',
   'worker',
   'worker_name',
@@ -170,6 +174,8 @@ export type CandidateRow = FlagsRow &
     readonly asked_place?: string;
     readonly input_pointers?: string;
     readonly is_check?: number;
+    /** In a row of the table `job` it is another text, which only candidates have that do not match filters. */
+    readonly secrets?: string | null;
     readonly ran_in?: string;
     readonly uuid: string;
     readonly owner: string;
@@ -278,5 +284,6 @@ export function factsFromRow(row: CandidateRow, requested?: Position): Candidate
     ...(ranIn && { ranIn }),
     ...(inputs && { inputs }),
     ...(row.is_check && { isCheck: true }),
+    ...(row.secrets && { secrets: row.secrets }),
   };
 }

@@ -10,6 +10,7 @@ import { computationDigests, jobUuid } from '../domain/computation.js';
 import type { JobRecord } from '../domain/job.js';
 import { type CandidateFacts, labelsText, type ReuseTerms } from '../domain/reuse.js';
 import { knowsRules } from '../domain/rule-sets.js';
+import { secretsText } from '../domain/secrets/grants.js';
 import { jobStream } from '../domain/streams.js';
 import type { EventLog, Position } from '../eventstore/port.js';
 import type { CommitRanges } from '../exclusions/commit-ranges.js';
@@ -148,6 +149,8 @@ export function rederiver(context: RederiveContext): Rederive {
       requiredLabels: labelsText(basis.requiredLabels),
       ...(basis.imagesStated && { imagesStated: true }),
       ...(basis.noChecks && { noChecks: true }),
+      ...(basis.secretsCompared && { secrets: secretsText(basis.secrets) }),
+      ...(basis.secretsUngranted && { secretsUngranted: true }),
       platform: basis.platform,
       sandbox: basis.sandbox,
       ...(basis.codePaths.length > 0 && {

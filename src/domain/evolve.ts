@@ -144,6 +144,7 @@ function requested(event: JobRequested, revision: number, id: string): JobRecord
     inputs: event.inputs,
     codePaths: event.codePaths,
     codeDigest: event.codeDigest,
+    secrets: event.secrets,
     ...(event.retry && { retry: event.retry }),
     ...(event.limits && { limits: event.limits }),
   });

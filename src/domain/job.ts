@@ -38,6 +38,7 @@ import { isShared, join, leave, reprioritise, wantedByOthers } from './interests
 import type { Interests } from './interests/interests.js';
 import { isFinished, stateName, wrongState } from './job-state.js';
 import { isTooDeep } from './json.js';
+import { recordedOffer } from './placement/recorded-offer.js';
 import { unfitting } from './placement/unfitting.js';
 import { ranElsewhere, ranElsewhereReason } from './ran/ran-elsewhere.js';
 
@@ -90,7 +91,7 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
       if (job.state !== JobState.QUEUED) return wrongState(job, JobState.RUNNING);
       if (record.backOff && record.backOff.revision !== command.waited) return backingOff(job, record.backOff);
       if (job.scriptParameters && isTooDeep(job.scriptParameters)) return unreadable(job);
-      const unfit = usedToken(record, command) ?? unfitting(job, command.offering);
+      const unfit = usedToken(record, command) ?? unfitting(job, command.offering, () => interestedIn(record));
       if (unfit) return unfit;
       return [
         create(JobStartedSchema, {
@@ -101,7 +102,7 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
           claimTokenDigest: command.tokenDigest ?? '',
           claimTokenMade: command.tokenMade ?? false,
           workerName: command.workerName ?? '',
-          ...(command.offering?.has && { offer: command.offering.has }),
+          ...(command.offering?.has && { offer: recordedOffer(command.offering.has, job.secrets) }),
         }),
       ];
     }
@@ -156,6 +157,11 @@ export function decide(record: JobRecord | undefined, command: Command): readonl
       }
       return [create(JobDeletedSchema, { deletedAt: at, deletedBy: command.principal })];
   }
+}
+
+/** Everybody who wants a job, each once. */
+export function interestedIn({ interests }: Pick<JobRecord, 'interests'>): readonly string[] {
+  return [...new Set(interests.standing.map(({ principal }) => principal))];
 }
 
 /** Whether a heartbeat says more than that the worker is there. */

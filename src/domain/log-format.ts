@@ -44,6 +44,8 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'JobRequested', field: 'requiredLabels' },
   // Gives the job to workers without what it is to be given.
   { format: 4, event: 'JobRequested', field: 'inputs' },
+  // Gives the job to a worker without its secrets, and its result to who asks for others.
+  { format: 4, event: 'JobRequested', field: 'secrets' },
   // Answers with what is a second run to compare.
   { format: 4, event: 'JobRequested', field: 'checkOf' },
   // Lets the job see all of its commit, and takes its result for one of all.

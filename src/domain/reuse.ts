@@ -11,7 +11,9 @@ import { addressesOf } from './outputs/addresses.js';
 import { compareOutputs, type Difference } from './outputs/differences.js';
 import { type Losing, lossOf } from './outputs/losses.js';
 import { askedPlace, ranInOf } from './ran/ran-in.js';
+
 import { byPlace, byRanImage, type PlaceFacts, type PlaceTerms } from './ran/rules.js';
+import { secretsText } from './secrets/grants.js';
 
 /** Where and when the attempt ran that completed a job, or runs it. Times are milliseconds since 1970-01-01T00:00Z. */
 export type Ran = {
@@ -349,6 +351,7 @@ export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): Candidat
     ...(requiredLabels !== '' && { requiredLabels }),
     ...(asked && { asked }),
     ...(ranIn && { ranIn }),
+    ...(job.secrets.length > 0 && { secrets: secretsText(job.secrets) }),
     ...(job.inputs.length > 0 && { inputs: new Set(job.inputs.map(({ pointer }) => pointer)) }),
   };
 }

@@ -47,6 +47,7 @@ const orderOfSet2: readonly Rule[] = [
   Rule.ARVADOS_SDK_VERSION,
   Rule.CHECKOUT,
   Rule.PLATFORM,
+  Rule.SECRETS,
   Rule.SANDBOX,
   Rule.INPUTS,
   Rule.NONDETERMINISTIC,

@@ -14,6 +14,7 @@ import type { KeptContent } from './ports/kept-content.js';
 import type { DamagedJobs } from './reading/damaged-jobs.js';
 import type { BackOffs } from './running/back-offs.js';
 import type { Reservations } from './running/reservations.js';
+import type { SeenGrants } from './workers/seen-lately.js';
 
 /** What the use cases work with. */
 export type JobsContext = {
@@ -58,6 +59,8 @@ export type JobsContext = {
   readonly backOffs?: Pick<BackOffs, 'holds' | 'waited' | 'onPassed'>;
   /** Most bytes of one job's live log. */
   readonly jobLogLimit: number;
+  /** Secrets that workers have which were seen lately, and for whom; absent where none is known. */
+  readonly grants?: SeenGrants;
   /** Is told of complete jobs that were the answer, or completed, where some of them are run again to compare; never waits and never fails. */
   readonly toCompare?: (job: Job) => void;
   /** Is told of every job that was recorded, where their commits are kept; never waits and never fails. */
@@ -74,6 +77,7 @@ export type DecidingContext = Pick<
   | 'ownUnfinishedOnly'
   | 'trustUnstatedImages'
   | 'codePaths'
+  | 'grants'
 > & {
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
   readonly readModel: Pick<ReadModel, 'candidates' | 'content' | 'givers'>;

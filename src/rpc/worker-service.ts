@@ -12,6 +12,7 @@ import {
 import { claimTokenDigest, makeClaimToken } from '../domain/claim-token.js';
 import type { CompleteCommand, FailCommand } from '../domain/commands.js';
 import { invalid, quote } from '../domain/errors.js';
+import { interestedIn } from '../domain/job.js';
 import { checkDuration } from '../jobs/check-duration.js';
 import type { JobsContext } from '../jobs/context.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
@@ -84,6 +85,7 @@ export function workerService(
         lease: durationFromMs(claimed?.record.leaseMs ?? leaseMs),
         drained: !claimed && claims.isDrained(call.caller, workerName),
         ...(claimed && { job: claimed.record.job, consistencyToken: tokenOf(readModel, claimed.position), claimToken }),
+        ...(claimed && claimed.record.job.secrets.length > 0 && { interested: [...interestedIn(claimed.record)] }),
       });
     },
 

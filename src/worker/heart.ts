@@ -32,6 +32,8 @@ export type HeartSettings = {
   readonly claimToken: Uint8Array<ArrayBuffer>;
   /** Where the script may report progress. */
   readonly progressPath: string;
+  /** What is told of what it says there. */
+  readonly masked: (text: string) => string;
   readonly edge: Pick<Edge, 'monotonic'>;
   /** Called once, when the server says that it accepts nothing more of the run. */
   readonly onLost: (lost: RunLost) => void;
@@ -42,7 +44,16 @@ export type HeartSettings = {
  * such as a cancellation, is known at once; and others between them when the script reports progress. A server that cannot be reached
  * is tried again until it says whether the job is still held: it knows, and may itself have been away.
  */
-export function startHeart({ worker, uuid, leaseMs, claimToken, progressPath, edge, onLost }: HeartSettings): Heart {
+export function startHeart({
+  worker,
+  uuid,
+  leaseMs,
+  claimToken,
+  progressPath,
+  masked,
+  edge,
+  onLost,
+}: HeartSettings): Heart {
   const stopped = new AbortController();
   const tickMs = Math.min(progressIntervalMs, leaseMs / 6);
   const beatMs = Math.floor(Math.min(leaseMs / 3, longestWaitMs));
@@ -67,7 +78,7 @@ export function startHeart({ worker, uuid, leaseMs, claimToken, progressPath, ed
     while (!stopped.signal.aborted) {
       await sleep(tickMs, undefined, { signal: stopped.signal }).catch(() => {});
       if (stopped.signal.aborted) return;
-      progress = (await readProgress(progressPath)) ?? progress;
+      progress = (await readProgress(progressPath, masked)) ?? progress;
       const said = JSON.stringify(progress) ?? '';
       if (said === sent) continue;
       const answer = await send(progress, 0);
@@ -111,7 +122,7 @@ export function startHeart({ worker, uuid, leaseMs, claimToken, progressPath, ed
   }
 
   return {
-    tasks: async () => tasksOf((await readProgress(progressPath)) ?? progress),
+    tasks: async () => tasksOf((await readProgress(progressPath, masked)) ?? progress),
     async stop() {
       stopped.abort();
       await beating;

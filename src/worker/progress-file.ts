@@ -21,27 +21,30 @@ const longestMessage = 4_096;
 
 /**
  * The last whole report in a script's progress file, which is one JSON object or one on each line. Undefined if there is no file
- * or no report in it: a script that writes nonsense loses its progress, not its run.
+ * or no report in it: a script that writes nonsense loses its progress, not its run. `masked` is what is told of a message.
  */
-export async function readProgress(path: string): Promise<Progress | undefined> {
+export async function readProgress(
+  path: string,
+  masked: (text: string) => string = (text) => text,
+): Promise<Progress | undefined> {
   const text = await tail(path).catch(() => undefined);
   if (text === undefined) return undefined;
-  const whole = parsed(text);
+  const whole = parsed(text, masked);
   if (whole) return whole;
   const lines = text.split('\n');
   for (let i = lines.length - 1; i >= 0; i--) {
-    const found = parsed(lines[i] ?? '');
+    const found = parsed(lines[i] ?? '', masked);
     if (found) return found;
   }
   return undefined;
 }
 
-function parsed(text: string): Progress | undefined {
+function parsed(text: string, masked: (text: string) => string): Progress | undefined {
   try {
     const result = report.safeParse(JSON.parse(text));
     if (!result.success) return undefined;
     const { message, ...rest } = result.data;
-    return message === undefined ? rest : { ...rest, message: cut(message) };
+    return message === undefined ? rest : { ...rest, message: cut(masked(message)) };
   } catch {
     return undefined;
   }

@@ -60,6 +60,8 @@ export type ClaimedJob = {
   readonly leaseMs: number;
   /** Names the attempt in every call. */
   readonly claimToken: Uint8Array<ArrayBuffer>;
+  /** Everybody who wants it, if it asks for secrets. */
+  readonly interested: readonly string[];
 };
 
 /**
@@ -87,6 +89,7 @@ export async function runJob(
     leaseMs: claimed.leaseMs,
     claimToken: claimed.claimToken,
     progressPath: run.places.progress,
+    masked: run.log.masked,
     edge: context.edge,
     onLost: (lost) => end.abort(lost),
   });
@@ -158,7 +161,8 @@ async function perform(
     const failure = failureOf(error, logger);
     if (failure.place !== undefined) health.fault(failure.place, failure.cause ?? failure);
     else health.success(job.repository);
-    const { reason, message, fault } = failure;
+    const { reason, fault } = failure;
+    const message = run.log.masked(failure.message);
     const lost = { output: run.places.output, log: run.log, uuid: job.uuid };
     if (await sayUnstored(context.unstored, failure, lost)) kept.log = await storeLog(context, run, held, signal);
     const givenBack = failure instanceof GivenBack;
@@ -191,12 +195,12 @@ async function runWithLogs(
   return withLiveLog(context, { uuid: job.uuid, claimToken }, places.log, end.signal, async () => {
     const speech = speaker(log, places, end);
     const bounds = context.bounds(job);
-    const given = { places, output: log.fd, bounds, speech, ran };
+    const given = { places, output: log.fd, bounds, speech, hide: log.hide, ran };
     const run = () => runScript(claimed, given, context, end.signal);
     const limits = { ...context.limits, scratchMb: bounds.scratchMb };
     const ended = await withLog(log, context.logLimit, end, () => withinDisk(places, limits, end, run));
     if (end.signal.reason instanceof RunLost) throw end.signal.reason;
-    const stray = ended.code === 0 ? await strayFiles(places, ended.entries) : '';
+    const stray = log.masked(ended.code === 0 ? await strayFiles(places, ended.entries) : '');
     if (stray !== '') await log.say(`memoir: ${stray}`);
     return { ended, stray };
   });

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pipes } from './pipes.js';
+import { hiddenOf, type Mask, maskText, openMask } from './secrets/mask.js';
 import { writeAll } from './store/copy.js';
 
 /** What a run prints: a pipe that its script writes into, and the file that the worker copies it to. */
@@ -16,6 +17,10 @@ export type RunLog = {
    * @throws Error of the system if the file cannot be written
    */
   copy(ended: AbortSignal, limit: number, onExceeded: () => void): Promise<void>;
+  /** Hides values from now on, in what is copied and said: wherever they stand there are three stars. */
+  hide(values: readonly Uint8Array[]): void;
+  /** A text without the values that are hidden. */
+  masked(text: string): string;
   /** Writes a line of the worker's own behind all that was copied. */
   say(line: string): Promise<void>;
   close(): Promise<void>;
@@ -52,38 +57,55 @@ export async function openRunLog(path: string, pipe: string, pipes: Pipes): Prom
 
 function runLog(reader: FileHandle, writer: FileHandle, file: FileHandle): RunLog {
   let size = 0;
+  let mask: Mask | undefined;
+  let masked = (text: string) => text;
   return {
     fd: writer.fd,
     file,
+    hide(values) {
+      const hidden = hiddenOf(values);
+      if (hidden.length === 0) return;
+      mask = openMask(hidden);
+      masked = maskText(hidden);
+    },
+    masked: (text) => masked(text),
     async copy(ended, limit, onExceeded) {
       const buffer = Buffer.allocUnsafe(64 * 1024);
       let exceeded = false;
       let afterEnd = 0;
+      const keep = async (bytes: Buffer) => {
+        const piece = bytes.subarray(0, Math.min(bytes.length, limit - size));
+        await writeAll(file, piece, size);
+        size += piece.length;
+        if (piece.length === bytes.length || exceeded) return;
+        exceeded = true;
+        onExceeded();
+      };
       for (let pause = 1; ; ) {
         const last = ended.aborted;
         const bytesRead = await readNow(reader, buffer);
         if (bytesRead === 0) {
-          if (last) return;
+          if (last) {
+            if (mask) await keep(mask.end());
+            return;
+          }
           await sleep(pause, undefined, { signal: ended }).catch(() => {});
           pause = Math.min(pause * 2, longestPause);
           continue;
         }
         pause = 1;
-        const piece = buffer.subarray(0, Math.min(bytesRead, limit - size));
-        await writeAll(file, piece, size);
-        size += piece.length;
-        if (piece.length < bytesRead && !exceeded) {
-          exceeded = true;
-          onExceeded();
-        }
+        const bytes = buffer.subarray(0, bytesRead);
+        await keep(mask ? mask.push(bytes) : bytes);
         // A process that got away from the script's group may write for ever; what was in the pipe at the end is all that counts.
         if (last) afterEnd += bytesRead;
-        if (afterEnd >= pipeBytes) return;
+        if (afterEnd < pipeBytes) continue;
+        if (mask) await keep(mask.end());
+        return;
       }
     },
     async say(line) {
       const before = size === 0 ? '' : (await lastByte(file, size)) === 0x0a ? '' : '\n';
-      const bytes = Buffer.from(`${before}${line}\n`);
+      const bytes = Buffer.from(`${before}${masked(line)}\n`);
       await writeAll(file, bytes, size);
       size += bytes.length;
     },

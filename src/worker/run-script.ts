@@ -1,6 +1,7 @@
-import { mkdir, open, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { type Duration, durationFromMs } from '@bufbuild/protobuf/wkt';
 import canonicalize from 'canonicalize';
+import type { Logger } from 'pino';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { codeDigest } from '../domain/code/code-digest.js';
@@ -21,6 +22,7 @@ import { type Sandbox, sandboxHost } from './run/sandbox.js';
 import { hostPaths, insidePaths, pathVariables, type ScriptPaths } from './run/script-paths.js';
 import { PlaceFault, RunFailure, repositoryPlace, workPlace } from './run-failure.js';
 import { openRunLog, type RunLog } from './run-log.js';
+import { giveSecrets, type WorkerSecrets } from './secrets/give-secrets.js';
 import { emptyPlace, writeOwner } from './work-directory.js';
 
 /** How to run scripts. */
@@ -39,7 +41,10 @@ export type ScriptSettings = TreePlaces & {
   readonly network?: string | undefined;
   /** Makes control groups of runs without an image; the system's, unless given. */
   readonly makeGroup?: MakeGroup;
+  /** What jobs are given that ask for secrets; undefined if it has none. */
+  readonly secrets?: WorkerSecrets | undefined;
   readonly edge: Pick<Edge, 'monotonic' | 'uuid'>;
+  readonly logger: Logger;
 };
 
 /** A run whose places are there, but that has no job yet. */
@@ -54,9 +59,15 @@ export type PreparedRun = {
  * Makes the places of a run in a directory of its own, so that what cannot be made is known before a job is claimed.
  * @throws Error of the system
  */
-export async function prepareRun(directory: string, aside: string, pipes: Pipes): Promise<PreparedRun> {
+export async function prepareRun(
+  directory: string,
+  aside: string,
+  pipes: Pipes,
+  secretsIn?: string,
+): Promise<PreparedRun> {
   await emptyPlace(directory, aside);
-  const places = placesIn(directory);
+  const places = placesIn(directory, secretsIn);
+  await removeSecrets(places);
   await mkdir(directory, { mode: 0o700 });
   await mkdir(places.output);
   await mkdir(places.tmp);
@@ -67,10 +78,13 @@ export async function prepareRun(directory: string, aside: string, pipes: Pipes)
     log,
     async remove() {
       await log.close();
+      await removeSecrets(places);
       await emptyPlace(directory, aside);
     },
   };
 }
+
+const removeSecrets = ({ secrets }: RunPlaces) => rm(secrets, { recursive: true, force: true });
 
 /** How a script ended, and what it found when it began. */
 export type Ran = Hosted & {
@@ -95,18 +109,23 @@ export type RunInputs = {
   /** What of the worker it may take. */
   readonly bounds: Bounds;
   readonly speech: Speaker;
+  /** Keeps values out of all that is told of the run. */
+  readonly hide: (values: readonly Uint8Array[]) => void;
   /** Is told what it runs in and what it takes as that gets known. */
   readonly ran: RanSoFar;
 };
 
 /**
-/**
  * Checks a job's commit out, puts its inputs beside it and runs its script there, with the parameters as canonical JSON on standard input.
  * @throws RunFailure if it cannot be run; the signal's reason if that aborts before the script has started
  */
 export async function runScript(
-  { job, claimToken }: { readonly job: Job; readonly claimToken: Uint8Array },
-  { places, output, bounds, speech, ran }: RunInputs,
+  {
+    job,
+    claimToken,
+    interested,
+  }: { readonly job: Job; readonly claimToken: Uint8Array; readonly interested: readonly string[] },
+  { places, output, bounds, speech, hide, ran }: RunInputs,
   settings: ScriptSettings,
   signal: AbortSignal,
 ): Promise<Ran> {
@@ -120,6 +139,11 @@ export async function runScript(
   const host = await hostOf(job, places, settings, speech.say, signal).finally(speech.said);
   Object.assign(ran, host.ran);
   signal.throwIfAborted();
+  const hasSecrets = job.secrets.length > 0;
+  if (hasSecrets) {
+    const held = settings.secrets?.held ?? [];
+    hide(await giveSecrets(held, job, interested, places, settings.logger, signal));
+  }
 
   const stdin = await open(places.parameters, 'r');
   try {
@@ -130,6 +154,7 @@ export async function runScript(
       own: {
         ...pathVariables(host.paths),
         ...inputs.variables,
+        ...(hasSecrets && { MEMOIR_SECRETS: host.paths.secrets }),
         MEMOIR_JOB_UUID: job.uuid,
         // By its commit a run could differ from that of another commit with the same code.
         ...(job.codePaths.length > 0
@@ -152,6 +177,7 @@ export async function runScript(
     return { ...hosted, entries, inside: host.paths.tree + path.slice(places.tree.length) };
   } finally {
     await stdin.close();
+    if (hasSecrets) await removeSecrets(places);
   }
 }
 

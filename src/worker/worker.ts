@@ -116,7 +116,7 @@ function isNoWorker(error: unknown): boolean {
 
 /** Waits until the worker's places are well, and prepares a run. Undefined if it is enough. */
 async function readyRun(
-  { health, claims, once, edge, workDirectory, pipes }: WorkerSettings,
+  { health, claims, once, edge, workDirectory, pipes, secrets }: WorkerSettings,
   directory: string,
   enough: AbortSignal,
 ): Promise<{ readonly run: PreparedRun; readonly repositories: readonly string[] } | undefined> {
@@ -128,7 +128,8 @@ async function readyRun(
     // No names mean all repositories, so none may be left out then.
     if (well && (claims.length === 0 ? unwell.size === 0 : repositories.length > 0)) {
       try {
-        return { run: await prepareRun(directory, join(workDirectory, `left-${edge.uuid()}`), pipes), repositories };
+        const aside = join(workDirectory, `left-${edge.uuid()}`);
+        return { run: await prepareRun(directory, aside, pipes, secrets?.directory), repositories };
       } catch (error) {
         // A probe may mend it, as where somebody removed the directory.
         if (doubted) health.fault(workPlace, error);
@@ -169,7 +170,7 @@ async function claim(
     const grown = pool.grown();
     try {
       const asked = edge.monotonic();
-      const { job, lease } = await worker.claimJob(
+      const { job, lease, interested } = await worker.claimJob(
         {
           wait: durationFromMs(once ? 0 : claimWaitMs),
           lease: durationFromMs(leaseMs),
@@ -183,7 +184,7 @@ async function claim(
         },
         { signal: AbortSignal.any([enough, grown]), timeoutMs: claimWaitMs + 30_000 },
       );
-      if (job) return { job, leaseMs: lease ? durationMs(lease) : leaseMs, claimToken };
+      if (job) return { job, leaseMs: lease ? durationMs(lease) : leaseMs, claimToken, interested };
       if (once) return undefined;
       // A server that does not wait as it was asked is not asked in a tight circle.
       if (edge.monotonic() - asked < pause) await sleep(pause, undefined, { signal: enough }).catch(() => {});

@@ -23,6 +23,8 @@ import type { MakeGroup } from '../../src/worker/run/control-group.js';
 import type { Sandbox } from '../../src/worker/run/sandbox.js';
 import { workPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
+import { openWorkerSecrets } from '../../src/worker/secrets/give-secrets.js';
+import type { HeldSecret } from '../../src/worker/secrets/held-secrets.js';
 import { openUnstoredOutputs } from '../../src/worker/store/unstored-outputs.js';
 import type { RemoteContent } from '../../src/worker/upload/upload-blobs.js';
 import { uploadedOutputs } from '../../src/worker/upload/uploaded-outputs.js';
@@ -70,6 +72,8 @@ export type TestWorker = {
   readonly environment?: Readonly<Record<string, string>>;
   /** What it has; one core unless given. */
   readonly offer?: MessageInitShape<typeof OfferSchema>;
+  /** Secrets that it has; it offers those of its offer. */
+  readonly secrets?: readonly HeldSecret[];
   /** What keeps all other jobs apart; nothing unless given. */
   readonly sandbox?: Sandbox | undefined;
   /** What runs images, for a worker with such a directory. */
@@ -98,6 +102,7 @@ export async function workOnce({
   sandbox,
   network,
   makeGroup,
+  secrets: held = [],
   stop = new AbortController().signal,
   ...more
 }: TestWorker): Promise<void> {
@@ -106,6 +111,7 @@ export async function workOnce({
   const workDirectory = join(base, 'work');
   mkdirSync(workDirectory);
   const pool = openPool(offer);
+  const secrets = await openWorkerSecrets(held, workDirectory);
   const connection = connect(address, principal);
   const worker = connection.service(WorkerService);
   const remote = remoteContent(address, principal);
@@ -149,6 +155,7 @@ export async function workOnce({
         sandbox,
         network,
         ...(makeGroup && { makeGroup }),
+        secrets,
         once: true,
         leaseMs: 30_000,
         name: `${principal}-1`,
@@ -162,6 +169,7 @@ export async function workOnce({
       stop,
     );
   } finally {
+    await secrets.remove();
     unstored.close();
     remote.close();
     connection.close();

@@ -30,6 +30,7 @@ import '../domain/log-tree/growing-tree.test.js';
 import '../domain/log-tree/proof.test.js';
 import '../domain/repository-glob.test.js';
 import '../domain/reuse.test.js';
+import '../domain/secrets/secrets.test.js';
 import '../files/durable-file.test.js';
 import '../git/mirror/private-address.test.js';
 import '../golden/log.test.js';

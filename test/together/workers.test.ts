@@ -8,3 +8,4 @@ import '../e2e/fairness.test.js';
 import '../e2e/leases.test.js';
 import '../e2e/live-log.test.js';
 import '../e2e/offers.test.js';
+import '../e2e/secrets.test.js';

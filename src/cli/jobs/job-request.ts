@@ -56,6 +56,7 @@ export type JobRequestOptions = {
   readonly runLimit?: number;
   readonly queueLimit?: number;
   readonly outputTtl?: number;
+  readonly secret?: readonly string[];
 };
 
 /** Most bytes of parameters that are read: five times what fits into a request of any server, so that they may be indented. */
@@ -132,6 +133,11 @@ export function jobRequest(command: Command): Command {
       'how long the output is to stay at least, once the job has ended',
       seconds(0, 36_525 * 86_400),
     )
+    .option(
+      '--secret <name[@grant]>',
+      'a secret that the run is given as a file in MEMOIR_SECRETS (repeatable)',
+      repeated,
+    )
     .option('--min-nodes <number>', 'fewest nodes', count)
     .option('--max-nodes <number>', 'most nodes', count)
     .option('--min-cores-per-node <number>', 'fewest cores of each node', count)
@@ -161,6 +167,7 @@ export async function requestOf(
     wholeCommit: options.wholeCommit ?? false,
     scriptParameters,
     inputs,
+    secrets: [...(options.secret ?? [])],
     minimumScriptVersion: options.minimumScriptVersion ?? '',
     excludeScriptVersions: [...(options.excludeScriptVersion ?? [])],
     filters: filtersOf(options.filter),

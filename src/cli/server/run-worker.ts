@@ -15,6 +15,7 @@ import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.j
 import { repositorySettings } from '../../config/settings.js';
 import { invalid, type MemoirError, quote } from '../../domain/errors.js';
 import { type ContentUrl, parseContentUrl } from '../../domain/outputs/content-url.js';
+import { toldOffer } from '../../domain/placement/recorded-offer.js';
 import { systemEdge } from '../../edge.js';
 import { CallError } from '../../rpc/call-error.js';
 import { type Connection, connect } from '../../rpc/client.js';
@@ -33,6 +34,8 @@ import { imagePuller } from '../../worker/run/pull-image.js';
 import { openSandbox, type Sandbox, type SandboxChoice } from '../../worker/run/sandbox.js';
 import { storePlace, workPlace } from '../../worker/run-failure.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
+import { offeredSecrets, openWorkerSecrets } from '../../worker/secrets/give-secrets.js';
+import { type HeldSecret, readSecretsFile } from '../../worker/secrets/held-secrets.js';
 import { keptOutputs, type Outputs } from '../../worker/store/outputs.js';
 import { openUnstoredOutputs } from '../../worker/store/unstored-outputs.js';
 import type { RemoteContent } from '../../worker/upload/upload-blobs.js';
@@ -67,6 +70,7 @@ export type WorkerOptions = ServerOptions & {
   readonly sandbox: SandboxChoice;
   readonly sandboxRead?: readonly string[];
   readonly maxProcesses: number;
+  readonly secrets?: string;
   readonly once?: boolean;
   readonly lease: number;
   readonly drainTimeout: number;
@@ -114,6 +118,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     pass: options.passEnv,
     set: options.env,
   });
+  const held = options.secrets === undefined ? [] : await readSecretsFile(resolve(options.secrets));
   const logger = openLogger(options.logLevel);
   const {
     places,
@@ -131,7 +136,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const runtime = await imageRuntime(options, directory.path, logger);
   const sandbox = await keptApart(options, logger);
   checkNetwork(options, runtime, sandbox);
-  const pool = await poolOf(options, directory.path, runtime, sandbox);
+  const pool = await poolOf(options, directory.path, runtime, sandbox, held);
+  const secrets = await openWorkerSecrets(held, directory.path);
   const connection = connectTo(options, `${userInfo().username}@${hostname()}`);
   const content = contentOf(options, connection, logger);
   const unstored = openUnstoredOutputs({
@@ -141,7 +147,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     logger,
   });
   const draining = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
-  const offers = toJson(OfferSchema, pool.total);
+  const offers = toJson(OfferSchema, toldOffer(pool.total));
   const outputs = store ? keptOutputs(store, storePlace) : undefined;
   logger.info(
     { directory: directory.path, repositories: Object.keys(repositories), kept, offers },
@@ -161,6 +167,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         images: runtime && imagesOf(runtime, connection, options, directory.path),
         sandbox,
         network: options.network,
+        secrets,
         bounds: boundsOf(pool, options.maxProcesses),
         outputs: left,
         unstored,
@@ -196,6 +203,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     connection.close();
     content.close();
     unstored.close();
+    await secrets.remove();
     await directory.remove();
   }
 }
@@ -365,6 +373,7 @@ async function poolOf(
   scratch: string,
   runtime: ImageRuntime | undefined,
   sandbox: Sandbox | undefined,
+  secrets: readonly HeldSecret[],
 ): Promise<Pool> {
   const machine = await machineHas(scratch, options.minFree * mebi);
   return openPool({
@@ -375,6 +384,7 @@ async function poolOf(
     imageRuntimes: runtime ? [runtime.name] : [],
     sandbox: sandbox?.name ?? '',
     labels: { ...options.label, ...(options.network !== undefined && { [networkLabel]: options.network }) },
+    secrets: offeredSecrets(secrets),
   });
 }
 

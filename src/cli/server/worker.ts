@@ -50,6 +50,10 @@ export function workerCommand(): Command {
     )
     .option('--sandbox-read <directory>', 'a directory that jobs in a sandbox may read (repeatable)', repeated)
     .option('--network <name>', 'network of the image runtime that jobs get which require the label network=<name>')
+    .option(
+      '--secrets <file>',
+      'secrets that jobs may ask for, with the repositories and principals that each is granted to: TOML, or JSON if its name ends so',
+    )
     .option('--max-processes <number>', 'most processes of a run', integer(1, 4_194_304), 4_096)
     .option('--once', 'end when the queue is empty')
     .option('--lease <seconds>', 'for how long a job is held without a sign of life', seconds(1, 3_600), 60)

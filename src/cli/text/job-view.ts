@@ -139,6 +139,7 @@ export function jobSheet(job: Job, nowMs: number, waitingFor = ''): string {
     ['limits', job.limits ? limitsText(job.limits) : ''],
     ['run again for', printable(job.retryOf)],
     ['compared with', printable(job.checkOf)],
+    ['secrets', job.secrets.map(({ name, grant }) => printable(`${name}@${grant}`)).join(', ')],
     ['cancelled', job.cancelledAt ? `${when(job.cancelledAt)} by ${printable(job.cancelledBy)}` : ''],
     ['worker', printable(job.claimedBy)],
     ['lease until', instant(job.leaseExpiresAt)],

@@ -202,5 +202,6 @@ function offerText(offer: Worker['offer']): string {
   if (!offer) return '';
   const labels = Object.entries(offer.labels).map(([name, value]) => `${name}=${value}`);
   const sizes = [`${offer.cores} cores`, `${offer.ramMb} MiB RAM`, `${offer.scratchMb} MiB scratch`];
-  return printable([...sizes, ...offer.imageRuntimes, ...labels].join(', '));
+  const secrets = offer.secrets.map(({ name, grant }) => `secret ${name}@${grant}`);
+  return printable([...sizes, ...offer.imageRuntimes, ...labels, ...secrets].join(', '));
 }

@@ -96,6 +96,7 @@ export const unfilteredFields: readonly string[] = [
   'inputs',
   'keeping',
   'code_paths',
+  'secrets',
 ];
 
 /** The fields of Job by name. They are read from the contract, so that a field that is added there can be filtered by. */

@@ -1,5 +1,6 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { bubblewrap } from '../ran/ran-in.js';
+import { type GrantedSecret, isGranted, type Secret } from '../secrets/grants.js';
 
 /** The least that a job asks of the place where it runs; 0 asks for nothing. RAM and scratch are in MiB. */
 export type Least = { readonly cores: number; readonly ramMb: number; readonly scratchMb: number };
@@ -17,7 +18,12 @@ export type Requirements = Least & {
   readonly sandbox?: string;
   /** Whether it sees a part of its commit, and so needs a worker that checks out no more; absent for no. */
   readonly codePaths?: true;
+  /** Secrets that runs are given; absent for none. */
+  readonly secrets?: WantedSecrets;
 };
+
+/** Secrets, and whom they must be granted to, of those who want the job: who requested it, who stands for all where the others are not known. */
+export type WantedSecrets = { readonly those: readonly Secret[]; readonly to: readonly string[] };
 
 /** What a worker offers, if it offers anything. */
 export type Offering = { readonly has: Offer | undefined };
@@ -25,6 +31,8 @@ export type Offering = { readonly has: Offer | undefined };
 /** What requirements are read from: a job, or the event that requested it. */
 type Asking = {
   readonly repository: string;
+  readonly owner?: string;
+  readonly secrets?: readonly Secret[];
   readonly dockerImageLocator: string;
   readonly requiredLabels: Readonly<Record<string, string>>;
   readonly codePaths?: readonly string[];
@@ -41,9 +49,9 @@ type Asking = {
     | undefined;
 };
 
-/** What a job asks for. */
-export function requirementsOf(job: Asking): Requirements {
-  const { minima, runtimeConstraints } = job;
+/** What a job asks for, with everybody who wants it where that is known. */
+export function requirementsOf(job: Asking, interested?: readonly string[]): Requirements {
+  const { minima, runtimeConstraints, secrets = [], owner = '' } = job;
   const { platform = '', sandbox = '' } = runtimeConstraints ?? {};
   return {
     repository: job.repository,
@@ -55,6 +63,9 @@ export function requirementsOf(job: Asking): Requirements {
     ...(platform !== '' && { platform }),
     ...(sandbox !== '' && job.dockerImageLocator === '' && { sandbox }),
     ...(job.codePaths && job.codePaths.length > 0 && { codePaths: true }),
+    ...(secrets.length > 0 && {
+      secrets: { those: secrets.map(({ name, grant }) => ({ name, grant })), to: interested ?? [owner] },
+    }),
   };
 }
 
@@ -85,6 +96,16 @@ export function unmetBy(offer: Offer | undefined, wanted: Requirements): readonl
   if (wanted.codePaths && !offer?.codePaths) {
     unmet.push({ wanted: 'the checkout of code paths alone', offered: 'none' });
   }
+  for (const secret of wanted.secrets?.those ?? []) {
+    const has = grantsOf(offer, secret);
+    if (has.some((one) => isForAll(one, wanted))) continue;
+    const { name, grant } = secret;
+    // Who else wants the job is not told.
+    unmet.push({
+      wanted: `the secret ${name} by grant ${grant}`,
+      offered: has.length === 0 ? 'none' : 'it for others',
+    });
+  }
   for (const name of Object.keys(wanted.labels).sort()) {
     const [value, has] = [wanted.labels[name], labelOf(offer, name)];
     if (value === has) continue;
@@ -99,15 +120,28 @@ export function fits(offer: Offer | undefined, wanted: Requirements): boolean {
   return wanted.cores <= cores && wanted.ramMb <= ramMb && wanted.scratchMb <= scratchMb && hasKind(offer, wanted);
 }
 
-/** Whether an offer has what is asked for that has no size: the runtime of images, the platform, the sandbox, code paths, the labels. */
-export function hasKind(
-  offer: Offer | undefined,
-  { image, labels, platform, sandbox, codePaths }: Omit<Requirements, keyof Least | 'repository'>,
+/** The grants by which an offer has a secret. */
+function grantsOf(offer: Offer | undefined, { name, grant }: Secret): readonly GrantedSecret[] {
+  return offer?.secrets.filter((one) => one.name === name && one.grant === grant) ?? [];
+}
+
+/** Whether a grant is for jobs of the repository and everybody who wants the job. */
+function isForAll(
+  grant: GrantedSecret,
+  { repository, secrets }: Pick<Requirements, 'repository' | 'secrets'>,
 ): boolean {
+  return secrets?.to.every((principal) => isGranted(grant, repository, principal)) ?? true;
+}
+
+/** Whether an offer has what is asked for that has no size: the runtime of images, the platform, the sandbox, code paths, the secrets, the labels. */
+export function hasKind(offer: Offer | undefined, wanted: Omit<Requirements, keyof Least>): boolean {
+  const { image, labels, platform, sandbox, codePaths, secrets } = wanted;
   if (image && !runsImages(offer)) return false;
   if (platform !== undefined && offer?.platform !== platform) return false;
   if (sandbox !== undefined && !isSandboxed(offer)) return false;
   if (codePaths && !offer?.codePaths) return false;
+  if (secrets && !secrets.those.every((one) => grantsOf(offer, one).some((grant) => isForAll(grant, wanted))))
+    return false;
   for (const name in labels) if (labelOf(offer, name) !== labels[name]) return false;
   return true;
 }

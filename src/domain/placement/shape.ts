@@ -1,5 +1,5 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
-import { hasKind, type Least, leastOf, type Requirements } from './requirements.js';
+import { hasKind, type Least, leastOf, type Requirements, type WantedSecrets } from './requirements.js';
 
 /** In how many classes each doubling of a size is divided, so that a class is at most a 16th of its size wide. */
 const classesOfDoubling = 16;
@@ -31,30 +31,52 @@ export function shapeOf(wanted: Requirements): Requirements {
     ...(wanted.platform !== undefined && { platform: wanted.platform }),
     ...(wanted.sandbox !== undefined && { sandbox: wanted.sandbox }),
     ...(wanted.codePaths && { codePaths: true }),
+    ...(wanted.secrets && { secrets: wanted.secrets }),
   };
 }
 
 /** The shape as a text that no other shape has. */
 export function shapeKey(shape: Requirements): string {
-  const { repository, image, cores, ramMb, scratchMb, labels, platform, sandbox, codePaths } = shape;
+  const { repository, image, cores, ramMb, scratchMb, labels, platform, sandbox, codePaths, secrets } = shape;
   const named = Object.keys(labels)
     .sort()
     .map((name) => [name, labels[name]]);
   // What most do not ask for is left out, so that their key is short.
-  const asksNothing = platform === undefined && sandbox === undefined && !codePaths;
-  const place = asksNothing ? [] : [platform ?? '', sandbox ?? '', ...(codePaths ? [true] : [])];
+  const asksNothing = platform === undefined && sandbox === undefined && !codePaths && !secrets;
+  const more = secrets ? [codePaths ?? false, secretsKey(secrets)] : codePaths ? [true] : [];
+  const place = asksNothing ? [] : [platform ?? '', sandbox ?? '', ...more];
   return JSON.stringify([repository, image, cores, ramMb, scratchMb, named, ...place]);
 }
 
+function secretsKey({ those, to }: WantedSecrets): SecretsKey {
+  return [
+    those.map(({ name, grant }) => [name, grant] as const).sort((a, b) => (a.join('@') < b.join('@') ? -1 : 1)),
+    to,
+  ];
+}
+
+type SecretsKey = readonly [those: readonly (readonly [name: string, grant: string])[], to: readonly string[]];
+
 /** The shape that `shapeKey` made a text of. */
 export function shapeOfKey(key: string): Requirements {
-  const [repository, image, cores, ramMb, scratchMb, named, platform = '', sandbox = '', codePaths] = JSON.parse(
-    key,
-  ) as [string, boolean, number, number, number, [string, string][], string?, string?, boolean?];
+  const [repository, image, cores, ramMb, scratchMb, named, platform = '', sandbox = '', codePaths, secrets] =
+    JSON.parse(key) as [
+      string,
+      boolean,
+      number,
+      number,
+      number,
+      [string, string][],
+      string?,
+      string?,
+      boolean?,
+      SecretsKey?,
+    ];
   const place = {
     ...(platform !== '' && { platform }),
     ...(sandbox !== '' && { sandbox }),
-    ...(codePaths && { codePaths }),
+    ...(codePaths && { codePaths: true as const }),
+    ...(secrets && { secrets: { those: secrets[0].map(([name, grant]) => ({ name, grant })), to: secrets[1] } }),
   };
   return { repository, image, cores, ramMb, scratchMb, labels: Object.fromEntries(named), ...place };
 }

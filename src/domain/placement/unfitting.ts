@@ -3,9 +3,13 @@ import { MemoirError } from '../errors.js';
 import { type Offering, requirementsOf, type Unmet, unmetBy } from './requirements.js';
 
 /** Why a job may not be given to whoever makes an offer: every condition that fails. Without an offering nothing is looked at. */
-export function unfitting(job: Job, offering: Offering | undefined): MemoirError | undefined {
+export function unfitting(
+  job: Job,
+  offering: Offering | undefined,
+  interested: () => readonly string[],
+): MemoirError | undefined {
   if (!offering) return undefined;
-  const unmet = unmetBy(offering.has, requirementsOf(job));
+  const unmet = unmetBy(offering.has, requirementsOf(job, job.secrets.length > 0 ? interested() : undefined));
   if (unmet.length === 0) return undefined;
   return new MemoirError(
     'FAILED_PRECONDITION',

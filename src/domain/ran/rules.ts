@@ -1,10 +1,11 @@
 import { Rule } from '../../../gen/memoir/jobs/v1/decision_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { quote } from '../errors.js';
+import { bySecrets, type SecretFacts, type SecretTerms } from '../secrets/rule.js';
 import { type AskedPlace, bubblewrap, type RanIn } from './ran-in.js';
 
 /** What the rules on the place look at in a candidate. */
-export type PlaceFacts = {
+export type PlaceFacts = SecretFacts & {
   readonly state: JobState;
   readonly dockerImageLocator: string;
   /** What it asks of the place; absent: nothing. */
@@ -14,7 +15,7 @@ export type PlaceFacts = {
 };
 
 /** What a request accepts of the place. */
-export type PlaceTerms = {
+export type PlaceTerms = SecretTerms & {
   /** Whether a complete job that names an image must state that it ran there; absent: no. */
   readonly imagesStated?: boolean;
   /** Platform of the image that the request asks for; absent or empty: any. */
@@ -25,9 +26,9 @@ export type PlaceTerms = {
 
 type Out = { readonly rule: Rule; readonly detail: string };
 
-/** Whether a candidate ran, or is to run, where the request asks for. */
+/** Whether a candidate ran, or is to run, where the request asks for, and with what secrets. */
 export function byPlace(candidate: PlaceFacts, terms: PlaceTerms): Out | undefined {
-  return byPlatform(candidate, terms) ?? bySandbox(candidate, terms);
+  return byPlatform(candidate, terms) ?? bySecrets(candidate, terms) ?? bySandbox(candidate, terms);
 }
 
 function byPlatform({ state, asked, ranIn }: PlaceFacts, { platform = '' }: PlaceTerms): Out | undefined {

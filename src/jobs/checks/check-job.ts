@@ -139,6 +139,7 @@ function requestedAgain(job: Job, owner: string, runNumber: number, priority: nu
     requireOutput: job.requireOutput,
     requiredLabels: job.requiredLabels,
     inputs: job.inputs,
+    secrets: job.secrets,
     checkOf: job.uuid,
     decision: createdAsCheck(uuid, job.runNumber),
     requestedAt: timestampFromMs(now),

@@ -14,7 +14,7 @@ export type Sampling = {
 
 /**
  * Runs a share of the complete jobs that it is told of again, behind everything else, for the server itself. One that was run again before, by
- * anybody, is not again; nor is one that was declared nondeterministic, or has no output. It never waits and never fails.
+ * anybody, is not again; nor is one that was declared nondeterministic, has no output, or was given secrets, which nobody grants to the server. It never waits and never fails.
  */
 export function checkSampler(
   { readModel, edge }: Pick<JobsContext, 'readModel' | 'edge'>,
@@ -34,8 +34,16 @@ export function checkSampler(
     }
   }
 
-  return ({ uuid, checkOf, nondeterministic, output }) => {
-    if (checkOf !== '' || nondeterministic || output === '' || edge.random() >= sample || asking.has(uuid)) return;
+  return ({ uuid, checkOf, nondeterministic, output, secrets }) => {
+    if (
+      checkOf !== '' ||
+      nondeterministic ||
+      secrets.length > 0 ||
+      output === '' ||
+      edge.random() >= sample ||
+      asking.has(uuid)
+    )
+      return;
     const { checks } = readModel.queue.loadOfOwner(serverItself(edge).principal);
     if (checks + asking.size >= atOnce || readModel.checks.of(uuid, 1).length > 0) return;
     asking.add(uuid);

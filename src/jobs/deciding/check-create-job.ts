@@ -11,6 +11,7 @@ import { checkComponents, checkLabels, checkLength, checkRequired, textLimits } 
 import { checkPlatform } from '../running/check-offer.js';
 import { checkLimits, checkRetry } from './check-retry.js';
 import { checkInputs } from './inputs.js';
+import { checkSecrets } from './secrets.js';
 
 /** Longest time that an output can be asked to stay, in milliseconds: 100 years. */
 const longestTtl = 36_525 * 86_400_000;
@@ -38,6 +39,7 @@ export function checkCreateJob(request: CreateJobRequest): void {
   if (request.retry) checkRetry(request.retry);
   if (request.limits) checkLimits(request.limits);
   if (request.inputs.length > 0) checkInputs(request);
+  if (request.secrets.length > 0) checkSecrets(request.secrets);
   if (request.outputTtl) checkDuration('output_ttl', request.outputTtl, { least: 0, most: longestTtl });
 }
 

@@ -168,6 +168,7 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       event.codePaths = [...wanted.code.paths];
       event.codeDigest = wanted.code.digest;
     }
+    if (wanted.secrets) event.secrets = create(JobRequestedSchema, { secrets: [...wanted.secrets] }).secrets;
     if (context.sharesRuns) {
       event.retry = recordedRetry(asked.request.retry);
       event.turnWeight = context.shares.ofOwner(event.owner).weight;

@@ -67,6 +67,9 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
   message.requiredLabels = request.requiredLabels;
   message.imagesStated = terms.imagesStated ?? false;
   message.noChecks = terms.noChecks ?? false;
+  message.secretsCompared = terms.secrets !== undefined;
+  if (wanted.secrets) message.secrets = create(DecisionBasisSchema, { secrets: [...wanted.secrets] }).secrets;
+  if (terms.secretsUngranted) message.secretsUngranted = true;
   message.platform = terms.platform ?? '';
   message.sandbox = terms.sandbox ?? '';
   message.ownJobsOnly = !filters && !caller.access.knows(request.repository);

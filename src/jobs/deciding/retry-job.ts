@@ -16,6 +16,7 @@ import { type JobRecord, stateName } from '../../domain/job.js';
 import type { Shares } from '../../domain/placement/shares.js';
 import { labelsText } from '../../domain/reuse.js';
 import { usedRules } from '../../domain/rule-sets.js';
+import { secretsText } from '../../domain/secrets/grants.js';
 import { jobStream, retryStream } from '../../domain/streams.js';
 import { judged, lastFirst } from '../../eventstore/foreign.js';
 import { type Position, WrongExpectedRevision } from '../../eventstore/port.js';
@@ -32,6 +33,7 @@ import type { FindReusable, Found } from './find-reusable.js';
 import type { NamedInputs } from './inputs.js';
 import { needsSharedRuns } from './needs-shared-runs.js';
 import type { Held } from './quotas.js';
+import { isUngranted } from './secrets.js';
 import type { Wanted } from './wanted.js';
 
 /** What a job is run again by. */
@@ -214,11 +216,12 @@ function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Calle
 
 /** What runs the job again, as a request that other runs may answer: with its commit, image and SDK as they were resolved then. */
 function wantedAgain(
-  context: Pick<JobsContext, 'reuseIfOutputsDiffer' | 'ownUnfinishedOnly' | 'trustUnstatedImages'>,
+  context: Pick<JobsContext, 'reuseIfOutputsDiffer' | 'ownUnfinishedOnly' | 'trustUnstatedImages' | 'grants'>,
   caller: Caller,
   old: Job,
   priority: number,
 ): Wanted {
+  const { principal } = caller;
   const { repository, script, scriptVersion: commit, scriptParameters = {} } = old;
   const { dockerImageLocator, arvadosSdkVersion, leaveLfsPointers, leaveSubmodules } = old;
   const request = create(CreateJobRequestSchema, {
@@ -241,11 +244,12 @@ function wantedAgain(
     arvadosSdkVersion,
     digests: { parameters: jcsDigest(scriptParameters), computation: old.computationDigest },
     ...(old.codePaths.length > 0 && { code: { paths: old.codePaths, entries: [], digest: old.codeDigest } }),
+    ...(old.secrets.length > 0 && { secrets: old.secrets }),
     ...(old.inputs.length > 0 && { inputs: { texts: old.inputs.flatMap(textOf), settled: true } }),
     resolutions: [],
     terms: {
       rules: usedRules,
-      principal: caller.principal,
+      principal,
       acceptsCommit: (candidate) => candidate === commit,
       acceptedCommits: commit,
       dockerImageLocator,
@@ -256,6 +260,8 @@ function wantedAgain(
       requiredLabels: labelsText(old.requiredLabels),
       noChecks: true,
       ...(old.codePaths.length > 0 && { codePaths: codePathsText(old.codePaths), codeDigest: old.codeDigest }),
+      secrets: secretsText(old.secrets),
+      ...(isUngranted(context, principal, old) && { secretsUngranted: true }),
       ...(old.requireOutput && { outputRequired: true }),
       ...(context.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
       ...(!context.trustUnstatedImages && { imagesStated: true }),
@@ -308,6 +314,7 @@ function requestedAgain(
     inputs: old.inputs,
     codePaths: old.codePaths,
     codeDigest: old.codeDigest,
+    secrets: old.secrets,
     decision: createdAsRetry(uuid, old.runNumber, stateName(old.state)),
     ...(requestedAt && { requestedAt }),
     ...(old.runtimeConstraints && { runtimeConstraints: old.runtimeConstraints }),

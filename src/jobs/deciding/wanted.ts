@@ -6,6 +6,7 @@ import { invalid, quote } from '../../domain/errors.js';
 import { parseFilters } from '../../domain/filters/parse-filters.js';
 import { type CandidateFacts, labelsText, type ReuseTerms } from '../../domain/reuse.js';
 import { rulesBefore, usedRules } from '../../domain/rule-sets.js';
+import type { Secret } from '../../domain/secrets/grants.js';
 import type { Repositories } from '../../git/port.js';
 import type { Caller } from '../caller.js';
 import type { DecidingContext } from '../context.js';
@@ -15,6 +16,7 @@ import { codeDigestsOf, type WantedCode, wantedCode } from './code/wanted-code.j
 import { type ResolvedFilters, resolveSets } from './filter-sets.js';
 import { type NamedInputs, namedInputs } from './inputs.js';
 import { note, type ResolvedName } from './resolved-name.js';
+import { wantedSecrets } from './secrets.js';
 
 /** A request with everything resolved that does not change while its decision is taken. */
 export type Wanted = {
@@ -28,6 +30,8 @@ export type Wanted = {
   /** The request's filters, if it has any; they are what candidates are told apart by. */
   readonly filters?: ResolvedFilters;
   readonly terms: ReuseTerms;
+  /** Secrets that it asks for; absent for none. */
+  readonly secrets?: readonly Secret[];
   /** What of the parameters may be inputs; absent if nothing may, or nothing is looked at for that. */
   readonly inputs?: NamedInputs;
   /** The code that the job is to see; absent for the whole commit. */
@@ -47,6 +51,7 @@ export type ResolvingContext = Pick<
   | 'ownUnfinishedOnly'
   | 'trustUnstatedImages'
   | 'codePaths'
+  | 'grants'
 >;
 
 /** Name of the repository in which arvados_sdk_version is resolved. */
@@ -111,7 +116,10 @@ export async function resolveRequest(
   if (requiredLabels !== '') terms.requiredLabels = requiredLabels;
   if (context.sharesRuns && context.ownUnfinishedOnly) terms.ownUnfinishedOnly = true;
   if (context.sharesRuns && !context.trustUnstatedImages) terms.imagesStated = true;
+  const secrets = request.secrets.length === 0 ? undefined : wantedSecrets(context, caller, request);
   if (context.sharesRuns) terms.noChecks = true;
+  if (context.sharesRuns) terms.secrets = secrets?.text ?? '';
+  if (secrets?.ungranted) terms.secretsUngranted = true;
   if (platform !== '') terms.platform = platform;
   if (sandbox !== '') terms.sandbox = sandbox;
   if (code) {
@@ -124,7 +132,8 @@ export async function resolveRequest(
   }
   if (commits.exact && !filtered && !maxHeartbeatAge) {
     const key = keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion);
-    terms.key = code ? `${key} ${terms.codePaths} ${code.digest}` : key;
+    const ofCode = code ? `${key} ${terms.codePaths} ${code.digest}` : key;
+    terms.key = secrets ? `${ofCode} secrets ${secrets.text} ${secrets.ungranted}` : ofCode;
   }
   if (filtered) terms.failedFilter = (candidate) => candidate.failedFilter;
   // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
@@ -136,8 +145,9 @@ export async function resolveRequest(
   const { commit } = commits;
   const wanted = { caller, request, commit, dockerImageLocator, arvadosSdkVersion, digests, terms, resolutions };
   const inputs = mayNameContent && context.sharesRuns ? namedInputs(request) : undefined;
-  if (!filtered && !inputs && !code) return wanted;
-  return { ...wanted, ...(filtered && { filters: filtered }), ...(inputs && { inputs }), ...(code && { code }) };
+  if (!filtered && !inputs && !code && !secrets) return wanted;
+  const more = { ...(filtered && { filters: filtered }), ...(inputs && { inputs }), ...(code && { code }) };
+  return { ...wanted, ...more, ...(secrets && { secrets: secrets.those }) };
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

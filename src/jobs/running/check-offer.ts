@@ -1,6 +1,14 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { checkLabels, checkLength } from '../limits.js';
+import { repositoryGlobs } from '../../domain/repository-glob.js';
+import {
+  type GrantedSecret,
+  grantLimits,
+  isGrantId,
+  isPrincipalGlob,
+  isSecretName,
+} from '../../domain/secrets/grants.js';
+import { checkLabels, checkLength, checkRequired } from '../limits.js';
 
 /** Most of what an offer may have of each. */
 const most = { cores: 1_000_000, mebibytes: 2n ** 40n, imageRuntimes: 16, word: 64, platform: 128 };
@@ -27,6 +35,30 @@ export function checkOffer(field: string, offer: Offer): void {
   if (sandbox !== '') checkWord(`${field}.sandbox`, sandbox);
   checkPlatform(`${field}.platform`, platform);
   checkLabels(`${field}.labels`, offer.labels);
+  if (offer.secrets.length > 0) checkSecrets(`${field}.secrets`, offer.secrets);
+}
+
+function checkSecrets(field: string, secrets: readonly GrantedSecret[]): void {
+  const tooMany = (what: string, count: number, limit: number) =>
+    invalid(what, 'TOO_MANY', `${what} names ${count}, and ${limit} is the limit`);
+  if (secrets.length > grantLimits.secrets) throw tooMany(field, secrets.length, grantLimits.secrets);
+  for (const [i, { name, grant, repositories, principals }] of secrets.entries()) {
+    const at = `${field}[${i}]`;
+    const bad = (part: string, value: string, what: string) =>
+      invalid(`${at}.${part}`, 'BAD_SECRET', `${at}.${part} ${quote(value)} is no ${what}`);
+    if (!isSecretName(name)) throw bad('name', name, 'name of a secret');
+    if (!isGrantId(grant)) throw bad('grant', grant, 'id of a grant');
+    for (const [part, globs] of [
+      ['repositories', repositories],
+      ['principals', principals],
+    ] as const) {
+      if (globs.length > grantLimits.globs) throw tooMany(`${at}.${part}`, globs.length, grantLimits.globs);
+      for (const glob of globs) checkRequired(`${at}.${part}`, glob, grantLimits.glob);
+    }
+    if (!repositoryGlobs(repositories)) throw bad('repositories', repositories.join(' '), 'globs of repositories');
+    const wrong = principals.find((glob) => !isPrincipalGlob(glob));
+    if (wrong !== undefined) throw bad('principals', wrong, 'glob of principals');
+  }
 }
 
 /** @throws MemoirError INVALID_ARGUMENT if a platform that is not empty is none as images have it */

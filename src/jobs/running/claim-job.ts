@@ -1,12 +1,14 @@
 import { toJson } from '@bufbuild/protobuf';
 import { type Offer, OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
+import { jobFromRow } from '../../../projections/read-model/jobs.js';
 import { claimantText, type QueuedRow } from '../../../projections/read-model/queue.js';
 import type { WorkerId } from '../../../projections/read-model/workers.js';
 import { isSameClaim, usedToken } from '../../domain/attempt.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
 import { couldRun } from '../../domain/placement/nearest.js';
+import { hasKind, requirementsOf } from '../../domain/placement/requirements.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import type { Executed } from '../job-streams.js';
@@ -204,16 +206,26 @@ export function jobClaims(context: JobsContext): Claims {
     return others.mayHave(place, claimant) ? 'else' : 'no';
   }
 
+  /** Whether the offer has the secrets of a job for everybody who wants it, of whom its list knows one alone. */
+  function isGranted({ offer }: Hold, { uuid }: QueuedRow): boolean {
+    // Without any it fits no list of jobs with some.
+    if (!context.sharesRuns || !offer || offer.secrets.length === 0) return true;
+    const row = readModel.jobs.get(uuid);
+    if (!row?.secrets) return true;
+    const interested = [...new Set(readModel.jobs.interests(row).map(({ principal }) => principal))];
+    return hasKind(offer, requirementsOf(jobFromRow(row), interested));
+  }
+
   async function takeFirst(caller: Caller, wish: Claim, wanting: Wanting, waits: Waiting, signal: AbortSignal) {
     const worker = { principal: caller.principal, workerName: wish.workerName };
     const kept = keptFor(worker);
     if (kept) {
-      if (order.gives(wanting, kept)) return take(caller, kept, wish, waits);
+      if (order.gives(wanting, kept) && isGranted(wish, kept)) return take(caller, kept, wish, waits);
       context.reservations.refused(worker);
     }
     for (const place of order.places(wanting)) {
       if (signal.aborted) return undefined;
-      const may = isFree(place.uuid) && hasRoom(place) && suits(worker, place) !== 'no';
+      const may = isFree(place.uuid) && hasRoom(place) && suits(worker, place) !== 'no' && isGranted(wish, place);
       const claimed = may ? await take(caller, place, wish, waits) : undefined;
       if (!claimed) continue;
       const { offer, total, repositories } = wish;
@@ -337,7 +349,7 @@ export function jobClaims(context: JobsContext): Claims {
         if (none) return waiting.enter('', () => false);
         return waiting.enter(
           kind,
-          (place) => order.gives(wanting, place),
+          (place) => order.gives(wanting, place) && isGranted(wish, place),
           (place) => suits(worker, place),
         );
       };

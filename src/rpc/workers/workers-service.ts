@@ -15,6 +15,7 @@ import type { PauseRow, WorkerRow, WorkersCursor } from '../../../projections/re
 import { type Access, permission } from '../../domain/access.js';
 import { invalid, quote } from '../../domain/errors.js';
 import { markedToken, unmarkedToken } from '../../domain/generation.js';
+import { toldOffer } from '../../domain/placement/recorded-offer.js';
 import { repositoryGlobs } from '../../domain/repository-glob.js';
 import { checkDuration } from '../../jobs/check-duration.js';
 import type { JobsContext } from '../../jobs/context.js';
@@ -54,7 +55,7 @@ export function workersService(context: JobsContext): Implementation<typeof Work
       drained: row.drained,
       drainReason: row.drainReason,
       drainedBy: row.drainedBy,
-      ...(offer && { offer }),
+      ...(offer && { offer: access.administersAll ? offer : toldOffer(offer) }),
       ...(seenAt > 0 && { seenAt: timestampFromMs(seenAt) }),
       ...(drainedAt !== undefined && { drainedAt: timestampFromMs(drainedAt) }),
     };

@@ -196,6 +196,7 @@ async function runArguments(
     ...((await isDirectory(places.inputs))
       ? [...mount(places.inputs, insidePaths.inputs, 'ro'), ...mount(places.inputsJson, insidePaths.inputsJson, 'ro')]
       : []),
+    ...((await isDirectory(places.secrets)) ? mount(places.secrets, insidePaths.secrets, 'ro') : []),
     ...Object.entries(variables).flatMap(([variable, value]) => ['--env', `${variable}=${value}`]),
     ...['--workdir', insidePaths.tree, '--entrypoint', insidePaths.tree + path.slice(places.tree.length)],
   ];
@@ -227,6 +228,7 @@ async function giveAway(places: RunPlaces, runtime: ImageRuntime): Promise<reado
   const [uid, gid] = [process.getuid?.() ?? nobody, process.getgid?.() ?? nobody];
   if (uid !== 0) return runtime.name === 'podman' && runtime.rootless ? [nobody, nobody] : [uid, gid];
   for (const place of writable) await own(places[place], nobody, nobody);
+  if (await isDirectory(places.secrets)) await own(places.secrets, nobody, nobody);
   return [nobody, nobody];
 }
 

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 /** The places of one run, all in a directory that is made for it and removed after it. */
 export type RunPlaces = {
@@ -9,6 +9,8 @@ export type RunPlaces = {
   readonly parameters: string;
   readonly inputs: string;
   readonly inputsJson: string;
+  /** There only while a script runs that is given some; it may be elsewhere than the others. */
+  readonly secrets: string;
   /** The directory of the progress file, in which a script may put another in its place. */
   readonly progressDirectory: string;
   readonly progress: string;
@@ -17,8 +19,8 @@ export type RunPlaces = {
   readonly pipe: string;
 };
 
-/** The places of a run in a directory. */
-export function placesIn(directory: string): RunPlaces {
+/** The places of a run in a directory, its secrets in one of that name in another, if there is one for them. */
+export function placesIn(directory: string, secretsIn?: string): RunPlaces {
   const progressDirectory = join(directory, 'progress');
   return {
     directory,
@@ -28,6 +30,7 @@ export function placesIn(directory: string): RunPlaces {
     parameters: join(directory, 'parameters.json'),
     inputs: join(directory, 'inputs'),
     inputsJson: join(directory, 'inputs.json'),
+    secrets: secretsIn === undefined ? join(directory, 'secrets') : join(secretsIn, basename(directory)),
     progressDirectory,
     progress: join(progressDirectory, 'progress.json'),
     log: join(directory, 'log.txt'),

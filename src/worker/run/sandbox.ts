@@ -197,6 +197,7 @@ async function ofRun(places: RunPlaces): Promise<string[]> {
     ...['--ro-bind', places.parameters, insidePaths.parameters],
     ...['--ro-bind-try', places.inputs, insidePaths.inputs],
     ...['--ro-bind-try', places.inputsJson, insidePaths.inputsJson],
+    ...['--ro-bind-try', places.secrets, insidePaths.secrets],
     ...(await made('passwd', `memoir:x:${nobody}:${nobody}::${insidePaths.tmp}:/bin/sh\n`)),
     ...(await made('group', `memoir:x:${nobody}:\n`)),
     ...(await made('hosts', '127.0.0.1 localhost memoir\n::1 localhost\n')),

@@ -7,6 +7,7 @@ export type ScriptPaths = {
   readonly tmp: string;
   readonly inputs: string;
   readonly inputsJson: string;
+  readonly secrets: string;
   readonly parameters: string;
   readonly progress: string;
 };
@@ -18,6 +19,7 @@ export const insidePaths: ScriptPaths = {
   tmp: '/memoir/tmp',
   inputs: '/memoir/inputs',
   inputsJson: '/memoir/inputs.json',
+  secrets: '/memoir/secrets',
   parameters: '/memoir/parameters.json',
   progress: '/memoir/progress/progress.json',
 };
@@ -27,8 +29,8 @@ export const insideProgress = '/memoir/progress';
 
 /** Those of a script that is run as any other process. */
 export function hostPaths(places: RunPlaces): ScriptPaths {
-  const { tree, output, tmp, inputs, inputsJson, parameters, progress } = places;
-  return { tree, output, tmp, inputs, inputsJson, parameters, progress };
+  const { tree, output, tmp, inputs, inputsJson, secrets, parameters, progress } = places;
+  return { tree, output, tmp, inputs, inputsJson, secrets, parameters, progress };
 }
 
 /** The variables that tell a script of them. */

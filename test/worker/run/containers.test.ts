@@ -34,6 +34,11 @@ cat "$MEMOIR_INPUTS"/*/locked/file "$MEMOIR_INPUTS_JSON"
 touch "$MEMOIR_INPUTS/x" 2>/dev/null && echo wrote into the inputs
 exit 0
 `,
+  'secret.sh': `#!/bin/sh
+echo "$MEMOIR_SECRETS"; cat "$MEMOIR_SECRETS/TOKEN" | wc -c; cat "$MEMOIR_SECRETS/TOKEN"
+touch "$MEMOIR_SECRETS/x" 2>/dev/null && echo wrote into the secrets
+exit 0
+`,
   'fails.sh': '#!/bin/sh\necho "exec of nothing" >&2\nexit 7\n',
   'stays.sh':
     '#!/bin/sh\ntrap "echo told to end; exit 3" TERM\nsetsid sleep 1000 &\necho began\nwhile true; do sleep 0.1; done\n',
@@ -184,6 +189,20 @@ test.serial('a script runs in the image that its job names, and the record says 
   const again = await ran('facts.sh', locator, { nondeterministic: true });
   t.is(again.job.output, job.output);
   t.is(again.log, log.replace(/^memoir: .*\n/gm, ''), 'the same is found by the next run, which pulls nothing');
+});
+
+test.serial('a script in an image is given secrets as files that it may read alone', async (t) => {
+  const podman = there(t);
+  if (!podman) return;
+  const locator = await asking(podman, 'first', podman.manifest);
+  const uuid = await submit('secret.sh', locator, { secrets: ['TOKEN@g'] });
+  const granted = { name: 'TOKEN', grant: 'g', repositories: ['project'], principals: ['ada'] };
+  const held = { ...granted, read: async () => Buffer.from('hunter2') };
+  const has = { ...offer, platform: runtime.platform, secrets: [granted] };
+  await workOnce({ ...worker(), offer: has, secrets: [held], images: images() });
+  const { state, failureMessage } = await jobOf(uuid);
+  t.is(state, JobState.COMPLETE, failureMessage);
+  t.is((await logOf(uuid)).replaceAll(/^memoir: .*\n/gm, ''), '/memoir/secrets\n7\n***');
 });
 
 test.serial(
