@@ -18,6 +18,7 @@ import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.j
 import { MemoirError, quote } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { type CallSettings, type ClientOf, type Connection, connect, proxyOf } from '../rpc/client.js';
+import { type Profile, readProfile, usualProfile } from './auth/profile.js';
 import { tlsFilesOf, tokenOf } from './credentials.js';
 import type { RemoteOptions, ServerOptions } from './options.js';
 import { serverAddress } from './server-address.js';
@@ -39,6 +40,8 @@ export type Clients = {
   readonly callers: ClientOf<typeof CallersService>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
+  /** The server's address, as host:port. */
+  readonly address: string;
   /** Waits until there is a connection, for so many seconds. @throws CallError if there is none in time */
   readonly connected: (patience: number) => Promise<void>;
 };
@@ -47,7 +50,10 @@ export type Clients = {
  * Calls a server by `work` and lets go of the connection.
  * @throws CallError, its message naming the address where the server could not be reached
  */
-export async function withClients<T>(options: RemoteOptions, work: (clients: Clients) => Promise<T>): Promise<T> {
+export async function withClients<T>(
+  options: RemoteOptions & Target,
+  work: (clients: Clients) => Promise<T>,
+): Promise<T> {
   const connection = connectTo(options);
   try {
     return await work({
@@ -65,24 +71,60 @@ export async function withClients<T>(options: RemoteOptions, work: (clients: Cli
       retention: connection.service(RetentionService),
       callers: connection.service(CallersService),
       unary: { timeoutMs: options.timeout * 1_000 },
+      address: serverAddress(targetOf(options).server).address,
       connected: (patience) => connection.connected(patience * 1_000),
     });
   } catch (error) {
-    throw withAddress(error, options.server);
+    throw withAddress(error, options);
   } finally {
     connection.close();
   }
 }
 
+/** Options that say which server is called, and what else is given for it. */
+type Target = ServerOptions & { readonly given?: { readonly token: string } };
+
+/** The server that is called where nothing else is said. */
+const ownMachine = '127.0.0.1:7420';
+
+/**
+ * Which server the options name, and the profile that is meant by them.
+ * @throws MemoirError INVALID_ARGUMENT if there is no such profile, or it is of another server
+ */
+function targetOf({ server, profile: name }: ServerOptions): { server: string; profile: Profile | undefined } {
+  if (server !== undefined && name === undefined) return { server, profile: undefined };
+  const profile = readProfile(name ?? usualProfile, process.env);
+  if (!profile && name !== undefined) {
+    throw new MemoirError(
+      'INVALID_ARGUMENT',
+      'NO_PROFILE',
+      `there is no profile ${quote(name)}: memoir login makes one`,
+    );
+  }
+  // The token of one server is not for another.
+  if (profile && server !== undefined && server !== profile.server) {
+    throw new MemoirError(
+      'INVALID_ARGUMENT',
+      'OTHER_SERVER',
+      `the profile ${quote(name ?? usualProfile)} is of the server ${quote(profile.server)}, and --server (MEMOIR_SERVER) is ${quote(server)}`,
+    );
+  }
+  return { server: server ?? profile?.server ?? ownMachine, profile };
+}
+
 /**
  * A connection as the options say.
  * @param byDefault whom to call oneself where the server is told nothing else that says who calls
- * @throws MemoirError INVALID_ARGUMENT naming an address, a principal or a file that cannot be one
+ * @throws MemoirError INVALID_ARGUMENT naming an address, a principal, a profile or a file that cannot be one
  */
-export function connectTo(options: ServerOptions, byDefault = userInfo().username): Connection {
-  const { address, tls } = serverAddress(options.server);
-  const token = tokenOf(options, process.env);
-  const files = tlsFilesOf(options, tls);
+export function connectTo(options: Target, byDefault = userInfo().username): Connection {
+  const { server, profile } = targetOf(options);
+  const { address, tls } = serverAddress(server);
+  const kept = options.given?.token ?? profile?.token;
+  const token =
+    (options.given ? undefined : tokenOf(options, process.env)) ?? (kept === undefined ? undefined : () => kept);
+  const files = tlsFilesOf(options, server, tls);
+  const ca = profile?.ca === undefined ? undefined : { ca: Buffer.from(profile.ca) };
   const proven = token !== undefined || files?.cert !== undefined;
   const principal = options.principal ?? (proven ? undefined : byDefault);
   if (principal !== undefined && !/^[\x21-\x7e]{1,256}$/.test(principal)) {
@@ -92,12 +134,13 @@ export function connectTo(options: ServerOptions, byDefault = userInfo().usernam
       `--principal (MEMOIR_PRINCIPAL) ${quote(principal)}: give 1 to 256 printable ASCII characters without spaces`,
     );
   }
-  return connect(address, principal, { tls: files ?? tls ?? false, token });
+  return connect(address, principal, { tls: ca || files ? { ...ca, ...files } : (tls ?? false), token });
 }
 
 /** The error with the server's address, where it came of not reaching one. */
-export function withAddress(error: unknown, server: string): unknown {
+export function withAddress(error: unknown, options: ServerOptions): unknown {
   if (!(error instanceof CallError) || error.reason !== '') return error;
+  const { server } = targetOf(options);
   if (error.code === status.UNAVAILABLE) {
     const proxy = proxyOf(serverAddress(server).address, process.env);
     const by = proxy === undefined ? '' : ` by the proxy ${proxy}, unless no_proxy exempts it`;

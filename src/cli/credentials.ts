@@ -48,7 +48,8 @@ function readToken(path: string): string {
   return checkedToken(text.trim(), from);
 }
 
-function checkedToken(text: string, from: string): string {
+/** A token, less what is around it. @throws MemoirError BAD_TOKEN naming where it is from, never what it is */
+export function checkedToken(text: string, from: string): string {
   if (/^[A-Za-z0-9._~+/-]+=*$/.test(text)) return text;
   throw invalid(
     'token',
@@ -62,7 +63,8 @@ function checkedToken(text: string, from: string): string {
  * @throws MemoirError INVALID_ARGUMENT naming a file that cannot be read, or options that do not go together
  */
 export function tlsFilesOf(
-  { server, tlsCa, tlsCert, tlsKey }: ServerOptions,
+  { tlsCa, tlsCert, tlsKey }: ServerOptions,
+  server: string,
   tls: boolean | undefined,
 ): Exclude<Security['tls'], boolean | undefined> | undefined {
   if (tlsCa === undefined && tlsCert === undefined && tlsKey === undefined) return undefined;

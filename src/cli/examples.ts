@@ -123,6 +123,11 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   ],
   'policy check': ['memoir policy check /etc/memoir/policy.toml'],
   'policy explain': ['memoir policy explain /etc/memoir/policy.toml --principal token:ci --repository genome/align'],
+  login: [
+    'memoir login --server grpcs://memoir.example.org --tls-ca ca.pem --token-file ci.token',
+    'memoir login --server grpcs://memoir.example.org --profile work',
+  ],
+  logout: ['memoir logout --profile work'],
   whoami: ['memoir whoami', 'memoir whoami --server grpcs://memoir.example.org --token-file ci.token'],
   export: ['memoir export --data-dir ./data log.jsonl.gz'],
   import: ['memoir import --data-dir ./copy log.jsonl.gz', 'memoir import --dry-run log.jsonl.gz'],

@@ -46,7 +46,9 @@ export function named(
 
 /** Which server is called, and how one proves to it who calls. */
 export type ServerOptions = {
-  readonly server: string;
+  /** Absent where none is named: then the usual profile counts, or this machine. */
+  readonly server?: string;
+  readonly profile?: string;
   readonly principal?: string;
   readonly tlsCa?: string;
   readonly tlsCert?: string;
@@ -64,10 +66,12 @@ export function server(command: Command, principal: string): Command {
   const own = (flags: string, description: string, variable: string) =>
     command.addOption(new Option(flags, description).env(variable));
   command.addOption(
-    new Option('--server <address>', 'the server: host:port, or grpcs://host:port for TLS')
-      .env('MEMOIR_SERVER')
-      .default('127.0.0.1:7420'),
+    new Option(
+      '--server <address>',
+      'the server: host:port, or grpcs://host:port for TLS (default: that of the profile, else 127.0.0.1:7420)',
+    ).env('MEMOIR_SERVER'),
   );
+  own('--profile <name>', 'what memoir login kept: server, authorities, token (default: "default")', 'MEMOIR_PROFILE');
   own('--principal <name>', principal, 'MEMOIR_PRINCIPAL');
   own(
     '--tls-ca <file>',

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { serverVersion } from '../version.js';
 import { auditCommand } from './audit/audit.js';
 import { historyCommand } from './audit/history.js';
+import { loginCommands } from './auth/login.js';
 import { policyCommand } from './auth/policy.js';
 import { tokenCommand } from './auth/token.js';
 import { whoamiCommand } from './auth/whoami.js';
@@ -79,6 +80,7 @@ export function program(): Command {
     tokenCommand(),
     policyCommand(),
     whoamiCommand(),
+    ...loginCommands(),
     exportCommand(),
     importCommand(),
   ];

@@ -55,6 +55,7 @@ const otherVariables = new Set(
     'INPUTS_JSON',
     'SECRETS',
     'AUDIT_KEY',
+    'PROFILE',
     'TLS_CA',
     'TLS_CERT',
     'TLS_KEY',

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
@@ -441,7 +441,8 @@ test.serial('keys of a file are read again when it changes', async (t) => {
 });
 
 test.serial('the command line makes a token, calls by it, and takes it back', async (t) => {
-  const run = (args: readonly string[]) => promisify(execFile)(process.execPath, [memoir, ...args], { env: {} });
+  const run = (args: readonly string[]) =>
+    promisify(execFile)(process.execPath, [memoir, ...args], { env: { XDG_CONFIG_HOME: at.directory } });
   const made = await run(['token', 'make', '--principal', 'ci', '--expires', '1h', '--file', at.files.tokens]);
   const [, id = ''] = /^token ([0-9a-f]{12}) of token:ci, good until/.exec(made.stderr) ?? [];
   const [token, ca] = [join(at.directory, 'ci.token'), join(at.directory, 'ca.pem')];
@@ -455,6 +456,15 @@ test.serial('the command line makes a token, calls by it, and takes it back', as
     }),
   );
   t.regex(who.stdout, /principal +token:ci\nby +token [0-9a-f]{12}\nuntil +2\d{3}-.*\nmay in project +read, submit\n/);
+  // The same from a profile, which is for its owner alone and for its server alone.
+  const kept = await run(['login', ...server]);
+  t.regex(kept.stdout, /as token:ci; kept in .*\/memoir\/default\.json\n/);
+  t.is(statSync(join(at.directory, 'memoir', 'default.json')).mode & 0o777, 0o600);
+  t.regex((await run(['whoami', '--json'])).stdout, /"principal":"token:ci"/);
+  const other = await t.throwsAsync(run(['whoami', '--server', '127.0.0.1:1', '--profile', 'default']));
+  t.regex(String((other as { stderr?: string }).stderr), /OTHER_SERVER/);
+  t.is((await run(['logout'])).stdout, 'forgotten: default\n');
+  t.is(who.stderr, '');
   t.is((await run(['token', 'revoke', id, '--file', at.files.tokens])).stdout, `taken back: ${id}\n`);
   const { stdout } = await run(['token', 'list', '--file', at.files.tokens]);
   t.regex(stdout, new RegExp(`${id} +token:ci +revoked`));

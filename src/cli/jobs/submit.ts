@@ -162,10 +162,10 @@ export async function submit(
  * Waits for a server that was started a moment ago. Only for a connection: what was sent may have been recorded, and is not sent again.
  * @throws CallError if there is none in time
  */
-async function untilConnected(clients: Clients, { server, waitForServer }: SubmitOptions): Promise<void> {
-  const patience = waitForServer ?? (isLoopback(server) ? localPatience : 0);
+async function untilConnected(clients: Clients, { waitForServer }: SubmitOptions): Promise<void> {
+  const patience = waitForServer ?? (isLoopback(clients.address) ? localPatience : 0);
   if (patience === 0) return;
-  const told = setTimeout(() => note(`no server at ${server} yet; waiting for it up to ${patience} s`), 500);
+  const told = setTimeout(() => note(`no server at ${clients.address} yet; waiting for it up to ${patience} s`), 500);
   try {
     await clients.connected(patience);
   } finally {

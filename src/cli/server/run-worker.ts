@@ -198,7 +198,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       draining,
     );
   } catch (error) {
-    throw withAddress(error, options.server);
+    throw withAddress(error, options);
   } finally {
     connection.close();
     content.close();
