@@ -1,6 +1,6 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import fc from 'fast-check';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { makeToken, revokeTokens } from '../../src/auth/token-file.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { CallError } from '../../src/rpc/call-error.js';
@@ -172,6 +173,67 @@ test.serial('what cannot be believed is UNAUTHENTICATED, each with its reason', 
     const error = await failure(t, () => at.as(proof).callers.whoAmI({}));
     t.deepEqual([status[error.code], error.reason], ['UNAUTHENTICATED', reason], `${what}: ${error.message}`);
     for (const secret of [proof?.token, corp.jwk.kid]) if (secret) t.false(error.message.includes(secret), what);
+  }
+});
+
+/** A certificate of a worker that another one between it and the farm's authority signed, with what that is allowed. */
+function certifiedBelow(constraints: string) {
+  const { caFile } = at.authorities.farm;
+  const file = (name: string) => join(at.directory, name);
+  const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' });
+  const sign = (name: string, extensions: string, ca: string, caKey: string) => {
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)];
+    openssl('req', ...key, '-out', file(`${name}.csr`), '-subj', `/CN=${name}`);
+    writeFileSync(file('extensions'), extensions);
+    const by = ['-CA', ca, '-CAkey', caKey, '-CAcreateserial', '-days', '2', '-extfile', file('extensions')];
+    openssl('x509', '-req', '-in', file(`${name}.csr`), '-out', file(`${name}.pem`), ...by);
+  };
+  sign('between', `basicConstraints=critical,${constraints}\n`, caFile, caFile.replace('ca.pem', 'ca-key.pem'));
+  const names = 'subjectAltName=URI:spiffe://farm.example.org/worker/below\n';
+  sign('below', names, file('between.pem'), file('between.key'));
+  const certificate = Buffer.concat([readFileSync(file('below.pem')), readFileSync(file('between.pem'))]);
+  return { key: readFileSync(file('below.key')), certificate };
+}
+
+test.serial('a certificate may be below another one, if that may sign', async (t) => {
+  const certificate = certifiedBelow('CA:TRUE,pathlen:0');
+  t.is((await at.as({ certificate }).callers.whoAmI({})).principal, 'farm:worker/below');
+  const own = { key: certificate.key, certificate: readFileSync(join(at.directory, 'below.pem')) };
+  const proofs = [certifiedBelow('CA:FALSE'), own];
+  for (const proof of proofs) {
+    const error = await failure(t, () => at.as({ certificate: proof }).callers.whoAmI({}));
+    t.is(error.reason, 'INVALID_CERTIFICATE');
+  }
+});
+
+test.serial('a connection with a certificate is not resumed, so that it is looked at whole each time', async (t) => {
+  const [host = '', port] = at.server.address().split(':');
+  const client = at.authorities.hosts.certify('DNS:node2.example.org');
+  const to = {
+    host,
+    port: Number(port),
+    ca: at.authorities.own.ca(),
+    ALPNProtocols: ['h2'],
+    key: client.key,
+    cert: client.certificate,
+  };
+  const reused = (maxVersion: 'TLSv1.2' | 'TLSv1.3', session?: Buffer) =>
+    new Promise<{ reused: boolean; session: Buffer | undefined }>((resolve, reject) => {
+      const socket = connectTls({ ...to, maxVersion, ...(session && { session }) });
+      let ticket: Buffer | undefined;
+      socket.on('session', (given: Buffer) => {
+        ticket = given;
+      });
+      // The server's settings come after all that a handshake leaves.
+      socket.once('data', () => {
+        resolve({ reused: socket.isSessionReused(), session: ticket ?? socket.getSession() });
+        socket.destroy();
+      });
+      socket.on('error', reject);
+    });
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const { session } = await reused(version);
+    t.false((await reused(version, session)).reused, version);
   }
 });
 
@@ -438,6 +500,26 @@ test.serial('keys of a file are read again when it changes', async (t) => {
       .catch(() => undefined),
   );
   t.is(who.principal, 'corp:ada');
+});
+
+test.serial('a worker runs jobs by its certificate, over TLS alone', async (t) => {
+  const { jobs } = at.as({ token: await at.issuers.corp.sign({ groups: ['dev'] }) });
+  const request = { repository: 'project', script: 'run.sh', scriptVersion: 'HEAD', scriptParameters: { worker: 1 } };
+  const uuid = (await jobs.createJob(request)).job?.uuid ?? '';
+  const runner = at.authorities.farm.certify('URI:spiffe://farm.example.org/runner');
+  const file = (name: string, content: Buffer) => {
+    writeFileSync(join(at.directory, name), content);
+    return join(at.directory, name);
+  };
+  const proof = ['--tls-cert', file('runner.pem', runner.certificate), '--tls-key', file('runner.key', runner.key)];
+  const server = ['--server', `grpcs://${at.server.address()}`, '--tls-ca', file('ca.pem', at.authorities.own.ca())];
+  const local = ['--repository', `project=${at.repository.path}`, '--work-dir', at.directory, '--sandbox', 'none'];
+  const worker = [memoir, 'worker', '--once', '--jobs', '4', ...server, ...proof, ...local];
+  const { PATH } = process.env;
+  await promisify(execFile)(process.execPath, worker, { env: { PATH, XDG_CONFIG_HOME: at.directory } });
+  const { job } = await jobs.getJob({ uuid });
+  t.is(job?.claimedBy, 'farm:runner');
+  t.is(job?.state, JobState.COMPLETE, job?.failureMessage);
 });
 
 test.serial('the command line makes a token, calls by it, and takes it back', async (t) => {

@@ -96,6 +96,10 @@ to = ["group:ops"]
 roles = ["admin"]
 repositories = ["**"]
 [[grants]]
+to = ["farm:runner"]
+roles = ["worker"]
+repositories = ["**"]
+[[grants]]
 to = ["farm:gateway"]
 roles = ["delegate"]
 repositories = ["**"]
@@ -157,6 +161,7 @@ repositories = ["**"]
     server,
     as,
     directory,
+    repository,
     authorities: { own, farm, hosts, people, unknown },
     files: { cert, key, tokens, denied, policy, keys: join(directory, 'keys.json') },
     issuers: { corp, away },
