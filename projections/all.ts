@@ -16,6 +16,7 @@ import { generations } from './read-model/generations.js';
 import { images } from './read-model/images.js';
 import { jobs } from './read-model/jobs.js';
 import { lineage } from './read-model/lineage.js';
+import { nearJobs } from './read-model/near-misses/near-jobs.js';
 import { queue } from './read-model/queue.js';
 import { reuseIndex } from './read-model/reuse-index.js';
 import { tombstones } from './read-model/tombstones.js';
@@ -41,6 +42,7 @@ export const allProjections: readonly Projection[] = [
   contentGivers,
   retention,
   checks,
+  nearJobs,
 ];
 
 /** Every projection of the history: what the past is read by. */

@@ -18,6 +18,7 @@ import { generationQueries } from './generations.js';
 import { imageQueries } from './images.js';
 import { jobQueries } from './jobs.js';
 import { lineageQueries } from './lineage.js';
+import { nearJobQueries } from './near-misses/near-jobs.js';
 import { queueQueries } from './queue.js';
 import { reuseQueries } from './reuse-index.js';
 import { tombstoneQueries } from './tombstones.js';
@@ -32,6 +33,7 @@ export type ReadModel = Follower & {
   readonly candidates: ReturnType<typeof reuseQueries>;
   readonly queue: ReturnType<typeof queueQueries>;
   readonly lineage: ReturnType<typeof lineageQueries>;
+  readonly nearJobs: ReturnType<typeof nearJobQueries>;
   readonly exclusions: ReturnType<typeof exclusionQueries>;
   readonly images: ReturnType<typeof imageQueries>;
   /** The generation that the log is in, as far as it was read. */
@@ -144,5 +146,6 @@ function queriesOf(db: Database.Database) {
     givers: giverQueries(db),
     retention: retentionQueries(db),
     checks: checkQueries(db),
+    nearJobs: nearJobQueries(db),
   };
 }

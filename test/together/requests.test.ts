@@ -10,6 +10,7 @@ import '../e2e/hostile-input.test.js';
 import '../e2e/interests.test.js';
 import '../e2e/lineage.test.js';
 import '../e2e/lists.test.js';
+import '../e2e/near-misses.test.js';
 import '../e2e/refusals.test.js';
 import '../e2e/submit-id.test.js';
 import '../e2e/values.test.js';

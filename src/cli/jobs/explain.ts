@@ -7,6 +7,7 @@ import { type AsOfOptions, withAsOf } from '../as-of.js';
 import { withClients } from '../client.js';
 import { integer, type RemoteOptions, remote, withJson } from '../options.js';
 import { decisionLine } from '../text/decision-text.js';
+import { nearMissLine } from '../text/near-miss-text.js';
 import { printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { styled } from '../text/style.js';
@@ -38,7 +39,7 @@ export function explainCommand(): Command {
 }
 
 /** The explanation as people read it: the answer first, then what names resolved to, then how the candidates narrowed down. */
-function explanation({ decision }: ExplainReuseResponse): string {
+function explanation({ decision, nearMisses }: ExplainReuseResponse): string {
   if (!decision) throw new Error('the server answered without a decision');
   const reused = decision.outcome !== Outcome.CREATED_NO_MATCH;
   const answer = reused ? styled('green', 'would be reused') : styled('yellow', 'would be new');
@@ -48,6 +49,7 @@ function explanation({ decision }: ExplainReuseResponse): string {
     ...resolutionLines(decision),
     ...funnelLines(decision),
     ...candidateLines(decision),
+    ...nearMissLines(nearMisses),
   ].join('\n');
 }
 
@@ -60,6 +62,11 @@ function resolutionLines({ resolutions }: Decision): readonly string[] {
 function funnelLines({ candidateCount, funnel }: Decision): readonly string[] {
   const rows = funnel.map(({ rule, ruledOut, left }) => [ruleName(rule), String(ruledOut), String(left)]);
   return ['', table(['RULE', 'RULED OUT', 'LEFT'], [['candidates', '', String(candidateCount)], ...rows])];
+}
+
+function nearMissLines(nearMisses: ExplainReuseResponse['nearMisses']): readonly string[] {
+  if (nearMisses.length === 0) return [];
+  return ['', styled('bold', 'NEAREST'), ...nearMisses.map(nearMissLine)];
 }
 
 function candidateLines({ candidates, candidateCount }: Decision): readonly string[] {

@@ -11,6 +11,7 @@ import { openPuts } from '../content/put/puts.js';
 import { type RemoteOptions, remote, seconds, withJson } from '../options.js';
 import { decisionLine, evidenceLines } from '../text/decision-text.js';
 import { versionText } from '../text/job-view.js';
+import { nearMissLine } from '../text/near-miss-text.js';
 import { note, printLine, printMessage } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { stateText, styled } from '../text/style.js';
@@ -139,9 +140,11 @@ export async function submit(
   request: Awaited<ReturnType<typeof requestOf>>,
 ): Promise<Job> {
   const findOrCreate = !(options.alwaysNew ?? (options.nondeterministic && !options.findOrCreate));
-  const answer = await clients.jobs.createJob({ ...request, findOrCreate }, clients.unary).catch((error: unknown) => {
-    throw namingLargest(error, request);
-  });
+  const answer = await clients.jobs
+    .createJob({ ...request, findOrCreate, explainMisses: findOrCreate }, clients.unary)
+    .catch((error: unknown) => {
+      throw namingLargest(error, request);
+    });
   const { job } = answer;
   if (!job) throw new Error('the server answered without a job');
   const waits = options.wait === true || options.follow === true;
@@ -178,6 +181,8 @@ async function printAnswer(answer: CreateJobResponse, job: Job, options: SubmitO
   await printLine(`${kind} ${printable(job.uuid)} ${stateText(job.state)}`);
   await printLine(`  version: ${answer.reused ? acceptedText(job, options) : versionText(job)}`);
   await printLine(`  why: ${decisionLine(answer.decision)}`);
+  const [nearest] = answer.nearMisses;
+  if (nearest) await printLine(`  nearest: ${nearMissLine(nearest)}`);
   await printOutput(job);
   if (options.verbose) for (const line of evidenceLines(answer.decision)) await printLine(`  ${line}`);
 }

@@ -276,9 +276,9 @@ function requested(
 
 function digestOfRequest(request: CreateJobRequest): string {
   const { scriptParameters = {} } = request;
-  // The order of code paths does not matter.
+  // The order of code paths does not matter, nor how an answer is told.
   const codePaths = request.codePaths.length === 0 ? request.codePaths : [...normalCodePaths(request.codePaths)];
-  const asked = { ...request, scriptParameters, codePaths, submitId: '' };
+  const asked = { ...request, scriptParameters, codePaths, submitId: '', explainMisses: false };
   return jcsDigest(toJson(CreateJobRequestSchema, asked) as JsonObject);
 }
 

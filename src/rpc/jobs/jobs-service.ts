@@ -44,6 +44,7 @@ import { jobRetrier } from '../../jobs/deciding/retry-job.js';
 import { checkUuid } from '../../jobs/limits.js';
 import { jobAsOf } from '../../jobs/reading/job-as-of.js';
 import { keepingOf } from '../../jobs/reading/keeping.js';
+import { nearMisses } from '../../jobs/reading/near-misses.js';
 import { checkKnows, checkSubmits, jobNotFound, mayRead, uuidFor } from '../../jobs/reading/permit.js';
 import { watchJob } from '../../jobs/reading/watch-job.js';
 import { cancelJob, checkCancellation } from '../../jobs/running/cancel-job.js';
@@ -57,6 +58,7 @@ import { seeOwn, seeToken, tokenOf } from '../tokens.js';
 import { createJobs } from './create-jobs.js';
 import { getLineage, lineageOptions } from './get-lineage.js';
 import { listOfJobs, listOfQueue } from './list-jobs.js';
+import { nearMissMessages } from './near-misses.js';
 import { steerJobs } from './steer-jobs.js';
 import { updateCommand } from './update-command.js';
 
@@ -94,7 +96,10 @@ export function jobsService(
   return {
     async createJob(request, { caller }) {
       const { job, reused, decision, position } = await answerOne(caller, request);
-      return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken: tokenOf(readModel, position) });
+      const answer = { job, reused, decision, consistencyToken: tokenOf(readModel, position) };
+      if (reused || !request.explainMisses) return create(CreateJobResponseSchema, answer);
+      const near = nearMissMessages(await nearMisses(readModel, caller.access, job));
+      return create(CreateJobResponseSchema, { ...answer, nearMisses: near });
     },
 
     async createJobs({ requests }, call) {
@@ -112,8 +117,12 @@ export function jobsService(
       const limit = maxCandidates || 100;
       const explanation = asOf
         ? await explainThen(await positionOf(context, asOf, signal), caller, request, limit)
-        : await explainReuse(context, find, caller, request, limit, (...of) => inputsOf(context, ...of));
-      return create(ExplainReuseResponseSchema, explanation);
+        : await explainReuse(context, find, caller, request, limit, {
+            checkInputs: (...of) => inputsOf(context, ...of),
+            nearMisses: (...of) => nearMisses(readModel, ...of),
+          });
+      const { nearMisses: near = [], ...rest } = explanation;
+      return create(ExplainReuseResponseSchema, { ...rest, nearMisses: nearMissMessages(near) });
     },
 
     async getJob({ uuid, consistencyToken, asOf }, call) {
