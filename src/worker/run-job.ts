@@ -17,7 +17,15 @@ import type { RunPlaces } from './run/run-places.js';
 import { scriptFailure } from './run/script-failure.js';
 import { GivenBack, PlaceFault, RunFailure, RunLost, workPlace } from './run-failure.js';
 import type { RunLog } from './run-log.js';
-import { type PreparedRun, type Ran, runScript, type ScriptSettings, type Speaker, stopwatch } from './run-script.js';
+import {
+  type PreparedRun,
+  pathsOf,
+  type Ran,
+  runScript,
+  type ScriptSettings,
+  type Speaker,
+  stopwatch,
+} from './run-script.js';
 import type { HeldRun, Outputs, Stored } from './store/outputs.js';
 import { sayUnstored, type UnstoredOutputs } from './store/unstored-outputs.js';
 import { strayFiles } from './stray-files.js';
@@ -137,7 +145,7 @@ async function perform(
     if (failed) throw failed;
     kept.scriptEnded = false;
     for (let tries = 1; ; tries++) {
-      const output = await storeOutput(context, run, held, signal);
+      const output = await storeOutput(context, job, run, held, signal);
       if (output.isEmpty && stray !== '') logger.warn(stray);
       if (output.isEmpty && job.requireOutput) {
         const why = stray === '' ? 'the script left no file in the directory that MEMOIR_OUTPUT names' : stray;
@@ -168,7 +176,8 @@ async function perform(
     const givenBack = failure instanceof GivenBack;
     const tasksSummary = await heart.tasks();
     const end = { ...held, reason, message, fault, givenBack, tasksSummary, ran };
-    const part = kept.scriptEnded && fault === Fault.SCRIPT ? await storePart(context, run, held, signal) : undefined;
+    const part =
+      kept.scriptEnded && fault === Fault.SCRIPT ? await storePart(context, job, run, held, signal) : undefined;
     const result = { ...told('output', part), ...told('log', kept.log) };
     await reportFailure(worker, { ...end, ...result }, signal).catch((error: unknown) => {
       if (!(error instanceof ContentIncomplete)) throw error;
@@ -275,13 +284,20 @@ async function beside<T>(other: (finished: AbortSignal) => Promise<void>, work: 
   }
 }
 
+/** What a script saw of its places elsewhere than where they are. */
+function shownTo(job: Job, places: RunPlaces, sandbox: RunContext['sandbox']) {
+  const paths = pathsOf(job, places, { sandbox });
+  return (['tree', 'output', 'tmp', 'inputs'] as const).map((name) => [paths[name], places[name]] as const);
+}
+
 function storeOutput(
-  { outputs, limits, workDirectory }: RunContext,
+  { outputs, limits, workDirectory, sandbox }: RunContext,
+  job: Job,
   { places }: PreparedRun,
   held: HeldRun,
   signal: AbortSignal,
 ) {
-  const run = { run: places.directory, worker: workDirectory };
+  const run = { run: places.directory, worker: workDirectory, shown: shownTo(job, places, sandbox) };
   const options = { limits: limits.output, run, signal };
   return storing(outputs, () => outputs.putDirectory(places.output, options, held));
 }
@@ -291,7 +307,8 @@ function storeOutput(
  * the same. Undefined for nothing.
  */
 async function storePart(
-  { outputs, limits, workDirectory, logger }: RunContext,
+  { outputs, limits, workDirectory, sandbox, logger }: RunContext,
+  job: Job,
   { places }: PreparedRun,
   held: HeldRun,
   signal: AbortSignal,
@@ -301,7 +318,7 @@ async function storePart(
   const { bytes, files } = limits.output;
   const options = {
     limits: { bytes: Math.min(bytes, mostOfPart), files },
-    run: { run: places.directory, worker: workDirectory },
+    run: { run: places.directory, worker: workDirectory, shown: shownTo(job, places, sandbox) },
     // One that had to end has aborted already.
     signal: signal.aborted ? late : AbortSignal.any([signal, late]),
   };

@@ -182,7 +182,11 @@ export async function runScript(
 }
 
 /** The paths that the script of a job sees. */
-function pathsOf({ dockerImageLocator }: Job, places: RunPlaces, { sandbox }: ScriptSettings): ScriptPaths {
+export function pathsOf(
+  { dockerImageLocator }: Job,
+  places: RunPlaces,
+  { sandbox }: Pick<ScriptSettings, 'sandbox'>,
+): ScriptPaths {
   return dockerImageLocator === '' && !sandbox ? hostPaths(places) : insidePaths;
 }
 

@@ -140,6 +140,9 @@ export const others = {
   'well.sh': '',
   'makes.sh': `printf '${taken.replace('\n', '\\n')}' > "$MEMOIR_OUTPUT/taken"; printf '${kept.replace('\n', '\\n')}' > "$MEMOIR_OUTPUT/kept"\n`,
   'takes.sh': 'cat "$MEMOIR_INPUTS"/*/taken\n',
+  // Not hostile, and kept.
+  'links.sh':
+    'echo x > "$MEMOIR_OUTPUT/x"; echo y > "$MEMOIR_TMP/y"; ln -s "$MEMOIR_OUTPUT/x" "$MEMOIR_OUTPUT/in"; ln -s "$MEMOIR_TMP/y" "$MEMOIR_OUTPUT/out"\n',
   'link.sh': 'ln -s /etc/shadow "$MEMOIR_TMP/b"; ln -s ../tmp/b "$MEMOIR_OUTPUT/b"\n',
   'exchanges.sh': 'rmdir "$MEMOIR_OUTPUT" 2>/dev/null && ln -s /etc "$MEMOIR_OUTPUT"\nexit 1\n',
   'neighbour.sh':

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { lchown, opendir, rm, stat } from 'node:fs/promises';
+import { chmod, lchown, opendir, rm, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
@@ -93,17 +93,25 @@ async function runContainer(
   let end: { readonly code: number | null; readonly signal: NodeJS.Signals | null };
   let taken: Taken;
   let refusedBy: string | undefined;
+  let ranOut = false;
   try {
     script.onBegin();
     end = await client(runtime, args, script, name, signal, graceMs);
     // 125 is the runtime's own where it made no container, and else a script's.
     if (end.code === 125 && !signal.aborted && !(await hasStarted(runtime, name))) refusedBy = runtime.name;
+    ranOut = runtime.name === 'docker' && (await isOutOfMemory(runtime, name));
   } finally {
     await runtime.command(removal(runtime, [name])).catch(() => {});
     taken = meter.stop();
     await takeBack(places, user);
   }
-  return { ...end, ...taken, ...(refusedBy && { refusedBy }) };
+  const killedForMemory = Math.max(taken.killedForMemory, ranOut ? 1 : 0);
+  return { ...end, ...taken, killedForMemory, ...(refusedBy && { refusedBy }) };
+}
+
+/** Whether a process of a container was killed for want of memory, as docker's daemon saw it; it does not say how many. */
+async function isOutOfMemory(runtime: ImageRuntime, name: string): Promise<boolean> {
+  return (await runtime.command(['inspect', '--format', '{{.State.OOMKilled}}', name])).stdout.trim() === 'true';
 }
 
 async function hasStarted(runtime: ImageRuntime, name: string): Promise<boolean> {
@@ -229,6 +237,8 @@ async function giveAway(places: RunPlaces, runtime: ImageRuntime): Promise<reado
   if (uid !== 0) return runtime.name === 'podman' && runtime.rootless ? [nobody, nobody] : [uid, gid];
   for (const place of writable) await own(places[place], nobody, nobody);
   if (await isDirectory(places.secrets)) await own(places.secrets, nobody, nobody);
+  // What the script changes is newer than this, and what was given away is not (see `strayFiles`).
+  await chmod(places.parameters, 0o444);
   return [nobody, nobody];
 }
 

@@ -80,13 +80,18 @@ async function dockerFacts(command: ImageRuntime['command']): Promise<Facts> {
     readonly Arch: string;
   };
   // Its daemon is root's, whoever runs the command, unless it says otherwise.
-  const security = JSON.stringify(await answered(command, ['info', '--format', '{{json .SecurityOptions}}']));
+  const info = (await answered(command, ['info', '--format', '{{json .}}'])) as {
+    readonly SecurityOptions?: readonly string[] | null;
+    readonly CgroupDriver?: string;
+  };
+  const rootless = (info.SecurityOptions ?? []).some((option) => option.includes('rootless'));
   return {
     version: Version,
     platform: `${Os}/${Arch}`,
     bounds: { memory: true, cpu: true, pids: true },
-    ownGroups: false,
-    rootless: security.includes('rootless'),
+    // Who is not root could not remove them.
+    ownGroups: info.CgroupDriver === 'cgroupfs' && !rootless && process.getuid?.() === 0,
+    rootless,
   };
 }
 

@@ -66,9 +66,13 @@ async function notRunInside(path: string, log: RunLog): Promise<string | undefin
   return refusals.find(([pattern]) => pattern.test(last.replaceAll(/[."]+$/g, '')))?.[1];
 }
 
+/** What docker says below an error. */
+const help = /^(See|Run) 'docker run --help'/;
+
 async function lastLine({ file }: RunLog): Promise<string> {
   const { size } = await file.stat();
   const length = Math.min(size, 4_096);
   const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
-  return buffer.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
+  const lines = buffer.toString('utf8').trimEnd().split('\n');
+  return lines.findLast((line) => line !== '' && !help.test(line)) ?? '';
 }

@@ -35,7 +35,7 @@ export async function outputFiles(
   if (!found?.isDirectory()) throw unstorable('the output directory is no longer a directory');
   const files: OutputFile[] = [];
   let bytes = 0;
-  const within = run && { run: await realpath(run.run), worker: await realpath(run.worker) };
+  const within = run && { ...run, run: await realpath(run.run), worker: await realpath(run.worker) };
   await walk(Buffer.from(root), '', [{ real: await realpath(root), given: root, stored: '' }]);
   return files;
 

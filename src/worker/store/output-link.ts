@@ -19,6 +19,8 @@ export type RunDirectories = {
   readonly run: string;
   /** The worker's directory, in which the runs have theirs. */
   readonly worker: string;
+  /** Directories that the script saw elsewhere, as in an image: their paths there, and what these are here. */
+  readonly shown?: readonly (readonly [there: string, here: string])[];
 };
 
 /** What becomes of a symbolic link: it is kept with this target, or what it leads to is stored in its place. */
@@ -39,7 +41,7 @@ export async function fateOfLink(
   roots: readonly StoredRoot[],
   run: RunDirectories | undefined,
 ): Promise<LinkFate> {
-  const text = utf8(await readlink(full, { encoding: 'buffer' }), path);
+  const text = hereOf(utf8(await readlink(full, { encoding: 'buffer' }), path), run);
   const [root] = roots as readonly [StoredRoot];
   const parts = text.split('/').filter((part) => part !== '' && part !== '.');
   const ups = parts.findIndex((part) => part !== '..');
@@ -75,6 +77,12 @@ export async function fateOfLink(
     throw unstorable(`${shown} leads into the worker's directory, out of the run`);
   }
   return { target: text.startsWith('/') && !isIn(lexical, run.worker) ? text : real };
+}
+
+/** The path here of one that a script wrote. */
+function hereOf(path: string, run: RunDirectories | undefined): string {
+  const [there, here] = run?.shown?.find(([there]) => path === there || isIn(path, there)) ?? [];
+  return there === undefined || here === undefined ? path : here + path.slice(there.length);
 }
 
 /** Where in the output a path is stored; undefined if it is not. */

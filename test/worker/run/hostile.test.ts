@@ -199,6 +199,7 @@ for (const mode of modes) {
     const neighbour = await submit('neighbour.sh', mode);
     const first = await submit('well.sh', mode);
     const before = await submit('takes.sh', mode, input);
+    const links = await submit('links.sh', mode);
     const uuids: string[] = [];
     for (const [i, { scratchMb }] of cases.entries()) uuids.push(await submit(nameOfCase(i), mode, { scratchMb }));
     const [after, link, exchanges, last] = [
@@ -215,7 +216,7 @@ for (const mode of modes) {
     const beside = async () => {
       await beganIn(neighbour);
       // One after the other, which may take long on a machine that is busy.
-      for (const uuid of [first, before, ...uuids.slice(0, uuids.indexOf(deaf))]) await ended(uuid);
+      for (const uuid of [first, before, links, ...uuids.slice(0, uuids.indexOf(deaf))]) await ended(uuid);
       await beganIn(deaf);
       await onlyItsOwn(t, neighbour, tokens.get(neighbour) as Uint8Array, deaf);
       await server.as('ada').jobs.cancelJob({ uuid: deaf });
@@ -241,6 +242,13 @@ for (const mode of modes) {
       const { job, log } = await ranOf(uuid);
       t.is(log, `well\n${taken}`, `inputs are what they are: ${job.failureMessage}`);
     }
+    t.is((await ranOf(links)).job.state, JobState.COMPLETE, (await ranOf(links)).job.failureMessage);
+    const found: string[] = [];
+    for (const name of ['in', 'out']) {
+      for await (const { data } of server.as('ada').content.readOutput({ uuid: links, path: name }))
+        found.push(Buffer.from(data).toString('utf8'));
+    }
+    t.deepEqual(found, ['x\n', 'y\n'], 'links by whole paths, as the script knows them, are kept or followed');
     const linked = await ranOf(link);
     t.is(linked.job.failureReason, 'UNSTORABLE_OUTPUT', linked.job.failureMessage);
     const exchanged = await ranOf(exchanges);
