@@ -99,7 +99,8 @@ export function storyLines(event: RecordedEvent, before: RecordedEvent | undefin
     before?.recordedAt && event.recordedAt
       ? ` (+${span(Math.max(0, timestampMs(event.recordedAt) - timestampMs(before.recordedAt)))})`
       : '';
-  const who = printable(event.metadata?.principal ?? '') || 'unknown';
+  const { principal = '', actor = '' } = event.metadata ?? {};
+  const who = `${printable(principal) || 'unknown'}${actor === '' ? '' : ` (by ${printable(actor)})`}`;
   return [
     `${styled('dim', `${instant(event.recordedAt)}${since}`)} ${styled('bold', who)} ${what}`,
     ...details.filter((line) => line !== '').map((line) => `    ${line}`),

@@ -1,7 +1,6 @@
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import * as z from 'zod';
 import { invalid, messageOf, quote } from '../../domain/errors.js';
 import { replaceDurably } from '../../files/durable-file.js';
 import { makeDirectory } from '../../make-directory.js';
@@ -9,16 +8,14 @@ import { makeDirectory } from '../../make-directory.js';
 /** The profile that counts where neither a server nor a profile is named. */
 export const usualProfile = 'default';
 
-const schema = z.strictObject({
+/** What `memoir login` keeps of a server. */
+export type Profile = {
   /** As --server has it. */
-  server: z.string().min(1),
+  readonly server: string;
   /** PEM of the authorities of its certificate. */
-  ca: z.string().optional(),
-  token: z.string().optional(),
-});
-
-/** What `memoir login` keeps of a server: its address, its authorities, and the token for it. */
-export type Profile = z.output<typeof schema>;
+  readonly ca?: string;
+  readonly token?: string;
+};
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -47,18 +44,27 @@ export function readProfile(name: string, environment: Environment): Profile | u
       `the profile ${quote(path)} is open to others: give it the permissions 0600`,
     );
   }
+  let profile: unknown;
   try {
-    return schema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    profile = JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
-    // Never with what the file holds.
-    const why =
-      error instanceof z.ZodError
-        ? z.prettifyError(error)
-        : error instanceof SyntaxError
-          ? 'no JSON'
-          : messageOf(error);
+    // Not with what the file holds, as the message of a SyntaxError is.
+    const why = error instanceof SyntaxError ? 'it is no JSON' : messageOf(error);
     throw invalid('profile', 'BAD_PROFILE', `the profile ${quote(path)} cannot be used: ${why}`);
   }
+  if (isProfile(profile)) return profile;
+  throw invalid(
+    'profile',
+    'BAD_PROFILE',
+    `the profile ${quote(path)} cannot be used: it is none that memoir login keeps`,
+  );
+}
+
+// By hand, since every command reads it, and a library for this takes longer to load than all of that.
+function isProfile(value: unknown): value is Profile {
+  if (typeof value !== 'object' || value === null) return false;
+  const { server, ca = '', token = '' } = value as Readonly<Record<keyof Profile, unknown>>;
+  return typeof server === 'string' && typeof ca === 'string' && typeof token === 'string';
 }
 
 /** Keeps a profile for its owner alone. @returns its file */
