@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,12 +17,15 @@ import {
 } from '../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ReadRequestSchema, ReadResponseSchema, WriteRequestSchema } from '../gen/google/bytestream/bytestream_pb.js';
 import { startChild } from './child-server.js';
+import { percentile } from './percentile.js';
 import { table } from './table.js';
 
 // How fast are bytes put and had? Beside a bare grpc-js server that does the same work (hash, write, sync, send), and buildbox-casd
 // (MEMOIR_TEST_CASD=/path/to/it), which syncs nothing; all by the same client.
 //
-//     node build/bench/content.js [mebibytes of the large blob, 1024 unless given] [small blobs of 4 kB, 10000 unless given]
+//     node build/bench/content.js [mebibytes of the large blob, 1024 unless given] [small blobs of 4 kB, 10000 unless given] [turns, 3 unless given]
+//
+// What is lost by asking whether outputs are there is measured by content-hits.ts.
 
 const pieceBytes = 1024 * 1024;
 const smallBytes = 4_096;
@@ -30,6 +34,26 @@ const batchSize = 400;
 type Name = { readonly hash: string; readonly sizeBytes: bigint };
 type Small = { readonly digest: Name; readonly data: Uint8Array };
 type Server = { readonly port: number; readonly pid: number | undefined; stop(): Promise<void> };
+
+/** A large blob, made as it is sent, since it may be larger than the memory. */
+type Large = { readonly name: Name; readonly size: number; pieces(): Generator<Buffer> };
+
+/** Makes the blob number `n` of so many mebibytes: each mebibyte is one of 16 random ones, with a number of its own in front. */
+function makeLarge(mebibytes: number, n: number): Large {
+  const random = Array.from({ length: 16 }, () => randomBytes(pieceBytes));
+  function* pieces() {
+    for (let i = 0; i < mebibytes; i++) {
+      const piece = Buffer.from(random[i % random.length] as Buffer);
+      piece.writeUInt32LE(i, 0);
+      piece.writeUInt32LE(n, 4);
+      yield piece;
+    }
+  }
+  const hash = createHash('sha256');
+  for (const piece of pieces()) hash.update(piece);
+  const size = mebibytes * pieceBytes;
+  return { name: { hash: hash.digest('hex'), sizeBytes: BigInt(size) }, size, pieces };
+}
 
 const sha256 = (data: Uint8Array) => createHash('sha256').update(data).digest('hex');
 const bytes = (message: Buffer) => message;
@@ -97,21 +121,21 @@ const cas = '/build.bazel.remote.execution.v2.ContentAddressableStorage';
 
 async function measureCas(
   { port, pid }: Server,
-  large: Buffer,
-  name: Name,
+  { name, size, pieces }: Large,
   small: readonly Small[],
 ): Promise<Measured> {
   const client = clientOf(port);
   const blob = `blobs/${name.hash}/${name.sizeBytes}`;
   function* writes() {
     const resourceName = `uploads/${randomUUID()}/${blob}`;
-    for (let at = 0; at < large.length; at += pieceBytes) {
-      const data = large.subarray(at, at + pieceBytes);
-      const finishWrite = at + data.length === large.length;
+    let at = 0;
+    for (const data of pieces()) {
+      const finishWrite = at + data.length === size;
       yield toBinary(
         WriteRequestSchema,
         create(WriteRequestSchema, { resourceName, writeOffset: BigInt(at), data, finishWrite }),
       );
+      at += data.length;
     }
   }
   const askMissing = async (digests: readonly Name[]) => {
@@ -176,13 +200,10 @@ async function inLanes<T>(items: readonly T[], work: (item: T) => Promise<void>)
   );
 }
 
-async function measureSink({ port, pid }: Server, large: Buffer, name: Name): Promise<Measured> {
+async function measureSink({ port, pid }: Server, { name, pieces }: Large): Promise<Measured> {
   const client = clientOf(port);
-  function* messages() {
-    for (let at = 0; at < large.length; at += pieceBytes) yield large.subarray(at, at + pieceBytes);
-  }
   const idle = memory(pid);
-  const up = await seconds(() => upload(client, '/bench.Blob/Put', messages()));
+  const up = await seconds(() => upload(client, '/bench.Blob/Put', pieces()));
   const down = await seconds(async () => {
     const found = await download(client, '/bench.Blob/Get', new Uint8Array(), (answer) => answer);
     if (found !== name.hash) throw new Error('other bytes came back');
@@ -216,77 +237,109 @@ async function startCasd(program: string, directory: string): Promise<Server> {
   };
 }
 
-async function main(mebibytes: number, count: number): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), 'memoir-bench-'));
-  const large = randomBytes(mebibytes * 1024 * 1024);
-  const name = { hash: sha256(large), sizeBytes: BigInt(large.length) };
-  const small = Array.from({ length: count }, () => {
-    const data = randomBytes(smallBytes);
-    return { digest: { hash: sha256(data), sizeBytes: BigInt(smallBytes) }, data };
+/** Copies a file as cp(1) does that makes no clone: by reads and writes, and then on the disk. */
+async function copied(directory: string, { pieces }: Large): Promise<number> {
+  const [from, to] = [join(directory, 'from'), join(directory, 'to')];
+  const file = await open(from, 'w');
+  for (const piece of pieces()) await file.write(piece);
+  await file.close();
+  const time = await seconds(async () => {
+    execFileSync('cp', ['--reflink=never', from, to]);
+    const copy = await open(to, 'r');
+    await copy.sync();
+    await copy.close();
   });
-  const found: [string, Measured][] = [];
-  const using = async (label: string, server: Server, measure: () => Promise<Measured>) => {
-    try {
-      found.push([label, await measure()]);
-    } finally {
-      await server.stop();
-    }
-  };
+  rmSync(from);
+  rmSync(to);
+  return time;
+}
+
+/** The middle one of an odd number of values. */
+const median = (values: readonly number[]): number => percentile(values, 0.5);
+
+async function main(mebibytes: number, count: number, turns: number): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-bench-'));
   const ofChild = (child: Awaited<ReturnType<typeof startChild>>): Server => ({
     port: child.port,
     pid: child.child.pid,
     stop: () => child.stop(),
   });
+  const servers: Server[] = [];
+  const started = async (server: Promise<Server>) => {
+    servers.push(await server);
+    return servers.at(-1) as Server;
+  };
   try {
-    const sink = ofChild(await startChild('blob-sink', directory));
-    await using('the same work on a bare grpc-js stream', sink, () => measureSink(sink, large, name));
+    const sink = await started(startChild('blob-sink', directory).then(ofChild));
     const settings = { data_dir: join(directory, 'memoir'), listen: '127.0.0.1:0', log_level: 'error' };
-    const memoir = ofChild(
-      await startChild('memoir-server', JSON.stringify({ ...settings, content: { scrub_rate: 0 } })),
-    );
-    await using('Memoir', memoir, () => measureCas(memoir, large, name, small));
+    const config = JSON.stringify({ ...settings, content: { scrub_rate: 0 } });
+    const memoir = await started(startChild('memoir-server', config).then(ofChild));
     const program = process.env.MEMOIR_TEST_CASD;
-    if (program) {
-      const casd = await startCasd(program, join(directory, 'casd'));
-      await using('buildbox-casd, which syncs nothing', casd, () => measureCas(casd, large, name, small));
+    const casd = program ? await started(startCasd(program, join(directory, 'casd'))) : undefined;
+    const rows: { readonly label: string; readonly all: Measured[] }[] = [
+      { label: 'the same work on a bare grpc-js stream', all: [] },
+      { label: 'Memoir', all: [] },
+      ...(casd ? [{ label: 'buildbox-casd, which syncs nothing', all: [] }] : []),
+    ];
+    const copies: number[] = [];
+    // In turns, since the machine is not as fast at all times.
+    for (let turn = 0; turn < turns; turn++) {
+      const large = makeLarge(mebibytes, turn);
+      const small = Array.from({ length: count }, () => {
+        const data = randomBytes(smallBytes);
+        return { digest: { hash: sha256(data), sizeBytes: BigInt(smallBytes) }, data };
+      });
+      const measured = [
+        await measureSink(sink, large),
+        await measureCas(memoir, large, small),
+        ...(casd ? [await measureCas(casd, large, small)] : []),
+      ];
+      for (const [i, one] of measured.entries()) rows[i]?.all.push(one);
+      copies.push(await copied(directory, large));
     }
-    const [from, to] = [join(directory, 'from'), join(directory, 'to')];
-    writeFileSync(from, large);
-    const copied = await seconds(async () => copyFileSync(from, to));
 
-    const rate = (time: number) => Math.round(large.length / 1e6 / time).toLocaleString('en');
-    const files = (time: number | undefined) =>
-      time === undefined ? '' : Math.round(count / time).toLocaleString('en');
-    const rows = found.map(([label, one]) => [
+    const bytes = mebibytes * pieceBytes;
+    const rate = (times: readonly number[]) => Math.round(bytes / 1e6 / median(times)).toLocaleString('en');
+    const files = (times: readonly (number | undefined)[]) =>
+      times.includes(undefined) ? '' : Math.round(count / median(times as number[])).toLocaleString('en');
+    const cells = rows.map(({ label, all }) => [
       label,
-      rate(one.up),
-      rate(one.down),
-      files(one.smallUp),
-      files(one.smallDown),
-      one.missing === undefined ? '' : String(Math.round(one.missing * 1_000)),
-      String(Math.round(one.memory)),
+      rate(all.map(({ up }) => up)),
+      rate(all.map(({ down }) => down)),
+      files(all.map(({ smallUp }) => smallUp)),
+      files(all.map(({ smallDown }) => smallDown)),
+      all[0]?.missing === undefined ? '' : String(Math.round(median(all.map(({ missing = 0 }) => missing)) * 1_000)),
+      String(Math.round(Math.max(...all.map(({ memory }) => memory)))),
     ]);
-    rows.push(['copy of the file', rate(copied), '', '', '', '', '']);
+    cells.push(['cp, and sync of the copy', rate(copies), '', '', '', '', '']);
     const head = [
-      `${mebibytes} MiB, ${count} × 4 kB`,
+      `${mebibytes} MiB, ${count} × 4 kB, ${turns} turns`,
       'put MB/s',
       'had MB/s',
       'small put/s',
       'small had/s',
       `FindMissing of ${count}, ms`,
-      'memory above idle, MiB',
+      'most memory above idle, MiB',
     ];
-    process.stdout.write(`${table(head, rows)}\n`);
-    const [[, base] = [], [, ours] = []] = found;
-    if (base && ours) {
-      const part = (one: number, other: number) => `${((100 * one) / other).toFixed(0)} %`;
-      process.stdout.write(`of the same work: put ${part(base.up, ours.up)}, had ${part(base.down, ours.down)}\n`);
+    process.stdout.write(`${table(head, cells)}\n`);
+    const [base, ours, theirs] = rows.map(({ all }) => all);
+    const of = (all: readonly Measured[] | undefined, to: readonly Measured[] | undefined, key: keyof Measured) =>
+      `${(100 * median((to ?? []).map((one, i) => (all?.[i]?.[key] ?? Number.NaN) / (one[key] ?? Number.NaN)))).toFixed(0)} %`;
+    process.stdout.write(
+      `of the same work, by the median of the turns: put ${of(base, ours, 'up')}, had ${of(base, ours, 'down')}\n`,
+    );
+    if (theirs) {
+      const small = `small put ${of(theirs, ours, 'smallUp')}, small had ${of(theirs, ours, 'smallDown')}`;
+      process.stdout.write(
+        `of buildbox-casd: put ${of(theirs, ours, 'up')}, had ${of(theirs, ours, 'down')}, ${small}, FindMissing ${of(theirs, ours, 'missing')}\n`,
+      );
     }
   } finally {
+    for (const server of servers) await server.stop();
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-const [mebibytes = '1024', count = '10000'] = process.argv.slice(2);
-await main(Number(mebibytes), Number(count));
+const [mebibytes = '1024', count = '10000', turns = '3'] = process.argv.slice(2);
+await main(Number(mebibytes), Number(count), Number(turns));
 process.exit();

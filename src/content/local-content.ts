@@ -175,7 +175,7 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
       const errors = await asked(call.put({ blobs, blind }));
       return errors.map((error) => error && (unpackError(error) as MemoirError));
     },
-    write: (piece) => asked(call.write(piece)),
+    write: (piece) => asked(call.write(piece, { handOver: memoryOfItsOwn(piece.data) })),
     uploaded: (name, upload, { blind = false } = {}) => asked(call.uploaded({ name, upload, blind })),
     drop: (name) => asked(call.drop(name)),
     sweep: {
@@ -204,6 +204,15 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
       await close();
     },
   };
+}
+
+/** Bytes of memory beside those of a piece that it may have alone, such as what stands before them in a message. */
+const mostBeside = 4_096;
+
+/** The memory of a piece where that is nearly all that lies in it, so that it is handed over instead of being copied; nothing where others may have a part. */
+function memoryOfItsOwn({ buffer, byteLength }: Uint8Array): ArrayBuffer[] {
+  const own = byteLength >= 16 * mostBeside && buffer.byteLength - byteLength <= mostBeside;
+  return own && buffer instanceof ArrayBuffer ? [buffer] : [];
 }
 
 /** The error for what the system refuses, which a client cannot mend. */

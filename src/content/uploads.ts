@@ -20,6 +20,13 @@ type Upload = {
   touched: number;
 };
 
+async function writeAt(file: FileHandle, data: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < data.length; ) {
+    const { bytesWritten } = await file.write(data, at, data.length - at, position + at);
+    at += bytesWritten;
+  }
+}
+
 /**
  * Takes blobs piece by piece. What was taken stays over a restart, so that an upload goes on where it was. Calls for one upload are made one
  * after the other.
@@ -78,11 +85,10 @@ export function openUploads(files: BlobFiles, now: () => number) {
       throw mismatch(name, { size: upload.size + fresh.length });
     }
     await files.checkRoom(fresh.length);
-    for (let at = 0; at < fresh.length; ) {
-      const { bytesWritten } = await upload.file.write(fresh, at, fresh.length - at, upload.size + at);
-      at += bytesWritten;
-    }
+    const writing = writeAt(upload.file, fresh, upload.size);
+    // While the disk takes it. If that fails, the file is hashed anew.
     upload.hash.update(fresh);
+    await writing;
     upload.size += fresh.length;
     upload.touched = now();
   }

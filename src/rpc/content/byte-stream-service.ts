@@ -42,8 +42,9 @@ export function byteStreamService(raw: RawAccess): Implementation<typeof ByteStr
           checkNext(request, name, offset, last);
         }
         const { data, finishWrite: finish } = request;
+        const { length } = data;
         last = await content.write({ name: resource, upload: resource.upload, offset, data, finish });
-        offset += data.length;
+        offset += length;
         // Whether by this call or another: nothing more of it is needed.
         if (last.complete) break;
       }
