@@ -19,6 +19,7 @@ const all = [
   'transfer',
   'signing',
   'content',
+  'content-hits',
   'list-jobs',
   'as-of',
   'git',

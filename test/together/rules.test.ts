@@ -57,5 +57,6 @@ import '../projections/turns-by-caller.test.js';
 import '../rpc/answer-depth.test.js';
 import '../rpc/encoded.test.js';
 import '../rpc/outbox.test.js';
+import '../rpc/telling.test.js';
 import '../support/linearizability/checker.test.js';
 import '../worker/retry.test.js';
