@@ -31,13 +31,17 @@ async function main(seconds: number, turns: number, mebibytes: number): Promise<
   const client = clientsOf(address, 'bench');
   try {
     // Behind the jobs of the log, whose outputs are elsewhere, as many whose outputs are here: two directories and three files each.
-    for (let n = jobs; n < 2 * jobs; n++) {
-      const { repository, script } = scene.seed;
-      const scriptParameters = seedParameters(n);
-      const { job } = await client.jobs.createJob({ repository, script, scriptVersion: 'main', scriptParameters });
-      const files = { 'a/one': `one of ${n}`, 'a/two': `two of ${n}`, three: `three of ${n}` };
-      await finishWith(client, address, job?.uuid ?? '', files);
-    }
+    const left = Array.from({ length: jobs }, (_, i) => jobs + i).values();
+    const lane = async () => {
+      for (const n of left) {
+        const { repository, script } = scene.seed;
+        const scriptParameters = seedParameters(n);
+        const { job } = await client.jobs.createJob({ repository, script, scriptVersion: 'main', scriptParameters });
+        const files = { 'a/one': `one of ${n}`, 'a/two': `two of ${n}`, three: `three of ${n}` };
+        await finishWith(client, address, job?.uuid ?? '', files);
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, lane));
     const body = numbered(scene.seed, scene.seed.commit);
     const elsewhere: Body = (n) => body(n % jobs);
     const here: Body = (n) => body(jobs + (n % jobs));
