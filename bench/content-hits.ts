@@ -1,5 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { contentClient, digestOf, upload } from '../test/support/content.js';
 import { finishWith } from '../test/support/outputs.js';
 import { clientsOf } from '../test/support/server.js';
@@ -60,8 +59,7 @@ async function main(seconds: number, turns: number, mebibytes: number): Promise<
     const moved: number[] = [];
     for (let turn = 0; turn < Math.ceil(turns / 2); turn++) {
       alone.push(await turnOf(here));
-      const moving = startTransfers(address, mebibytes);
-      await moving.begun;
+      const moving = await startTransfers(address, mebibytes);
       beside.push(await turnOf(here));
       moved.push(await moving.stop());
     }
@@ -107,12 +105,11 @@ async function main(seconds: number, turns: number, mebibytes: number): Promise<
 }
 
 /** Puts and reads blobs as fast as it goes, half of the transfers each, until it is stopped. */
-function startTransfers(address: string, mebibytes: number) {
+async function startTransfers(address: string, mebibytes: number) {
   const data = randomBytes(1024 * 1024);
   const ended = new AbortController();
   const { signal } = ended;
   let bytes = 0;
-  const started = performance.now();
   const size = mebibytes * data.length;
   const clients = Array.from({ length: transfers }, () => contentClient(address, 'bench'));
   /** A blob of that size that never comes to its end, so that none has to be hashed here. */
@@ -128,12 +125,14 @@ function startTransfers(address: string, mebibytes: number) {
       await stream.write(messages(), { signal });
     }
   }
+  // Those that are read are there before it begins.
+  const some = Array.from({ length: 16 }, () => randomBytes(data.length));
+  const names = some.map(digestOf);
+  for (const blob of some) {
+    const message = { resourceName: upload(blob), writeOffset: 0n, data: blob, finishWrite: true };
+    await clients[0]?.bytes.write([message]);
+  }
   async function read({ bytes: stream }: (typeof clients)[number]): Promise<void> {
-    // Of 64 blobs of a mebibyte each, one after the other.
-    const some = Array.from({ length: 64 }, () => randomBytes(1024 * 1024));
-    for (const blob of some)
-      await stream.write([{ resourceName: upload(blob), writeOffset: 0n, data: blob, finishWrite: true }]);
-    const names = some.map(digestOf);
     while (!signal.aborted) {
       for (const { hash, sizeBytes } of names) {
         for await (const { data: piece } of stream.read({ resourceName: `blobs/${hash}/${sizeBytes}` }, { signal }))
@@ -141,6 +140,7 @@ function startTransfers(address: string, mebibytes: number) {
       }
     }
   }
+  const started = performance.now();
   const work = clients.map((one, i) =>
     (i % 2 === 0 ? put(one) : read(one)).catch((error) => {
       if (!signal.aborted) throw error;
@@ -149,7 +149,6 @@ function startTransfers(address: string, mebibytes: number) {
   const all = Promise.all(work);
   all.catch(() => undefined);
   return {
-    begun: delay(500),
     /** Ends them. @returns megabytes a second */
     async stop(): Promise<number> {
       const rate = bytes / 1e6 / ((performance.now() - started) / 1_000);
