@@ -14,6 +14,7 @@ const all = [
   'index-size',
   'candidates',
   'exclusions',
+  'near-misses',
   'replay',
   'verify',
   'transfer',
