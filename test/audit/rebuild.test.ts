@@ -83,8 +83,9 @@ test.serial('a row that was altered, taken out or put in is named', async (t) =>
     [changedJob, lostJob] = [job(db, 3), job(db, 5)];
     db.prepare("UPDATE job SET output = 'sha256:forged' WHERE position = ?").run(changedJob);
     db.prepare('DELETE FROM candidate WHERE position = ?').run(lostJob);
-    const place = "9999999, 'x', 'z', 'y', 0, 0, 1, 0, 0, 0, 0";
-    const columns = 'position, uuid, owner, repository, urgency, turn, shape, cores, ram_mb, scratch_mb, lost_at';
+    const place = "9999999, 'x', 'z', 'y', 0, 0, 1, 0, 0, 0, 0, 0";
+    const columns =
+      'position, uuid, owner, repository, urgency, turn, shape, cores, ram_mb, scratch_mb, lost_at, is_check';
     db.exec(`INSERT INTO queued (${columns}) VALUES (${place})`);
     db.prepare("INSERT INTO address (key, gave, job) VALUES (x'00', 1, 7)").run();
   });

@@ -276,6 +276,9 @@ test('the decisions of either rule set in the golden log come out the same', asy
       [80, 'JobJoined', 2],
       [82, 'JobReused', 2],
       [126, 'JobRequested', 2],
+      [132, 'JobRequested', 2],
+      [135, 'JobRequested', 2],
+      [136, 'JobRequested', 2],
     ],
   );
 });

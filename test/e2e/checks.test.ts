@@ -245,6 +245,9 @@ test('a share of the answers is run again in the background, so many at once, an
   await hit('beside');
   await until('there is room again', async () => (await eve.jobs.getChecks({ uuid: second })).checks[0]);
   t.is((await eve.jobs.getChecks({ uuid: first })).checks.length, 1);
+  await run();
+  const completed = await made('completes');
+  await until('what completes is sampled too', async () => (await eve.jobs.getChecks({ uuid: completed })).checks[0]);
   chance.is = 1;
   await run();
 });

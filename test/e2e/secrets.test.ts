@@ -61,7 +61,7 @@ writeFileSync(
   secretsFile,
   [
     entry('DB_PASSWORD', 'prod', '"ada", "cleo"', `value = '${password}'`),
-    entry('KEY', 'lab', '"a*"', `file = "${join(dir, 'key')}"`),
+    entry('KEY', 'lab', '"a*"', `file = "key"`),
     entry('TOKEN', 'one', '"*"', 'command = ["printf", "token-%s\\n", "1"]'),
     entry('TOKEN', 'two', '"ada"', 'command = ["false"]'),
   ].join('\n'),

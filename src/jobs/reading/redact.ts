@@ -4,6 +4,7 @@ import type { Input } from '../../../gen/memoir/jobs/v1/input_pb.js';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type Access, permission } from '../../domain/access.js';
 import type { MemoirEvent } from '../../domain/events.js';
+import { toldOffer } from '../../domain/placement/recorded-offer.js';
 import type { JobFacts } from './permit.js';
 
 // What an event or a job holds was put there by one caller, who may have known more than whoever reads it. This is what is left of
@@ -139,6 +140,11 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
     case 'memoir.events.v1.JobStarted':
       // By the digest of a weak claim token the token could be guessed.
       return { ...event, claimTokenDigest: '' };
+    case 'memoir.events.v1.WorkerSeen': {
+      const { offer } = event;
+      if (!offer || offer.secrets.length === 0 || reader.access.administersAll) return event;
+      return { ...event, offer: toldOffer(offer) };
+    }
     case 'memoir.events.v1.JobUpdated': {
       if (whole || !event.components) return event;
       const uuids = redactComponents(reader, event.components.uuids);
@@ -166,6 +172,8 @@ export function holdsSecrets(event: MemoirEvent): boolean {
       );
     case 'memoir.events.v1.JobRetryIntended':
       return true;
+    case 'memoir.events.v1.WorkerSeen':
+      return event.offer !== undefined && event.offer.secrets.length > 0;
     default:
       return tellsWho.has(event.$typeName);
   }

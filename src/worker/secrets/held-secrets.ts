@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { open, readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { parse } from 'smol-toml';
 import * as z from 'zod';
 import { invalid, type MemoirError, quote } from '../../domain/errors.js';
@@ -74,7 +75,7 @@ export async function readSecretsFile(path: string): Promise<readonly HeldSecret
     if (seen.has(`${name}@${grant}`)) throw wrong(`${name}@${grant} is there twice`);
     seen.add(`${name}@${grant}`);
     if (value !== undefined) return { ...granted, read: async () => Buffer.from(value) };
-    if (file !== undefined) return { ...granted, read: () => bytesOf(file) };
+    if (file !== undefined) return { ...granted, read: () => bytesOf(resolve(dirname(path), file)) };
     return { ...granted, read: (signal) => printedBy(command as string[], signal) };
   });
 }
