@@ -13,6 +13,7 @@ const all = [
   'subscribers',
   'index-size',
   'candidates',
+  'code-paths',
   'exclusions',
   'near-misses',
   'replay',

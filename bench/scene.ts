@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create, type JsonObject, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { CreateJobRequestSchema } from '../gen/memoir/jobs/v1/jobs_service_pb.js';
 import type { EventStore } from '../src/eventstore/port.js';
@@ -70,9 +70,11 @@ export function makeScene(): Scene {
 export type Body = (n: number) => Uint8Array;
 
 /** Bodies of find_or_create requests that differ in the parameter `sample`, whose eight bytes are set in place. */
-export function numbered({ repository, script }: Seed, scriptVersion: string): Body {
+export function numbered({ repository, script, code }: Seed, scriptVersion: string): Body {
   const marker = 1_234_567.125;
-  const bytes = requestBytes(repository, script, scriptVersion, { ...seedParameters(0), sample: marker });
+  const scriptParameters = { ...seedParameters(0), sample: marker };
+  const codePaths = code?.codePaths ?? [];
+  const bytes = requestBytes({ repository, script, scriptVersion, scriptParameters, codePaths });
   const needle = Buffer.alloc(8);
   needle.writeDoubleLE(marker);
   const at = bytes.indexOf(needle);
@@ -82,14 +84,8 @@ export function numbered({ repository, script }: Seed, scriptVersion: string): B
   };
 }
 
-function requestBytes(repository: string, script: string, scriptVersion: string, scriptParameters: JsonObject): Buffer {
-  const message = create(CreateJobRequestSchema, {
-    repository,
-    script,
-    scriptVersion,
-    scriptParameters,
-    findOrCreate: true,
-  });
+function requestBytes(request: MessageInitShape<typeof CreateJobRequestSchema>): Buffer {
+  const message = create(CreateJobRequestSchema, { ...request, findOrCreate: true });
   return Buffer.from(toBinary(CreateJobRequestSchema, message));
 }
 

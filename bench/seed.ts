@@ -12,6 +12,8 @@ export type Seed = {
   readonly script: string;
   readonly commit: string;
   readonly owner: string;
+  /** What they see of the commit; absent for all of it. */
+  readonly code?: { readonly codePaths: string[]; readonly codeDigest: string };
 };
 
 /** Time at which the seeded history begins, in milliseconds since 1970-01-01T00:00Z. */
@@ -63,6 +65,7 @@ function seedJob(store: EventStore, seed: Seed, n: number, runNumber = 1): Promi
       computationDigest: digests.computation,
       runNumber,
       requestedAt: at(0),
+      ...seed.code,
     }),
     create(JobStartedSchema, { worker: seed.owner, lease: durationFromMs(60_000), startedAt: at(1) }),
     create(JobCompletedSchema, { output, log: `sha256:${digests.parameters}`, completedAt: at(2) }),

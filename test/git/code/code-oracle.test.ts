@@ -46,7 +46,7 @@ function ask(repository: TestRepository, objects: readonly string[], pairs: read
       stdio: ['pipe', 'pipe', 'ignore'],
       maxBuffer: 2 ** 28,
     })
-      .trimEnd()
+      .replace(/\n$/, '')
       .split('\n');
   return {
     objects: run('while read -r one; do git rev-parse --verify --quiet "$one" || echo; done', objects),
@@ -106,7 +106,7 @@ test('code is the same exactly where git finds no difference', async (t) => {
         }
       },
     ),
-    { numRuns: rounded, endOnFailure: true },
+    { numRuns: rounded, endOnFailure: true, includeErrorInReport: true },
   );
   t.log(`${compared} pairs compared, ${alike} alike`);
   t.true(compared >= 50 * rounded && alike >= 10 * rounded, `${compared} pairs, ${alike} alike`);
