@@ -22,6 +22,7 @@ const all = [
   'signing',
   'content',
   'content-hits',
+  'attempts',
   'list-jobs',
   'as-of',
   'git',
