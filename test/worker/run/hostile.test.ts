@@ -126,6 +126,9 @@ async function ranOf(uuid: string): Promise<Ran> {
   return { job, log: log.replaceAll(/^memoir: .*\n/gm, '') };
 }
 
+/** The row that the tests of secrets run, since its jobs have some. */
+const secretsRow = 'looks for secrets of other jobs';
+
 /** What the table says of each row, by mode. */
 function table(): Map<string, Record<Mode, string>> {
   const page = readFileSync(fileURLToPath(new URL('../../../../docs/work.md', import.meta.url)), 'utf8');
@@ -184,8 +187,9 @@ function isWritten(token: Uint8Array): boolean {
 }
 
 test('the table of what each mode keeps from a script has what is run here', (t) => {
+  const rows = [...table().keys()].filter((row) => row !== secretsRow);
   t.deepEqual(
-    [...table().keys()],
+    rows,
     cases.map(({ row }) => row),
   );
 });
