@@ -100,7 +100,8 @@ test('as of every moment, the answers are those that the server gave then', asyn
     const explanations = await Promise.all(
       asked.map(async (one) => {
         const answer = await ada.jobs.explainReuse({ request: one, ...asOf });
-        return toJson(ExplainReuseResponseSchema, answer);
+        // What is nearest is told of now alone.
+        return toJson(ExplainReuseResponseSchema, { ...answer, nearMisses: [] });
       }),
     );
     return { jobs, lists, explanations };

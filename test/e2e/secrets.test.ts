@@ -168,8 +168,10 @@ test('names resolve by the grants of workers seen lately, for the caller alone',
   const { offer } = await offered();
   const claim = { workerName: 'cellar', repositories: ['project'] };
   t.is((await runner.worker.claimJob({ ...claim, offer: plenty })).job, undefined);
-  const { waitingFor } = await ada.jobs.getJob({ uuid: uuidOf(queued) });
-  t.true(['', 'no worker offers the secret DB_PASSWORD by grant prod'].includes(waitingFor), waitingFor);
+  await until('it waits for the secret', async () => {
+    const { waitingFor } = await ada.jobs.getJob({ uuid: uuidOf(queued) });
+    return waitingFor === 'no worker offers the secret DB_PASSWORD by grant prod';
+  });
   await ada.jobs.cancelJob({ uuid: uuidOf(queued) });
 
   await runner.worker.claimJob({ workerName: 'attic', repositories: ['project'], offer });

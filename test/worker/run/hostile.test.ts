@@ -126,7 +126,7 @@ async function ranOf(uuid: string): Promise<Ran> {
   return { job, log: log.replaceAll(/^memoir: .*\n/gm, '') };
 }
 
-/** The row that the tests of secrets run, since its jobs have some. */
+/** A row of the table that no script here tries: these workers have no secrets. What jobs that have some are given is in the tests of secrets. */
 const secretsRow = 'looks for secrets of other jobs';
 
 /** What the table says of each row, by mode. */
