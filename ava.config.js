@@ -26,6 +26,7 @@ const longest = [
   'together/workers',
   'together/requests',
   'worker/run/containers',
+  'worker/run/hostile',
   'e2e/restored-log',
   'protos/languages',
   'model/model',
@@ -37,6 +38,13 @@ const longest = [
   'eventstore/kurrentdb',
   'e2e/pages',
   'together/readers',
+  'e2e/replicas',
+  'auth/auth',
+  'e2e/foreign-events',
+  'e2e/lost-log',
+  'cli/transfer',
+  'git/history',
+  'together/rules',
 ];
 
 /** Place of a test file among those; the others are behind them, in the order of their names. */

@@ -97,6 +97,7 @@ const ways: readonly {
   {
     name: 'restored, and grown past the old end',
     kind: 'other',
+    seldom: 'running',
     message: /is another: it ends at position \d+, and .* knows it up to position \d+/,
     happen({ double, backup }) {
       double.log.restore(backup);

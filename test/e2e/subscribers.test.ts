@@ -17,6 +17,7 @@ import { startDouble } from '../support/kurrentdb-double/double.js';
 import { startLoad } from '../support/load.js';
 import { makeProject } from '../support/project.js';
 import { eventsOf } from '../support/read-model.js';
+import { rounds } from '../support/rounds.js';
 import { request } from '../support/runs.js';
 import { same } from '../support/same.js';
 import { clientsOf, startTestServer, testConfig } from '../support/server.js';
@@ -29,15 +30,18 @@ test.after.always(() => project.repository.dispose());
 const repositories = { project: project.repository.path };
 
 /** MEMOIR_SUBSCRIBED_EVENTS=300000 for the whole of it. */
-const pastEvents = Number(process.env.MEMOIR_SUBSCRIBED_EVENTS ?? 6_000);
+const pastEvents = Number(process.env.MEMOIR_SUBSCRIBED_EVENTS ?? 3_000);
 
 const fromBeginning = { start: { case: 'beginning', value: {} } } as const;
 const everything = { ...fromBeginning, eventTypes: [...eventTypes] };
 
-test.serial('200 live subscribers get every event of a busy log in order', async (t) => {
+/** MEMOIR_ROUNDS=100 for the whole of it. */
+const live = rounds(70, 200);
+
+test.serial(`${live} live subscribers get every event of a busy log in order`, async (t) => {
   const server = await startTestServer({ repositories });
   t.teardown(() => server.dispose());
-  const readers = Array.from({ length: 200 }, () => subscriber(server.as('ada'), { eventTypes: [...eventTypes] }));
+  const readers = Array.from({ length: live }, () => subscriber(server.as('ada'), { eventTypes: [...eventTypes] }));
   await Promise.all(readers.map((reader) => reader.live()));
   const load = startLoad(server.address(), 'busy');
   await load.reached(200);
