@@ -14,12 +14,12 @@ export const nearJobs: Projection = {
   schema: `
     CREATE TABLE near_job (
       key BLOB NOT NULL,
-      job INTEGER NOT NULL
-    ) STRICT;
+      job INTEGER NOT NULL,
+      PRIMARY KEY (key, job)
+    ) STRICT, WITHOUT ROWID;
   `,
-  indexes: 'CREATE INDEX IF NOT EXISTS near_job_key ON near_job (key, job)',
   prepare(db) {
-    const insert = db.prepare('INSERT INTO near_job (key, job) VALUES (?, ?)');
+    const insert = db.prepare('INSERT OR IGNORE INTO near_job (key, job) VALUES (?, ?)');
     return {
       JobRequested({ repository, script, scriptParameters = {} }, { position }) {
         const keys = nearKeys(repository, script, leavesOf(scriptParameters));
