@@ -21,7 +21,7 @@ import '../support/native-client.js';
 
 /** MEMOIR_ROUNDS=100 and MEMOIR_REPLICA_JOBS=2000 for the whole of it. */
 const times = rounds(1);
-const jobs = Number(process.env.MEMOIR_REPLICA_JOBS ?? 60);
+const jobs = Number(process.env.MEMOIR_REPLICA_JOBS ?? 40);
 const replicas = 3;
 const atOnce = 200;
 const workersEach = 8;
