@@ -99,6 +99,9 @@ function unsuitable(field: string, path: Path | undefined, what: string) {
 /** The path as a JSON pointer (RFC 6901). */
 function pointer(path: Path | undefined): string {
   const keys: string[] = [];
-  for (let at = path; at; at = at.up) keys.unshift(String(at.key).replaceAll('~', '~0').replaceAll('/', '~1'));
-  return keys.map((key) => `/${key}`).join('');
+  for (let at = path; at; at = at.up) keys.unshift(pointerPart(String(at.key)));
+  return keys.join('');
 }
+
+/** A name or index as a part of a JSON pointer (RFC 6901), with its "/". */
+export const pointerPart = (key: string): string => `/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;

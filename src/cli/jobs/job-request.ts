@@ -6,7 +6,7 @@ import type { RetryPolicySchema } from '../../../gen/memoir/jobs/v1/attempt_pb.j
 import type { RuntimeConstraintsSchema } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import type { CreateJobRequestSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { pointerPart } from '../../domain/inputs/input-text.js';
+import { pointerPart } from '../../domain/json.js';
 import { bubblewrap } from '../../domain/ran/ran-in.js';
 import { openPuts, type Puts } from '../content/put/puts.js';
 import { decimal, integer, named, repeated, seconds } from '../options.js';

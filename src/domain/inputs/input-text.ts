@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { pointerPart } from '../json.js';
 
 /** A text that may name content: an address, and a path where that is a tree. */
 export type ContentText = {
@@ -48,6 +49,3 @@ function pointerOf(place: Place | undefined): string {
   for (let at = place; at; at = at.up) keys.unshift(pointerPart(at.key));
   return keys.join('');
 }
-
-/** A name or index as a part of a JSON pointer, with its "/". */
-export const pointerPart = (key: string): string => `/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
+import { pointerPart } from '../json.js';
 
 /** Most leaves by which parameters are compared in the index; what has more is found by its script alone. */
 export const mostLeaves = 64;
@@ -15,12 +16,12 @@ export type Leaves = ReadonlyMap<string, string>;
 export function leavesOf(parameters: JsonObject): Leaves {
   const leaves = new Map<string, string>();
   // A walk without recursion, so that no depth can exhaust the stack.
-  const open: [string, JsonValue][] = Object.entries(parameters).map(([name, value]) => [`/${escaped(name)}`, value]);
+  const open: [string, JsonValue][] = Object.entries(parameters).map(([name, value]) => [pointerPart(name), value]);
   for (let next = open.pop(); next; next = open.pop()) {
     const [pointer, value] = next;
     const members = value !== null && typeof value === 'object' ? Object.entries(value) : [];
     if (members.length === 0) leaves.set(pointer, canonicalize(value) as string);
-    for (const [name, member] of members) open.push([`${pointer}/${escaped(name)}`, member]);
+    for (const [name, member] of members) open.push([pointer + pointerPart(name), member]);
   }
   return leaves;
 }
@@ -44,10 +45,6 @@ export function nearKeys(repository: string, script: string, leaves: Leaves): Ne
   const each = [...leaves].map((leaf) => digest(leaf));
   const all = each.reduce(xor, digest(['leaves', repository, script]));
   return { ...keys, near: [all, ...each.map((leaf) => xor(all, leaf))] };
-}
-
-function escaped(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }
 
 function digest(texts: readonly string[]): Buffer {

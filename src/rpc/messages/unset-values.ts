@@ -1,6 +1,7 @@
 import type { DescField, DescMessage, JsonValue, Message } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { invalid, type MemoirError, quote } from '../../domain/errors.js';
+import { pointerPart } from '../../domain/json.js';
 
 /** What a field may lead to: JSON in its binary form, or a message that may hold some. */
 type Lead = { readonly name: string; readonly field: DescField; readonly to: 'Struct' | 'ListValue' | 'Value' | Leads };
@@ -123,7 +124,7 @@ function inEntry(reader: BinaryReader, end: number): string | undefined {
     else if (number === 2) path = inValue(reader, reader.uint32() + reader.pos);
     else reader.skip(type, number);
   }
-  return path === undefined ? undefined : `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}${path}`;
+  return path === undefined ? undefined : pointerPart(name) + path;
 }
 
 function inValue(reader: BinaryReader, end: number): string | undefined {
