@@ -1,6 +1,6 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { bubblewrap } from '../ran/ran-in.js';
-import { type GrantedSecret, isGranted, type Secret } from '../secrets/grants.js';
+import { firstUngranted, isSameSecret, type Secret } from '../secrets/grants.js';
 
 /** The least that a job asks of the place where it runs; 0 asks for nothing. RAM and scratch are in MiB. */
 export type Least = { readonly cores: number; readonly ramMb: number; readonly scratchMb: number };
@@ -96,14 +96,15 @@ export function unmetBy(offer: Offer | undefined, wanted: Requirements): readonl
   if (wanted.codePaths && !offer?.codePaths) {
     unmet.push({ wanted: 'the checkout of code paths alone', offered: 'none' });
   }
-  for (const secret of wanted.secrets?.those ?? []) {
-    const has = grantsOf(offer, secret);
-    if (has.some((one) => isForAll(one, wanted))) continue;
+  const { those = [], to = [] } = wanted.secrets ?? {};
+  const granted = offer?.secrets ?? [];
+  for (const secret of those) {
+    if (!firstUngranted([secret], granted, wanted.repository, to)) continue;
     const { name, grant } = secret;
     // Who else wants the job is not told.
     unmet.push({
       wanted: `the secret ${name} by grant ${grant}`,
-      offered: has.length === 0 ? 'none' : 'it for others',
+      offered: granted.some((one) => isSameSecret(one, secret)) ? 'it for others' : 'none',
     });
   }
   for (const name of Object.keys(wanted.labels).sort()) {
@@ -120,19 +121,6 @@ export function fits(offer: Offer | undefined, wanted: Requirements): boolean {
   return wanted.cores <= cores && wanted.ramMb <= ramMb && wanted.scratchMb <= scratchMb && hasKind(offer, wanted);
 }
 
-/** The grants by which an offer has a secret. */
-function grantsOf(offer: Offer | undefined, { name, grant }: Secret): readonly GrantedSecret[] {
-  return offer?.secrets.filter((one) => one.name === name && one.grant === grant) ?? [];
-}
-
-/** Whether a grant is for jobs of the repository and everybody who wants the job. */
-function isForAll(
-  grant: GrantedSecret,
-  { repository, secrets }: Pick<Requirements, 'repository' | 'secrets'>,
-): boolean {
-  return secrets?.to.every((principal) => isGranted(grant, repository, principal)) ?? true;
-}
-
 /** Whether an offer has what is asked for that has no size: the runtime of images, the platform, the sandbox, code paths, the secrets, the labels. */
 export function hasKind(offer: Offer | undefined, wanted: Omit<Requirements, keyof Least>): boolean {
   const { image, labels, platform, sandbox, codePaths, secrets } = wanted;
@@ -140,8 +128,7 @@ export function hasKind(offer: Offer | undefined, wanted: Omit<Requirements, key
   if (platform !== undefined && offer?.platform !== platform) return false;
   if (sandbox !== undefined && !isSandboxed(offer)) return false;
   if (codePaths && !offer?.codePaths) return false;
-  if (secrets && !secrets.those.every((one) => grantsOf(offer, one).some((grant) => isForAll(grant, wanted))))
-    return false;
+  if (secrets && firstUngranted(secrets.those, offer?.secrets ?? [], wanted.repository, secrets.to)) return false;
   for (const name in labels) if (labelOf(offer, name) !== labels[name]) return false;
   return true;
 }

@@ -15,6 +15,10 @@ export type GrantedSecret = Secret & {
 /** A secret in words: `NAME@grant`. */
 export const secretText = ({ name, grant }: Secret): string => `${name}@${grant}`;
 
+/** Whether two are the same secret: the same grant by the same name. */
+export const isSameSecret = (one: Secret, other: Secret): boolean =>
+  one.name === other.name && one.grant === other.grant;
+
 /** Secrets as the rules compare them, and tables keep them: their words in order; empty for none. */
 export function secretsText(secrets: readonly Secret[]): string {
   return secrets.length === 0 ? '' : secrets.map(secretText).sort().join(' ');
@@ -69,10 +73,9 @@ export function firstUngranted(
 ): Secret | undefined {
   const all = [...principals];
   return wanted.find(
-    ({ name, grant }) =>
+    (secret) =>
       !there.some(
-        (one) =>
-          one.name === name && one.grant === grant && all.every((principal) => isGranted(one, repository, principal)),
+        (one) => isSameSecret(one, secret) && all.every((principal) => isGranted(one, repository, principal)),
       ),
   );
 }

@@ -3,6 +3,7 @@ import {
   type GrantedSecret,
   isGranted,
   isGrantId,
+  isSameSecret,
   isSecretName,
   type Secret,
   secretsText,
@@ -110,5 +111,5 @@ function grantedTo(
 }
 
 function hasAll(granted: readonly Secret[], those: readonly Secret[]): boolean {
-  return those.every(({ name, grant }) => granted.some((one) => one.name === name && one.grant === grant));
+  return those.every((secret) => granted.some((one) => isSameSecret(one, secret)));
 }
