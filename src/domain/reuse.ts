@@ -11,7 +11,6 @@ import { addressesOf } from './outputs/addresses.js';
 import { compareOutputs, type Difference } from './outputs/differences.js';
 import { type Losing, lossOf } from './outputs/losses.js';
 import { askedPlace, ranInOf } from './ran/ran-in.js';
-
 import { byPlace, byRanImage, type PlaceFacts, type PlaceTerms } from './ran/rules.js';
 import { secretsText } from './secrets/grants.js';
 

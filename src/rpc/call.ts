@@ -1,6 +1,6 @@
 import type { Deadline, Metadata } from '@grpc/grpc-js';
 import type { Access } from '../domain/access.js';
-import { endOf, type Who } from '../domain/callers/credential.js';
+import { endOf, principalOfWho, type Who } from '../domain/callers/credential.js';
 import { MemoirError } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import type { Caller } from '../jobs/caller.js';
@@ -168,7 +168,7 @@ function callerOf(
 ): Caller {
   const { metadata } = call;
   const who = authenticate(call);
-  const principal = typeof who === 'string' ? who : who.principal;
+  const principal = principalOfWho(who);
   const [requestId] = metadata.get('x-request-id');
   const [traceparent] = metadata.get('traceparent');
   const traced =
