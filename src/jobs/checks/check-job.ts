@@ -1,9 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { type JobRequested, JobRequestedSchema } from '../../../gen/memoir/events/v1/events_pb.js';
+import type { JobRequested } from '../../../gen/memoir/events/v1/events_pb.js';
 import { TimeLimitsSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { jcsDigest, jobUuid } from '../../domain/computation.js';
+import { jobUuid } from '../../domain/computation.js';
 import { MemoirError, quote, unknownRepository } from '../../domain/errors.js';
 import { stateName } from '../../domain/job.js';
 import { type Position, StreamDeleted, start, WrongExpectedRevision } from '../../eventstore/port.js';
@@ -16,6 +16,7 @@ import { needsSharedRuns } from '../deciding/needs-shared-runs.js';
 import type { Executed } from '../job-streams.js';
 import { keyedLock } from '../keyed-lock.js';
 import { denied } from '../reading/permit.js';
+import { requestedAgain } from '../requested-again.js';
 
 /** Most second runs of one principal that have not finished: they count in no quota. */
 export const mostChecks = 100;
@@ -40,7 +41,7 @@ export type CheckJob = (caller: Caller, uuid: string, checking: Checking) => Pro
 
 /** Makes the use case CheckJob. As with any job, of two servers that make the same run one collides and takes the next. */
 export function jobChecker(context: JobsContext): CheckJob {
-  const { store, readModel, streams, written, edge, shares } = context;
+  const { store, readModel, streams, written } = context;
   const serially = keyedLock();
 
   async function makeRun(caller: Caller, job: Job, priority: number): Promise<Executed> {
@@ -49,8 +50,7 @@ export function jobChecker(context: JobsContext): CheckJob {
     for (let i = 0; i < maxAttempts; i++) {
       await written.seen(job.computationDigest);
       const run = Math.max(readModel.candidates.lastRun(job.computationDigest), taken) + 1;
-      const event = requestedAgain(job, caller.principal, run, priority, edge.now());
-      event.turnWeight = shares.ofOwner(event.owner).weight;
+      const event = checkRequest(context, job, { owner: caller.principal, runNumber: run, priority });
       try {
         const made = await streams.request(caller, event);
         const { uuid, repository, scriptVersion: commit } = made.record.job;
@@ -111,40 +111,25 @@ function tooMany(principal: string, unfinished: number): MemoirError {
 }
 
 /**
- * The request for a second run: what the job was asked for with. What it is to be found by is not repeated, so that nobody takes the second run for
- * the job; nor is for how long it may wait, since it waits behind all others.
+ * The request for a second run. What the job is to be found by is not repeated, so that nobody takes the second run for the job; nor is for how
+ * long it may wait, since it waits behind all others.
  */
-function requestedAgain(job: Job, owner: string, runNumber: number, priority: number, now: number): JobRequested {
-  const { scriptParameters = {}, limits } = job;
+function checkRequest(
+  { shares, edge }: JobsContext,
+  job: Job,
+  { owner, runNumber, priority }: { readonly owner: string; readonly runNumber: number; readonly priority: number },
+): JobRequested {
   const uuid = jobUuid(job.computationDigest, runNumber);
-  return create(JobRequestedSchema, {
+  const { limits } = job;
+  return requestedAgain(job, {
     uuid,
     owner,
-    repository: job.repository,
-    script: job.script,
-    scriptVersion: job.scriptVersion,
-    suppliedScriptVersion: job.scriptVersion,
-    scriptParameters,
-    parametersDigest: jcsDigest(scriptParameters),
-    computationDigest: job.computationDigest,
     runNumber,
     priority,
-    dockerImageLocator: job.dockerImageLocator,
-    arvadosSdkVersion: job.arvadosSdkVersion,
-    nondeterministic: job.nondeterministic,
-    leaveLfsPointers: job.leaveLfsPointers,
-    leaveSubmodules: job.leaveSubmodules,
-    codePaths: job.codePaths,
-    codeDigest: job.codeDigest,
-    requireOutput: job.requireOutput,
-    requiredLabels: job.requiredLabels,
-    inputs: job.inputs,
-    secrets: job.secrets,
+    turnWeight: shares.ofOwner(owner).weight,
     checkOf: job.uuid,
     decision: createdAsCheck(uuid, job.runNumber),
-    requestedAt: timestampFromMs(now),
-    ...(job.runtimeConstraints && { runtimeConstraints: job.runtimeConstraints }),
-    ...(job.retry && { retry: job.retry }),
+    requestedAt: timestampFromMs(edge.now()),
     ...(limits?.run && { limits: create(TimeLimitsSchema, { run: limits.run }) }),
   });
 }

@@ -2,7 +2,6 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type JobRequested,
-  JobRequestedSchema,
   type JobRetryIntended,
   JobRetryIntendedSchema,
 } from '../../../gen/memoir/events/v1/events_pb.js';
@@ -26,6 +25,7 @@ import type { JobsContext } from '../context.js';
 import { eventOfCall } from '../event-of-call.js';
 import { keyedLock } from '../keyed-lock.js';
 import { denied } from '../reading/permit.js';
+import { requestedAgain } from '../requested-again.js';
 import { answerEvent, recordAnswer } from './answer-with-job.js';
 import { checkBounds } from './check-bounds.js';
 import { createdAsRetry, reused } from './decision-message.js';
@@ -135,7 +135,7 @@ export function jobRetrier(context: JobsContext, find: FindReusable): RetryJob {
     let record = await streams.load(event.uuid);
     if (!record) {
       try {
-        const { record: made, position } = await streams.request(caller, requestedAgain(old, event, shares));
+        const { record: made, position } = await streams.request(caller, retryRequest(old, event, shares));
         const { uuid, repository, scriptVersion: commit } = made.job;
         context.keepCommit?.({ uuid, repository, commit });
         return { job: made.job, position };
@@ -177,7 +177,7 @@ export function jobRetrier(context: JobsContext, find: FindReusable): RetryJob {
       requestedAt: timestampFromMs(edge.now()),
     });
     // What could not be carried out is not intended either.
-    store.checkSize?.(jobStream(event.uuid), [eventOfCall(context, caller, requestedAgain(old, event, shares))]);
+    store.checkSize?.(jobStream(event.uuid), [eventOfCall(context, caller, retryRequest(old, event, shares))]);
     try {
       const expected = after?.revision ?? 'no_stream';
       await store.append(retryStream(old.uuid), expected, [eventOfCall(context, caller, event)]);
@@ -278,47 +278,23 @@ function textOf({ pointer, content }: Input): NamedInputs['texts'] {
   return content ? [{ pointer, hash: content.hash }] : [];
 }
 
-/**
- * The request that runs a job again: what the job was asked for with, at the commit that was resolved then. Its components are its own to
- * start.
- */
-function requestedAgain(
+/** The request that runs a job again, by the run that is intended. Its components are its own to start. */
+function retryRequest(
   old: Job,
   { uuid, runNumber, owner, priority, requestedAt }: JobRetryIntended,
   shares: Shares,
 ): JobRequested {
-  const { scriptParameters = {} } = old;
-  return create(JobRequestedSchema, {
+  return requestedAgain(old, {
     uuid,
     owner,
-    repository: old.repository,
-    script: old.script,
-    scriptVersion: old.scriptVersion,
-    suppliedScriptVersion: old.scriptVersion,
-    scriptParameters,
-    parametersDigest: jcsDigest(scriptParameters),
-    computationDigest: old.computationDigest,
     runNumber,
     priority,
     turnWeight: shares.ofOwner(owner).weight,
-    dockerImageLocator: old.dockerImageLocator,
-    arvadosSdkVersion: old.arvadosSdkVersion,
-    nondeterministic: old.nondeterministic,
-    leaveLfsPointers: old.leaveLfsPointers,
-    leaveSubmodules: old.leaveSubmodules,
-    requireOutput: old.requireOutput,
     description: old.description,
     labels: old.labels,
-    requiredLabels: old.requiredLabels,
     retryOf: old.uuid,
-    inputs: old.inputs,
-    codePaths: old.codePaths,
-    codeDigest: old.codeDigest,
-    secrets: old.secrets,
     decision: createdAsRetry(uuid, old.runNumber, stateName(old.state)),
     ...(requestedAt && { requestedAt }),
-    ...(old.runtimeConstraints && { runtimeConstraints: old.runtimeConstraints }),
-    ...(old.retry && { retry: old.retry }),
     ...(old.limits && { limits: old.limits }),
   });
 }
