@@ -8,6 +8,7 @@ import { type Acknowledged, type Asked, ask, type Load, startLoad } from '../sup
 import { logFaults } from '../support/log-faults.js';
 import { makeProject } from '../support/project.js';
 import { eventsOf, liveRows, rebuiltRows } from '../support/read-model.js';
+import { roundsUntil } from '../support/rounds.js';
 import { uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
 import { type Clients, clientsOf, loseReadModel, testConfig } from '../support/server.js';
@@ -27,7 +28,7 @@ test(`after kill -9 under load every acknowledged write is there and the read mo
     project.repository.dispose();
   });
   let writes = 0;
-  for (let round = 0; round < kills; round++) {
+  for (const round of roundsUntil(() => writes > 0, kills, kills, kills + 10)) {
     server = await startServerProcess(config);
     const load = startLoad(server.address, `round-${round}`);
     // From "just started" to some hundred writes later, more often early.

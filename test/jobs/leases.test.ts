@@ -11,7 +11,7 @@ import { recordingStore } from '../../src/jobs/recording-store.js';
 import { watchLeases } from '../../src/jobs/running/leases.js';
 import { requestOf } from '../domain/commands.js';
 import { openExclusionsBench } from '../support/exclusions.js';
-import { rounds } from '../support/rounds.js';
+import { roundsUntil } from '../support/rounds.js';
 
 // The watch over leases on a real store and read model, looked at by hand on a clock of the test's.
 
@@ -215,7 +215,7 @@ test('a completion at the moment of the expiry is recorded once, whichever comes
   t.teardown(() => leases.stop());
   const worker = bench.caller('worker');
   const ways = { 'in time': 0, 'taken back': 0 };
-  for (let round = 0; round < rounds(25, 500); round++) {
+  for (const round of roundsUntil(() => ways['in time'] > 0 && ways['taken back'] > 0, 25, 500)) {
     const asked = requestOf({ retry, scriptParameters: { round } });
     const { uuid } = asked;
     await streams.request(worker, asked);

@@ -392,23 +392,25 @@ test('as of every position, every query answers as a read model that ended there
 
 test('what a job asks for, its priority and who waits for it are in rows as in its stream, at every position', async (t) => {
   const kinds = new Set<string>();
-  await fc.assert(
-    fc.asyncProperty(anySharing, async (steps) => {
-      const scratch = await openScratch(() => noon);
-      try {
-        const history = new Map<Position, Told>();
-        await record(scratch, steps, history);
-        await truths(scratch, (db, _, position) =>
-          checkTold(t, db, history.get(position) ?? new Map(), `at ${position}`),
-        );
-        for await (const { type } of scratch.store.readAll()) kinds.add(type);
-      } finally {
-        await scratch.close();
-      }
-    }),
-    { numRuns: rounds(12) },
-  );
-  for (const kind of ['JobJoined', 'JobLeft', 'JobAttemptEnded', 'JobUpdated']) t.true(kinds.has(kind), kind);
+  const wanted = ['JobJoined', 'JobLeft', 'JobAttemptEnded', 'JobUpdated'];
+  const rightly = fc.asyncProperty(anySharing, async (steps) => {
+    const scratch = await openScratch(() => noon);
+    try {
+      const history = new Map<Position, Told>();
+      await record(scratch, steps, history);
+      await truths(scratch, (db, _, position) =>
+        checkTold(t, db, history.get(position) ?? new Map(), `at ${position}`),
+      );
+      for await (const { type } of scratch.store.readAll()) kinds.add(type);
+    } finally {
+      await scratch.close();
+    }
+  });
+  await fc.assert(rightly, { numRuns: rounds(12) });
+  // Few may happen not to have all of them.
+  const all = () => wanted.every((kind) => kinds.has(kind));
+  for (let more = 100; more > 0 && !all(); more--) await fc.assert(rightly, { numRuns: 1 });
+  for (const kind of wanted) t.true(kinds.has(kind), kind);
 });
 
 test('the rows of the history are the same wherever batches end', async (t) => {

@@ -27,14 +27,14 @@ const dates = fc.oneof(
  * Histories of every shape: long lines, parallel branches, merges, criss-cross merges, octopus merges, several roots, and
  * clocks that were equal or wrong.
  */
-export function histories(maxCommits: number): fc.Arbitrary<GeneratedCommit[]> {
+export function histories(maxCommits: number, minCommits = 1): fc.Arbitrary<GeneratedCommit[]> {
   const step = fc.record({
     kind: fc.constantFrom(...kinds),
     picks: fc.array(fc.nat(1_000), { minLength: 5, maxLength: 5 }),
     date: dates,
   });
   return fc
-    .array(step, { minLength: 1, maxLength: maxCommits, size: 'max' })
+    .array(step, { minLength: minCommits, maxLength: maxCommits, size: 'max' })
     .map((steps) => steps.map(({ kind, picks, date }, number) => ({ parents: parentsFor(kind, picks, number), date })));
 }
 

@@ -7,3 +7,17 @@ const percent = process.env.MEMOIR_ROUNDS;
 export function rounds(few: number, whole = 100): number {
   return percent === undefined ? few : Math.max(1, Math.ceil((whole * Number(percent)) / 100));
 }
+
+/**
+ * The numbers of the rounds of a test that is to show something which depends on who is faster, or on chance: as many as `rounds` says,
+ * and more until `seen` says that it happened, `most` at the most. The test then asserts that it did.
+ */
+export function* roundsUntil(
+  seen: () => boolean,
+  few: number,
+  whole = 100,
+  most = whole,
+): Generator<number, void, void> {
+  const count = rounds(few, whole);
+  for (let round = 0; round < count || (round < most && !seen()); round++) yield round;
+}
