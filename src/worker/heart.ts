@@ -35,6 +35,8 @@ export type HeartSettings = {
   /** What is told of what it says there. */
   readonly masked: (text: string) => string;
   readonly edge: Pick<Edge, 'monotonic'>;
+  /** Called each time the server says that the run is held. */
+  readonly onHeld?: () => void;
   /** Called once, when the server says that it accepts nothing more of the run. */
   readonly onLost: (lost: RunLost) => void;
 };
@@ -52,6 +54,7 @@ export function startHeart({
   progressPath,
   masked,
   edge,
+  onHeld,
   onLost,
 }: HeartSettings): Heart {
   const stopped = new AbortController();
@@ -92,6 +95,7 @@ export function startHeart({
   /** Sends a heartbeat. Whoever waits for the end of the attempt is told of it here, once. */
   async function send(news: Progress | undefined, waitMs: number): Promise<'held' | 'again' | 'lost'> {
     const answer = await ask(news, waitMs);
+    if (answer === 'held') onHeld?.();
     if (typeof answer === 'string') return answer;
     if (!stopped.signal.aborted) onLost(answer);
     stopped.abort();

@@ -86,6 +86,8 @@ export async function runJob(
   const { job } = claimed;
   const logger = context.logger.child({ job: job.uuid });
   const started = context.edge.monotonic();
+  const held = { uuid: job.uuid, claimToken: claimed.claimToken };
+  const { countedOn } = context.staging.source;
   // One signal for all reasons to end early: a RunLost, or a RunFailure.
   const end = new AbortController();
   const stop = () => end.abort(new GivenBack());
@@ -93,12 +95,12 @@ export async function runJob(
   else stopped.addEventListener('abort', stop, { once: true });
   const heart = startHeart({
     worker: context.worker,
-    uuid: job.uuid,
+    ...held,
     leaseMs: claimed.leaseMs,
-    claimToken: claimed.claimToken,
     progressPath: run.places.progress,
     masked: run.log.masked,
     edge: context.edge,
+    onHeld: () => countedOn?.renew(held),
     onLost: (lost) => end.abort(lost),
   });
   try {
@@ -114,6 +116,7 @@ export async function runJob(
   } finally {
     stopped.removeEventListener('abort', stop);
     await heart.stop();
+    countedOn?.end(held);
     await run.remove().catch((err: unknown) => {
       logger.error({ err, directory: run.places.directory }, 'left behind');
       context.health.fault(workPlace, err);

@@ -1,13 +1,27 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
+import { pino } from 'pino';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { parseContentUrl } from '../../src/domain/outputs/content-url.js';
+import { systemEdge } from '../../src/edge.js';
 import { callCas } from '../../src/rpc/content/called/call-cas.js';
+import { workPlace } from '../../src/worker/run-failure.js';
+import { countedOn } from '../../src/worker/upload/counted-on.js';
+import { uploadedOutputs } from '../../src/worker/upload/uploaded-outputs.js';
 import { collect } from '../contract/events.js';
 import { casdProgram, freePort, hasCasd, startCasd } from '../support/casd.js';
 import { makeAuthority } from '../support/certificates.js';
@@ -72,6 +86,8 @@ test('a server keeps its content in buildbox-casd: puts, inputs, outputs, hits, 
   repository.commit({
     'run.sh':
       '#!/bin/sh\nmkdir "$MEMOIR_OUTPUT/d"; cat "$MEMOIR_PARAMETERS" > "$MEMOIR_OUTPUT/d/p"; test -z "$MEMOIR_INPUTS" || cp -rL "$MEMOIR_INPUTS"/*/* "$MEMOIR_OUTPUT"; chmod -R u+w "$MEMOIR_OUTPUT"\n',
+    'waits.sh':
+      '#!/bin/sh\nn=0; until [ -e "$RELEASE" ]; do n=$((n+1)); echo "{\\"message\\":\\"$n\\"}" > "$MEMOIR_PROGRESS"; sleep 0.1; done\n',
   });
   const port = await freePort();
   const start = (name: string, ...more: string[]) => startCasd(port, join(folder, name), ...more);
@@ -123,6 +139,41 @@ test('a server keeps its content in buildbox-casd: puts, inputs, outputs, hits, 
       content: { ...elsewhere, elsewhere: true },
     });
     t.is(direct.state, JobState.COMPLETE, direct.failureMessage);
+    // Such a worker itself has the store let everything stay that its run counts on.
+    const objects = join(folder, 'one', 'cas', 'objects');
+    const pathOf = (hash: string) => join(objects, hash.slice(0, 2), hash.slice(2));
+    const aWhileAgo = Date.now() / 1_000 - 36_000;
+    const age = (hashes: readonly string[]) => {
+      for (const hash of hashes) utimesSync(pathOf(hash), aWhileAgo, aWhileAgo);
+    };
+    const renewed = (hashes: readonly string[]) =>
+      hashes.every((hash) => statSync(pathOf(hash)).mtimeMs > aWhileAgo * 1_000 + 3_600_000);
+    const release = join(folder, 'release');
+    const counted = countedOn(elsewhere, systemEdge, pino({ level: 'silent' }), 1);
+    const long = uuidOf(await request(ada, { script: 'waits.sh', scriptParameters: { address } }));
+    const running = ran(long, {
+      content: { ...elsewhere, elsewhere: true, countedOn: counted },
+      environment: { RELEASE: release },
+    });
+    await until('the script runs', async () => (await ada.jobs.getJob({ uuid: long })).job?.progressMessage !== '');
+    const other = randomBytes(50);
+    await elsewhere.cas.batchUpdateBlobs({ requests: [{ digest: digestOf(other), data: other }] });
+    const inputs = [address.slice('sha256:'.length), sha256(large), sha256(small)];
+    age([...inputs, sha256(other)]);
+    await until('all of the inputs was asked for', () => renewed(inputs));
+    t.false(renewed([sha256(other)]));
+    writeFileSync(release, '');
+    t.is((await running).state, JobState.COMPLETE);
+    const of = { uuid: long, claimToken: randomBytes(16) };
+    const left = uploadedOutputs({ ...elsewhere, elsewhere: true, countedOn: counted }, workPlace);
+    const signal = new AbortController().signal;
+    const { digest } = await left.putDirectory(local, { run: { run: local, worker: local }, signal }, of);
+    const outputs = [digest?.hash ?? '', sha256(large), sha256(small)];
+    age(outputs);
+    counted.renew(of);
+    await until('all that was uploaded was asked for', () => renewed(outputs));
+    counted.end(of);
+
     // What is not there is not complete.
     const uuid = uuidOf(await request(ada, { scriptParameters: { hole: true } }));
     await server.as('w').worker.claimJob({ uuid });
@@ -158,9 +209,7 @@ test('a server keeps its content in buildbox-casd: puts, inputs, outputs, hits, 
 
     // It evicts: what is gone is lost, and made anew.
     casd = await start('one');
-    const objects = join(folder, 'one', 'cas', 'objects');
-    const gone = sha256(small);
-    rmSync(join(objects, gone.slice(0, 2), gone.slice(2)));
+    rmSync(pathOf(sha256(small)));
     await until('it is asked', async () => (await failure(t, () => read(job.uuid, 'small'))).reason === 'CONTENT_LOST');
     // A store that was away is asked again a second later.
     const anew = await until('it is made anew', async () => {
@@ -210,6 +259,10 @@ test('a store is called by TLS, in the instance that is named; what is wrong wit
   if (!hasOpenssl(t)) return;
   const folder = mkdtempSync(join(tmpdir(), 'memoir-tls-store-'));
   const authority = makeAuthority();
+  const repository = makeRepository();
+  repository.commit({
+    'run.sh': '#!/bin/sh\ncp -L "$MEMOIR_INPUTS"/*/* "$MEMOIR_OUTPUT"; chmod -R u+w "$MEMOIR_OUTPUT"\n',
+  });
   const casd = spawnSync(casdProgram, ['--version']).status === 0;
   if (!casd) t.log('buildbox-casd is not there: the store is one of Memoir, which has no instances');
   const port = await freePort();
@@ -221,6 +274,7 @@ test('a store is called by TLS, in the instance that is named; what is wrong wit
   const expired = await tlsBefore(behind, authority.certify('DNS:localhost', 'past'));
   const url = (at: string) => `grpcs://${at}${instance === '' ? '' : `/${instance}`}`;
   const server = await startTestServer({
+    repositories: { project: repository.path },
     settings: { content: { store: url(`localhost:${front.port}`), ca: authority.caFile, scrub_rate: 0 } },
   });
   const [ada, plain] = [contentClient(server.address(), 'ada'), contentClient(behind, 'memoir')];
@@ -237,6 +291,35 @@ test('a store is called by TLS, in the instance that is named; what is wrong wit
     // It lies in that instance, and there is no other one by a name like it.
     t.deepEqual((await plain.cas.findMissingBlobs({ instanceName: instance, blobDigests })).missingBlobDigests, []);
     await t.throwsAsync(plain.cas.findMissingBlobs({ instanceName: 'team/none', blobDigests }));
+
+    // A worker reaches it there by itself, by the authority that it is told of.
+    writeFileSync(join(folder, 'reads'), large);
+    const as = { env: { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' } };
+    const put = await runMemoir(['put', '--json', join(folder, 'reads')], as);
+    t.is(put.code, 0, put.err);
+    const { address } = JSON.parse(put.out);
+    const uuid = uuidOf(await find(server.as('ada'), { scriptParameters: { reads: `${address}/reads` } }));
+    const direct = [
+      'worker',
+      '--once',
+      '--repository',
+      `project=${repository.path}`,
+      '--work-dir',
+      join(folder, 'work'),
+    ];
+    mkdirSync(join(folder, 'work'));
+    const to = ['--content', url(`localhost:${front.port}`), '--content-ca'];
+    const worked = await runMemoir([...direct, ...to, authority.caFile], as);
+    t.is(worked.code, 0, worked.err);
+    const { job } = await server.as('ada').jobs.getJob({ uuid });
+    t.is(job?.state, JobState.COMPLETE, `${job?.failureMessage} ${worked.err}`);
+    t.is(job?.outputDigest?.hash, address.slice('sha256:'.length));
+    const refused = await runMemoir(
+      [...direct, '--content', 'grpc://localhost:1', '--content-ca', authority.caFile],
+      as,
+    );
+    t.is(refused.code, 2);
+    t.regex(refused.err, /--content-ca goes with a --content of grpcs: alone/);
 
     const ca = readFileSync(authority.caFile);
     const told = async (at: string, by?: Buffer) => {
@@ -275,6 +358,7 @@ test('a store is called by TLS, in the instance that is named; what is wrong wit
     await daemon?.kill();
     await own?.dispose();
     authority.dispose();
+    repository.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
@@ -10,14 +10,18 @@ import { systemEdge } from '../../src/edge.js';
 import { decodeEvent } from '../../src/eventstore/codec.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
+import { uploadBlobs } from '../../src/worker/upload/upload-blobs.js';
 import { collect } from '../contract/events.js';
-import { contentClient, sha256, upload, writes } from '../support/content.js';
+import { freePort } from '../support/casd.js';
+import { contentClient, download, sha256, upload, writes } from '../support/content.js';
 import { blobsOf, type Files, finishWith, treeOf } from '../support/outputs.js';
 import { makeProject } from '../support/project.js';
 import { roundsUntil } from '../support/rounds.js';
 import { find, uuidOf } from '../support/runs.js';
 import { clientsOf, startTestServer, testConfig } from '../support/server.js';
 import { startServerProcess } from '../support/server-process.js';
+import { until } from '../support/until.js';
+import { remoteContent } from '../support/worker.js';
 
 const hour = 3_600_000;
 const day = 24 * hour;
@@ -203,4 +207,53 @@ test('killed in the midst of a sweep, an upload or a completion, a server loses 
   const evicted = losses.filter((lost) => (lost as ContentLost).reason === ContentLossReason.EVICTED).length;
   t.log({ found, completed, evicted, killed });
   t.true(completed > 0 && evicted > 0 && killed > 0);
+});
+
+test('an upload that a killed server had taken a part of is gone on with where that ends, by the server that comes after it', async (t) => {
+  const port = await freePort();
+  const config = { ...testConfig({ settings: { content: { scrub_rate: 0 } } }), listen: `127.0.0.1:${port}` };
+  t.teardown(() => rmSync(config.data_dir, { recursive: true, force: true }));
+  let server = await startServerProcess(config);
+  t.teardown(() => server.kill());
+  const [worker, other] = [remoteContent(server.address, 'w'), contentClient(server.address, 'w')];
+  t.teardown(() => {
+    worker.close();
+    other.close();
+  });
+  const data = randomBytes(6_000_000);
+  const half = 3_000_000;
+  const uuid = randomUUID();
+  const resourceName = upload(data, uuid);
+  const committed = async () => Number((await other.bytes.queryWriteStatus({ resourceName })).committedSize);
+  let [killed, goneOnFrom, sent] = [false, 0, 0];
+  /** Reads it, and in the middle waits until the server that took what was read is killed and another is there. */
+  const from = async () => ({
+    async read(into: Uint8Array, at: number, length: number, position: number) {
+      if (position >= half && !killed) {
+        killed = true;
+        await until('the server takes a part', async () => (await committed()) > 0);
+        await server.kill();
+        server = await startServerProcess(config);
+      }
+      const piece = data.subarray(position, position + length);
+      into.set(piece, at);
+      sent += piece.length;
+      return { bytesRead: piece.length };
+    },
+    close: async () => undefined,
+  });
+  const logger = {
+    info: () => undefined,
+    warn(said: { readonly from?: number }) {
+      goneOnFrom = said.from ?? goneOnFrom;
+    },
+  } as unknown as typeof worker.logger;
+  const remote = { ...worker, logger, edge: { ...systemEdge, uuid: () => uuid } };
+  const blob = { hash: sha256(data), size: data.length, from };
+  await uploadBlobs(remote, [blob], {}, new AbortController().signal);
+  t.true(killed && goneOnFrom > 0 && goneOnFrom <= half + 1_000_000, `it went on from ${goneOnFrom}`);
+  t.true(sent < 2 * data.length - goneOnFrom + 1_000_000, `${sent} bytes were read of ${data.length}`);
+  const pieces: Uint8Array[] = [];
+  for await (const piece of other.bytes.read({ resourceName: download(data) })) pieces.push(piece.data);
+  t.true(Buffer.concat(pieces).equals(data));
 });

@@ -1,97 +1,78 @@
 import { hostname, userInfo } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { toJson } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import {
-  Capabilities,
-  ContentAddressableStorage,
-} from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
-import { ByteStream } from '../../../gen/google/bytestream/bytestream_pb.js';
-import { ContentService } from '../../../gen/memoir/content/v1/content_service_pb.js';
 import { ImagesService } from '../../../gen/memoir/images/v1/images_service_pb.js';
 import { OfferSchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { WorkerService } from '../../../gen/memoir/worker/v1/worker_service_pb.js';
 import { repositorySettings } from '../../config/settings.js';
-import { invalid, type MemoirError, quote } from '../../domain/errors.js';
-import { type ContentUrl, parseContentUrl } from '../../domain/outputs/content-url.js';
+import { invalid, quote } from '../../domain/errors.js';
 import { toldOffer } from '../../domain/placement/recorded-offer.js';
 import { systemEdge } from '../../edge.js';
 import { CallError } from '../../rpc/call-error.js';
-import { type Connection, connect } from '../../rpc/client.js';
+import type { Connection } from '../../rpc/client.js';
 import { checkedPlaces } from '../../worker/check-places.js';
 import { openHealth } from '../../worker/health.js';
-import { type InputCache, openInputCache } from '../../worker/inputs/input-cache.js';
 import { pipesIn } from '../../worker/pipes.js';
 import { boundsOf } from '../../worker/pool/bounds.js';
 import { imagePlatform, machineHas } from '../../worker/pool/machine.js';
 import { openPool, type Pool } from '../../worker/pool/pool.js';
-import { retrying } from '../../worker/retry.js';
 import { type Images, removeLeftovers } from '../../worker/run/container.js';
 import { type ImageRuntime, openImageRuntime, type RuntimeName, runtimeNames } from '../../worker/run/image-runtime.js';
 import { machineNetwork, networkLabel } from '../../worker/run/network.js';
 import { imagePuller } from '../../worker/run/pull-image.js';
 import { openSandbox, type Sandbox, type SandboxChoice } from '../../worker/run/sandbox.js';
-import { storePlace, workPlace } from '../../worker/run-failure.js';
+import { storePlace } from '../../worker/run-failure.js';
 import { scriptEnvironment } from '../../worker/script-environment.js';
 import { offeredSecrets, openWorkerSecrets } from '../../worker/secrets/give-secrets.js';
 import { type HeldSecret, readSecretsFile } from '../../worker/secrets/held-secrets.js';
-import { keptOutputs, type Outputs } from '../../worker/store/outputs.js';
+import { keptOutputs } from '../../worker/store/outputs.js';
 import { openUnstoredOutputs } from '../../worker/store/unstored-outputs.js';
-import type { RemoteContent } from '../../worker/upload/upload-blobs.js';
-import { uploadedOutputs } from '../../worker/upload/uploaded-outputs.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
-import { readPem } from '../credentials.js';
 import type { ServerOptions } from '../options.js';
 import { openLogger } from './logger.js';
 import { stopSignal } from './stop-signals.js';
+import { type ContentOptions, contentOf, inputCache, numberOf, uploading } from './worker-content.js';
 
 const mebi = 1024 ** 2;
 
-/** How long `once` waits for a server that is not there, in milliseconds. */
-const onceWaitMs = 10_000;
-
 /** Options of `memoir worker`. */
-export type WorkerOptions = ServerOptions & {
-  readonly name?: string;
-  readonly config?: string;
-  readonly repository?: Readonly<Record<string, string>>;
-  readonly kept?: string;
-  readonly storeDir?: string;
-  readonly workDir: string;
-  readonly jobs: number;
-  readonly cores?: number;
-  readonly ramMb?: number;
-  readonly scratchMb?: number;
-  readonly label?: Readonly<Record<string, string>>;
-  readonly imageRuntime?: RuntimeName | 'auto';
-  readonly network?: string;
-  readonly sandbox: SandboxChoice;
-  readonly sandboxRead?: readonly string[];
-  readonly maxProcesses: number;
-  readonly secrets?: string;
-  readonly once?: boolean;
-  readonly lease: number;
-  readonly drainTimeout: number;
-  readonly grace: number;
-  readonly logLimit: number;
-  readonly maxOutputBytes: number;
-  readonly maxOutputFiles: number;
-  readonly maxWorkBytes: number;
-  readonly maxInputBytes: number;
-  readonly inputCache?: string;
-  readonly inputCacheMb: number;
-  readonly clone: boolean;
-  readonly content?: string;
-  readonly contentCa?: string;
-  readonly unstoredMb: number;
-  readonly minFree: number;
-  readonly path?: string;
-  readonly env?: Readonly<Record<string, string>>;
-  readonly passEnv?: readonly string[];
-  readonly logLevel: string;
-};
+export type WorkerOptions = ServerOptions &
+  ContentOptions & {
+    readonly name?: string;
+    readonly config?: string;
+    readonly repository?: Readonly<Record<string, string>>;
+    readonly kept?: string;
+    readonly storeDir?: string;
+    readonly jobs: number;
+    readonly cores?: number;
+    readonly ramMb?: number;
+    readonly scratchMb?: number;
+    readonly label?: Readonly<Record<string, string>>;
+    readonly imageRuntime?: RuntimeName | 'auto';
+    readonly network?: string;
+    readonly sandbox: SandboxChoice;
+    readonly sandboxRead?: readonly string[];
+    readonly maxProcesses: number;
+    readonly secrets?: string;
+    readonly lease: number;
+    readonly drainTimeout: number;
+    readonly grace: number;
+    readonly logLimit: number;
+    readonly maxOutputBytes: number;
+    readonly maxOutputFiles: number;
+    readonly maxWorkBytes: number;
+    readonly maxInputBytes: number;
+    readonly clone: boolean;
+    readonly unstoredMb: number;
+    readonly minFree: number;
+    readonly path?: string;
+    readonly env?: Readonly<Record<string, string>>;
+    readonly passEnv?: readonly string[];
+    readonly logLevel: string;
+  };
 
 /**
  * Runs a worker until a signal ends it or, with `once`, the queue is empty.
@@ -206,94 +187,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await secrets.remove();
     await directory.remove();
   }
-}
-
-/**
- * Outputs that are uploaded, once the server has said that it takes them; undefined if the worker is told to end before.
- * @throws MemoirError BAD_OPTIONS if it does not take them; CallError as of a claim
- */
-async function uploading(
-  connection: Connection,
-  content: RemoteContent,
-  { once }: WorkerOptions,
-  draining: AbortSignal,
-  logger: Logger,
-): Promise<Outputs | undefined> {
-  const { describeContent } = connection.service(ContentService);
-  const patience = once ? AbortSignal.any([draining, AbortSignal.timeout(onceWaitMs)]) : draining;
-  let last: unknown;
-  try {
-    const { takesOutputs } = await retrying(patience, async (before) => {
-      if (before === 1) logger.warn('the server cannot be reached; trying again');
-      try {
-        return await describeContent({}, { signal: patience, timeoutMs: 10_000 });
-      } catch (error) {
-        if (!patience.aborted) last = error;
-        throw error;
-      }
-    });
-    if (!takesOutputs) throw notTaken('may not record yet what it keeps of jobs (log_format is below 4)');
-  } catch (error) {
-    if (draining.aborted) return undefined;
-    if (patience.aborted) throw last ?? error;
-    const unknown = error instanceof CallError && error.code === status.UNIMPLEMENTED;
-    throw unknown ? notTaken('is too old to keep what jobs make') : error;
-  }
-  return uploadedOutputs(content, workPlace);
-}
-
-/**
- * Where content is left and read: by the server, or in the store that it uses itself.
- * @throws MemoirError BAD_CONTENT_URL
- */
-function contentOf({ content, contentCa }: WorkerOptions, connection: Connection, logger: Logger) {
-  const { address, tls, instance } = content === undefined ? serverItself : parseContentUrl(content);
-  if (contentCa !== undefined && !tls) {
-    throw invalid('content_ca', 'BAD_OPTIONS', '--content-ca goes with a --content of grpcs: alone');
-  }
-  const by = contentCa === undefined ? tls : { ca: readPem('--content-ca', contentCa) };
-  const elsewhere = content === undefined ? undefined : connect(address, 'memoir', { tls: by });
-  const to = elsewhere ?? connection;
-  return {
-    cas: to.service(ContentAddressableStorage),
-    bytes: to.service(ByteStream),
-    capabilities: to.service(Capabilities),
-    instance,
-    elsewhere: elsewhere !== undefined,
-    edge: systemEdge,
-    logger,
-    close: () => elsewhere?.close(),
-  };
-}
-
-const serverItself: ContentUrl = { address: '', tls: false, instance: '' };
-
-/** The number of a worker's own directory among those of one work directory. */
-const numberOf = (own: string): string => basename(own).replace(/^.*-/, '');
-
-/**
- * Inputs that jobs were given, in a directory of this worker alone: whose number is its own among those that share the work directory.
- * @throws MemoirError BAD_OPTIONS if it cannot be used
- */
-async function inputCache(
-  { workDir, inputCache: given, inputCacheMb }: WorkerOptions,
-  own: string,
-): Promise<InputCache> {
-  const number = numberOf(own);
-  const path = given === undefined ? join(resolve(workDir), `.memoir-inputs-${number}`) : join(resolve(given), number);
-  try {
-    return await openInputCache(path, inputCacheMb * mebi);
-  } catch (error) {
-    throw invalid(
-      'input-cache',
-      'BAD_OPTIONS',
-      `--input-cache ${quote(path)} cannot be used: ${(error as Error).message}`,
-    );
-  }
-}
-
-function notTaken(why: string): MemoirError {
-  return invalid('store-dir', 'BAD_OPTIONS', `--store-dir is required here, since the server ${why}`);
 }
 
 /** What keeps jobs without an image apart from the machine, which is said. @throws MemoirError BAD_OPTIONS */

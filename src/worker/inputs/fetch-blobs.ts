@@ -6,6 +6,7 @@ import { type BlobName, blobText, emptyHash } from '../../content/blob-name.js';
 import { CallError } from '../../rpc/call-error.js';
 import type { CallSettings, ClientOf } from '../../rpc/client.js';
 import { retrying } from '../retry.js';
+import type { CountedOn } from '../upload/counted-on.js';
 
 /** A store of content that speaks the Remote Execution API, as inputs are read from it. */
 export type InputSource = {
@@ -15,6 +16,8 @@ export type InputSource = {
   readonly instance?: string;
   /** Whether it is another store than the server's, which the claim token is not for. */
   readonly elsewhere?: boolean;
+  /** What runs count on there, if it is another store: nobody else has that stay. */
+  readonly countedOn?: CountedOn;
 };
 
 /** A blob that is not there any more. */

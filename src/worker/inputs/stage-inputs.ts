@@ -76,6 +76,7 @@ export async function stageInputs(
   signal: AbortSignal,
 ): Promise<StagedInputs> {
   if (inputs.length === 0) return { variables: {}, bytes: 0n };
+  const counted = (blobs: Iterable<BlobName>) => source.countedOn?.add({ uuid, claimToken }, blobs);
   const claim = { [claimHeader]: claimText(uuid, claimToken) };
   const call: CallSettings = source.elsewhere ? {} : { metadata: claim };
   const plan = stagingPlan(inputs);
@@ -125,6 +126,7 @@ export async function stageInputs(
   }
 
   function take(file: StagedFile): StagedFile {
+    counted([file.blob]);
     left = { ...left, entries: left.entries - 1, bytes: left.bytes - file.blob.size };
     if (left.bytes < 0) throw tooLarge(`they have more than ${most.bytes} bytes`);
     if (left.entries < 0) throw tooLarge(`they have more than ${most.entries} entries`);
@@ -157,6 +159,7 @@ export async function stageInputs(
   }
 
   async function readDirectories(blobs: readonly BlobName[]): Promise<readonly (Uint8Array | MemoirError)[]> {
+    counted(blobs);
     const found: Uint8Array[] = [];
     for (const batch of batches(blobs, readable, sizeOf)) {
       const read = await fetchBatch(source, batch, call, signal);

@@ -11,6 +11,7 @@ import type { Edge } from '../../edge.js';
 import { CallError } from '../../rpc/call-error.js';
 import type { CallSettings, ClientOf } from '../../rpc/client.js';
 import { retrying } from '../retry.js';
+import type { CountedOn } from './counted-on.js';
 
 /** Something whose bytes are read, such as an open file. */
 export type OpenBytes = {
@@ -30,6 +31,8 @@ export type RemoteContent = {
   readonly instance?: string;
   /** Whether it is another store than the server's, which the claim token is not for. */
   readonly elsewhere?: boolean;
+  /** What runs count on there, if it is another store: nobody else has that stay. */
+  readonly countedOn?: CountedOn;
   readonly edge: Pick<Edge, 'uuid' | 'monotonic'>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   /** Is told how many bytes of how many that are missing there are sent. */

@@ -40,7 +40,7 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
       const { root, directories } = built(files);
       for (const [hash, data] of directories) sources.set(hash, { hash, size: data.length, from: data });
       try {
-        await uploadBlobs(remote, [...sources.values()], claimed(remote, held), signal);
+        await upload(remote, [...sources.values()], held, signal);
       } catch (error) {
         if (!(error instanceof ChangedMeanwhile)) throw error;
         throw unstorable(
@@ -55,13 +55,24 @@ export function uploadedOutputs(remote: RemoteContent, place: string): Outputs {
     },
     async putLog(log, held, signal) {
       const blob = await hashed(log, () => signal.throwIfAborted());
-      await uploadBlobs(remote, [{ ...blob, from: borrowed(log) }], claimed(remote, held), signal);
+      await upload(remote, [{ ...blob, from: borrowed(log) }], held, signal);
       return { ...stored(blob, ContentKind.BLOB), bytes: BigInt(blob.size) };
     },
   };
 }
 
 const unlimited: OutputLimits = { bytes: Number.POSITIVE_INFINITY, files: Number.POSITIVE_INFINITY };
+
+/** Uploads for an attempt, which counts on all of it from then on. */
+function upload(
+  remote: RemoteContent,
+  blobs: readonly BlobSource[],
+  held: HeldRun,
+  signal: AbortSignal,
+): Promise<void> {
+  remote.countedOn?.add(held, blobs);
+  return uploadBlobs(remote, blobs, claimed(remote, held), signal);
+}
 
 /** The metadata by which a call speaks for an attempt. */
 const claimed = ({ elsewhere }: RemoteContent, { uuid, claimToken }: HeldRun) =>
