@@ -43,6 +43,7 @@ import { defaultCodePaths, historyLimits, remoteRules, repositoryPlaces } from '
 import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
 import { beginSigning, serversKey, watchSigning } from './serving/signing.js';
+import { type StatusBoard, statusBoard } from './serving/status-board.js';
 import { serverVersion } from './version.js';
 
 /** How long everything may take to close once no call is under way, in milliseconds: a store elsewhere may not answer any more. */
@@ -54,6 +55,8 @@ export type RunningServer = {
   readonly address: string;
   /** Resolves when the read model has caught up with the log, so that calls are answered. */
   ready(): Promise<void>;
+  /** Tells whether calls are answered, as the health service does, and why they are not: now and whenever that changes, until it stops. */
+  readonly onStatus: StatusBoard['onChange'];
   /** Lets the calls under way end, at most for the configured time, then closes everything. */
   stop(): Promise<void>;
 };
@@ -199,7 +202,8 @@ export async function startServer(
       tls: door.tls,
       admission: door.admission,
     });
-    const unwatch = watchFollowers({ store, readModel, history }, server, logger);
+    const board = statusBoard();
+    const unwatch = watchFollowers({ store, readModel, history }, server, board, logger);
     namePassedOver(readModel, logger);
     watchSigning({ store, signing, logger }, readModel);
     readModel.onBroken(() => store.suspect?.());
@@ -216,6 +220,7 @@ export async function startServer(
     return {
       address: server.address,
       ready: () => readModel.caughtUp(),
+      onStatus: board.onChange,
       async stop() {
         unwatch();
         for (const service of ['', ...server.services]) server.setServing(service, false);

@@ -107,6 +107,9 @@ async function change(path: string, made: () => readonly TokenRecord[]): Promise
   await writtenAside({ aside: `${path}.lock`, mode: 0o600 }, async (aside) => {
     const text = `${JSON.stringify({ tokens: made() }, undefined, 2)}\n`;
     await aside.file.writeFile(text);
+    // Whoever else may change it, as root may, leaves it to the server that reads it.
+    const before = statSync(path, { throwIfNoEntry: false });
+    if (before && process.geteuid?.() === 0) await aside.file.chown(before.uid, before.gid);
     await aside.replace(path);
   });
 }

@@ -5,6 +5,7 @@ import {
   ContentAddressableStorage,
 } from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
+import { Health } from '../../gen/health/v1/health_pb.js';
 import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
 import { CallersService } from '../../gen/memoir/callers/v1/callers_service_pb.js';
 import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
@@ -38,6 +39,7 @@ export type Clients = {
   readonly capabilities: ClientOf<typeof Capabilities>;
   readonly retention: ClientOf<typeof RetentionService>;
   readonly callers: ClientOf<typeof CallersService>;
+  readonly health: ClientOf<typeof Health>;
   /** For calls with one answer. */
   readonly unary: CallSettings;
   /** The server's address, as host:port. */
@@ -70,6 +72,7 @@ export async function withClients<T>(
       capabilities: connection.service(Capabilities),
       retention: connection.service(RetentionService),
       callers: connection.service(CallersService),
+      health: connection.service(Health),
       unary: { timeoutMs: options.timeout * 1_000 },
       address: serverAddress(targetOf(options).server).address,
       connected: (patience) => connection.connected(patience * 1_000),

@@ -106,6 +106,11 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir serve --data-dir ./data --repository demo=/srv/git/demo.git',
     'memoir serve --config /etc/memoir/memoir.toml --log-level debug',
   ],
+  health: [
+    'memoir health',
+    'memoir health --server grpcs://memoir.example.org --tls-ca ca.pem --timeout 2',
+    'memoir health --live --json',
+  ],
   workers: ['memoir workers', 'memoir workers --seen-within 600'],
   drain: ['memoir drain cellar-1 --reason "new disks"', 'memoir drain cellar-1 --of worker@cellar'],
   undrain: ['memoir undrain cellar-1'],

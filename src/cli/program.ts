@@ -27,6 +27,7 @@ import { importCommand } from './log/import.js';
 import { tailCommand } from './log/tail.js';
 import { codeCommand } from './repositories/code.js';
 import { rangeCommand, reposCommand, resolveCommand } from './repositories/repositories.js';
+import { healthCommand } from './server/health.js';
 import { serveCommand } from './server/serve.js';
 import { workerCommand } from './server/worker.js';
 import { storeCommand } from './store/store.js';
@@ -71,6 +72,7 @@ export function program(): Command {
     exclusionsCommand(),
     auditCommand(),
     serveCommand(),
+    healthCommand(),
     workerCommand(),
     workersCommand(),
     drainCommand(),

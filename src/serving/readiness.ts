@@ -11,6 +11,7 @@ import type { GuardedStore } from '../eventstore/format-guard.js';
 import type { Calls } from '../rpc/call.js';
 import type { RpcServer } from '../rpc/server.js';
 import { logRefused } from '../rpc/status.js';
+import type { StatusBoard } from './status-board.js';
 
 /** How long a call waits for the read model of a server that has just started, in milliseconds. */
 const longestWaitForStart = 5_000;
@@ -111,12 +112,13 @@ export type Followed = {
 const byHistory: ReadonlySet<string> = new Set([HistoryService.typeName, AuditService.typeName]);
 
 /**
- * Says through the health service which calls are answered, and until it is stopped, in the log how the catch-up goes and what is wrong:
+ * Says through the health service and on the board which calls are answered, and until it is stopped, in the log how the catch-up goes and what is wrong:
  * whoever cannot follow the log for seconds, whatever the cause, does not serve.
  */
 export function watchFollowers(
   { store, readModel, history }: Followed,
   server: Pick<RpcServer, 'services' | 'setServing'>,
+  board: Pick<StatusBoard, 'say'>,
   logger: Logger,
 ): () => void {
   const said = new Map<string, boolean>();
@@ -155,6 +157,7 @@ export function watchFollowers(
     for (const service of server.services) say(service, byHistory.has(service) ? past : now);
     if (said.get('') !== past && past) logger.info({ position: reads.position }, 'ready');
     say('', past);
+    board.say({ serving: past, text: past ? 'answers calls' : whyNot(storeAway) });
     if (performance.now() - lastLine < progressInterval) return;
     lastLine = performance.now();
     if (storeAway) logger.error({ failure: storeFailure }, 'the end of the log cannot be read');
@@ -164,6 +167,19 @@ export function watchFollowers(
       if (why !== undefined) logger.error({ position, failure: why }, `${follower.name} cannot be kept up to date`);
       else if (!live) logger.info({ position, end }, `bringing ${follower.name} up to date`);
     }
+  }
+
+  /** Why not all calls are answered, in words that do not change with every event. */
+  function whyNot(storeAway: boolean): string {
+    const refused = store.refused();
+    if (refused) return `the log is refused: ${refused.message}`;
+    for (const follower of [readModel, history]) {
+      const { trouble, failure, live, position, end } = follower.progress();
+      const why = trouble ?? failure;
+      if (why !== undefined) return `${follower.name} cannot follow the log: ${why}`;
+      if (!live) return `brings ${follower.name} up to date: ${percent(position, end)} %`;
+    }
+    return storeAway ? `the end of the log cannot be read: ${storeFailure}` : 'is about to answer calls';
   }
 
   function tick(): void {
@@ -209,3 +225,6 @@ export function watchRefusal(
     );
   });
 }
+
+const percent = (position: number, end: number): number =>
+  end <= 0 ? 0 : Math.min(99, Math.floor((100 * position) / end));

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -111,7 +111,7 @@ test('a file of tokens keeps no token, and is for its owner alone', async (t) =>
   const text = JSON.stringify(readTokens(path));
   t.false(text.includes(one.token));
   t.true(text.includes(one.made.sha256));
-  t.is((await import('node:fs')).statSync(path).mode & 0o777, 0o600);
+  t.is(statSync(path).mode & 0o777, 0o600);
   await t.throwsAsync(makeToken(path, 'two words', { now, lifetimeMs: 1 }), { message: /"two words" is not/ });
   t.is((await revokeTokens(path, ({ name }) => name === 'ci', now)).length, 1);
   t.is((await revokeTokens(path, ({ name }) => name === 'ci', now)).length, 0);
@@ -119,6 +119,20 @@ test('a file of tokens keeps no token, and is for its owner alone', async (t) =>
     readTokens(path).find(({ name }) => name === 'ci'),
     { revoked_at: '2026-01-01T00:00:00.000Z' },
   );
+});
+
+test('a file of tokens stays of whom it is, also where root changes it', async (t) => {
+  if (process.geteuid?.() !== 0) {
+    t.pass('only root can change it for another');
+    return;
+  }
+  const path = join(dir, 'of-another.json');
+  writeFileSync(path, '{"tokens": []}', { mode: 0o600 });
+  chownSync(path, 12_345, 12_346);
+  await makeToken(path, 'ci', { now: Date.now(), lifetimeMs: 1_000 });
+  await revokeTokens(path, () => true, Date.now());
+  const { uid, gid, mode } = statSync(path);
+  t.deepEqual([uid, gid, mode & 0o777], [12_345, 12_346, 0o600]);
 });
 
 test('no token is sent in plain text to another machine', (t) => {

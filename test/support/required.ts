@@ -14,6 +14,7 @@ export type Wanted =
   | 'podman'
   | 'python'
   | 'spin'
+  | 'systemd'
   | 'tini';
 
 /** MEMOIR_TEST_REQUIRE names, with commas, what must be there: `.ci/run` sets it to all that it installs. */

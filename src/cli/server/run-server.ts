@@ -9,6 +9,7 @@ import { type RunningServer, startServer } from '../../main.js';
 import type { Accepted } from '../../serving/opening.js';
 import { note, printLine } from '../text/output.js';
 import { openLogger } from './logger.js';
+import { type ServiceManager, serviceManager } from './service-manager.js';
 import { aborted, stopSignal } from './stop-signals.js';
 
 /** How long a server that has stopped may take to let go of the process, in milliseconds. */
@@ -25,11 +26,16 @@ const betweenStarts = 1_000;
 export async function runServer(sources: Sources, accepted: Accepted): Promise<void> {
   const config = await serverSettings(sources);
   const logger = openLogger(config.log_level);
-  const stop = stopSignal((signal) => logger.info({ signal }, 'stopping; the same signal again ends at once'));
+  const manager = serviceManager(process.env, logger);
+  let told: Promise<void> | undefined;
+  const stop = stopSignal((signal) => {
+    logger.info({ signal }, 'stopping; the same signal again ends at once');
+    told = manager.stopping();
+  });
   let server: RunningServer;
   try {
-    const started = await startWhenThere(config, logger, accepted, stop);
-    if (!started) return;
+    const started = await startWhenThere(config, logger, accepted, manager, stop);
+    if (!started) return await told;
     server = started;
   } catch (error) {
     const known = error instanceof MemoirError || error instanceof LogRefused;
@@ -40,6 +46,10 @@ export async function runServer(sources: Sources, accepted: Accepted): Promise<v
       cause: error,
     });
   }
+  server.onStatus(({ serving, text }) => {
+    if (serving) manager.ready();
+    manager.status(text);
+  });
   const ready = server.ready().then(
     () => (stop.aborted ? undefined : printLine(`ready on ${server.address}`)),
     // Where the server stops before it is ready, that is no news.
@@ -47,6 +57,7 @@ export async function runServer(sources: Sources, accepted: Accepted): Promise<v
   );
   await aborted(stop);
   await server.stop();
+  await told;
   // What waits for a store that does not answer must not keep the process.
   setTimeout(() => process.exit(), lingering).unref();
   await ready;
@@ -57,15 +68,20 @@ async function startWhenThere(
   config: ServerConfig,
   logger: Logger,
   accepted: Accepted,
+  manager: Pick<ServiceManager, 'status'>,
   stop: AbortSignal,
 ): Promise<RunningServer | undefined> {
   let told: string | undefined;
+  manager.status('opens the log');
   while (!stop.aborted) {
     try {
       return await startServer(config, systemEdge, logger, accepted);
     } catch (error) {
       if (!(error instanceof StoreUnreachable && config.wait_for_store)) throw error;
-      if (error.message !== told) logger.warn(`waiting for the store: ${error.message}`);
+      if (error.message !== told) {
+        logger.warn(`waiting for the store: ${error.message}`);
+        manager.status(`waits for the store: ${error.message}`);
+      }
       told = error.message;
       await delay(betweenStarts, undefined, { signal: stop }).catch(() => undefined);
     }
