@@ -62,52 +62,54 @@ let compared = 0;
 let alike = 0;
 
 test('code is the same exactly where git finds no difference', async (t) => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.noBias(histories),
-      fc.array(asked, { minLength: 120, maxLength: 120, size: 'max' }),
-      fc.nat(),
-      async (history, those, seed) => {
-        const repository = makeRepository({ bare: true });
-        const repositories = await openRepositories({ r: { path: repository.path } });
-        try {
-          const commits = writeTrees(repository, [begin, ...history]);
-          const cases = those.map((given, i) => ({
-            given: given.toSorted((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other))),
-            one: commits[(seed + i * 7) % commits.length] as string,
-            other: commits[(seed + i * 3 + 1) % commits.length] as string,
-          }));
-          const nameOf = (commit: string, path: string) => (path === '.' ? `${commit}^{tree}` : `${commit}:${path}`);
-          const objects = cases.flatMap(({ given, one }) => given.map((path) => nameOf(one, path)));
-          const pairs = cases.map(
-            ({ given, one, other }) => `${one} ${other} ${given.map((path) => `'${path}'`).join(' ')}`,
-          );
-          const git = ask(repository, objects, pairs);
-          let at = 0;
-          for (const [i, { given, one, other }] of cases.entries()) {
-            const [its, others] = (await Promise.all(
-              [one, other].map((commit) => repositories.code('r', { commit, paths: given, checked: false })),
-            )) as [CodeFound, CodeFound];
-            const ids = git.objects.slice(at, at + given.length);
-            at += given.length;
-            if (its.kind === 'code') {
-              if (its.entries.map(({ oid }) => oid).join() !== ids.join()) throw new Error(`${one} ${given}: ${ids}`);
-            } else if (ids[its.place] !== '')
-              throw new Error(`${one} ${given}: ${its.what}, but git has ${ids[its.place]}`);
-            if (its.kind !== 'code' || others.kind !== 'code') continue;
-            compared++;
-            const same = codeDigest(its) === codeDigest(others);
-            if (same) alike++;
-            if (same !== (git.same[i] === 'same')) throw new Error(`${pairs[i]}: git says ${git.same[i]}`);
-          }
-        } finally {
-          await repositories.close();
-          repository.dispose();
+  const enough = () => compared >= 50 * rounded && alike >= 10 * rounded;
+  const asGit = fc.asyncProperty(
+    fc.noBias(histories),
+    fc.array(asked, { minLength: 120, maxLength: 120, size: 'max' }),
+    fc.nat(),
+    async (history, those, seed) => {
+      const repository = makeRepository({ bare: true });
+      const repositories = await openRepositories({ r: { path: repository.path } });
+      try {
+        const commits = writeTrees(repository, [begin, ...history]);
+        const cases = those.map((given, i) => ({
+          given: given.toSorted((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other))),
+          one: commits[(seed + i * 7) % commits.length] as string,
+          other: commits[(seed + i * 3 + 1) % commits.length] as string,
+        }));
+        const nameOf = (commit: string, path: string) => (path === '.' ? `${commit}^{tree}` : `${commit}:${path}`);
+        const objects = cases.flatMap(({ given, one }) => given.map((path) => nameOf(one, path)));
+        const pairs = cases.map(
+          ({ given, one, other }) => `${one} ${other} ${given.map((path) => `'${path}'`).join(' ')}`,
+        );
+        const git = ask(repository, objects, pairs);
+        let at = 0;
+        for (const [i, { given, one, other }] of cases.entries()) {
+          const [its, others] = (await Promise.all(
+            [one, other].map((commit) => repositories.code('r', { commit, paths: given, checked: false })),
+          )) as [CodeFound, CodeFound];
+          const ids = git.objects.slice(at, at + given.length);
+          at += given.length;
+          if (its.kind === 'code') {
+            if (its.entries.map(({ oid }) => oid).join() !== ids.join()) throw new Error(`${one} ${given}: ${ids}`);
+          } else if (ids[its.place] !== '')
+            throw new Error(`${one} ${given}: ${its.what}, but git has ${ids[its.place]}`);
+          if (its.kind !== 'code' || others.kind !== 'code') continue;
+          compared++;
+          const same = codeDigest(its) === codeDigest(others);
+          if (same) alike++;
+          if (same !== (git.same[i] === 'same')) throw new Error(`${pairs[i]}: git says ${git.same[i]}`);
         }
-      },
-    ),
-    { numRuns: rounded, endOnFailure: true, includeErrorInReport: true },
+      } finally {
+        await repositories.close();
+        repository.dispose();
+      }
+    },
   );
+  const settings = { endOnFailure: true, includeErrorInReport: true };
+  await fc.assert(asGit, { numRuns: rounded, ...settings });
+  // Of few histories many paths may happen not to be there.
+  for (let more = 20; more > 0 && !enough(); more--) await fc.assert(asGit, { numRuns: 1, ...settings });
   t.log(`${compared} pairs compared, ${alike} alike`);
-  t.true(compared >= 50 * rounded && alike >= 10 * rounded, `${compared} pairs, ${alike} alike`);
+  t.true(enough(), `${compared} pairs, ${alike} alike`);
 });
