@@ -58,7 +58,7 @@ export function openAuthenticator(
   const certificates =
     tls && Object.keys(tls.client_ca).length > 0 ? openCertificates(tls.client_ca, logger) : undefined;
   /** What signed tokens prove, by their SHA-256. */
-  const verified = new LRUCache<string, Credential>({ max: remembered });
+  const verified = new LRUCache<string, Credential>({ maxSize: remembered, sizeCalculation: () => 1 });
   /** What a service's certificate and a user's token prove together. */
   const together = new WeakMap<Credential, WeakMap<Credential, Credential>>();
 

@@ -21,7 +21,7 @@ export async function settlingStore<Store extends EventStore>(store: Store): Pro
   let settled = await store.end();
   let answered = settled;
   let scheduled = false;
-  const last = new LRUCache<string, Position>({ max: remembered });
+  const last = new LRUCache<string, Position>({ maxSize: remembered, sizeCalculation: () => 1 });
 
   // An answer reaches who waits for it before the event loop goes on to what was made due by setImmediate.
   function settle(): void {

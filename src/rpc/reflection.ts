@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import type { Server, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { protoPath as healthProto } from 'grpc-health-check';
@@ -18,12 +19,45 @@ const libraries: readonly (readonly [service: string, file: string])[] = [
   ),
 ];
 
+/** A version of reflection, and what answers its calls. */
+type Version = { readonly definition: ServiceDefinition; readonly implementation: UntypedServiceImplementation };
+
+/** What a reflection adds to a server. */
+function versionsOf(reflection: ReflectionService): readonly Version[] {
+  const versions: Version[] = [];
+  const addService = (definition: ServiceDefinition, implementation: UntypedServiceImplementation) =>
+    void versions.push({ definition, implementation });
+  reflection.addToServer({ addService } as Partial<Server> as Server);
+  return versions;
+}
+
+/** How they are called, which is the same whatever is described. */
+let called: readonly Version[] | undefined;
+
+/**
+ * Adds reflection of the services, and of those beside them, to a server. What they are described by is made when somebody asks first,
+ * since it takes a good part of the time in which a server starts.
+ */
+export function addReflection(server: Server, services: readonly DescService[]): void {
+  let made: readonly Version[] | undefined;
+  called ??= versionsOf(new ReflectionService({}, { services: [] }));
+  for (const [i, { definition, implementation }] of called.entries()) {
+    const answer = (method: string) => (call: never) => {
+      made ??= versionsOf(reflectionOf(services));
+      const { [method]: answers } = (made[i] as Version).implementation;
+      (answers as (call: never) => void)(call);
+    };
+    const answers = Object.keys(implementation).map((method) => [method, answer(method)]);
+    server.addService(definition, Object.fromEntries(answers));
+  }
+}
+
 /**
  * Reflection of the services and of those beside them, from the files as they are. proto-loader would merge those of one package
  * into one and lose what does not fit, so what it makes of them is made here: each entry of a package definition carries the files
  * that it is from.
  */
-export function reflectionOf(services: readonly DescService[]): ReflectionService {
+function reflectionOf(services: readonly DescService[]): ReflectionService {
   const files = new Set<DescFile>();
   const add = (file: DescFile) => {
     if (files.has(file)) return;

@@ -11,7 +11,7 @@ import { mendEmptyMessages } from './http2/empty-messages.js';
 import { detailErrors, refuse } from './http2/library-errors.js';
 import type { RpcLimits } from './http2/limits.js';
 import { takeStreams, type Underneath } from './http2/seam.js';
-import { reflectionOf } from './reflection.js';
+import { addReflection } from './reflection.js';
 import type { Served } from './service.js';
 
 /** How long grpc-js may take to notice that all its connections are closed, in milliseconds. */
@@ -58,7 +58,7 @@ export async function listen(
   const names = [...services.keys()].map(({ typeName }) => typeName);
   const health = new HealthImplementation(Object.fromEntries(['', ...names].map((name) => [name, 'NOT_SERVING'])));
   health.addToServer(server);
-  reflectionOf([...services.keys()]).addToServer(server);
+  addReflection(server, [...services.keys()]);
   const { bound, underneath } = await bind(
     server,
     host.includes(':') ? `[${host}]` : host,

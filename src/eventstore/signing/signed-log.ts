@@ -109,7 +109,7 @@ const repeated = ({ revision, id }: RecordedEvent) => `it repeats event ${revisi
 export function signedStore(store: EventStore, { state, signer }: Signing): EventStore {
   let opened: (EventSigner & { readonly id: string }) | undefined;
   /** Where streams ended that events were appended to at any revision. */
-  const ends = new LRUCache<string, number>({ max: remembered });
+  const ends = new LRUCache<string, number>({ maxSize: remembered, sizeCalculation: () => 1 });
 
   function signed(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): NewEvent[] {
     opened ??= withId(signer());

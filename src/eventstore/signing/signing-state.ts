@@ -41,7 +41,7 @@ export function signingState(trust: () => Trust) {
   const changes: Change[] = [];
   const generations: (Generation & { readonly position: Position })[] = [];
   const unbelieved: UnbelievedChange[] = [];
-  const good = new LRUCache<string, string>({ max: remembered });
+  const good = new LRUCache<string, string>({ maxSize: remembered, sizeCalculation: () => 1 });
   let roots: { readonly trusted: Keys; readonly retired: Keys } | undefined;
   /** The last event of the two streams that was taken. */
   let taken: Position = start;

@@ -71,10 +71,10 @@ export function heldContent(
   logger: Logger,
 ): HeldContent {
   const { readModel, written, edge } = context;
-  // Until when what a job left is held; for ever where that is not the servers' own.
-  const known = new LRUCache<string, number>({ max: mostKnown });
+  // By size, since room for so many at once would be made at each start. Until when what a job left is held; for ever where that is not the servers' own.
+  const known = new LRUCache<string, number>({ maxSize: mostKnown, sizeCalculation: () => 1 });
   const looking = new Map<string, Promise<Inspected>>();
-  const stillLost = new LRUCache<string, number>({ max: 10_000 });
+  const stillLost = new LRUCache<string, number>({ maxSize: 10_000, sizeCalculation: () => 1 });
   let recorded: number[] = [];
   let store: { readonly id: string; readonly ids: readonly string[]; readonly at: number } | undefined;
   let asking = false;

@@ -27,7 +27,7 @@ export function preferOthers(
   edge: Pick<Edge, 'monotonic'>,
   anotherCould: (place: QueuedRow, claimant: string) => boolean,
 ): OtherWorkers {
-  const waiting = new LRUCache<string, Waiting>({ max: remembered });
+  const waiting = new LRUCache<string, Waiting>({ maxSize: remembered, sizeCalculation: () => 1 });
   const listeners: ((uuids: readonly string[]) => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
 

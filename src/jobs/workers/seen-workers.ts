@@ -41,7 +41,7 @@ export function seenWorkers(
   logger: Pick<Logger, 'warn'>,
 ): SawWorker {
   const { store, readModel, edge } = context;
-  const known = new LRUCache<string, Known>({ max: remembered });
+  const known = new LRUCache<string, Known>({ maxSize: remembered, sizeCalculation: () => 1 });
 
   /** What was recorded of the worker last, by this server or another. */
   function recorded(id: WorkerId, digest: string): Known | undefined {

@@ -32,7 +32,7 @@ export function renewHolds(
   edge: Pick<Edge, 'monotonic'>,
   logger: Pick<Logger, 'warn'>,
 ): RenewHolds {
-  const renewed = new LRUCache<string, number>({ max: mostKnown });
+  const renewed = new LRUCache<string, number>({ maxSize: mostKnown, sizeCalculation: () => 1 });
 
   async function hold(names: readonly BlobName[]): Promise<void> {
     for (let at = 0; at < names.length; at += atOnce) await content.hold(names.slice(at, at + atOnce), heldFor);
