@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { status } from '@grpc/grpc-js';
 import {
   Capabilities,
@@ -22,6 +21,7 @@ import { type CallSettings, type ClientOf, type Connection, connect, proxyOf } f
 import { type Profile, readProfile, usualProfile } from './auth/profile.js';
 import { tlsFilesOf, tokenOf } from './credentials.js';
 import type { RemoteOptions, ServerOptions } from './options.js';
+import { ownName } from './own-name.js';
 import { serverAddress } from './server-address.js';
 
 /** The services that commands call, and how. */
@@ -120,7 +120,7 @@ function targetOf({ server, profile: name }: ServerOptions): { server: string; p
  * @param byDefault whom to call oneself where the server is told nothing else that says who calls
  * @throws MemoirError INVALID_ARGUMENT naming an address, a principal, a profile or a file that cannot be one
  */
-export function connectTo(options: Target, byDefault = userInfo().username): Connection {
+export function connectTo(options: Target, byDefault = ownName()): Connection {
   const { server, profile } = targetOf(options);
   const { address, tls } = serverAddress(server);
   const kept = options.given?.token ?? profile?.token;

@@ -45,19 +45,15 @@ const applets =
   );
 
 /**
- * Starts podman with storage of its own, to which this process's environment leads its command from then on; or says why it cannot be, as
- * where it is not installed, or the system lets it make no containers.
+ * Leads the commands of podman and buildah of this process to storage in a directory, and to what of the system's settings lets them make containers
+ * where others are refused.
  */
-export async function startPodman(): Promise<Podman | string> {
-  for (const program of ['podman', 'busybox']) if (!programPath(program)) return `${program} is not installed`;
-  if (!hasDockerRegistry) return 'docker-registry is not installed';
-  const directory = mkdtempSync(join(tmpdir(), 'memoir-podman-'));
+export function useStorageIn(directory: string, registries = ''): void {
   const file = (name: string, text: string) => {
     const path = join(directory, name);
     writeFileSync(path, text);
     return path;
   };
-  const registry = await startDockerRegistry();
   process.env.CONTAINERS_CONF = file(
     'containers.conf',
     `[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\n${programPath('runc') ? 'runtime="runc"\n' : ''}`,
@@ -68,10 +64,19 @@ export async function startPodman(): Promise<Podman | string> {
     `[storage]\ndriver="overlay"\ngraphroot="${join(directory, 'graph')}"\nrunroot="${join(directory, 'run')}"\n` +
       (rootless ? `rootless_storage_path="${join(directory, 'graph')}"\n` : ''),
   );
-  process.env.CONTAINERS_REGISTRIES_CONF = file(
-    'registries.conf',
-    `[[registry]]\nlocation="${registry.host}"\ninsecure=true\n`,
-  );
+  process.env.CONTAINERS_REGISTRIES_CONF = file('registries.conf', registries);
+}
+
+/**
+ * Starts podman with storage of its own, to which this process's environment leads its command from then on; or says why it cannot be, as
+ * where it is not installed, or the system lets it make no containers.
+ */
+export async function startPodman(): Promise<Podman | string> {
+  for (const program of ['podman', 'busybox']) if (!programPath(program)) return `${program} is not installed`;
+  if (!hasDockerRegistry) return 'docker-registry is not installed';
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-podman-'));
+  const registry = await startDockerRegistry();
+  useStorageIn(directory, `[[registry]]\nlocation="${registry.host}"\ninsecure=true\n`);
   const podman = (...args: string[]) => execFileSync('podman', args, { encoding: 'utf8', stdio: 'pipe' }).trim();
   const dispose = async () => {
     spawnSync('podman', ['rm', '--all', '--force', '--time', '0']);

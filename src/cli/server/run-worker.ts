@@ -1,4 +1,4 @@
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { toJson } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
@@ -32,6 +32,7 @@ import { openUnstoredOutputs } from '../../worker/store/unstored-outputs.js';
 import { work } from '../../worker/worker.js';
 import { connectTo, withAddress } from '../client.js';
 import type { ServerOptions } from '../options.js';
+import { ownName } from '../own-name.js';
 import { openLogger } from './logger.js';
 import { stopSignal } from './stop-signals.js';
 import { type ContentOptions, contentOf, inputCache, numberOf, uploading } from './worker-content.js';
@@ -119,7 +120,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   checkNetwork(options, runtime, sandbox);
   const pool = await poolOf(options, directory.path, runtime, sandbox, held);
   const secrets = await openWorkerSecrets(held, directory.path);
-  const connection = connectTo(options, `${userInfo().username}@${hostname()}`);
+  const connection = connectTo(options, `${ownName()}@${hostname()}`);
   const content = contentOf(options, connection, logger);
   const unstored = openUnstoredOutputs({
     directory: join(resolve(options.workDir), `.memoir-unstored-${numberOf(directory.path)}`),
