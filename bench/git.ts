@@ -245,6 +245,46 @@ async function measureRefspecs(path: string, refs: number): Promise<void> {
   figure('full hash, again', ms(fullTime / 100_000), '');
 }
 
+/** Searches in messages that find nothing, so that every commit is looked at, and look-ups by name beside them. */
+async function measureSearches(path: string, commits: number): Promise<void> {
+  const nothing = ':/no such text anywhere';
+  const pattern = ':/no (such|other) [a-z]+ anywhere';
+  const search = (repositories: Repositories, text: string) =>
+    repositories.resolve('r', text).then(
+      () => Promise.reject(new Error(`${text} was found`)),
+      () => undefined,
+    );
+  const git = await gitCpu(path, ['rev-parse', '--verify', '--quiet', nothing]);
+  const repositories = await open(path);
+  await repositories.resolve('r', 'HEAD');
+  const first = await watched('searching', () => withCpu(() => search(repositories, nothing)));
+  const again = await withCpu(() => search(repositories, pattern));
+  for (const [when, { time, cpu }] of [
+    ['the first', { time: first.time, cpu: first.cpu }],
+    ['the next, another text', again],
+  ] as const) {
+    const question = `search in messages of ${commits} commits, no match: ${when}`;
+    figure(question, both({ time, cpu }), both(git), '≤ 2 × git (CPU)', cpu <= 2 * git.cpu);
+  }
+  const names = (await runGit(path, ['for-each-ref', '--format=%(refname:lstrip=2)', '--count=2000'])).split('\n');
+  const lookUps = async () => {
+    const times: number[] = [];
+    for (const name of names) times.push((await timed(() => repositories.resolve('r', name)))[0]);
+    return percentile(times, 0.99);
+  };
+  await lookUps();
+  const alone = await lookUps();
+  const gone = new AbortController();
+  const asking = repositories.askedBy({ principal: 'a', signal: () => gone.signal });
+  const searches = Array.from({ length: 12 }, (_, i) => asking.resolve('r', `${nothing} ${i}`).catch(() => undefined));
+  const beside = await lookUps();
+  gone.abort();
+  const [ended] = await timed(() => Promise.all(searches));
+  figure('refspec → commit while twelve searches are wanted: p99', ms(beside), `${ms(alone)} alone, Memoir`);
+  figure('twelve searches that nobody waits for any more end within', ms(ended), '', '< 100 ms', ended < 100);
+  await repositories.close();
+}
+
 /** Commits that are picked from. */
 const sampled = 20_000;
 
@@ -254,6 +294,7 @@ async function measureHistory(path: string): Promise<void> {
   const end = await runGit(path, ['rev-parse', 'HEAD']);
   const back = Math.floor(Number(await runGit(path, ['rev-list', '--first-parent', '--count', 'HEAD'])) / 3);
   const base = await runGit(path, ['rev-parse', `HEAD~${back}`]);
+  await measureSearches(path, count);
   await measureImport(path, count);
   await runGit(path, ['commit-graph', 'write', '--reachable']);
   await measureColdOpen(path, end, base);

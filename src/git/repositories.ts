@@ -9,8 +9,8 @@ import { createKeeper } from './kept/keeper.js';
 import { openRemote, type RemoteConfig, type RemoteOptions, remoteDefaults } from './mirror/open-remote.js';
 import type { Asking, Repositories } from './port.js';
 import { createReader } from './reader/reader.js';
-import { searchLane } from './reader/search-lane.js';
 import { openRepository, type Repository } from './repository.js';
+import { createSearcher } from './search/searcher.js';
 
 /** What repositories take from what is around them. */
 export type RepositoriesOptions = {
@@ -62,13 +62,13 @@ export async function openRepositories(
   const reader = createReader();
   const keeper = createKeeper();
   const slicer = createSlicer();
-  const searches = searchLane();
+  const searcher = createSearcher();
   const budget = createGraphBudget(histories, monotonic, log);
 
   function open(name: string, path: string): Repository {
     const keptIn = directory === undefined ? undefined : join(directory, directoryName(name, resolve(path)));
     const now = () => edge.now();
-    return openRepository(name, path, { reader, slicer, searches, now, monotonic, keptIn, log, patience, budget });
+    return openRepository(name, path, { reader, slicer, searcher, now, monotonic, keptIn, log, patience, budget });
   }
 
   function openPlace(name: string, place: RepositoryPlace): Repository {
@@ -129,7 +129,7 @@ export async function openRepositories(
       budget.close();
       await keeper.close();
       await Promise.all([...repositories.values()].map((opened) => opened.close()));
-      await reader.close();
+      await Promise.all([reader.close(), searcher.close()]);
     },
   };
 }

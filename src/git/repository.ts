@@ -15,10 +15,10 @@ import type { Asking, CommitRange, NamedRefspec, RangeQuery, ScriptFound } from 
 import { unavailable } from './problem.js';
 import { createRanges, type RangeEnds } from './ranges.js';
 import { believedFor, type Peeled } from './reader/object-reader.js';
-import type { SearchLane } from './reader/search-lane.js';
 import { readShallow } from './reader/shallow.js';
 import { openRefs } from './refs.js';
 import { type RefspecSource, resolveRefspec } from './refspec/resolve.js';
+import type { Searcher } from './search/searcher.js';
 
 /** One repository. */
 export type Repository = {
@@ -47,8 +47,8 @@ export type RepositoryOptions = Omit<HistoryOptions, 'layout' | 'onLoaded'> & {
   readonly now: () => number;
   /** Lets go of the history when it is due. */
   readonly budget: GraphBudget;
-  /** Where searches in messages have their turns. */
-  readonly searches: SearchLane;
+  /** What searches in messages. */
+  readonly searcher: Searcher;
 };
 
 /** Commits that are remembered as such, so that a full hash costs no look at the disk. */
@@ -60,8 +60,8 @@ const fewGenerations = 256;
 /** Generations that are gone back between two chances for other work. */
 const ancestorStride = 65_536;
 
-/** Most commits whose messages one search looks at. */
-const longestSearch = 200_000;
+/** Most commits whose messages one search looks at, so that what it takes in memory is bounded. */
+const longestSearch = 2_000_000;
 
 /**
  * Opens the repository at a path.
@@ -133,8 +133,9 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     abbreviated: (prefix, kind) => read.abbreviated({ layout, prefix, kind }),
     async search(search, from, asking) {
       const starts = from === undefined ? undefined : [from];
-      const { commit, exhausted } = await options.searches.run(asking, (signal) =>
-        read.search({ layout, search, starts, limit: longestSearch }, signal && { signal }),
+      const { commit, exhausted } = await options.searcher.search(
+        { layout, search, starts, limit: longestSearch },
+        asking,
       );
       if (!exhausted) return commit;
       throw new MemoirError(

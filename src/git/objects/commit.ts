@@ -6,43 +6,98 @@ export type Commit = {
   readonly date: number;
 };
 
+/** Where in the data of a commit things are that have places of their own. */
+export type CommitShape = {
+  /** Place of the hexadecimal digits of the tree. */
+  readonly treeAt: number;
+  /** Place of those of the first parent, of which there may be none. */
+  readonly parentsAt: number;
+  /** Bytes from those of one parent to those of the next. */
+  readonly parentStride: number;
+  readonly parents: number;
+  /** Time of the commit; see `Commit`. */
+  readonly date: number;
+};
+
 /**
- * Reads a commit object.
+ * Finds what Memoir needs in a commit object, without a string: histories have very many.
  * @param fail - makes the error to throw for one that has no tree or a malformed parent
  */
-export function parseCommit(data: Buffer, hexDigits: number, fail: (what: string) => Error): Commit {
-  let at = 0;
-  const id = (word: string): string | undefined => {
-    const start = at + word.length + 1;
-    if (data.toString('latin1', at, start) !== `${word} `) return undefined;
-    const hex = data.toString('latin1', start, start + hexDigits);
-    if (data[start + hexDigits] !== 10 || !/^[0-9a-fA-F]+$/.test(hex)) throw fail(`its line "${word}" is malformed`);
-    at = start + hexDigits + 1;
-    return hex.toLowerCase();
+export function shapeOfCommit(data: Buffer, hexDigits: number, fail: (what: string) => Error): CommitShape {
+  const line = (word: Buffer, at: number): boolean => {
+    if (!startsWith(data, at, word)) return false;
+    const start = at + word.length;
+    let end = start;
+    while (end < start + hexDigits && hexValue(data[end] ?? 0) < 16) end++;
+    if (end < start + hexDigits || data[end] !== lineEnd) {
+      throw fail(`its line "${word.toString('latin1').trimEnd()}" is malformed`);
+    }
+    return true;
   };
-  const tree = id('tree');
-  if (tree === undefined) throw fail('it has no tree');
-  const parents: string[] = [];
-  for (let parent = id('parent'); parent !== undefined; parent = id('parent')) parents.push(parent);
-  return { tree, parents, date: parseDate(data, at) };
+  if (!line(treeWord, 0)) throw fail('it has no tree');
+  const first = treeWord.length + hexDigits + 1;
+  const parentStride = parentWord.length + hexDigits + 1;
+  let parents = 0;
+  while (line(parentWord, first + parents * parentStride)) parents++;
+  const date = parseDate(data, first + parents * parentStride);
+  return { treeAt: treeWord.length, parentsAt: first + parentWord.length, parentStride, parents, date };
 }
 
-/** The committer's time as git's `parse_commit_date` finds it. */
+const lineEnd = 10;
+const treeWord = Buffer.from('tree ');
+const parentWord = Buffer.from('parent ');
+const authorWord = Buffer.from('author ');
+const committerWord = Buffer.from('committer ');
+
+function startsWith(data: Buffer, at: number, word: Buffer): boolean {
+  for (let i = 0; i < word.length; i++) if (data[at + i] !== word[i]) return false;
+  return true;
+}
+
+/** Values of hexadecimal digits by their codes; 16 for what is none. */
+const hexValues = new Uint8Array(256).fill(16);
+for (const digit of '0123456789abcdefABCDEF') hexValues[digit.charCodeAt(0)] = Number.parseInt(digit, 16);
+const hexValue = (code: number): number => hexValues[code] ?? 16;
+
+/** Writes the bytes that hexadecimal digits stand for, as many as the target has. */
+export function hexToBytes(data: Buffer, at: number, target: Buffer): void {
+  for (let i = 0; i < target.length; i++) {
+    target[i] = hexValue(data[at + i * 2] ?? 0) * 16 + hexValue(data[at + i * 2 + 1] ?? 0);
+  }
+}
+
+/** Reads a commit object. @throws as `shapeOfCommit` */
+export function parseCommit(data: Buffer, hexDigits: number, fail: (what: string) => Error): Commit {
+  const shape = shapeOfCommit(data, hexDigits, fail);
+  const id = (at: number) => data.toString('latin1', at, at + hexDigits).toLowerCase();
+  const parents = Array.from({ length: shape.parents }, (_, i) => id(shape.parentsAt + i * shape.parentStride));
+  return { tree: id(shape.treeAt), parents, date: shape.date };
+}
+
+/** The committer's time as git's `parse_commit_date` finds it: behind the last ">" of its line, which follows that of the author. */
 function parseDate(data: Buffer, start: number): number {
-  const author = data.indexOf(10, start);
-  if (data.toString('latin1', start, start + 7) !== 'author ' || author < 0) return 0;
-  const end = data.indexOf(10, author + 1);
-  const line = data.toString('latin1', author + 1, end < 0 ? data.length : end);
-  if (!line.startsWith('committer ')) return 0;
-  const digits = /^\s*(\d+)/.exec(line.slice(line.lastIndexOf('>') + 1));
-  const seconds = Number(digits?.[1] ?? 0);
+  if (!startsWith(data, start, authorWord)) return 0;
+  const author = data.indexOf(lineEnd, start);
+  if (author < 0 || !startsWith(data, author + 1, committerWord)) return 0;
+  const found = data.indexOf(lineEnd, author + 1);
+  const end = found < 0 ? data.length : found;
+  let at = end - 1;
+  while (at > author && data[at] !== 62) at--;
+  at++;
+  while (at < end && isSpace(data[at] ?? 0)) at++;
+  let seconds = 0;
+  for (let digit = (data[at] ?? 0) - 48; at < end && digit >= 0 && digit < 10; digit = (data[++at] ?? 0) - 48) {
+    seconds = seconds * 10 + digit;
+  }
   return Number.isSafeInteger(seconds) ? seconds : 0;
 }
 
-/** The message of a commit: what follows the first empty line; undefined if there is none. */
-export function messageOf(data: Buffer): string | undefined {
+const isSpace = (code: number) => code === 32 || (code >= 9 && code <= 13);
+
+/** Where the message of a commit begins, behind the first empty line; undefined if there is none. */
+export function messageStart(data: Buffer): number | undefined {
   const at = data.indexOf('\n\n');
-  return at < 0 ? undefined : data.toString('utf8', at + 2);
+  return at < 0 ? undefined : at + 2;
 }
 
 /**

@@ -1,5 +1,7 @@
 import { ObjectTooLarge } from './object.js';
 
+const shortPiece = 64;
+
 /**
  * Applies a delta as packs hold them (gitformat-pack(5), "Deltified representation") to its base.
  * @param limit - most bytes that the result may have
@@ -46,7 +48,9 @@ export function applyDelta(
     } else at += length;
     if (start + length > source.length || filled + length > size)
       throw fail('a delta reaches beyond its base or result');
-    source.copy(out, filled, start, start + length);
+    // Most pieces are so short that a call takes longer than the copying.
+    if (length < shortPiece) for (let i = 0; i < length; i++) out[filled + i] = source[start + i] ?? 0;
+    else source.copy(out, filled, start, start + length);
     filled += length;
   }
   if (filled !== size) throw fail('a delta gives fewer bytes than it says');

@@ -53,9 +53,9 @@ export function openObjectStore({
   largest = largestObject,
 }: ObjectStoreOptions): ObjectStore {
   const cache = pages ?? createPageCache(ownPages);
-  let reading = '';
+  let reading: Buffer | undefined;
   const fail = (what: string, cause?: unknown) =>
-    damaged(repository, reading ? `object ${reading}: ${what}` : what, cause);
+    damaged(repository, reading ? `object ${reading.toString('hex')}: ${what}` : what, cause);
   const directories: { loose: LooseObjects; packs: PackDirectory }[] = findObjectDirectories(directory).map((path) => ({
     loose: openLooseObjects(path, hash.hex, fail, largest),
     packs: openPackDirectory(path, hash, cache, { read: readRaw, typeOf: typeOfRaw }, fail, largest),
@@ -74,7 +74,7 @@ export function openObjectStore({
   }
 
   /** Looks again after a look at the directory, because git may just have packed what was loose or repacked what was packed. */
-  function twice<T>(id: string, from: (place: (typeof directories)[number]) => T | undefined): T | undefined {
+  function twice<T>(id: Buffer, from: (place: (typeof directories)[number]) => T | undefined): T | undefined {
     const outer = reading;
     reading = id;
     try {
@@ -92,13 +92,11 @@ export function openObjectStore({
   }
 
   function readRaw(id: Buffer): GitObject | undefined {
-    const hex = id.toString('hex');
-    return twice(hex, ({ packs, loose }) => packs.read(id) ?? loose.read(hex));
+    return twice(id, ({ packs, loose }) => packs.read(id) ?? loose.read(id.toString('hex')));
   }
 
   function typeOfRaw(id: Buffer): ObjectType | undefined {
-    const hex = id.toString('hex');
-    return twice(hex, ({ packs, loose }) => packs.typeOf(id) ?? loose.typeOf(hex));
+    return twice(id, ({ packs, loose }) => packs.typeOf(id) ?? loose.typeOf(id.toString('hex')));
   }
 
   return {

@@ -1,7 +1,9 @@
 import { inflateSync } from 'node:zlib';
 import { applyDelta } from './delta.js';
+import { inflateSmall } from './inflate-small.js';
 import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './object.js';
 import { type PageCache, readPagedFile } from './paged-file.js';
+import { recentObjects } from './recent-objects.js';
 
 /** One pack file, read at positions. */
 export type Pack = {
@@ -36,6 +38,8 @@ const idDelta = 7;
 const headerBytes = 12;
 /** git makes chains of at most 4,095; a longer one is a loop. */
 const longestChain = 10_000;
+/** Up to here an object is inflated by what is made for small ones. */
+const smallObject = 16 * 1024;
 /** More than an entry's header can take: size, and offset or id of the base. */
 const longestEntryHeader = 64;
 
@@ -61,6 +65,7 @@ export function openPack(
     return opened;
   });
   const end = file.size - hashBytes;
+  const recent = recentObjects();
 
   function entryAt(offset: number): Entry {
     if (offset < headerBytes || offset >= end) throw fail(`no object can begin at ${offset} of ${file.size} bytes`);
@@ -101,6 +106,8 @@ export function openPack(
     // zlib's own bound for what it makes of so many bytes, and some more for other deflaters; then all that is left.
     for (const length of [size + (size >>> 8) + 64, end - dataAt]) {
       const input = file.read(dataAt, Math.min(length, end - dataAt));
+      const small = size <= smallObject ? inflateSmall(input, size) : undefined;
+      if (small) return small;
       try {
         const data = inflateSync(input, { maxOutputLength: Math.max(1, size), chunkSize: Math.max(64, size + 1) });
         if (data.length === size) return data;
@@ -127,6 +134,11 @@ export function openPack(
     throw fail(`the object at ${offset} is a delta without end`);
   }
 
+  function keep(offset: number, object: GitObject): GitObject {
+    recent.put(offset, object);
+    return object;
+  }
+
   const missingBase = (offset: number, base: Buffer) =>
     fail(`the object at ${offset} is a delta against ${base.toString('hex')}, which is missing`);
 
@@ -138,26 +150,32 @@ export function openPack(
       return type;
     },
     readAt(offset) {
-      const deltas: Buffer[] = [];
-      let content: Buffer | undefined;
+      const deltas: { readonly at: number; readonly data: Buffer }[] = [];
       let kept = 0;
-      const last = walk(offset, (entry, at) => {
+      let found: GitObject | undefined;
+      for (let at = offset; !found; ) {
+        found = recent.get(at);
+        if (found) break;
+        if (deltas.length === longestChain) throw fail(`the object at ${offset} is a delta without end`);
+        const entry = entryAt(at);
+        const { kind, base } = entry;
         const data = inflate(entry, at);
-        if (entry.base === undefined) content = data;
-        else deltas.push(data);
         kept += data.length;
         if (kept > 2 * largest) throw fail(`the object at ${offset} needs more than ${2 * largest} bytes`);
-      });
-      let type = types[last.kind];
-      if (last.base instanceof Buffer) {
-        const base = around.read(last.base);
-        if (!base) throw missingBase(offset, last.base);
-        content = base.data;
-        type = base.type;
+        const type = types[kind];
+        if (type) found = keep(at, { type, data });
+        else if (typeof base === 'number') {
+          deltas.push({ at, data });
+          at = base;
+        } else {
+          deltas.push({ at, data });
+          found = base && around.read(base);
+          if (!found) throw base ? missingBase(offset, base) : fail(`no object at ${offset}`);
+        }
       }
-      if (!content || !type) throw fail(`no object at ${offset}`);
-      for (const delta of deltas.reverse()) content = applyDelta(content, delta, largest, fail);
-      return { type, data: content };
+      for (const { at, data } of deltas.reverse())
+        found = keep(at, { type: found.type, data: applyDelta(found.data, data, largest, fail) });
+      return found;
     },
     close: () => file.close(),
   };

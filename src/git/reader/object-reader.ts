@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { type Layout, whyMissing } from '../layout.js';
 import { type Commit, parseCommit, parseTag } from '../objects/commit.js';
-import type { GitObject, ObjectType } from '../objects/object.js';
+import { type GitObject, longestTagChain, type ObjectType } from '../objects/object.js';
 import { openObjectStore } from '../objects/object-store.js';
 import type { PageCache } from '../objects/paged-file.js';
 import { damaged } from '../problem.js';
@@ -32,9 +32,6 @@ const remembered = 8_192;
 
 /** Most abbreviations that are looked at to tell which of them is a commit. */
 const mostAbbreviated = 1_000;
-
-/** Longest chain of annotated tags that is followed. */
-const longestTagChain = 1_000;
 
 /** How long an object that was there is believed to be, in milliseconds: its ref may be forced elsewhere, and git's gc remove it. */
 export const believedFor = 10_000;

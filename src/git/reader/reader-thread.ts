@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import type { CodeEntry } from '../../domain/code/code-digest.js';
 import { MemoirError, messageOf } from '../../domain/errors.js';
 import type { Call } from '../../threads/methods.js';
@@ -7,22 +6,18 @@ import { type CodeQuery, codeAt } from '../code/code-at.js';
 import { firstDifference } from '../code/first-difference.js';
 import { type CodeObjects, codeObjects } from '../code/objects.js';
 import { type EndsOnDisk, rangeOnDisk } from '../graph/range-on-disk.js';
+import { inTurns } from '../in-turns.js';
 import { type Layout, whyMissing } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { damaged, unavailable } from '../problem.js';
-import { openRefs, type Ref } from '../refs.js';
 import { findScript } from './find-script.js';
 import { type Abbreviated, type ObjectReader, openObjectReader } from './object-reader.js';
 import { isPlainCommit } from './plain-commit.js';
-import type { MessageSearch } from './search-messages.js';
 
-// The thread that reads objects, so that a slow disk or a long search never holds up the thread that answers calls.
+// The thread that reads objects, so that a slow disk never holds up the thread that answers calls.
 
 /** Bytes of pages that are kept of all packs and indexes together. */
 const pageBytes = 32 * 1024 * 1024;
-
-/** How long one request is worked on before others have their turn, in milliseconds. */
-const slice = 10;
 
 /** What is asked of one repository. */
 type Of<Ask> = Ask & { readonly layout: Layout };
@@ -31,9 +26,6 @@ type Of<Ask> = Ask & { readonly layout: Layout };
 export type WalkedCommit = { readonly id: string; readonly parents: readonly string[]; readonly date: number };
 
 type WalkFrom = { readonly starts: readonly string[]; readonly limit: number };
-
-/** Without starts, from all refs. */
-type Search = Omit<MessageSearch, 'starts'> & { readonly starts: readonly string[] | undefined };
 
 function open() {
   const pages = createPageCache(pageBytes);
@@ -89,12 +81,6 @@ function open() {
     /** See `rangeOnDisk`. */
     range: ({ layout, ...ends }: Of<EndsOnDisk>, call: Call) =>
       ask(layout, call, () => rangeOnDisk(layout, ends, (steps) => inTurns(steps, call))),
-    search: ({ layout, ...search }: Of<Search>, call: Call) =>
-      ask(layout, call, async (reader) => {
-        // It is loaded when it is first asked for: its library takes a third of the time that the thread takes to start.
-        const { searchMessages } = await import('./search-messages.js');
-        return inTurns(searchMessages(reader, { ...search, starts: search.starts ?? allRefs(layout) }), call);
-      }),
     close() {
       for (const reader of readers.values()) reader.close();
     },
@@ -103,18 +89,6 @@ function open() {
 
 function objectsOf(layout: Layout, reader: ObjectReader): CodeObjects {
   return codeObjects(reader, layout.hash, (what) => damaged(layout.name, `${what}${whyMissing(layout)}`));
-}
-
-/** Of commits of the same date git looks first at HEAD, then at the refs from the last to the first. */
-function allRefs(layout: Layout): string[] {
-  const refs = openRefs(layout, Date.now);
-  try {
-    const list = refs.list();
-    const isHead = ({ name }: Ref) => name === 'HEAD';
-    return [...list.filter(isHead), ...list.filter((ref) => !isHead(ref)).reverse()].map(({ id }) => id);
-  } finally {
-    refs.close();
-  }
 }
 
 function* ancestor(reader: ObjectReader, id: string, generations: number): Generator<undefined, string | undefined> {
@@ -137,21 +111,6 @@ function* walk(reader: ObjectReader, { starts, limit }: WalkFrom): Generator<und
     yield;
   }
   return walked;
-}
-
-/** Takes the steps of one request in turns with those of others. */
-async function inTurns<T>(steps: Generator<undefined, T>, { signal }: Call): Promise<T> {
-  let until = performance.now() + slice;
-  let step = steps.next();
-  while (!step.done) {
-    if (performance.now() > until) {
-      await turn();
-      signal.throwIfAborted();
-      until = performance.now() + slice;
-    }
-    step = steps.next();
-  }
-  return step.value;
 }
 
 /** The thread's type. */

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Asking } from '../port.js';
 
-/** Searches that run at a time unless another number is given: each takes a part of the thread that all look-ups need. */
+/** Searches that run at a time unless another number is given: each takes a part of the one thread that searches. */
 const usual = 2;
 
 type Waiting = { readonly begin: () => void };

@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
-import { searchLane } from '../../src/git/reader/search-lane.js';
 import { openRepositories } from '../../src/git/repositories.js';
-import { makeRepository } from '../support/git-repository.js';
+import { searchLane } from '../../src/git/search/search-lane.js';
+import { makeRepository, type TestRepository } from '../support/git-repository.js';
 
 /** Work that goes on until it is told. */
 function work(name: string, begun: string[]) {
@@ -87,4 +89,51 @@ test('a search in messages ends when nobody waits for it', async (t) => {
   );
   // Whoever asks then does not wait for them.
   await t.throwsAsync(repositories.resolve('r', ':/nothing'), { message: /finds no commit with such a message/ });
+});
+
+/** What git makes of a search. */
+function askGit(repository: TestRepository, text: string): string | undefined {
+  try {
+    return repository.git('rev-parse', '--verify', '--quiet', text);
+  } catch {
+    return undefined;
+  }
+}
+
+test('what was searched once is remembered, and a search finds what git finds, also among what came since', async (t) => {
+  const repository = makeRepository();
+  t.teardown(repository.dispose);
+  const repositories = await openRepositories({ r: { path: repository.path } });
+  t.teardown(() => repositories.close());
+  const agree = async (texts: readonly string[]) => {
+    for (const text of texts) {
+      t.is(await repositories.resolve('r', text).catch(() => undefined), askGit(repository, text), text);
+    }
+  };
+  const texts = [':/needle', ':/nothing', ':/^First', ':/zero', ':/behind', ':/!-e', ':/s[^e]*$', 'main^{/First}'];
+  const first = repository.commit({ file: '1' }, 'First');
+  repository.commit({ file: '2' }, 'A needle');
+  await agree(texts);
+  // git takes a message for a C string.
+  const tree = repository.git('write-tree');
+  const author = 'A <a@example.com> 1900000000 +0000';
+  const zero = Buffer.from(`tree ${tree}\nauthor ${author}\ncommitter ${author}\n\nwith a zero\0 behind it\n`);
+  const id = repository.gitWithInput(zero, 'hash-object', '-t', 'commit', '--literally', '-w', '--stdin');
+  repository.git('update-ref', 'refs/heads/zero', id);
+  await agree(texts);
+  t.is(await repositories.resolve('r', ':/zero'), id);
+  repository.commit({ file: '3' }, 'Another needle');
+  await agree(texts);
+  repository.git('repack', '-adq');
+  await agree(texts);
+  // What no ref reaches is found no more, though it is remembered.
+  repository.git('reset', '--quiet', '--hard', first);
+  await agree(texts);
+  t.is(await repositories.resolve('r', ':/needle').catch(() => undefined), undefined);
+  // Behind the cut of a shallow repository nothing is found, nor once it was there.
+  repository.commit({ file: '4' }, 'After the cut');
+  await agree([':/First', ':/cut']);
+  writeFileSync(join(repository.path, '.git/shallow'), `${repository.git('rev-parse', 'main')}\n`);
+  await agree([':/First', ':/cut']);
+  t.is(await repositories.resolve('r', ':/First').catch(() => undefined), undefined);
 });

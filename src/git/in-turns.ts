@@ -1,0 +1,20 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Call } from '../threads/methods.js';
+
+/** How long one request is worked on before others have their turn, in milliseconds. */
+const slice = 10;
+
+/** Takes the steps of one request to a thread in turns with those of others. @throws the signal's reason once that aborts */
+export async function inTurns<T>(steps: Generator<undefined, T>, { signal }: Pick<Call, 'signal'>): Promise<T> {
+  let until = performance.now() + slice;
+  let step = steps.next();
+  while (!step.done) {
+    if (performance.now() > until) {
+      await turn();
+      signal.throwIfAborted();
+      until = performance.now() + slice;
+    }
+    step = steps.next();
+  }
+  return step.value;
+}

@@ -1,0 +1,92 @@
+import { LRUCache } from 'lru-cache';
+import { MemoirError, messageOf } from '../../domain/errors.js';
+import type { Call } from '../../threads/methods.js';
+import { serveThread } from '../../threads/serve-thread.js';
+import { inTurns } from '../in-turns.js';
+import type { Layout } from '../layout.js';
+import { parseTag } from '../objects/commit.js';
+import { longestTagChain } from '../objects/object.js';
+import { type ObjectStore, openObjectStore } from '../objects/object-store.js';
+import { createPageCache } from '../objects/paged-file.js';
+import { damaged, unavailable } from '../problem.js';
+import { readShallow } from '../reader/shallow.js';
+import { openRefs, type Ref } from '../refs.js';
+import { type CommitMemory, createCommitMemory } from './commit-memory.js';
+import { type MessageSearch, searchMessages } from './search-messages.js';
+
+// The thread that searches in messages, so that a search holds up nobody who looks a name up.
+
+/** Bytes of pages that are kept of all packs and indexes together. */
+const pageBytes = 32 * 1024 * 1024;
+
+/** Bytes of commits that are remembered between searches, of all repositories together. */
+const rememberedBytes = 128 * 1024 * 1024;
+
+/** Without starts, from all refs. */
+type Search = Pick<MessageSearch, 'search' | 'limit'> & {
+  readonly layout: Layout;
+  readonly starts: readonly string[] | undefined;
+};
+
+function open() {
+  const pages = createPageCache(pageBytes);
+  const memories = new LRUCache<string, CommitMemory>({
+    maxSize: rememberedBytes,
+    sizeCalculation: (memory) => memory.bytes(),
+  });
+
+  async function search({ layout, starts, ...wanted }: Search, call: Call) {
+    const { name, hash, objectDir } = layout;
+    const objects = openObjectStore({ repository: name, directory: objectDir, hash, pages });
+    const memory = memories.get(objectDir) ?? createCommitMemory(name, hash);
+    try {
+      const from = starts ?? commitsOfRefs(layout, objects, memory);
+      const steps = searchMessages(memory, { ...wanted, objects, starts: from, shallow: readShallow(layout) });
+      return await inTurns(steps, call);
+    } catch (error) {
+      throw error instanceof MemoirError || call.signal.aborted ? error : unavailable(name, messageOf(error), error);
+    } finally {
+      memories.set(objectDir, memory);
+      objects.close();
+    }
+  }
+
+  return { search };
+}
+
+/** Of commits of the same date git looks first at HEAD, then at the refs from the last to the first. */
+function* commitsOfRefs(layout: Layout, objects: ObjectStore, memory: CommitMemory): Generator<string> {
+  const refs = openRefs(layout, Date.now);
+  try {
+    const list = refs.list();
+    const isHead = ({ name }: Ref) => name === 'HEAD';
+    for (const { id } of [...list.filter(isHead), ...list.filter((ref) => !isHead(ref)).reverse()]) {
+      const commit = memory.has(memory.numberOf(id)) ? id : commitOf(layout, objects, id);
+      if (commit !== undefined) yield commit;
+    }
+  } finally {
+    refs.close();
+  }
+}
+
+/** The commit that an object is, or comes to if it is a tag; undefined for any other, and for what is missing or damaged. */
+function commitOf({ name, hash }: Layout, objects: ObjectStore, id: string): string | undefined {
+  try {
+    let at = id;
+    for (let depth = 0; depth < longestTagChain; depth++) {
+      const type = objects.typeOf(at);
+      if (type !== 'tag') return type === 'commit' ? at : undefined;
+      const tag = objects.read(at);
+      if (!tag) return undefined;
+      at = parseTag(tag.data, hash.hex, (what) => damaged(name, what));
+    }
+  } catch (error) {
+    if (!(error instanceof MemoirError) || error.code !== 'DATA_LOSS') throw error;
+  }
+  return undefined;
+}
+
+/** The thread's type. */
+export type SearchThread = typeof open;
+
+serveThread(open);
