@@ -47,8 +47,14 @@ export function readTokens(path: string): readonly TokenRecord[] {
   }
 }
 
-/** Whether others than the owner may do something with a file, which only a secret's owner should. */
-export const openToOthers = (path: string): boolean => (statSync(path).mode & 0o077) !== 0;
+/**
+ * Whether a file of secrets is open to others than this process: what it owns, to anybody else; what somebody else lets it read by a group, as where
+ * Kubernetes mounts a Secret, to more than the group.
+ */
+export function openToOthers(path: string): boolean {
+  const { mode, uid } = statSync(path);
+  return (mode & (uid === process.geteuid?.() ? 0o077 : 0o007)) !== 0;
+}
 
 /**
  * Makes a token and adds what is kept of it to a file, which is made if it is not there.

@@ -79,7 +79,7 @@ function makeBuilt(folder: string): void {
 }
 
 test('the first stage takes what there is, all that the build needs among it', (t) => {
-  const [build = ''] = text.split(/^FROM \$\{BUILT\}/m);
+  const [build = ''] = text.split(/^FROM \$\{BASE\}/m);
   const copied = [...build.matchAll(/^COPY (.*) \S+$/gm)].flatMap(([, from = '']) => from.split(' '));
   for (const path of copied) t.true(existsSync(join(root, path)), path);
   for (const path of ['package-lock.json', 'buf.gen.yaml', 'proto', 'scripts', 'src', 'projections', 'tsconfig.json']) {
@@ -102,8 +102,7 @@ test('the image serves as nobody, by TLS, with nothing but its data directory to
   if (nothing.status !== 0)
     return wanting(t, 'podman', `podman makes no containers here: ${nothing.stderr.slice(-500)}`);
   makeBuilt(folder('built'));
-  importFolder(folder('built'), 'localhost/built:1');
-  const bases = ['--build-arg=BASE=localhost/base:1', '--build-arg=BUILT=localhost/built:1'];
+  const bases = ['--build-arg=BASE=localhost/base:1', `--build-context=build=${folder('built')}`];
   podman(
     'build',
     '--format=docker',
