@@ -1,66 +1,61 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { contentClient, digestOf, upload } from '../test/support/content.js';
-import { finishWith } from '../test/support/outputs.js';
-import { clientsOf } from '../test/support/server.js';
+import { contentClient, digestOf, sha256, upload } from '../test/support/content.js';
+import { type Files, finishWith, treeOf } from '../test/support/outputs.js';
+import { plenty } from '../test/support/runs.js';
+import { type Clients, clientsOf } from '../test/support/server.js';
 import type { Measured } from './http2-load.js';
 import { percentile } from './percentile.js';
-import { type Body, createJobPath, makeScene, measure, numbered } from './scene.js';
-import { seedJobs, seedParameters } from './seed.js';
+import { countEvents, createJobPath, makeScene, measure, numbered, type Scene } from './scene.js';
+import { seedParameters } from './seed.js';
 import { table } from './table.js';
 
-// What does it cost hits that outputs are looked at, and that bytes are moved beside them? Of one server, in short turns one after the other, since the
-// machine is not as fast at all times: jobs whose output it keeps beside those whose outputs are kept elsewhere, of which nothing is looked at; and
-// the former beside four transfers that go as fast as they can.
+// What does it cost hits that outputs are looked at, and that bytes are moved beside them? Of two servers with equal jobs, called in short turns one after the
+// other, since the machine is not as fast at all times: one that keeps what the jobs left, and one whose jobs left it elsewhere, so that it looks at nothing;
+// and the former beside four transfers that go as fast as they can.
 //
-//     node build/bench/content-hits.js [seconds of a turn, 2 unless given] [turns, 9 unless given] [mebibytes of a transfer, 256 unless given]
+//     node build/bench/content-hits.js [seconds of a turn, 1 unless given] [turns, 20 unless given] [mebibytes of a transfer, 256 unless given]
 
-/** Jobs of either kind. */
+/** Jobs of each. */
 const jobs = 300;
 const concurrency = 64;
 const transfers = 4;
+
+type Finish = (client: Clients, address: string, uuid: string, files: Files) => Promise<unknown>;
 
 type Turn = { readonly rate: number; readonly p99: number };
 
 async function main(seconds: number, turns: number, mebibytes: number): Promise<void> {
   const scene = makeScene();
-  const server = await scene.serve('data', (store, seed) => seedJobs(store, seed, 0, jobs), {
-    content: { scrub_rate: 0 },
-  });
-  const address = `127.0.0.1:${server.port}`;
-  const client = clientsOf(address, 'bench');
+  const serve = (name: string) => scene.serve(name, async () => undefined, { content: { scrub_rate: 0 } });
+  const servers = [await serve('keeps'), await serve('looks-at-nothing')] as const;
+  const [keeps, bare] = servers;
+  const address = `127.0.0.1:${keeps.port}`;
   try {
-    // Behind the jobs of the log, whose outputs are elsewhere, as many whose outputs are here: two directories and three files each.
-    const left = Array.from({ length: jobs }, (_, i) => jobs + i).values();
-    const lane = async () => {
-      for (const n of left) {
-        const { repository, script } = scene.seed;
-        const scriptParameters = seedParameters(n);
-        const { job } = await client.jobs.createJob({ repository, script, scriptVersion: 'main', scriptParameters });
-        const files = { 'a/one': `one of ${n}`, 'a/two': `two of ${n}`, three: `three of ${n}` };
-        await finishWith(client, address, job?.uuid ?? '', files);
-      }
-    };
-    await Promise.all(Array.from({ length: 16 }, lane));
+    await makeJobs(scene, address, finishWith);
+    await makeJobs(scene, `127.0.0.1:${bare.port}`, async (client, _, uuid, files) => {
+      const claimToken = randomBytes(32);
+      await client.worker.claimJob({ uuid, claimToken, offer: plenty });
+      const [output, log] = [`sha256:${treeOf(files).root.hash}`, `sha256:${sha256(Buffer.from(`log of ${uuid}`))}`];
+      await client.worker.completeJob({ uuid, claimToken, output, log });
+    });
     const body = numbered(scene.seed, scene.seed.commit);
-    const elsewhere: Body = (n) => body(n % jobs);
-    const here: Body = (n) => body(jobs + (n % jobs));
-    const load = { port: server.port, path: createJobPath, concurrency, seconds };
-    const turnOf = async (of: Body): Promise<Turn> => {
-      const { rate, histogram }: Measured = await measure({ ...load, body: of });
+    const turnOf = async ({ port }: typeof keeps): Promise<Turn> => {
+      const load = { port, path: createJobPath, concurrency, seconds, body: (n: number) => body(n % jobs) };
+      const { rate, histogram }: Measured = await measure(load);
       return { rate, p99: histogram.getValueAtPercentile(99) / 1_000 };
     };
     const [plain, looked, alone, beside]: [Turn[], Turn[], Turn[], Turn[]] = [[], [], [], []];
-    await turnOf(elsewhere);
+    for (const server of servers) await turnOf(server);
     for (let turn = 0; turn < turns; turn++) {
       // Who is first changes, so that neither has the better of it.
-      const two = [[plain, elsewhere] as const, [looked, here] as const];
+      const two = [[plain, bare] as const, [looked, keeps] as const];
       for (const [all, of] of turn % 2 === 0 ? two : two.reverse()) all.push(await turnOf(of));
     }
     const moved: number[] = [];
-    for (let turn = 0; turn < Math.ceil(turns / 2); turn++) {
-      alone.push(await turnOf(here));
+    for (let turn = 0; turn < Math.ceil(turns / 4); turn++) {
+      alone.push(await turnOf(keeps));
       const moving = await startTransfers(address, mebibytes);
-      beside.push(await turnOf(here));
+      beside.push(await turnOf(keeps));
       moved.push(await moving.stop());
     }
 
@@ -70,7 +65,7 @@ async function main(seconds: number, turns: number, mebibytes: number): Promise<
     const of = (all: readonly Turn[], to: readonly Turn[], key: keyof Turn) =>
       mid(all.map((one, i) => one[key] / (to[i]?.[key] ?? Number.NaN)));
     const rows = [
-      ['outputs kept elsewhere', rate(plain), p99(plain), '', ''],
+      ['nothing is looked at', rate(plain), p99(plain), '', ''],
       [
         'outputs looked at',
         rate(looked),
@@ -97,11 +92,32 @@ async function main(seconds: number, turns: number, mebibytes: number): Promise<
     process.stdout.write(
       'the last row is of what it would be without the transfers, in the turns just before; ratios are medians of the turns\n',
     );
+    for (const { log, stop } of servers) {
+      await stop();
+      const made = (await countEvents(log)).get('JobRequested');
+      if (made !== jobs) throw new Error(`of ${jobs} jobs ${made} were made: what was measured is no hits`);
+    }
   } finally {
-    client.close();
-    await server.stop();
+    for (const server of servers) await server.stop();
     scene.dispose();
   }
+}
+
+/** Has all jobs made and finished in some way, each with two directories and three files. */
+async function makeJobs({ seed }: Scene, address: string, finish: Finish): Promise<void> {
+  const client = clientsOf(address, 'bench');
+  const left = Array.from({ length: jobs }, (_, n) => n).values();
+  const lane = async () => {
+    for (const n of left) {
+      const { repository, script } = seed;
+      const scriptParameters = seedParameters(n);
+      const { job } = await client.jobs.createJob({ repository, script, scriptVersion: 'main', scriptParameters });
+      const files = { 'a/one': `one of ${n}`, 'a/two': `two of ${n}`, three: `three of ${n}` };
+      await finish(client, address, job?.uuid ?? '', files);
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, lane));
+  client.close();
 }
 
 /** Puts and reads blobs as fast as it goes, half of the transfers each, until it is stopped. */
@@ -160,6 +176,6 @@ async function startTransfers(address: string, mebibytes: number) {
   };
 }
 
-const [seconds = '2', turns = '9', mebibytes = '256'] = process.argv.slice(2);
+const [seconds = '1', turns = '20', mebibytes = '256'] = process.argv.slice(2);
 await main(Number(seconds), Number(turns), Number(mebibytes));
 process.exit();

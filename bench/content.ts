@@ -21,9 +21,11 @@ import { percentile } from './percentile.js';
 import { table } from './table.js';
 
 // How fast are bytes put and had? Beside a bare grpc-js server that does the same work (hash, write, sync, send), and buildbox-casd
-// (MEMOIR_TEST_CASD=/path/to/it), which syncs nothing; all by the same client.
+// (MEMOIR_TEST_CASD=/path/to/it), which syncs nothing, so that it is told too what it takes with `sync` of its directory behind all that is put; all by
+// the same client. And cp. No turn is begun that would end, as long as the longest, behind the minutes; one is.
 //
-//     node build/bench/content.js [mebibytes of the large blob, 1024 unless given] [small blobs of 4 kB, 10000 unless given] [turns, 3 unless given]
+//     node build/bench/content.js [mebibytes of the large blob, 4096 unless given] [small blobs of 4 kB, 10000 unless given] [turns, 3 unless given]
+//         [minutes, 8 unless given]
 //
 // What is lost by asking whether outputs are there is measured by content-hits.ts.
 
@@ -110,6 +112,9 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
 
 type Measured = {
   readonly up: number;
+  /** With what it takes until it is on the disk, where the server does not wait for that. */
+  readonly upSynced?: number;
+  readonly smallUpSynced?: number;
   readonly down: number;
   readonly smallUp?: number;
   readonly smallDown?: number;
@@ -123,6 +128,7 @@ async function measureCas(
   { port, pid }: Server,
   { name, size, pieces }: Large,
   small: readonly Small[],
+  unsynced?: string,
 ): Promise<Measured> {
   const client = clientOf(port);
   const blob = `blobs/${name.hash}/${name.sizeBytes}`;
@@ -149,7 +155,14 @@ async function measureCas(
   const watch = setInterval(() => {
     most = Math.max(most, memory(pid));
   }, 20);
+  const synced = (time: number) => {
+    if (unsynced === undefined) return time;
+    const begun = performance.now();
+    execFileSync('sync', ['-f', unsynced]);
+    return time + (performance.now() - begun) / 1_000;
+  };
   const up = await seconds(() => upload(client, '/google.bytestream.ByteStream/Write', writes()));
+  const upSynced = synced(up);
   const down = await seconds(async () => {
     const request = toBinary(ReadRequestSchema, create(ReadRequestSchema, { resourceName: blob }));
     const found = await download(
@@ -160,7 +173,6 @@ async function measureCas(
     );
     if (found !== name.hash) throw new Error('other bytes came back');
   });
-  clearInterval(watch);
   const batches = Array.from({ length: Math.ceil(small.length / batchSize) }, (_, i) =>
     small.slice(i * batchSize, (i + 1) * batchSize),
   );
@@ -175,6 +187,7 @@ async function measureCas(
       if (failed) throw new Error(failed.status?.message);
     });
   });
+  const smallUpSynced = synced(smallUp);
   const missing = await seconds(async () => {
     if ((await askMissing(digests)) !== 0) throw new Error('small blobs are missing');
   });
@@ -186,8 +199,9 @@ async function measureCas(
       if (responses.some(({ data }) => data.length !== smallBytes)) throw new Error('a small blob did not come back');
     }),
   );
+  clearInterval(watch);
   client.close();
-  return { up, down, smallUp, smallDown, missing, memory: most - idle };
+  return { up, upSynced, down, smallUp, smallUpSynced, smallDown, missing, memory: most - idle };
 }
 
 /** Four at a time. */
@@ -257,7 +271,7 @@ async function copied(directory: string, { pieces }: Large): Promise<number> {
 /** The middle one of an odd number of values. */
 const median = (values: readonly number[]): number => percentile(values, 0.5);
 
-async function main(mebibytes: number, count: number, turns: number): Promise<void> {
+async function main(mebibytes: number, count: number, mostTurns: number, minutes: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-bench-'));
   const ofChild = (child: Awaited<ReturnType<typeof startChild>>): Server => ({
     port: child.port,
@@ -283,7 +297,11 @@ async function main(mebibytes: number, count: number, turns: number): Promise<vo
     ];
     const copies: number[] = [];
     // In turns, since the machine is not as fast at all times.
-    for (let turn = 0; turn < turns; turn++) {
+    const end = performance.now() + minutes * 60_000;
+    let [turns, longest] = [0, 0];
+    while (turns < mostTurns && (turns === 0 || performance.now() + longest < end)) {
+      const turn = turns++;
+      const before = performance.now();
       const large = makeLarge(mebibytes, turn);
       const small = Array.from({ length: count }, () => {
         const data = randomBytes(smallBytes);
@@ -292,10 +310,11 @@ async function main(mebibytes: number, count: number, turns: number): Promise<vo
       const measured = [
         await measureSink(sink, large),
         await measureCas(memoir, large, small),
-        ...(casd ? [await measureCas(casd, large, small)] : []),
+        ...(casd ? [await measureCas(casd, large, small, join(directory, 'casd'))] : []),
       ];
       for (const [i, one] of measured.entries()) rows[i]?.all.push(one);
       copies.push(await copied(directory, large));
+      longest = Math.max(longest, performance.now() - before);
     }
 
     const bytes = mebibytes * pieceBytes;
@@ -311,6 +330,14 @@ async function main(mebibytes: number, count: number, turns: number): Promise<vo
       all[0]?.missing === undefined ? '' : String(Math.round(median(all.map(({ missing = 0 }) => missing)) * 1_000)),
       String(Math.round(Math.max(...all.map(({ memory }) => memory)))),
     ]);
+    const theirs = rows[2]?.all;
+    if (theirs) {
+      const [large, small] = [
+        theirs.map(({ upSynced = Number.NaN }) => upSynced),
+        theirs.map(({ smallUpSynced }) => smallUpSynced),
+      ];
+      cells.push(['the same, with sync behind what is put', rate(large), '', files(small), '', '', '']);
+    }
     cells.push(['cp, and sync of the copy', rate(copies), '', '', '', '', '']);
     const head = [
       `${mebibytes} MiB, ${count} × 4 kB, ${turns} turns`,
@@ -322,13 +349,15 @@ async function main(mebibytes: number, count: number, turns: number): Promise<vo
       'most memory above idle, MiB',
     ];
     process.stdout.write(`${table(head, cells)}\n`);
-    const [base, ours, theirs] = rows.map(({ all }) => all);
+    const [base, ours] = rows.map(({ all }) => all);
     const of = (all: readonly Measured[] | undefined, to: readonly Measured[] | undefined, key: keyof Measured) =>
       `${(100 * median((to ?? []).map((one, i) => (all?.[i]?.[key] ?? Number.NaN) / (one[key] ?? Number.NaN)))).toFixed(0)} %`;
     process.stdout.write(
       `of the same work, by the median of the turns: put ${of(base, ours, 'up')}, had ${of(base, ours, 'down')}\n`,
     );
     if (theirs) {
+      const put = `put ${of(theirs, ours, 'upSynced')}, small put ${of(theirs, ours, 'smallUpSynced')}`;
+      process.stdout.write(`of buildbox-casd with sync: ${put}\n`);
       const small = `small put ${of(theirs, ours, 'smallUp')}, small had ${of(theirs, ours, 'smallDown')}`;
       process.stdout.write(
         `of buildbox-casd: put ${of(theirs, ours, 'up')}, had ${of(theirs, ours, 'down')}, ${small}, FindMissing ${of(theirs, ours, 'missing')}\n`,
@@ -340,6 +369,6 @@ async function main(mebibytes: number, count: number, turns: number): Promise<vo
   }
 }
 
-const [mebibytes = '1024', count = '10000', turns = '3'] = process.argv.slice(2);
-await main(Number(mebibytes), Number(count), Number(turns));
+const [mebibytes = '4096', count = '10000', turns = '3', minutes = '8'] = process.argv.slice(2);
+await main(Number(mebibytes), Number(count), Number(turns), Number(minutes));
 process.exit();
