@@ -103,19 +103,25 @@ try {
   const head = ['a script that does nothing', 'jobs/s', 'ran p50 ms', 'p95 ms', 'made ready p50 ms'];
   process.stdout.write(`${table(head, rows)}\n`);
 
-  const options = ['--sandbox', 'none'];
-  const made = await worked(options, [await submit('makes.sh', '')]);
+  const made = await worked(['--sandbox', 'none'], [await submit('makes.sh', '')]);
   const from = made[0]?.output ?? '';
   const staged: string[][] = [];
-  const stage = async (name: string, script: string, more: object) => {
+  const stage = async (
+    name: string,
+    { name: mode, options, image }: (typeof modes)[number],
+    script: string,
+    more: object,
+  ) => {
     const uuids: string[] = [];
-    for (let n = 0; n < trees; n++) uuids.push(await submit(script, '', more));
+    for (let n = 0; n < trees; n++) uuids.push(await submit(script, image, more));
     const [first = Number.NaN, ...others] = (await worked(options, uuids)).map(({ ran }) => phase(ran?.phases?.staged));
-    staged.push([name, first.toFixed(0), milliseconds(others, 0.5), milliseconds(others, 0.95)]);
+    staged.push([`${name}, ${mode}`, first.toFixed(0), milliseconds(others, 0.5), milliseconds(others, 0.95)]);
   };
-  await stage('no more than the script', 'true.sh', {});
-  await stage(`a checkout of ${files} files`, 'true.sh', { scriptVersion: 'large' });
-  await stage(`an input of ${files} files`, 'takes.sh', { scriptParameters: { from } });
+  for (const mode of modes) {
+    await stage('no more than the script', mode, 'true.sh', {});
+    await stage(`a checkout of ${files} files`, mode, 'true.sh', { scriptVersion: 'large' });
+    await stage(`an input of ${files} files`, mode, 'takes.sh', { scriptParameters: { from } });
+  }
   process.stdout.write(`${table(['staged, ms', 'first', 'then p50', 'p95'], staged)}\n`);
 } finally {
   connection.close();

@@ -26,6 +26,8 @@ export type CheckoutOptions = {
   readonly leaveSubmodules?: boolean;
   /** Normal code paths: what else the tree has is neither written nor read. None stand for all of it. */
   readonly paths?: readonly string[];
+  /** Asked with the id of the commit's tree before anything is written: what it gives has been put in the place of the directory already. */
+  readonly ready?: (tree: string) => Promise<CheckedOut | undefined>;
   /** Ends the checkout, with its reason as the error. */
   readonly signal?: AbortSignal;
 };
@@ -66,9 +68,11 @@ export async function checkout(
   const found = new Map<string, CodeEntry>();
 
   try {
-    makeDirectory(directory);
     const failed = (what: string) => damaged(repository, `commit ${commit}: ${what}`);
     const { tree } = parseCommit(read(commit, 'commit'), hash.hex, failed);
+    const ready = await options.ready?.(tree);
+    if (ready) return ready;
+    makeDirectory(directory);
     const selected = paths.length === 0 ? 'all' : selectionOf(paths);
     if (selected === 'all' && paths.length > 0) found.set('.', { path: '.', mode: modes.tree, oid: tree });
     await walk(tree, Buffer.from(resolve(directory)), '', undefined, 1, selected);

@@ -11,6 +11,7 @@ import { type Heart, startHeart } from './heart.js';
 import { type HeldLog, sendLiveLog } from './live-log.js';
 import type { Pipes } from './pipes.js';
 import { ContentIncomplete, reportCompletion, reportFailure } from './report.js';
+import type { PlacedCheckout } from './run/kept-checkouts.js';
 import type { Bounds, RanSoFar } from './run/run-host.js';
 import { watchRunLimit } from './run/run-limit.js';
 import type { RunPlaces } from './run/run-places.js';
@@ -117,6 +118,7 @@ export async function runJob(
     stopped.removeEventListener('abort', stop);
     await heart.stop();
     countedOn?.end(held);
+    if (run.checkout) await context.checkouts?.keep(run.checkout);
     await run.remove().catch((err: unknown) => {
       logger.error({ err, directory: run.places.directory }, 'left behind');
       context.health.fault(workPlace, err);
@@ -199,15 +201,19 @@ async function perform(
 async function runWithLogs(
   context: RunContext,
   claimed: ClaimedJob,
-  { places, log }: PreparedRun,
+  prepared: PreparedRun,
   ran: RanSoFar,
   end: AbortController,
 ): Promise<{ readonly ended: Ran; readonly stray: string }> {
   const { job, claimToken } = claimed;
+  const { places, log } = prepared;
   return withLiveLog(context, { uuid: job.uuid, claimToken }, places.log, end.signal, async () => {
     const speech = speaker(log, places, end);
     const bounds = context.bounds(job);
-    const given = { places, output: log.fd, bounds, speech, hide: log.hide, ran };
+    const onCheckout = (checkout: PlacedCheckout) => {
+      prepared.checkout = checkout;
+    };
+    const given = { places, output: log.fd, bounds, speech, hide: log.hide, onCheckout, ran };
     const run = () => runScript(claimed, given, context, end.signal);
     const limits = { ...context.limits, scratchMb: bounds.scratchMb };
     const ended = await withLog(log, context.logLimit, end, () => withinDisk(places, limits, end, run));

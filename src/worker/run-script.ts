@@ -14,6 +14,7 @@ import { type Staging, stageInputs } from './inputs/stage-inputs.js';
 import type { Pipes } from './pipes.js';
 import { type Images, imageHost } from './run/container.js';
 import { type MakeGroup, makeControlGroup } from './run/control-group.js';
+import type { KeptCheckouts, PlacedCheckout } from './run/kept-checkouts.js';
 import { hasMachineNetwork } from './run/network.js';
 import { processHost } from './run/process-host.js';
 import type { Bounds, Hosted, RanSoFar, RunHost } from './run/run-host.js';
@@ -33,6 +34,8 @@ export type ScriptSettings = TreePlaces & {
   readonly graceMs: number;
   /** How runs are given their inputs. */
   readonly staging: Staging;
+  /** Checkouts that runs left as they found them; undefined where runs are not kept apart from them. */
+  readonly checkouts?: KeptCheckouts | undefined;
   /** What runs jobs that name an image; undefined if nothing does. */
   readonly images?: Images | undefined;
   /** What keeps all others apart from the rest of the machine; undefined if nothing does. */
@@ -51,6 +54,8 @@ export type ScriptSettings = TreePlaces & {
 export type PreparedRun = {
   readonly places: RunPlaces;
   readonly log: RunLog;
+  /** What was checked out for it; undefined until that is done. */
+  checkout: PlacedCheckout | undefined;
   /** Removes all of it. @throws Error of the system */
   remove(): Promise<void>;
 };
@@ -76,6 +81,7 @@ export async function prepareRun(
   return {
     places,
     log,
+    checkout: undefined,
     async remove() {
       await log.close();
       await removeSecrets(places);
@@ -111,6 +117,8 @@ export type RunInputs = {
   readonly speech: Speaker;
   /** Keeps values out of all that is told of the run. */
   readonly hide: (values: readonly Uint8Array[]) => void;
+  /** Is told what was checked out. */
+  readonly onCheckout: (checkout: PlacedCheckout) => void;
   /** Is told what it runs in and what it takes as that gets known. */
   readonly ran: RanSoFar;
 };
@@ -125,12 +133,14 @@ export async function runScript(
     claimToken,
     interested,
   }: { readonly job: Job; readonly claimToken: Uint8Array; readonly interested: readonly string[] },
-  { places, output, bounds, speech, hide, ran }: RunInputs,
+  { places, output, bounds, speech, hide, onCheckout, ran }: RunInputs,
   settings: ScriptSettings,
   signal: AbortSignal,
 ): Promise<Ran> {
   const took = stopwatch(settings.edge);
-  const { entries, bytes } = await checkOut(job, places.tree, settings, signal);
+  const placed = await checkOut(job, places.tree, settings, signal);
+  onCheckout(placed);
+  const { entries, bytes } = placed.done;
   const path = await findScript(places.tree, job.script, job.scriptVersion);
   await writeFile(places.parameters, canonicalize(job.scriptParameters ?? {}) as string, { flag: 'wx', mode: 0o444 });
   const inputs = await stageInputs(settings.staging, job, claimToken, places, pathsOf(job, places, settings), signal);
@@ -166,6 +176,10 @@ export async function runScript(
       bounds,
       // A note for the worker that finds the directory if this one dies; without it the script goes on until it ends by itself.
       onStart: (pid: number) => void writeOwner(places.directory, pid).catch(() => {}),
+      onReady: async () => {
+        // In a container it has another owner by now.
+        if (!placed.marks || job.dockerImageLocator !== '') await settings.checkouts?.mark(placed);
+      },
       onBegin: () => {
         ran.phases.started = took();
       },
@@ -237,17 +251,24 @@ async function checkOut(
   tree: string,
   settings: ScriptSettings,
   signal: AbortSignal,
-): Promise<{ readonly entries: number; readonly bytes: number }> {
-  const { scriptVersion: commit, repository } = job;
+): Promise<PlacedCheckout> {
+  const { scriptVersion: commit, repository, dockerImageLocator: image } = job;
+  let [placed, key]: [PlacedCheckout | undefined, string] = [undefined, ''];
   try {
     const { leaveLfsPointers, leaveSubmodules, codePaths } = job;
-    const options = { signal, leaveLfsPointers, leaveSubmodules, paths: codePaths };
+    const ready = async (id: string) => {
+      // Of those in a container, the owner may be another.
+      key = JSON.stringify([id, leaveLfsPointers, leaveSubmodules, codePaths, image !== '']);
+      placed = await settings.checkouts?.take(key, tree);
+      return placed?.done;
+    };
+    const options = { signal, leaveLfsPointers, leaveSubmodules, paths: codePaths, ready };
     const done = await checkout(await findTree(job, settings, signal), commit, tree, options);
     if (codePaths.length > 0 && codeDigest(done.code) !== job.codeDigest) {
       const what = `commit ${commit} has the code ${codeDigest(done.code)} at the code paths, and the job is of code ${job.codeDigest}`;
       throw new RunFailure('CODE_DIFFERS', what);
     }
-    return done;
+    return placed ?? { key, place: tree, done, marks: undefined };
   } catch (error) {
     if (signal.aborted) throw error;
     if (error instanceof MemoirError || error instanceof RunFailure) {

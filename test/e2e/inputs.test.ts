@@ -16,12 +16,14 @@ import { type Decision, Rule } from '../../gen/memoir/jobs/v1/decision_pb.js';
 import { ContentKind } from '../../gen/memoir/jobs/v1/digest_pb.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { claimHeader, claimText } from '../../src/rpc/claim-header.js';
+import { openSandbox } from '../../src/worker/run/sandbox.js';
 import { audited } from '../audit/scene.js';
 import { collect } from '../contract/events.js';
 import { runMemoir } from '../support/command.js';
 import { contentClient, digestOf, directory, download, sha256 } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
 import { failure, refused } from '../support/refused.js';
+import { wanting } from '../support/required.js';
 import { complete, fail, find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { type TestWorker, workOnce } from '../support/worker.js';
@@ -35,6 +37,13 @@ repository.commit({
   ].join('\n'),
   'odd.sh':
     '#!/bin/sh\necho hello; cd "$MEMOIR_OUTPUT"; echo good > good; mkfifo pipe; grep -q large "$MEMOIR_PARAMETERS" && head -c 2000000 /dev/zero > much; true\n',
+  'tree.sh': [
+    '#!/bin/sh',
+    'find . -mindepth 1 -exec stat -c "%n %i %a %u %s %z" {} + | sort > "$MEMOIR_OUTPUT/found"; cat lib/* | sort > "$MEMOIR_OUTPUT/whole"',
+    'case "$(cat "$MEMOIR_PARAMETERS")" in *write*) touch -r lib/f1 "$MEMOIR_TMP/stamp"; printf "spoilt\\n" > lib/f1; touch -r "$MEMOIR_TMP/stamp" lib/f1;;',
+    '*add*) mkdir new; rmdir new;; esac',
+  ].join('\n'),
+  ...Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`lib/f${i}`, `file ${i}\n`])),
   'make.sh': '#!/bin/sh\nmkdir "$MEMOIR_OUTPUT/d"; echo made > "$MEMOIR_OUTPUT/d/made"; echo log\n',
   'attack.sh': [
     '#!/bin/sh',
@@ -43,7 +52,7 @@ repository.commit({
     // What a script of the same user can reach beside its own: the cache itself.
     'cd "$CACHE"; i=0; for file in *; do i=$((i+1)); size=$(stat -c %s "$file"); chmod u+w "$file"',
     'case $i in 1) head -c "$size" /dev/zero > "$file";; 2) cp -p "$file" "$CACHE/x"; head -c "$size" /dev/zero > x; touch -r "$file" x; mv -f x "$file";;',
-    '3) touch -r "$file" ../stamp; head -c "$size" /dev/zero > "$file"; touch -r ../stamp "$file";; 4) rm "$file"; mkdir "$file";; 5) rm "$file"; ln -s /etc/passwd "$file";; esac; done',
+    '3) touch -r "$file" ../stamp; head -c "$size" /dev/zero > "$file"; touch -r ../stamp "$file";; 4) rm "$file"; mkdir "$file";; 5) rm "$file"; ln -s /etc/passwd "$file";; esac; done; true',
   ].join('\n'),
 });
 const dir = mkdtempSync(join(tmpdir(), 'memoir-inputs-'));
@@ -474,33 +483,69 @@ test.serial('an attempt reaches what its job is given, and nothing else', async 
   }
 });
 
-for (const clone of [true, false]) {
-  test.serial(
-    `a script that attacks its inputs spoils nothing for the next job (${clone ? 'clones' : 'copies'})`,
-    async (t) => {
-      const inputCache = join(dir, `cache-${clone}`);
-      const folder = join(dir, `attacked-${clone}`);
-      mkdirSync(folder);
-      const files = Array.from({ length: 6 }, (_, i) => [`f${i}`, randomBytes(i === 0 ? 300_000 : 100 + i)] as const);
-      for (const [name, data] of files) writeFileSync(join(folder, name), data);
-      const { address } = await put('ada', folder);
-      const worker = { inputCache, clone, environment: { CACHE: inputCache } };
-      const attack = await ran(
-        ada,
-        uuidOf(await request(ada, { script: 'attack.sh', scriptParameters: { address } })),
-        worker,
-      );
-      t.is(attack.state, JobState.COMPLETE, attack.failureMessage);
-      const next = await ran(ada, uuidOf(await request(ada, { scriptParameters: { address } })), worker);
-      t.is(next.state, JobState.COMPLETE, next.failureMessage);
-      for (const [name, data] of files) {
-        t.true(data.equals(await fileOf(ada, next.uuid, `copy/${address.slice(7)}/${name}`)), name);
-      }
-      // What is kept is whole again.
-      for (const [, data] of files) t.true(data.equals(readFileSync(join(inputCache, sha256(data)))));
-    },
-  );
+for (const way of ['clones', 'copies', 'links in a sandbox'] as const) {
+  test.serial(`a script that attacks its inputs spoils nothing for the next job (${way})`, async (t) => {
+    const { sandbox, why } = await openSandbox(way === 'links in a sandbox' ? 'auto' : 'none', []);
+    if (way === 'links in a sandbox' && !sandbox) return wanting(t, 'bwrap', why);
+    const inputCache = join(dir, `cache-${way}`);
+    const folder = join(dir, `attacked-${way}`);
+    mkdirSync(folder);
+    const files = Array.from({ length: 6 }, (_, i) => [`f${i}`, randomBytes(i === 0 ? 300_000 : 100 + i)] as const);
+    for (const [name, data] of files) writeFileSync(join(folder, name), data);
+    const { address } = await put('ada', folder);
+    const worker = { inputCache, clone: way !== 'copies', sandbox, environment: { CACHE: inputCache } };
+    const attack = await ran(
+      ada,
+      uuidOf(await request(ada, { script: 'attack.sh', scriptParameters: { address } })),
+      worker,
+    );
+    t.is(attack.state, JobState.COMPLETE, attack.failureMessage);
+    const next = await ran(ada, uuidOf(await request(ada, { scriptParameters: { address } })), worker);
+    t.is(next.state, JobState.COMPLETE, next.failureMessage);
+    for (const [name, data] of files) {
+      t.true(data.equals(await fileOf(ada, next.uuid, `copy/${address.slice(7)}/${name}`)), name);
+    }
+    if (sandbox) t.true(readdirSync(inputCache).length >= files.length);
+    // What is kept is whole again.
+    for (const [, data] of files) t.true(data.equals(readFileSync(join(inputCache, sha256(data)))));
+  });
 }
+
+test.serial(
+  'in a sandbox a checkout that a script left as it found it is that of the next, and no other is',
+  async (t) => {
+    const { sandbox, why } = await openSandbox('auto', []);
+    if (!sandbox) return wanting(t, 'bwrap', why);
+    const ways = ['leave', 'leave', 'write', 'leave', 'add', 'leave', 'leave'];
+    const uuids: string[] = [];
+    for (const [n, way] of ways.entries()) {
+      uuids.push(uuidOf(await request(ada, { script: 'tree.sh', scriptParameters: { n, way } })));
+    }
+    await workOnce({
+      address: server.address(),
+      principal: 'runner',
+      repository: ['project', repository.path],
+      sandbox,
+    });
+    const [found, whole]: [string[], string[]] = [[], []];
+    for (const uuid of uuids) {
+      const { job } = await ada.jobs.getJob({ uuid });
+      t.is(job?.state, JobState.COMPLETE, job?.failureMessage);
+      found.push(String(await fileOf(ada, uuid, 'found')));
+      whole.push(String(await fileOf(ada, uuid, 'whole')));
+    }
+    // Whatever was done to it, all find the same.
+    for (const one of whole)
+      t.is(
+        one,
+        Array.from({ length: 20 }, (_, i) => `file ${i}\n`)
+          .sort()
+          .join(''),
+      );
+    const isSame = found.map((one, i) => i > 0 && one === found[i - 1]);
+    t.deepEqual(isSame, [false, true, true, false, true, false, true]);
+  },
+);
 
 test.serial('what is lost or too much ends the attempt, and says which', async (t) => {
   const made = await ran(ada, uuidOf(await request(ada, { script: 'make.sh', scriptParameters: { once: true } })));

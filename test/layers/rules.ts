@@ -135,12 +135,14 @@ const reserved: readonly {
   {
     from: /^node:fs(\/promises)?$/,
     names: /\b(rename|link)(Sync)?\b/,
-    // Those behind the first move what is there, and write nothing.
+    // Those behind the first move what is there, or give it one more name, and write nothing.
     files: [
       'src/files/durable-file.ts',
       'src/worker/pipes.ts',
       'src/worker/work-directory.ts',
       'src/worker/remove-tree.ts',
+      'src/worker/run/kept-checkouts.ts',
+      'src/worker/inputs/stage-inputs.ts',
       'projections/running/kept-file.ts',
       'projections/running/kept-files.ts',
     ],

@@ -20,6 +20,7 @@ import { boundsOf } from '../../src/worker/pool/bounds.js';
 import { openPool } from '../../src/worker/pool/pool.js';
 import type { Images } from '../../src/worker/run/container.js';
 import type { MakeGroup } from '../../src/worker/run/control-group.js';
+import { keptCheckouts } from '../../src/worker/run/kept-checkouts.js';
 import type { Sandbox } from '../../src/worker/run/sandbox.js';
 import { workPlace } from '../../src/worker/run-failure.js';
 import { scriptEnvironment } from '../../src/worker/script-environment.js';
@@ -141,9 +142,10 @@ export async function workOnce({
         unstored,
         staging: {
           source: content,
-          cache: await openInputCache(inputCache, 1_000_000_000),
+          cache: await openInputCache(inputCache, 1_000_000_000, { apart: sandbox !== undefined }),
           maxBytes,
           clone,
+          link: clone && sandbox !== undefined,
         },
         health: openHealth([], { edge: systemEdge, logger }),
         workDirectory,
@@ -153,6 +155,7 @@ export async function workOnce({
         bounds: boundsOf(pool, 100),
         images: images?.(workDirectory),
         sandbox,
+        checkouts: sandbox && keptCheckouts(join(workDirectory, 'checkouts'), 1_000_000_000, systemEdge.uuid),
         network,
         ...(makeGroup && { makeGroup }),
         secrets,

@@ -16,5 +16,6 @@ import '../projections/log-tree.test.js';
 import '../projections/pages.test.js';
 import '../projections/read-model.test.js';
 import '../worker/inputs/staging.test.js';
+import '../worker/run/kept-checkouts.test.js';
 import '../worker/store/content-store.test.js';
 import '../worker/store/verify-store.test.js';

@@ -20,6 +20,7 @@ import { imagePlatform, machineHas } from '../../worker/pool/machine.js';
 import { openPool, type Pool } from '../../worker/pool/pool.js';
 import { type Images, removeLeftovers } from '../../worker/run/container.js';
 import { type ImageRuntime, openImageRuntime, type RuntimeName, runtimeNames } from '../../worker/run/image-runtime.js';
+import { keptCheckouts } from '../../worker/run/kept-checkouts.js';
 import { machineNetwork, networkLabel } from '../../worker/run/network.js';
 import { imagePuller } from '../../worker/run/pull-image.js';
 import { openSandbox, type Sandbox, type SandboxChoice } from '../../worker/run/sandbox.js';
@@ -67,6 +68,7 @@ export type WorkerOptions = ServerOptions &
     readonly maxWorkBytes: number;
     readonly maxInputBytes: number;
     readonly clone: boolean;
+    readonly checkoutCacheMb: number;
     readonly unstoredMb: number;
     readonly minFree: number;
     readonly path?: string;
@@ -148,6 +150,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         environment,
         images: runtime && imagesOf(runtime, connection, options, directory.path),
         sandbox,
+        // Scripts that nothing keeps from them could change them.
+        checkouts:
+          sandbox && keptCheckouts(join(directory.path, 'checkouts'), options.checkoutCacheMb * mebi, systemEdge.uuid),
         network: options.network,
         secrets,
         bounds: boundsOf(pool, options.maxProcesses),
@@ -155,9 +160,10 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         unstored,
         staging: {
           source: content,
-          cache: await inputCache(options, directory.path),
+          cache: await inputCache(options, directory.path, sandbox !== undefined),
           maxBytes: options.maxInputBytes,
           clone: options.clone,
+          link: options.clone && sandbox !== undefined,
         },
         health: openHealth(places, { edge: systemEdge, logger }),
         workDirectory: directory.path,

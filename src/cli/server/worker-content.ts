@@ -104,16 +104,18 @@ export const numberOf = (own: string): string => basename(own).replace(/^.*-/, '
 
 /**
  * Inputs that jobs were given, in a directory of this worker alone: whose number is its own among those that share the work directory.
+ * @param apart whether runs are kept from it
  * @throws MemoirError BAD_OPTIONS if it cannot be used
  */
 export async function inputCache(
   { workDir, inputCache: given, inputCacheMb }: ContentOptions,
   own: string,
+  apart: boolean,
 ): Promise<InputCache> {
   const number = numberOf(own);
   const path = given === undefined ? join(resolve(workDir), `.memoir-inputs-${number}`) : join(resolve(given), number);
   try {
-    return await openInputCache(path, inputCacheMb * mebi);
+    return await openInputCache(path, inputCacheMb * mebi, { apart });
   } catch (error) {
     throw invalid(
       'input-cache',

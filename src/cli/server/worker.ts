@@ -71,7 +71,16 @@ export function workerCommand(): Command {
     .option('--max-input-bytes <bytes>', 'most bytes of the inputs of a job', integer(0, 2 ** 50), 2 ** 40)
     .option('--input-cache <directory>', 'where inputs are kept for the next job (default: in --work-dir)')
     .option('--input-cache-mb <MiB>', 'most of the disk that kept inputs take', integer(0, 2 ** 40), 10_240)
-    .option('--no-clone', 'copy inputs where the file system could share their blocks until one is written')
+    .option(
+      '--checkout-cache-mb <MiB>',
+      'most of the disk for checkouts that jobs in a sandbox left as they found them, for the next job of the same tree; 0 keeps none',
+      integer(0, 2 ** 40),
+      1_024,
+    )
+    .option(
+      '--no-clone',
+      'copy inputs where files could be shared until one is written, or where jobs cannot write them',
+    )
     .option(
       '--unstored-mb <MiB>',
       'most of the disk for outputs that cannot be stored, which are kept for a day; 0 keeps none',

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type BigIntStats, rmSync } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { chmod, type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hashInto } from '../../content/blob-files.js';
 import { type BlobName, isHash } from '../../content/blob-name.js';
@@ -50,9 +50,15 @@ const mostEntries = 1_000_000;
 /**
  * Opens a cache in a directory that no other worker uses, of so many bytes at most; what was used least lately goes first. What an earlier
  * worker left there is hashed before it is used.
+ * @param apart whether no run can reach it, so that runs may be given its files themselves, read-only; to link a file, and to remove the link, changes the time of its inode
  * @throws Error of the system
  */
-export async function openInputCache(directory: string, most: number): Promise<InputCache> {
+export async function openInputCache(
+  directory: string,
+  most: number,
+  { apart = false }: { readonly apart?: boolean } = {},
+): Promise<InputCache> {
+  const isSame = apart ? isSameContent : isUntouched;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   // In the order of their last use.
   const entries = new Map<string, Entry>();
@@ -66,6 +72,8 @@ export async function openInputCache(directory: string, most: number): Promise<I
       await removeTree(join(directory, name));
       continue;
     }
+    // As runs are given it, whatever an earlier version made of it.
+    if ((found.mode & 0o777) !== 0o444) await chmod(pathOf(name), 0o444);
     entries.set(name, { size: found.size, mark: undefined, pins: 0 });
     bytes += found.size;
   }
@@ -118,7 +126,7 @@ export async function openInputCache(directory: string, most: number): Promise<I
       const file = await open(aside, 'wx+', 0o600);
       try {
         await fetch(file);
-        await file.chmod(0o400);
+        await file.chmod(0o444);
       } finally {
         await file.close();
       }
@@ -185,9 +193,7 @@ export async function openInputCache(directory: string, most: number): Promise<I
   };
 }
 
-const isSame = (one: Mark, other: Mark): boolean =>
-  one.dev === other.dev &&
-  one.ino === other.ino &&
-  one.size === other.size &&
-  one.mtimeNs === other.mtimeNs &&
-  one.ctimeNs === other.ctimeNs;
+const isSameContent = (one: Mark, other: Mark): boolean =>
+  one.dev === other.dev && one.ino === other.ino && one.size === other.size && one.mtimeNs === other.mtimeNs;
+
+const isUntouched = (one: Mark, other: Mark): boolean => isSameContent(one, other) && one.ctimeNs === other.ctimeNs;

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { chmod, copyFile, mkdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, link, mkdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import canonicalize from 'canonicalize';
 import type { Job } from '../../../gen/memoir/jobs/v1/job_pb.js';
@@ -31,6 +31,8 @@ export type Staging = {
   readonly maxBytes: number;
   /** Whether files share their blocks with the cache where the file system can do that, until one of them is written. */
   readonly clone: boolean;
+  /** Whether files are those of the cache: only for a run that is kept apart from the cache, and sees its inputs read-only. */
+  readonly link?: boolean;
   /** How large all inputs of a job may be besides; what holds for every tree unless given. */
   readonly limits?: TreeLimits;
 };
@@ -68,7 +70,7 @@ type StagedFile = { readonly at: string; readonly blob: BlobName; readonly execu
  * @throws RunFailure INPUT_LOST, INPUT_TOO_LARGE, BAD_INPUT, INPUT_NOT_STAGED naming the input; Error of the system; the signal's reason
  */
 export async function stageInputs(
-  { source, cache, maxBytes, clone, limits: bounds = treeLimits }: Staging,
+  { source, cache, maxBytes, clone, link: links = false, limits: bounds = treeLimits }: Staging,
   { uuid, inputs }: Pick<Job, 'uuid' | 'inputs'>,
   claimToken: Uint8Array,
   places: InputPlaces,
@@ -83,6 +85,7 @@ export async function stageInputs(
   const most: TreeLimits = { ...bounds, bytes: Math.min(bounds.bytes, maxBytes) };
   let left = most;
   const directories = new Set<string>();
+  const linked = new Set<string>();
 
   await mkdir(places.inputs, { mode: 0o700 });
   for (const one of plan.staged) {
@@ -188,6 +191,20 @@ export async function stageInputs(
     );
   }
 
+  /** Links a file of the cache, where that may be: once in a run, so that no two of its files are the same, and with the mode that the cache has. */
+  async function isLinked({ hash }: BlobName, path: string, at: string, executable: boolean): Promise<boolean> {
+    if (!links || executable || linked.has(hash)) return false;
+    linked.add(hash);
+    try {
+      await link(path, at);
+      return true;
+    } catch {
+      // On another file system, or there are too many links: it is copied.
+      linked.delete(hash);
+      return false;
+    }
+  }
+
   async function stageFile({ at, blob, executable }: StagedFile, data?: Uint8Array): Promise<void> {
     signal.throwIfAborted();
     const mode = executable ? 0o555 : 0o444;
@@ -197,9 +214,10 @@ export async function stageInputs(
     await cache.with(blob, fetch, async (path) => {
       // Of a try before, where somebody changed the cache meanwhile.
       await rm(at, { force: true });
+      if (await isLinked(blob, path, at, executable)) return;
       await copyFile(path, at, clone ? constants.COPYFILE_FICLONE : 0);
+      await chmod(at, mode);
     });
-    await chmod(at, mode);
   }
 }
 

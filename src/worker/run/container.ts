@@ -95,6 +95,7 @@ async function runContainer(
   let refusedBy: string | undefined;
   let ranOut = false;
   try {
+    await script.onReady();
     script.onBegin();
     end = await client(runtime, args, script, name, signal, graceMs);
     // 125 is the runtime's own where it made no container, and else a script's.

@@ -36,7 +36,7 @@ export function processHost(places: RunPlaces, uuid: () => string, makeGroup: Ma
   return {
     paths: hostPaths(places),
     ran: {},
-    async run({ path, environment, own, stdin, output, onStart, onBegin, bounds }, signal, graceMs) {
+    async run({ path, environment, own, stdin, output, onStart, onReady, onBegin, bounds }, signal, graceMs) {
       const runs = await canRun(path);
       const group = runs ? makeGroup(`memoir-${uuid()}`, bounds) : undefined;
       const [first = path, ...args] = runs && !group ? limited(bounds, tasksOfUser(), [path]) : [path];
@@ -49,6 +49,7 @@ export function processHost(places: RunPlaces, uuid: () => string, makeGroup: Ma
         onStart,
       };
       try {
+        await onReady();
         onBegin();
         const ended = await runInGroup(program, signal, graceMs);
         return { ...ended, ...((await group?.end()) ?? { killedForMemory: 0 }) };

@@ -36,6 +36,8 @@ export type HostedScript = {
   readonly output: number;
   /** Told the number of a process that a worker which finds it must end. */
   readonly onStart: (pid: number) => void;
+  /** Awaited when all of the places are as the script finds them, before it begins. */
+  readonly onReady: () => Promise<void>;
   /** Told when the script begins. */
   readonly onBegin: () => void;
   /** What it is bounded by. */

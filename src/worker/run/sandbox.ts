@@ -79,13 +79,14 @@ async function runSandboxed(
   signal: AbortSignal,
   graceMs: number,
 ): Promise<Hosted> {
-  const { path, places, environment, own, stdin, output, onStart, onBegin, bounds } = script;
+  const { path, places, environment, own, stdin, output, onStart, onReady, onBegin, bounds } = script;
   const inside = insidePaths.tree + path.slice(places.tree.length);
   // Processes count that are started in its namespace alone.
   const command = group ? [inside] : limited(bounds, 0, [inside]);
   let begun: Promise<number | undefined> | undefined;
   try {
     const args = [...apart(denies), ...network, ...system(readable), ...(await ofRun(places)), ...sealed];
+    await onReady();
     onBegin();
     const ended = await runInGroup(
       {

@@ -102,7 +102,8 @@ async function worker(mode: Mode): Promise<Parameters<typeof workOnce>[0]> {
       PORT: server.address().split(':')[1] ?? '',
       VICTIMS: `${cache}/* ${server.config.data_dir}/content/blobs/${hash.slice(0, 2)}/${hash}`,
     },
-    sandbox: mode === 'sandbox' ? sandbox : undefined,
+    // Where there is one, what is kept apart shares files with the worker, in containers too.
+    sandbox: mode === 'none' ? undefined : sandbox,
     ...(runtime && {
       images: (workDirectory: string) => ({
         runtime,
