@@ -62,7 +62,7 @@ export const remotesConfig = z.strictObject({
   refresh_after: z.number().min(0).max(86_400).default(10),
   /** How old the last fetch may be where the next one fails; 0 refuses what could be stale. */
   accept_stale: z.number().min(0).max(31_536_000).default(0),
-  /** Longest time of one fetch. */
+  /** Longest time until a remote has said what it has. */
   deadline: z.number().min(1).max(86_400).default(120),
   /** Longest silence in one fetch. */
   silence: z.number().min(1).max(3_600).default(30),

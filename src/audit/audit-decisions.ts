@@ -103,12 +103,15 @@ async function judge(
   return { ...about, kind: 'underivable', why, derived, differences };
 }
 
+/** Reasons of errors that pass by themselves. */
+const loading: readonly string[] = ['HISTORY_LOADING', 'MIRROR_FETCHING'];
+
 async function patiently<T>(work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof MemoirError && error.reason === 'HISTORY_LOADING')) throw error;
+      if (!(error instanceof MemoirError && loading.includes(error.reason))) throw error;
       await delay(patience);
     }
   }

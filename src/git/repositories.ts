@@ -83,6 +83,7 @@ export async function openRepositories(
         directory: join(directory, directoryName(name, place.url)),
         monotonic,
         log,
+        patience,
         open: (path) => open(name, path),
       },
     );

@@ -51,5 +51,10 @@ function runDaemon(root: string, socket: Socket): void {
   socket.pipe(child.stdin);
   child.stdin.on('error', () => undefined);
   child.stdout.pipe(socket);
-  socket.on('close', () => child.kill());
+  socket.on('close', () => {
+    // What the daemon runs ends of a pipe that nobody reads.
+    child.stdin.destroy();
+    child.stdout.destroy();
+    child.kill();
+  });
 }

@@ -9,6 +9,8 @@ export type GitHttpServer = {
   readonly url: string;
   /** Requests so far, as method and path. */
   readonly requests: string[];
+  /** Whether protocol version 2 is spoken with who asks for it; it is unless this is changed. */
+  versions: boolean;
   /** What to do in place of serving git, while it is set. */
   instead: RequestListener | undefined;
   close(): Promise<void>;
@@ -21,13 +23,14 @@ export async function serveGit(root: string): Promise<GitHttpServer> {
   const server = createServer((request, response) => {
     requests.push(`${request.method} ${request.url}`);
     if (self.instead) self.instead(request, response);
-    else runBackend(backend, root, request, response);
+    else runBackend(backend, root, request, response, self.versions);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const self: GitHttpServer = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
+    versions: true,
     instead: undefined,
     async close() {
       server.closeAllConnections();
@@ -39,7 +42,13 @@ export async function serveGit(root: string): Promise<GitHttpServer> {
 }
 
 /** Runs the CGI program for a request. */
-function runBackend(backend: string, root: string, request: IncomingMessage, response: ServerResponse): void {
+function runBackend(
+  backend: string,
+  root: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  versions: boolean,
+): void {
   const url = new URL(request.url ?? '/', 'http://localhost');
   const child = spawn(backend, {
     env: {
@@ -55,22 +64,32 @@ function runBackend(backend: string, root: string, request: IncomingMessage, res
       REQUEST_METHOD: request.method,
       CONTENT_TYPE: request.headers['content-type'] ?? '',
       REMOTE_ADDR: '127.0.0.1',
+      ...(versions && { GIT_PROTOCOL: String(request.headers['git-protocol'] ?? '') }),
     },
     stdio: ['pipe', 'pipe', 'ignore'],
   });
   request.pipe(child.stdin);
   child.stdin.on('error', () => undefined);
-  const chunks: Buffer[] = [];
-  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
-  child.on('close', () => {
-    const output = Buffer.concat(chunks);
-    const end = output.indexOf('\r\n\r\n');
-    const headers = output.toString('latin1', 0, end).split('\r\n');
-    for (const header of headers) {
+  let head = Buffer.alloc(0);
+  let begun = false;
+  child.stdout.on('data', (chunk: Buffer) => {
+    if (begun) return;
+    head = Buffer.concat([head, chunk]);
+    const end = head.indexOf('\r\n\r\n');
+    if (end < 0) return;
+    begun = true;
+    for (const header of head.toString('latin1', 0, end).split('\r\n')) {
       const [name = '', value = ''] = header.split(/: (.*)/);
       if (name === 'Status') response.statusCode = Number.parseInt(value, 10);
       else response.setHeader(name, value);
     }
-    response.end(output.subarray(end + 4));
+    response.write(head.subarray(end + 4));
+    child.stdout.pipe(response);
+  });
+  child.on('close', () => response.end());
+  response.on('close', () => {
+    child.stdin.destroy();
+    child.stdout.destroy();
+    child.kill();
   });
 }

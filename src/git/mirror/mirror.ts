@@ -5,13 +5,15 @@ import { startThread, type Thread, ThreadEnded } from '../../threads/thread.js';
 import { fileKind } from '../file-kind.js';
 import type { HistoryLog } from '../graph/history.js';
 import { errno } from '../problem.js';
-import type { MirrorSource, MirrorThread } from './mirror-thread.js';
+import type { FetchProgress, MirrorSource } from './fetch-mirror.js';
+import type { MirrorThread } from './mirror-thread.js';
 
 /** A copy of a remote repository. */
 export type Mirror = {
   /**
    * Path of a repository that has what the remote had not longer ago than allowed. Callers at the same time share one fetch.
-   * @throws MemoirError UNAVAILABLE MIRROR_UNAVAILABLE if it could not be fetched
+   * @throws MemoirError UNAVAILABLE MIRROR_UNAVAILABLE if it could not be fetched; MIRROR_FETCHING, with how far that is, if it takes
+   * longer than callers wait; it goes on
    */
   fresh(): Promise<string>;
   /** Path of the repository as it was fetched last, whenever that was; undefined if never. */
@@ -25,21 +27,31 @@ export type MirrorTimes = {
   readonly refreshAfter: number;
   /** How old it may be if it cannot be fetched, in milliseconds; 0 for never. */
   readonly acceptStale: number;
-  /** How long one fetch may take, in milliseconds. */
+  /** How long it may take until the remote has said what it has, in milliseconds. What is new may take longer, while it comes. */
   readonly deadline: number;
+  /** How long a caller waits for a fetch, in milliseconds. */
+  readonly patience: number;
 };
+
+/** How often the progress of a fetch goes to the log, in milliseconds. */
+const logEvery = 5_000;
+
+/** How long the thread is kept after a fetch, in milliseconds: the next one is sooner done by it. */
+const keptFor = 60_000;
 
 /** A mirror, of which nothing is fetched yet by this process. */
 export function createMirror(
   source: MirrorSource,
-  { refreshAfter, acceptStale, deadline }: MirrorTimes,
+  { refreshAfter, acceptStale, deadline, patience }: MirrorTimes,
   monotonic: () => number,
   log: HistoryLog,
 ): Mirror {
   const { name, directory } = source;
   const served = join(directory, 'served.git');
   let thread: Thread<MirrorThread> | undefined;
+  let idle: NodeJS.Timeout | undefined;
   let fetching: Promise<void> | undefined;
+  let progress: FetchProgress | undefined;
   /** When the last fetch that succeeded began: what it brought is as old as that. */
   let asOf = Number.NEGATIVE_INFINITY;
   let closed = false;
@@ -49,12 +61,29 @@ export function createMirror(
       metadata: { repository: name },
     });
 
+  const tooSlow = () =>
+    new MemoirError(
+      'UNAVAILABLE',
+      'MIRROR_FETCHING',
+      `repository ${quote(name)} is being fetched: ${howFar(progress)}; try again later`,
+      { metadata: { repository: name, ...factsOf(progress) } },
+    );
+
   /** The log is told what brought it about, too: that may name paths of this machine. */
   function notFetched(problem: string, cause: unknown): MemoirError {
     const error = unavailable(problem);
     const because = cause === undefined ? {} : { cause: messageOf(cause) };
     log.warn({ repository: name, problem: error.message, ...because }, 'mirror not fetched');
     return error;
+  }
+
+  function living(): Thread<MirrorThread> {
+    clearTimeout(idle);
+    if (!thread?.alive()) {
+      const file = new URL('./mirror-thread.js', import.meta.url);
+      thread = startThread<MirrorThread>(file, undefined, { name: 'the fetch' });
+    }
+    return thread;
   }
 
   async function fetchOnce(): Promise<void> {
@@ -64,24 +93,55 @@ export function createMirror(
     } catch (error) {
       throw notFetched(`its mirror cannot be written: ${errno(error)}`, error);
     }
-    const file = new URL('./mirror-thread.js', import.meta.url);
-    const started = startThread<MirrorThread>(file, undefined, { name: 'the fetch' });
-    thread = started;
+    const started = living();
+    progress = undefined;
+    let logged = performance.now();
     let timer: NodeJS.Timeout | undefined;
+    const onTold = (told: FetchProgress) => {
+      progress = told;
+      clearTimeout(timer);
+      if (performance.now() - logged < logEvery) return;
+      logged = performance.now();
+      log.info({ repository: name, ...told }, 'fetching mirror');
+    };
     try {
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => reject(new Error(`it takes longer than ${deadline} ms`)), deadline);
       });
-      const refs = await Promise.race([started.call.fetch(source), late]);
+      const fetched = await Promise.race([started.call.fetch(source, { onTold }), late]);
       asOf = begun;
-      log.info({ repository: name, refs, milliseconds: Math.round(monotonic() - begun) }, 'mirror fetched');
+      log.info({ repository: name, ...fetched, milliseconds: Math.round(monotonic() - begun) }, 'mirror fetched');
+      idle = setTimeout(() => void started.close(), keptFor).unref();
     } catch (error) {
+      await started.terminate();
       throw notFetched(problemOf(error), (error as Error).cause);
     } finally {
       clearTimeout(timer);
-      thread = undefined;
-      await started.terminate();
     }
+  }
+
+  /** What a caller waits for. */
+  async function inTime(work: Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(tooSlow()), patience);
+    });
+    try {
+      await Promise.race([work, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function begin(): Promise<void> {
+    if (!fetching) {
+      fetching = fetchOnce().finally(() => {
+        fetching = undefined;
+      });
+      // Nobody may wait for it any more when it fails; the log has it.
+      fetching.catch(() => undefined);
+    }
+    return fetching;
   }
 
   return {
@@ -89,11 +149,8 @@ export function createMirror(
     async fresh() {
       if (closed) throw unavailable('it is closed');
       if (monotonic() - asOf <= refreshAfter) return served;
-      fetching ??= fetchOnce().finally(() => {
-        fetching = undefined;
-      });
       try {
-        await fetching;
+        await inTime(begin());
       } catch (error) {
         if (acceptStale === 0 || monotonic() - asOf > acceptStale) throw error;
       }
@@ -101,6 +158,7 @@ export function createMirror(
     },
     async close() {
       closed = true;
+      clearTimeout(idle);
       await thread?.terminate();
       await fetching?.catch(() => undefined);
     },
@@ -110,4 +168,19 @@ export function createMirror(
 /** What a caller is told of a failed fetch. */
 function problemOf(error: unknown): string {
   return error instanceof ThreadEnded ? 'the fetch was ended' : messageOf(error);
+}
+
+function howFar(progress: FetchProgress | undefined): string {
+  if (!progress) return 'it has not said yet what it has';
+  if (progress.step === 'listed') return `it has ${progress.refs} refs, and nothing has come yet`;
+  if (progress.step === 'receiving') {
+    const { bytes, said } = progress;
+    return `${bytes} bytes have come${said === undefined ? '' : `, and it says ${said}`}`;
+  }
+  const { step, done, all } = progress;
+  return `${done} of ${all} ${step} were ${step === 'objects' ? 'looked through' : 'resolved'}`;
+}
+
+function factsOf(progress: FetchProgress | undefined): Record<string, string> {
+  return Object.fromEntries(Object.entries(progress ?? {}).map(([key, value]) => [key, String(value)]));
 }

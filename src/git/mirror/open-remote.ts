@@ -1,8 +1,9 @@
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { HistoryLog } from '../graph/history.js';
+import { type PackLimits, packLimits } from '../packs/pack-limits.js';
+import type { TransportLimits } from '../protocol/transport.js';
 import type { Repository } from '../repository.js';
 import { createMirror, type MirrorTimes } from './mirror.js';
-import type { HttpLimits } from './mirror-http.js';
 import { createRemoteRepository } from './remote-repository.js';
 import { type RemoteRules, refusedUrl } from './remote-rules.js';
 
@@ -15,7 +16,9 @@ export type RemoteConfig = {
 };
 
 /** What is allowed of remote repositories, and when they are fetched. */
-export type RemoteOptions = RemoteRules & MirrorTimes & HttpLimits;
+export type RemoteOptions = RemoteRules &
+  Omit<MirrorTimes, 'patience'> &
+  TransportLimits & { readonly packs: Partial<PackLimits> };
 
 /** Nothing is allowed; what would be is fetched at most every ten seconds, and never served stale. */
 export const remoteDefaults: RemoteOptions = {
@@ -28,6 +31,7 @@ export const remoteDefaults: RemoteOptions = {
   deadline: 120_000,
   silence: 30_000,
   bytes: 1024 * 1024 * 1024,
+  packs: {},
 };
 
 /** What a remote repository takes from what is around it. */
@@ -36,6 +40,8 @@ export type RemoteSurroundings = {
   readonly directory: string;
   readonly monotonic: () => number;
   readonly log: HistoryLog;
+  /** How long a caller waits for a fetch, in milliseconds. */
+  readonly patience: number;
   /** Opens the mirror at a path. */
   readonly open: (path: string) => Repository;
 };
@@ -57,8 +63,9 @@ export function openRemote(
     deadline,
     silence,
     bytes,
+    packs,
   }: RemoteOptions,
-  { directory, monotonic, log, open }: RemoteSurroundings,
+  { directory, monotonic, log, patience, open }: RemoteSurroundings,
 ): Repository {
   const rules: RemoteRules = { allowedHosts, allowHttp, allowGit, allowPrivateAddresses };
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
@@ -75,7 +82,7 @@ export function openRemote(
       },
     );
   }
-  const data = { name, url, directory, credentials, rules, limits: { silence, bytes } };
-  const mirror = createMirror(data, { refreshAfter, acceptStale, deadline }, monotonic, log);
+  const data = { name, url, directory, credentials, rules, limits: { silence, ...packLimits, ...packs, bytes } };
+  const mirror = createMirror(data, { refreshAfter, acceptStale, deadline, patience }, monotonic, log);
   return createRemoteRepository(mirror, open);
 }

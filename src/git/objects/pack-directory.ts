@@ -28,6 +28,7 @@ const mostOpen = 128;
  * The packs under `directory/pack`, through the multi-pack index where there is a sound one.
  * @param fail - makes the error to throw for malformed files
  * @param largest - most bytes of an object
+ * @param only - ending of a file that there must be beside a pack, or the pack does not count; the multi-pack index does not then either
  */
 export function openPackDirectory(
   directory: string,
@@ -36,6 +37,7 @@ export function openPackDirectory(
   elsewhere: Pick<PackSurroundings, 'read' | 'typeOf'>,
   fail: (what: string, cause?: unknown) => Error,
   largest?: number,
+  only?: string,
 ): PackDirectory {
   const path = join(directory, 'pack');
   const packs = new LRUCache<string, Pack>({ max: mostOpen, dispose: (pack) => pack.close() });
@@ -88,7 +90,10 @@ export function openPackDirectory(
   function rescan(): void {
     const files = new Set(listOf(path));
     const names = new Set(
-      [...files].filter((file) => file.endsWith('.idx') && files.has(`${stem(file)}.pack`)).map(stem),
+      [...files]
+        .filter((file) => file.endsWith('.idx') && files.has(`${stem(file)}.pack`))
+        .map(stem)
+        .filter((name) => only === undefined || files.has(name + only)),
     );
     for (const name of [...packs.keys(), ...indexes.keys()]) {
       if (names.has(name)) continue;
@@ -96,7 +101,7 @@ export function openPackDirectory(
       indexes.delete(name);
     }
     multi?.close();
-    multi = files.has('multi-pack-index') ? openMulti(names) : undefined;
+    multi = only === undefined && files.has('multi-pack-index') ? openMulti(names) : undefined;
     const covered = new Set(multi?.packs.map(stem));
     single = [...names].filter((name) => !covered.has(name)).sort();
   }

@@ -50,7 +50,8 @@ const local: Partial<RemoteOptions> = {
 };
 
 async function open(t: ExecutionContext, { url, directory }: Setup, remotes: Partial<RemoteOptions> = {}) {
-  const repositories = await openRepositories({ r: { url } }, { directory, remotes: { ...local, ...remotes } });
+  const options = { directory, patience: 100_000, remotes: { ...local, ...remotes } };
+  const repositories = await openRepositories({ r: { url } }, options);
   t.teardown(() => repositories.close());
   return repositories;
 }

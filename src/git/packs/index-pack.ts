@@ -1,0 +1,188 @@
+import { createHash } from 'node:crypto';
+import { fstatSync, readSync, writeSync } from 'node:fs';
+import { crc32, deflateSync } from 'node:zlib';
+import { sortIds } from '../graph/sort-ids.js';
+import type { HashAlgorithm } from '../hash.js';
+import type { ObjectType } from '../objects/object.js';
+import type { KnownObjects } from './known-objects.js';
+import { createLinks } from './links.js';
+import { rawId } from './object-id.js';
+import { packFile } from './pack-file.js';
+import { type PackLimits, packBudget } from './pack-limits.js';
+import { kinds, PackTable } from './pack-table.js';
+import { deltaResolver } from './resolve-deltas.js';
+import { packHeaderBytes, scanPack, type Taker } from './scan-pack.js';
+
+/** A pack that was gone through. */
+export type IndexedPack = {
+  readonly table: PackTable;
+  /** Rows in the order of their ids. */
+  readonly sorted: Uint32Array;
+  /** The checksum with which the pack ends, now. */
+  readonly checksum: Buffer;
+};
+
+/** What a pack is gone through with. */
+export type IndexOptions = {
+  readonly hash: HashAlgorithm;
+  readonly known: KnownObjects;
+  /** Commits whose parents need not be there, in hexadecimal digits. */
+  readonly shallow: ReadonlySet<string>;
+  readonly limits: PackLimits;
+  readonly monotonic: () => number;
+  /** Told what is done of what: entries that were found, then deltas that were resolved. */
+  readonly progress?: (step: 'objects' | 'deltas', done: number, all: number) => void;
+};
+
+const pieceBytes = 1024 * 1024;
+
+/**
+ * Goes through a pack that came from elsewhere, in memory that depends on the number of its objects and the largest of them alone, as
+ * `git index-pack --fix-thin --strict` does: every object is put together and gets its id, and whatever it names must be in the pack
+ * or known. Bases of deltas that are known and not in the pack are appended to it.
+ * @param file - open for reading and writing
+ * @throws Error saying what is malformed, missing or another object of the same id, or which limit is passed; the file is good for nothing then
+ */
+export async function indexPack(
+  file: number,
+  { hash, known, shallow, limits, monotonic, progress = () => undefined }: IndexOptions,
+): Promise<IndexedPack> {
+  const { size } = fstatSync(file);
+  const end = size - hash.bytes;
+  if (end < packHeaderBytes) throw new Error('its pack is malformed: it is too short');
+  let checksum = digestOf(file, end, hash);
+  if (!checksum.equals(bytesAt(file, end, hash.bytes)))
+    throw new Error('its pack is malformed: it has another checksum');
+  const pack = packFile(file, end);
+  const table = new PackTable(hash.bytes);
+  const budget = packBudget(limits, monotonic);
+  const claimed = bytesAt(file, 8, 4).readUInt32BE();
+  const links = createLinks(hash, known, shallow, claimed);
+
+  const taker: Taker = {
+    take(row, type, data) {
+      const id = rawId(hash, type, data);
+      table.ids.set(id, row * hash.bytes);
+      if (known.typeOf(id) !== undefined) refuseOther(id, type, data, known);
+      links.add(id, type, data);
+    },
+    async takeLarge(row, type, length, again) {
+      const id = Buffer.from(table.id(row));
+      if (known.typeOf(id) === undefined) return;
+      const other = known.read(id);
+      let at = 0;
+      let same = other?.type === type && other.data.length === length;
+      await again((piece) => {
+        same &&= other?.data.subarray(at, at + piece.length).equals(piece) === true;
+        at += piece.length;
+      });
+      if (!same) throw otherObject(id);
+    },
+  };
+
+  await scanPack(pack, table, hash, budget, taker, (done, all) => progress('objects', done, all));
+  const arrived = table.count;
+  const deltas = table.kind.subarray(0, arrived).reduce((sum, kind) => sum + (kinds[kind] ? 0 : 1), 0);
+  const resolver = deltaResolver(pack, table, budget, taker);
+  for (let row = 0; row < arrived; row++) {
+    if (kinds[table.kind[row] as number]) resolver.from(row);
+    if (row % 4_096 === 0) progress('deltas', resolver.resolved(), deltas);
+  }
+  if (resolver.resolved() < deltas) {
+    for (const id of resolver.missing()) {
+      const base = known.read(id);
+      if (base) resolver.from(append(id, base.type, base.data));
+    }
+    if (resolver.resolved() < deltas)
+      throw new Error(`its pack is malformed: ${deltas - resolver.resolved()} deltas have no base that is there`);
+    finish();
+  }
+  progress('deltas', deltas, deltas);
+  const sorted = sortIds(table.ids, table.count, hash.bytes);
+  refuseTwice(table, sorted);
+  links.check((id) => typeIn(table, sorted, id));
+  return { table, sorted, checksum };
+
+  /** Adds an object that the pack lacks to it. */
+  function append(id: Buffer, type: ObjectType, data: Buffer): number {
+    const header = entryHeader(kinds.indexOf(type), data.length);
+    const deflated = deflateSync(data);
+    const offset = pack.end();
+    const row = table.add(offset, kinds.indexOf(type), data.length, header.length);
+    table.ids.set(id, row * hash.bytes);
+    table.crc[row] = crc32(deflated, crc32(header));
+    write(file, header, offset);
+    write(file, deflated, offset + header.length);
+    pack.extend(offset + header.length + deflated.length);
+    return row;
+  }
+
+  function finish(): void {
+    const number = Buffer.alloc(4);
+    number.writeUInt32BE(table.count);
+    write(file, number, 8);
+    checksum = digestOf(file, pack.end(), hash);
+    write(file, checksum, pack.end());
+  }
+}
+
+function refuseOther(id: Buffer, type: ObjectType, data: Buffer, known: KnownObjects): void {
+  const other = known.read(id);
+  if (other && (other.type !== type || !other.data.equals(data))) throw otherObject(id);
+}
+
+function otherObject(id: Buffer): Error {
+  return new Error(`it sends other content for object ${id.toString('hex')} than before: two objects have the same id`);
+}
+
+function refuseTwice(table: PackTable, sorted: Uint32Array): void {
+  for (let i = 1; i < sorted.length; i++) {
+    const id = table.id(sorted[i] as number);
+    if (id.equals(table.id(sorted[i - 1] as number)))
+      throw new Error(`its pack is malformed: object ${id.toString('hex')} comes twice`);
+  }
+}
+
+/** The number of the kind that an object of the pack has; 0 if it is not in it. */
+function typeIn(table: PackTable, sorted: Uint32Array, id: Buffer): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const order = Buffer.compare(table.id(sorted[middle] as number), id);
+    if (order === 0) return table.type[sorted[middle] as number] as number;
+    if (order < 0) low = middle + 1;
+    else high = middle;
+  }
+  return 0;
+}
+
+function entryHeader(kind: number, size: number): Buffer {
+  const bytes = [(kind << 4) | (size & 15)];
+  for (let rest = Math.floor(size / 16); rest > 0; rest = Math.floor(rest / 128)) {
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) | 0x80;
+    bytes.push(rest & 0x7f);
+  }
+  return Buffer.from(bytes);
+}
+
+function bytesAt(file: number, position: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  return bytes.subarray(0, readSync(file, bytes, 0, length, position));
+}
+
+function digestOf(file: number, end: number, hash: HashAlgorithm): Buffer {
+  const running = createHash(hash.name);
+  const room = Buffer.allocUnsafe(pieceBytes);
+  for (let at = 0; at < end; ) {
+    const got = readSync(file, room, 0, Math.min(pieceBytes, end - at), at);
+    if (got === 0) throw new Error('its pack ends too early');
+    running.update(room.subarray(0, got));
+    at += got;
+  }
+  return running.digest();
+}
+
+function write(file: number, bytes: Buffer, position: number): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, position + at);
+}
