@@ -24,6 +24,7 @@ const local: Partial<RemoteOptions> = {
   allowGit: true,
   allowPrivateAddresses: true,
   refreshAfter: 0,
+  silence: 120_000,
 };
 
 type Mirrored = { readonly repositories: Repositories; readonly directory: string; dispose(): Promise<void> };

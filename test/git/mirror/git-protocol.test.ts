@@ -47,6 +47,7 @@ const local: Partial<RemoteOptions> = {
   allowGit: true,
   allowPrivateAddresses: true,
   refreshAfter: 0,
+  silence: 120_000,
 };
 
 async function open(t: ExecutionContext, { url, directory }: Setup, remotes: Partial<RemoteOptions> = {}) {

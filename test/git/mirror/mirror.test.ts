@@ -36,6 +36,7 @@ const local: Partial<RemoteOptions> = {
   allowHttp: true,
   allowPrivateAddresses: true,
   refreshAfter: 0,
+  silence: 120_000,
 };
 
 async function open(
