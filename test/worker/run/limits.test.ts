@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -81,6 +82,8 @@ repository.commit(
     Object.entries({
       'limits.sh': "awk '/^Max (data size|processes)/ { print $(NF-2) }' /proc/self/limits\n",
       'memory.sh': '(dd if=/dev/zero of=/dev/null bs=300M count=1) 2>&1 | grep -c -i "memory"\n',
+      'calls.sh':
+        'port=$(tr -dc 0-9 < "$MEMOIR_PARAMETERS"); bash -c "cat < /dev/tcp/127.0.0.1/$port" 2> /dev/null || echo nobody; test -e /etc/resolv.conf && echo a resolver || echo no resolver\n',
       'no-interpreter.sh': '',
     }).map(([name, text]) => [name, name === 'no-interpreter.sh' ? '#!/usr/bin/python9\n' : `#!/bin/sh\n${text}`]),
   ),
@@ -123,6 +126,55 @@ test.serial('where no control group can be had each process is bounded, in a san
     t.is(bare?.job.failureReason, 'SCRIPT_NOT_EXECUTABLE', bare?.job.failureMessage);
   }
 });
+
+test.serial(
+  'in a sandbox a job has the network of the machine if it asks for it at a worker that gives it, and else none',
+  async (t) => {
+    const { sandbox, why } = await openSandbox('auto', []);
+    if (!sandbox) return wanting(t, 'bwrap', why);
+    let calls = 0;
+    const listener = createServer((socket) => {
+      calls++;
+      socket.end('hello\n');
+    });
+    await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => listener.close());
+    const { port } = listener.address() as { port: number };
+    const ask = async (requiredLabels: Record<string, string>) =>
+      uuidOf(
+        await request(server.as('ada'), {
+          script: 'calls.sh',
+          scriptParameters: { port },
+          requiredLabels,
+          retry: { lost: 0 },
+        }),
+      );
+    const work = (network: string | undefined) =>
+      workOnce({
+        address: server.address(),
+        principal: 'w',
+        repository: ['project', repository.path],
+        offer: { cores: 1, labels: network === undefined ? {} : { network } },
+        sandbox,
+        ...(network !== undefined && { network }),
+      });
+    const [asks, silent] = [await ask({ network: 'host' }), await ask({})];
+    await work(undefined);
+    t.is((await ranOf(asks)).job.state, JobState.QUEUED, 'a worker without it is not given the job');
+    t.is((await ranOf(silent)).log, 'nobody\nno resolver\n');
+    const beside = await ask({});
+    await work('host');
+    t.is((await ranOf(asks)).log, `hello\n${existsSync('/etc/resolv.conf') ? 'a' : 'no'} resolver\n`);
+    t.is((await ranOf(beside)).log, 'nobody\nno resolver\n', 'who does not ask has none there either');
+    t.is(calls, 1);
+    const other = await ask({ network: 'lab' });
+    await work('lab');
+    const { job } = await ranOf(other);
+    t.is(job.state, JobState.FAILED);
+    t.is(job.failureReason, 'NO_NETWORK', job.failureMessage);
+    t.is(calls, 1);
+  },
+);
 
 async function ranOf(uuid: string): Promise<{ readonly job: Job; readonly log: string }> {
   const job = (await server.as('ada').jobs.getJob({ uuid })).job as Job;
