@@ -18,6 +18,7 @@ import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.j
 import { MemoirError, quote } from '../domain/errors.js';
 import { CallError } from '../rpc/call-error.js';
 import { type CallSettings, type ClientOf, type Connection, connect, proxyOf } from '../rpc/client.js';
+import { keptToken, withGoodToken } from './auth/kept-token.js';
 import { type Profile, readProfile, usualProfile } from './auth/profile.js';
 import { tlsFilesOf, tokenOf } from './credentials.js';
 import type { RemoteOptions, ServerOptions } from './options.js';
@@ -56,6 +57,7 @@ export async function withClients<T>(
   options: RemoteOptions & Target,
   work: (clients: Clients) => Promise<T>,
 ): Promise<T> {
+  await renewToken(options);
   const connection = connectTo(options);
   try {
     return await work({
@@ -90,14 +92,28 @@ type Target = ServerOptions & { readonly given?: { readonly token: string } };
 /** The server that is called where nothing else is said. */
 const ownMachine = '127.0.0.1:7420';
 
+/** Which server is meant, and the profile, by its name. */
+type Meant = { readonly server: string; readonly name: string; readonly profile: Profile | undefined };
+
+/**
+ * Renews the token that the options mean, where that is an issuer's and nearly over.
+ * @throws MemoirError UNAUTHENTICATED if its login has ended; UNAVAILABLE if its issuer cannot be asked
+ */
+export async function renewToken(options: Target): Promise<void> {
+  if (options.given || tokenOf(options, process.env)) return;
+  const { name, profile } = targetOf(options);
+  if (profile?.login) await withGoodToken(name, profile);
+}
+
 /**
  * Which server the options name, and the profile that is meant by them.
  * @throws MemoirError INVALID_ARGUMENT if there is no such profile, or it is of another server
  */
-function targetOf({ server, profile: name }: ServerOptions): { server: string; profile: Profile | undefined } {
-  if (server !== undefined && name === undefined) return { server, profile: undefined };
-  const profile = readProfile(name ?? usualProfile, process.env);
-  if (!profile && name !== undefined) {
+function targetOf({ server, profile: named }: ServerOptions): Meant {
+  const name = named ?? usualProfile;
+  if (server !== undefined && named === undefined) return { server, name, profile: undefined };
+  const profile = readProfile(name, process.env);
+  if (!profile && named !== undefined) {
     throw new MemoirError(
       'INVALID_ARGUMENT',
       'NO_PROFILE',
@@ -109,10 +125,10 @@ function targetOf({ server, profile: name }: ServerOptions): { server: string; p
     throw new MemoirError(
       'INVALID_ARGUMENT',
       'OTHER_SERVER',
-      `the profile ${quote(name ?? usualProfile)} is of the server ${quote(profile.server)}, and --server (MEMOIR_SERVER) is ${quote(server)}`,
+      `the profile ${quote(name)} is of the server ${quote(profile.server)}, and --server (MEMOIR_SERVER) is ${quote(server)}`,
     );
   }
-  return { server: server ?? profile?.server ?? ownMachine, profile };
+  return { server: server ?? profile?.server ?? ownMachine, name, profile };
 }
 
 /**
@@ -121,11 +137,10 @@ function targetOf({ server, profile: name }: ServerOptions): { server: string; p
  * @throws MemoirError INVALID_ARGUMENT naming an address, a principal, a profile or a file that cannot be one
  */
 export function connectTo(options: Target, byDefault = ownName()): Connection {
-  const { server, profile } = targetOf(options);
+  const { server, name, profile } = targetOf(options);
   const { address, tls } = serverAddress(server);
-  const kept = options.given?.token ?? profile?.token;
-  const token =
-    (options.given ? undefined : tokenOf(options, process.env)) ?? (kept === undefined ? undefined : () => kept);
+  const { given } = options;
+  const token = given ? () => given.token : (tokenOf(options, process.env) ?? keptToken(name, profile));
   const files = tlsFilesOf(options, server, tls);
   const ca = profile?.ca === undefined ? undefined : { ca: Buffer.from(profile.ca) };
   const proven = token !== undefined || files?.cert !== undefined;

@@ -131,6 +131,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   login: [
     'memoir login --server grpcs://memoir.example.org --tls-ca ca.pem --token-file ci.token',
     'memoir login --server grpcs://memoir.example.org --profile work',
+    'memoir login --server grpcs://memoir.example.org --issuer https://id.example.org --client-id memoir-cli',
   ],
   logout: ['memoir logout --profile work'],
   whoami: ['memoir whoami', 'memoir whoami --server grpcs://memoir.example.org --token-file ci.token'],

@@ -8,6 +8,20 @@ import { makeDirectory } from '../../make-directory.js';
 /** The profile that counts where neither a server nor a profile is named. */
 export const usualProfile = 'default';
 
+/** A login at an issuer: what its next token is asked for by. */
+export type Login = {
+  readonly issuer: string;
+  readonly client_id: string;
+  readonly scope: string;
+  /** What else the issuer is told, such as what tokens are to be for: `resource` (RFC 8707), `audience`. */
+  readonly parameters: Readonly<Record<string, string>>;
+  /** Absent where the issuer gives none: the login ends with its token. */
+  readonly refresh_token?: string;
+  /** When the token ends, and when the next one is asked for, as ISO 8601 has times; absent where the issuer does not say. */
+  readonly expires_at?: string;
+  readonly renew_at?: string;
+};
+
 /** What `memoir login` keeps of a server. */
 export type Profile = {
   /** As --server has it. */
@@ -15,6 +29,8 @@ export type Profile = {
   /** PEM of the authorities of its certificate. */
   readonly ca?: string;
   readonly token?: string;
+  /** Where the token is from an issuer. */
+  readonly login?: Login;
 };
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -63,8 +79,24 @@ export function readProfile(name: string, environment: Environment): Profile | u
 // By hand, since every command reads it, and a library for this takes longer to load than all of that.
 function isProfile(value: unknown): value is Profile {
   if (typeof value !== 'object' || value === null) return false;
-  const { server, ca = '', token = '' } = value as Readonly<Record<keyof Profile, unknown>>;
-  return typeof server === 'string' && typeof ca === 'string' && typeof token === 'string';
+  const { server, ca = '', token = '', login } = value as Readonly<Record<keyof Profile, unknown>>;
+  return allText([server, ca, token]) && (login === undefined || isLogin(login));
+}
+
+function isLogin(value: unknown): value is Login {
+  if (typeof value !== 'object' || value === null) return false;
+  const { issuer, client_id, scope, parameters, ...more } = value as Readonly<Record<keyof Login, unknown>>;
+  if (typeof parameters !== 'object' || parameters === null) return false;
+  const { refresh_token = '', expires_at = '', renew_at = '' } = more;
+  return allText([issuer, client_id, scope, refresh_token, expires_at, renew_at, ...Object.values(parameters)]);
+}
+
+const allText = (values: readonly unknown[]): boolean => values.every((value) => typeof value === 'string');
+
+/** File that whoever renews the token of a profile has for itself meanwhile. */
+export function lockOf(name: string, environment: Environment): string {
+  const { directory } = pathOf(name, environment);
+  return join(directory, `.${name}.lock`);
 }
 
 /** Keeps a profile for its owner alone. @returns its file */

@@ -31,7 +31,7 @@ import { type HeldSecret, readSecretsFile } from '../../worker/secrets/held-secr
 import { keptOutputs } from '../../worker/store/outputs.js';
 import { openUnstoredOutputs } from '../../worker/store/unstored-outputs.js';
 import { work } from '../../worker/worker.js';
-import { connectTo, withAddress } from '../client.js';
+import { connectTo, renewToken, withAddress } from '../client.js';
 import type { ServerOptions } from '../options.js';
 import { ownName } from '../own-name.js';
 import { openLogger } from './logger.js';
@@ -122,6 +122,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   checkNetwork(options, runtime, sandbox);
   const pool = await poolOf(options, directory.path, runtime, sandbox, held);
   const secrets = await openWorkerSecrets(held, directory.path);
+  await renewToken(options);
   const connection = connectTo(options, `${ownName()}@${hostname()}`);
   const content = contentOf(options, connection, logger);
   const unstored = openUnstoredOutputs({
