@@ -8,6 +8,7 @@ import { imageSearch } from './domain/image-name.js';
 import { newestFormat } from './domain/log-format.js';
 import { isKeyName, parseVerifierKey } from './domain/log-tree/verifier-key.js';
 import { parseContentUrl } from './domain/outputs/content-url.js';
+import { repositoryGlobs } from './domain/repository-glob.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
 export const repositoryName = z
@@ -79,6 +80,19 @@ export const reuseConfig = z.strictObject({
   share_unfinished: z.enum(['readers', 'owner']).default('readers'),
   /** Whether complete jobs that name an image are answers although their worker did not state that they ran there. */
   trust_unstated_images: z.boolean().default(false),
+  /** Who may have a job run again to be the answer in the place of what there is: who administers its repository, or all who may request jobs. */
+  supersede: z.enum(['admins', 'submitters']).default('admins'),
+});
+
+/** Globs of repositories, or of scripts: `*` stands for anything within one part, `**` for any parts. */
+const glob = z.string().refine((text) => repositoryGlobs([text]) !== undefined, 'give a glob such as "team/*"');
+
+/** Parameters that can change nothing of what a script computes, so that they are no part of a job's identity. */
+export const unhashedConfig = z.strictObject({
+  repository: glob,
+  script: glob,
+  /** Names of members of unhashed_parameters. */
+  names: z.array(z.string().min(1)).min(1),
 });
 
 /** Which complete jobs are run again to compare what they give, and what a difference does. */
@@ -178,6 +192,8 @@ export const serverConfig = z.strictObject({
   reuse_if_outputs_differ: z.boolean().default(false),
   /** What is reused. */
   reuse: reuseConfig.prefault({}),
+  /** Which parameters may be left out of what is computed. */
+  unhashed_parameters: z.array(unhashedConfig).default([]),
   /** What is run again to compare. */
   determinism: determinismConfig.prefault({}),
   /** How the queue is given out. */

@@ -44,6 +44,7 @@ import { rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
 import { beginSigning, serversKey, watchSigning } from './serving/signing.js';
 import { type StatusBoard, statusBoard } from './serving/status-board.js';
+import { unhashedNames } from './serving/unhashed-names.js';
 import { serverVersion } from './version.js';
 
 /** How long everything may take to close once no call is under way, in milliseconds: a store elsewhere may not answer any more. */
@@ -133,6 +134,7 @@ export async function startServer(
     const images = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const commits = config.keep_commits ? startKeeping() : undefined;
     const codePaths = defaultCodePaths(config, store.allowedFormat >= sharedRunsFormat);
+    const unhashed = unhashedNames(config);
     const context: JobsContext = {
       store,
       readModel,
@@ -162,6 +164,8 @@ export async function startServer(
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       trustUnstatedImages: config.reuse.trust_unstated_images,
       ...(codePaths && { codePaths }),
+      submittersSupersede: config.reuse.supersede === 'submitters',
+      ...(unhashed && { unhashed }),
       ...(commits && { keepCommit: commits.requested }),
       grants: seenGrants(readModel, edge, authorising(policy)),
     };

@@ -117,6 +117,7 @@ const candidateColumns: Readonly<Record<string, string>> = {
   asked_place: 'now.asked_place',
   input_pointers: 'now.input_pointers',
   is_check: 'now.is_check',
+  supersede: 'now.supersede',
   code_paths: 'now.code_paths',
   code_digest: 'now.code_digest',
   secrets: 'now.secrets',

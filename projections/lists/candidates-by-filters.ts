@@ -69,9 +69,11 @@ export function candidatesByFilters(
     const text = `SELECT ${columns} FROM ${from} WHERE ${all.text} ORDER BY candidate.position LIMIT ?`;
     return watched.statement(db, text, tests).all(...all.values, limit);
   };
-  const matching = rows(`candidate.position, job.repository, ${candidateColumns}`, where, mostMatching + 1) as Placed<
-    CandidateRow & Pick<JobRow, 'repository'>
-  >[];
+  const matching = rows(
+    `candidate.position, job.repository, job.computation_digest, ${candidateColumns}`,
+    where,
+    mostMatching + 1,
+  ) as Placed<CandidateRow & Pick<JobRow, 'repository' | 'computation_digest'>>[];
   if (matching.length > mostMatching) throw new Overdue(`more than ${mostMatching} jobs match`);
   const others = sql(`NOT coalesce((${where.text}), 0)`, ...where.values);
   const failing = rows('job.*', others, listed) as Placed<JobRow>[];
@@ -80,9 +82,9 @@ export function candidatesByFilters(
   const losses = lossReader((text) => watched.statement(db, text));
   const matched = factsWithLosses(matching, losses);
   const candidates = [
-    ...matching.map(({ position, repository }, i) => ({
+    ...matching.map(({ position, repository, computation_digest: computation }, i) => ({
       position,
-      facts: { ...(matched[i] as CandidateFacts), repository },
+      facts: { ...(matched[i] as CandidateFacts), repository, computation },
     })),
     ...failing.map((row) => ({ position: row.position, facts: failedFacts(row, failure) })),
   ].sort((a, b) => a.position - b.position);

@@ -218,5 +218,5 @@ function sizeOnWire(row: JobRow): number {
   // beside its text is in the thousand.
   let characters = 0;
   for (const value of Object.values(row)) if (typeof value === 'string') characters += value.length;
-  return 1_000 + 3 * characters + 5 * row.script_parameters.length;
+  return 1_000 + 3 * characters + 5 * (row.script_parameters.length + (row.unhashed_parameters?.length ?? 0));
 }

@@ -57,6 +57,8 @@ export type JobRow = FlagsRow &
     readonly inputs?: string | null;
     readonly code_paths?: string;
     readonly secrets?: string | null;
+    readonly supersede: number;
+    readonly unhashed_parameters: string | null;
     readonly description: string;
     readonly created_at: number;
     readonly started_at: number | null;
@@ -95,6 +97,7 @@ export function jobFromRow(row: JobRow): Job {
     submitId: row.submit_id,
     ...flagsOf(row),
     requireOutput: row.require_output !== 0,
+    supersede: row.supersede !== 0,
     dockerImageLocator: row.docker_image_locator,
     arvadosSdkVersion: row.arvados_sdk_version,
     output: row.output,
@@ -127,6 +130,7 @@ export function jobFromRow(row: JobRow): Job {
   if (row.limits) job.limits = fromJson(TimeLimitsSchema, JSON.parse(row.limits));
   if (row.inputs) job.inputs = (JSON.parse(row.inputs) as JsonValue[]).map((one) => fromJson(InputSchema, one));
   if (row.secrets) job.secrets = (JSON.parse(row.secrets) as JsonValue[]).map((one) => fromJson(SecretSchema, one));
+  if (row.unhashed_parameters) job.unhashedParameters = JSON.parse(row.unhashed_parameters) as JsonObject;
   if (row.started_at !== null) job.startedAt = timestampFromMs(row.started_at);
   if (row.finished_at !== null) job.finishedAt = timestampFromMs(row.finished_at);
   if (row.cancelled_at !== null) job.cancelledAt = timestampFromMs(row.cancelled_at);

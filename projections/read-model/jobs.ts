@@ -22,7 +22,7 @@ export { type JobRow, jobFromRow } from './job-row.js';
 /** One row a job. Times are in milliseconds since 1970-01-01T00:00Z; `position` is that of its JobRequested. */
 export const jobs: Projection = {
   name: 'jobs',
-  version: 15,
+  version: 16,
   tables: ['job', 'label', 'attempt', 'interest'],
   schema: `
     CREATE TABLE job (
@@ -81,7 +81,9 @@ export const jobs: Projection = {
       code_paths TEXT NOT NULL,
       code_digest TEXT NOT NULL,
       inputs TEXT,
-      secrets TEXT,${interestColumns}
+      secrets TEXT,
+      supersede INTEGER NOT NULL,
+      unhashed_parameters TEXT,${interestColumns}
     ) STRICT;${attemptTable}${interestTable}
     CREATE TABLE label (
       name TEXT NOT NULL,
@@ -105,8 +107,8 @@ export const jobs: Projection = {
         state, priority, submit_id, request_digest, nondeterministic, runtime_constraints, docker_image_locator,
         arvados_sdk_version, components, description, created_at, run_number, computation_digest, revision,
         leave_lfs_pointers, leave_submodules, require_output, labels, required_labels, retry, limits, retry_of,
-        check_of, code_paths, code_digest, inputs, secrets, interest_id)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        check_of, code_paths, code_digest, inputs, secrets, supersede, unhashed_parameters, interest_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const label = db.prepare('INSERT INTO label (name, value, created_at, position) VALUES (?, ?, ?, ?)');
     const unlabel = db.prepare('DELETE FROM label WHERE name = ? AND value = ? AND created_at = ? AND position = ?');
     const labelled = db.prepare('SELECT labels, created_at FROM job WHERE position = ?');
@@ -182,6 +184,8 @@ export const jobs: Projection = {
           event.codeDigest,
           inputsText(event.inputs),
           secretsJson(event.secrets),
+          Number(event.supersede),
+          event.unhashedParameters ? JSON.stringify(event.unhashedParameters) : null,
           keptId(event, id),
         );
         interests.requested(event, recorded);

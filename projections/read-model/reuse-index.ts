@@ -18,7 +18,7 @@ import { type FlagsRow, flagsOf } from './flags.js';
  */
 export const reuseIndex: Projection = {
   name: 'reuse-index',
-  version: 14,
+  version: 15,
   tables: ['candidate', 'taken_run'],
   schema: `
     CREATE TABLE candidate (
@@ -43,6 +43,7 @@ export const reuseIndex: Projection = {
       asked_place TEXT NOT NULL,
       input_pointers TEXT NOT NULL,
       is_check INTEGER NOT NULL,
+      supersede INTEGER NOT NULL,
       code_paths TEXT NOT NULL,
       code_digest TEXT NOT NULL,
       secrets TEXT NOT NULL,
@@ -67,8 +68,8 @@ export const reuseIndex: Projection = {
     const insert = db.prepare(`
       INSERT INTO candidate (position, uuid, computation_digest, run_number, parameters_digest, owner, state, script_version,
         docker_image_locator, arvados_sdk_version, nondeterministic, leave_lfs_pointers, leave_submodules, required_labels,
-        asked_place, input_pointers, is_check, code_paths, code_digest, secrets)
-      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+        asked_place, input_pointers, is_check, supersede, code_paths, code_digest, secrets)
+      VALUES (?, ?, ?, ?, ?, ?, ${JobState.QUEUED}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     const enter = db.prepare('UPDATE candidate SET state = ? WHERE position = ?');
     const start = db.prepare(
       `UPDATE candidate SET state = ${JobState.RUNNING}, worker = ?, worker_name = ?, ran_from = ? WHERE position = ?`,
@@ -99,6 +100,7 @@ export const reuseIndex: Projection = {
           askedText(askedPlace(event.runtimeConstraints)),
           inputPointersText(event.inputs),
           Number(event.checkOf !== ''),
+          Number(event.supersede),
           codePathsText(event.codePaths),
           event.codeDigest,
           secretsText(event.secrets),
@@ -144,6 +146,7 @@ export const candidateColumns = [
   'asked_place',
   'input_pointers',
   'is_check',
+  'supersede',
   'code_paths',
   'code_digest',
   'secrets',
@@ -174,6 +177,7 @@ export type CandidateRow = FlagsRow &
     readonly asked_place?: string;
     readonly input_pointers?: string;
     readonly is_check?: number;
+    readonly supersede?: number;
     /** In a row of the table `job` it is another text, which only candidates have that do not match filters. */
     readonly secrets?: string | null;
     readonly ran_in?: string;
@@ -284,6 +288,7 @@ export function factsFromRow(row: CandidateRow, requested?: Position): Candidate
     ...(ranIn && { ranIn }),
     ...(inputs && { inputs }),
     ...(row.is_check && { isCheck: true }),
+    ...(row.supersede && { supersedes: true }),
     ...(row.secrets && { secrets: row.secrets }),
   };
 }

@@ -78,8 +78,9 @@ export function rederiver(context: RederiveContext): Rederive {
         const [look] = of;
         if (look && of.length > 1) looks.splice(looks.indexOf(look), 1);
         if (look) return recordAt(uuid, look.revision);
-        const row = past.at(position).jobs.get(uuid);
-        return row && recordFromRow(row);
+        const { jobs } = past.at(position);
+        const row = jobs.get(uuid);
+        return row && recordFromRow(row, jobs.attempts(row));
       },
     };
   }
@@ -149,6 +150,7 @@ export function rederiver(context: RederiveContext): Rederive {
       requiredLabels: labelsText(basis.requiredLabels),
       ...(basis.imagesStated && { imagesStated: true }),
       ...(basis.noChecks && { noChecks: true }),
+      ...(basis.supersede && { supersede: true }),
       ...(basis.secretsCompared && { secrets: secretsText(basis.secrets) }),
       ...(basis.secretsUngranted && { secretsUngranted: true }),
       platform: basis.platform,
@@ -158,6 +160,7 @@ export function rederiver(context: RederiveContext): Rederive {
         codeDigest: basis.codeDigest,
         excludedCode: new Set(basis.excludedCodeDigests),
       }),
+      ...(basis.oldestResult && { oldestResult: timestampMs(basis.oldestResult) }),
       ...(basis.oldestHeartbeat && { oldestHeartbeat: timestampMs(basis.oldestHeartbeat) }),
     };
     const wanted: Wanted = {

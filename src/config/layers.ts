@@ -45,6 +45,7 @@ const otherVariables = new Set(
     'PRINCIPAL',
     'SANDBOX',
     'PARAMETERS',
+    'UNHASHED',
     'OUTPUT',
     'JOB_UUID',
     'SCRIPT_VERSION',

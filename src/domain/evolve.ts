@@ -141,6 +141,8 @@ function requested(event: JobRequested, revision: number, id: string): JobRecord
     ...(event.requestedAt && { createdAt: event.requestedAt }),
     retryOf: event.retryOf,
     checkOf: event.checkOf,
+    supersede: event.supersede,
+    ...(event.unhashedParameters && { unhashedParameters: event.unhashedParameters }),
     inputs: event.inputs,
     codePaths: event.codePaths,
     codeDigest: event.codeDigest,

@@ -50,6 +50,10 @@ export const needs: readonly Need[] = [
   { format: 4, event: 'JobRequested', field: 'checkOf' },
   // Lets the job see all of its commit, and takes its result for one of all.
   { format: 4, event: 'JobRequested', field: 'codePaths' },
+  // Answers with what it is to be the answer in the place of.
+  { format: 4, event: 'JobRequested', field: 'supersede' },
+  // Gives the job to a worker without them.
+  { format: 4, event: 'JobRequested', field: 'unhashedParameters' },
   // Answers a submit_id that was answered already with another job.
   { format: 4, event: 'SubmissionIntended', field: 'answer', member: 'joined' },
   // Answers with what was taken out of reuse.

@@ -12,6 +12,14 @@ import { compareOutputs, type Difference } from './outputs/differences.js';
 import { type Losing, lossOf } from './outputs/losses.js';
 import { askedPlace, ranInOf } from './ran/ran-in.js';
 import { byPlace, byRanImage, type PlaceFacts, type PlaceTerms } from './ran/rules.js';
+import { type AgeTerms, byAge } from './results/age.js';
+import {
+  bySupersedingRequest,
+  type SupersedingFacts,
+  type SupersedingTerms,
+  supersededBy,
+  superseding,
+} from './results/superseded.js';
 import { secretsText } from './secrets/grants.js';
 
 /** Where and when the attempt ran that completed a job, or runs it. Times are milliseconds since 1970-01-01T00:00Z. */
@@ -29,10 +37,9 @@ export type Ran = {
 export type CandidateFacts = PlaceFacts &
   InputFacts &
   CodeFacts &
+  SupersedingFacts &
   Losing & {
-    readonly uuid: string;
     readonly owner: string;
-    readonly arvadosSdkVersion: string;
     readonly nondeterministic: boolean;
     /** Whether it is a second run of another job, to compare what both give; absent: no. */
     readonly isCheck?: boolean;
@@ -60,7 +67,9 @@ export type CandidateFacts = PlaceFacts &
 /** What a request accepts. */
 export type ReuseTerms<C extends CandidateFacts = CandidateFacts> = PlaceTerms &
   InputTerms &
-  CodeTerms & {
+  CodeTerms &
+  SupersedingTerms &
+  AgeTerms & {
     /** Stands for all the rest of the terms, so that what was decided by it once holds for the same candidates again. */
     readonly key?: string;
     /** Number of the set of rules to decide by; absent: 1. */
@@ -127,7 +136,7 @@ export function decideBySet1<C extends CandidateFacts>(
   candidates: readonly C[],
   terms: ReuseTerms<C>,
 ): ReuseDecision<C> {
-  return decide(candidates, terms, { ofRun: byOwnRun, losing: false });
+  return decide(candidates, terms, { ofRun: byOwnRun, losing: false, superseding: false });
 }
 
 /** The same by rule set 2, in which unfinished jobs of others are accepted, unless they are to run on other workers. */
@@ -135,7 +144,7 @@ export function decideBySet2<C extends CandidateFacts>(
   candidates: readonly C[],
   terms: ReuseTerms<C>,
 ): ReuseDecision<C> {
-  return decide(candidates, terms, { ofRun: byRun, losing: true });
+  return decide(candidates, terms, { ofRun: byRun, losing: true, superseding: true });
 }
 
 /** What sets of rules differ in. */
@@ -144,6 +153,8 @@ type Varying = {
   readonly ofRun: (candidate: CandidateFacts, terms: ReuseTerms<never>) => RuledOut | undefined;
   /** Whether it matters that an output or log is lost. */
   readonly losing: boolean;
+  /** Whether it matters that a run was asked for in the place of earlier ones. */
+  readonly superseding: boolean;
 };
 
 function decide<C extends CandidateFacts>(
@@ -151,13 +162,20 @@ function decide<C extends CandidateFacts>(
   terms: ReuseTerms<C>,
   varying: Varying,
 ): ReuseDecision<C> {
-  const first = candidates.map((candidate) => ruleOut(candidate, terms, varying));
+  const alone = candidates.map((candidate) => ruleOut(candidate, terms, varying));
+  const places = varying.superseding ? superseding(candidates, (_, i) => !alone[i]) : undefined;
+  const first = candidates.map((candidate, i) => {
+    if (alone[i] || candidate.state !== JobState.COMPLETE) return alone[i];
+    const later = places?.by(candidate);
+    return later ? supersededBy(later) : byAge(candidate, terms);
+  });
   const left = candidates.filter((_, i) => !first[i]);
-  const lost = candidates.filter((_, i) => first[i]?.rule === Rule.OUTPUT_LOST);
+  const lost = candidates.filter((candidate, i) => first[i]?.rule === Rule.OUTPUT_LOST && !places?.by(candidate));
   const { contenders, difference, replacements } = compareOutputs(
     left,
     lost,
     ({ state }) => state === JobState.COMPLETE,
+    places?.isApart,
   );
   const differing = terms.reuseIfOutputsDiffer ? undefined : difference;
   const chosen =
@@ -176,7 +194,7 @@ function decide<C extends CandidateFacts>(
 function ruleOut<C extends CandidateFacts>(
   candidate: C,
   terms: ReuseTerms<C>,
-  { ofRun, losing }: Varying,
+  { ofRun, losing, superseding }: Varying,
 ): RuledOut | undefined {
   const { state } = candidate;
   const otherPaths = byCodePaths(candidate, terms);
@@ -191,8 +209,9 @@ function ruleOut<C extends CandidateFacts>(
   const exclusion = terms.exclusion?.(candidate);
   if (exclusion !== undefined) return out(Rule.EXCLUDED, exclusion);
   if (state === JobState.FAILED || state === JobState.CANCELLED) return out(Rule.STATE, `it is ${stateName(state)}`);
-  if (state !== JobState.COMPLETE) return ofRun(candidate, terms);
-  return byResult(candidate, terms) ?? (losing ? byLoss(candidate) : undefined);
+  const passed = superseding ? bySupersedingRequest(candidate, terms) : undefined;
+  if (state !== JobState.COMPLETE) return passed ?? ofRun(candidate, terms);
+  return byResult(candidate, terms) ?? (losing ? byLoss(candidate) : undefined) ?? passed;
 }
 
 function byLoss(candidate: CandidateFacts): RuledOut | undefined {
@@ -341,6 +360,7 @@ export function factsOf({ job, deleted, leaseMs, attempt }: JobRecord): Candidat
     arvadosSdkVersion: job.arvadosSdkVersion,
     nondeterministic: job.nondeterministic,
     ...(job.checkOf !== '' && { isCheck: true }),
+    ...(job.supersede && { supersedes: true }),
     leaveLfsPointers: job.leaveLfsPointers,
     leaveSubmodules: job.leaveSubmodules,
     deleted,

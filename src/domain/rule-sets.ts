@@ -59,6 +59,8 @@ const orderOfSet2: readonly Rule[] = [
   Rule.NO_LOG,
   Rule.RAN_ELSEWHERE,
   Rule.OUTPUT_LOST,
+  Rule.SUPERSEDED,
+  Rule.TOO_OLD,
   Rule.OWNER,
   Rule.LABELS,
   Rule.HEARTBEAT,

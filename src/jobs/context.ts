@@ -11,6 +11,7 @@ import type { JobStreams } from './job-streams.js';
 import type { OwnWrites } from './own-writes.js';
 import type { Images } from './ports/images.js';
 import type { KeptContent } from './ports/kept-content.js';
+import type { UnhashedNames } from './ports/unhashed-names.js';
 import type { DamagedJobs } from './reading/damaged-jobs.js';
 import type { BackOffs } from './running/back-offs.js';
 import type { Reservations } from './running/reservations.js';
@@ -43,6 +44,10 @@ export type JobsContext = {
   readonly trustUnstatedImages?: boolean;
   /** Whether what is intended for a submit_id is recorded before it is answered, which needs format 2 of the log. */
   readonly recordIntentions?: boolean;
+  /** Whether all who may request jobs may have them run again to be the answer in the place of what there is; absent: who administers alone. */
+  readonly submittersSupersede?: boolean;
+  /** Which parameters may be left out of what is computed; absent: none. */
+  readonly unhashed?: UnhashedNames;
   /** Normal code paths of requests that name none, by repository; absent if no repository has any. */
   readonly codePaths?: ReadonlyMap<string, readonly string[]>;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
@@ -78,6 +83,8 @@ export type DecidingContext = Pick<
   | 'trustUnstatedImages'
   | 'codePaths'
   | 'grants'
+  | 'submittersSupersede'
+  | 'unhashed'
 > & {
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
   readonly readModel: Pick<ReadModel, 'candidates' | 'content' | 'givers'>;

@@ -20,6 +20,7 @@ export function requestedAgain(old: Job, own: Own): JobRequested {
     scriptVersion: old.scriptVersion,
     suppliedScriptVersion: old.scriptVersion,
     scriptParameters,
+    ...(old.unhashedParameters && { unhashedParameters: old.unhashedParameters }),
     parametersDigest: jcsDigest(scriptParameters),
     computationDigest: old.computationDigest,
     dockerImageLocator: old.dockerImageLocator,

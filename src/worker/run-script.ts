@@ -143,6 +143,10 @@ export async function runScript(
   const { entries, bytes } = placed.done;
   const path = await findScript(places.tree, job.script, job.scriptVersion);
   await writeFile(places.parameters, canonicalize(job.scriptParameters ?? {}) as string, { flag: 'wx', mode: 0o444 });
+  if (job.unhashedParameters) {
+    const text = canonicalize(job.unhashedParameters) as string;
+    await writeFile(places.unhashed, text, { flag: 'wx', mode: 0o444 });
+  }
   const inputs = await stageInputs(settings.staging, job, claimToken, places, pathsOf(job, places, settings), signal);
   ran.stagedBytes = BigInt(bytes) + inputs.bytes;
   ran.phases.staged = took();
@@ -164,6 +168,7 @@ export async function runScript(
       own: {
         ...pathVariables(host.paths),
         ...inputs.variables,
+        ...(job.unhashedParameters && { MEMOIR_UNHASHED: host.paths.unhashed }),
         ...(hasSecrets && { MEMOIR_SECRETS: host.paths.secrets }),
         MEMOIR_JOB_UUID: job.uuid,
         // By its commit a run could differ from that of another commit with the same code.

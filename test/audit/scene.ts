@@ -88,6 +88,20 @@ export async function decideAll(server: TestServer, project: Project): Promise<n
   await complete(bob, uuidOf(await decided(ada, { scriptParameters: { n: 9 } })), emptyOutput);
   await decided(ada, { scriptParameters: { n: 9 }, requireOutput: true });
 
+  // What supersedes, while it runs and once it is complete, and what is too old.
+  const earlier = uuidOf(await decided(ada, { scriptParameters: { n: 10 } }));
+  await complete(bob, earlier, 'sha256:earlier');
+  const superseder = uuidOf(await decided(ada, { scriptParameters: { n: 10 }, supersede: true }));
+  await decided(bob, { scriptParameters: { n: 10 }, supersede: true });
+  await decided(bob, { scriptParameters: { n: 10 } });
+  await complete(bob, superseder, 'sha256:later');
+  await decided(bob, { scriptParameters: { n: 10 } });
+  await decided(bob, { scriptParameters: { n: 10 }, filters: ofRun });
+  await decided(bob, { scriptParameters: { n: 10 }, maxResultAge: { seconds: 3_600n } });
+  await decided(ada, { scriptParameters: { n: 10 }, maxResultAge: {} });
+  await ada.jobs.deleteJob({ uuid: superseder });
+  await decided(bob, { scriptParameters: { n: 10 } });
+
   // Outputs that differ.
   for (const output of ['sha256:a', 'sha256:b']) {
     await complete(bob, uuidOf(await request(ada, { scriptParameters: { n: 3 } })), output);

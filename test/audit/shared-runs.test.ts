@@ -279,6 +279,8 @@ test('the decisions of either rule set in the golden log come out the same', asy
       [132, 'JobRequested', 2],
       [135, 'JobRequested', 2],
       [136, 'JobRequested', 2],
+      [138, 'JobRequested', 2],
+      [141, 'JobReused', 2],
     ],
   );
 });

@@ -56,7 +56,13 @@ function valuesAt(file: unknown, [key, ...rest]: readonly string[]): unknown[] {
 }
 
 /** Settings whose example is not their default. */
-const otherwise = new Set(['listen', 'auth.issuers.*.groups', 'remotes.allowed_hosts', 'registries.*.hosts']);
+const otherwise = new Set([
+  'listen',
+  'auth.issuers.*.groups',
+  'remotes.allowed_hosts',
+  'registries.*.hosts',
+  'unhashed_parameters',
+]);
 
 const page = merged(examples('operate.md', 'Start'), examples('images.md', 'Registries'));
 const all = settings(z.toJSONSchema(serverConfig, { io: 'input', unrepresentable: 'any' }) as Schema);

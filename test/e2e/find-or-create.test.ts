@@ -163,7 +163,9 @@ test('of unfinished jobs only those are answers that require the same labels of 
 });
 
 test('with share_unfinished = "owner" they are handed to their owner alone, complete ones to all', async (t) => {
-  const settings = { reuse: { share_unfinished: 'owner' as const, trust_unstated_images: false } };
+  const settings = {
+    reuse: { share_unfinished: 'owner' as const, supersede: 'admins' as const, trust_unstated_images: false },
+  };
   const apart = await startTestServer({ repositories: { project: project.repository.path }, settings });
   t.teardown(() => apart.dispose());
   const [ada, bob] = [apart.as('ada'), apart.as('bob')];

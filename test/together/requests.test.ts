@@ -13,4 +13,5 @@ import '../e2e/lists.test.js';
 import '../e2e/near-misses.test.js';
 import '../e2e/refusals.test.js';
 import '../e2e/submit-id.test.js';
+import '../e2e/superseding.test.js';
 import '../e2e/values.test.js';

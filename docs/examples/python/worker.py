@@ -442,6 +442,11 @@ class Attempt:
         self.check_out()
         with open(self.at("parameters.json"), "w", encoding="utf-8") as file:
             file.write(canonical(MessageToDict(self.job.script_parameters)))
+        unhashed = {}
+        if self.job.HasField("unhashed_parameters"):
+            unhashed["MEMOIR_UNHASHED"] = self.at("unhashed.json")
+            with open(unhashed["MEMOIR_UNHASHED"], "w", encoding="utf-8") as file:
+                file.write(canonical(MessageToDict(self.job.unhashed_parameters)))
         environment = {
             "PATH": PATH,
             "LANG": "C.UTF-8",
@@ -454,6 +459,7 @@ class Attempt:
             "MEMOIR_PROGRESS": self.at("progress", "progress.json"),
             "MEMOIR_JOB_UUID": self.job.uuid,
             "MEMOIR_SCRIPT_VERSION": self.job.script_version,
+            **unhashed,
             **self.stage(),
         }
         script = os.path.realpath(self.at("tree", self.job.script))

@@ -123,6 +123,8 @@ function story({ case: name, value }: RecordedEvent['event'], eventType: string)
         [
           `version: ${versionText(value)}`,
           `parameters: ${printable(canonicalize(value.scriptParameters ?? {}) ?? '')}`,
+          value.unhashedParameters ? `not hashed: ${printable(canonicalize(value.unhashedParameters) ?? '')}` : '',
+          value.supersede ? 'supersedes earlier runs of the same, once it is Complete' : '',
           value.runtimeConstraints ? `constraints: ${constraintsText(value.runtimeConstraints)}` : '',
           value.dockerImageLocator && `docker image: ${printable(value.dockerImageLocator)}`,
           value.arvadosSdkVersion && `arvados sdk: ${printable(value.arvadosSdkVersion)}`,

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
+import type { JsonObject, JsonValue, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { type Command, Option } from 'commander';
 import type { RetryPolicySchema } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
@@ -57,6 +57,9 @@ export type JobRequestOptions = {
   readonly queueLimit?: number;
   readonly outputTtl?: number;
   readonly secret?: readonly string[];
+  readonly supersede?: boolean;
+  readonly maxResultAge?: number;
+  readonly unhashed?: readonly string[];
 };
 
 /** Most bytes of parameters that are read: five times what fits into a request of any server, so that they may be indented. */
@@ -85,6 +88,11 @@ export function jobRequest(command: Command): Command {
       repeated,
     )
     .option('--parameters <file>', 'JSON object of parameters, "-" for standard input; -p overrides its members')
+    .option(
+      '--unhashed <name=value>',
+      'a parameter that can change nothing of the output, such as threads=8, and is no part of what is compared (repeatable)',
+      repeated,
+    )
     .option('--minimum-script-version <refspec>', 'accept a job of any commit from this one to --script-version')
     .option('--exclude-script-version <refspec>', 'accept no job of this commit (repeatable)', repeated)
     .option(
@@ -93,6 +101,8 @@ export function jobRequest(command: Command): Command {
       repeated,
     )
     .option('--max-heartbeat-age <seconds>', 'accept no running job that was silent for longer', seconds(0, 1e8))
+    .option('--max-result-age <seconds>', 'accept no job that completed longer ago', seconds(0, 1e10))
+    .option('--supersede', 'run it again, and let that be the answer from then on in the place of earlier runs')
     .option('--nondeterministic', 'two runs may differ: the job is not reused, and submit makes a new one')
     .option('--leave-lfs-pointers', 'leave pointers of git-lfs in the commit as they are; otherwise they fail the job')
     .option('--leave-submodules', 'leave submodules of the commit empty; otherwise they fail the job')
@@ -167,6 +177,7 @@ export async function requestOf(
     wholeCommit: options.wholeCommit ?? false,
     scriptParameters,
     inputs,
+    ...(options.unhashed && { unhashedParameters: unhashedOf(options.unhashed) }),
     secrets: [...(options.secret ?? [])],
     minimumScriptVersion: options.minimumScriptVersion ?? '',
     excludeScriptVersions: [...(options.excludeScriptVersion ?? [])],
@@ -174,6 +185,8 @@ export async function requestOf(
     ...(options.maxHeartbeatAge !== undefined && {
       maxHeartbeatAge: durationFromMs(options.maxHeartbeatAge * 1_000),
     }),
+    ...(options.maxResultAge !== undefined && { maxResultAge: durationFromMs(options.maxResultAge * 1_000) }),
+    supersede: options.supersede ?? false,
     nondeterministic: options.nondeterministic ?? false,
     leaveLfsPointers: options.leaveLfsPointers ?? false,
     leaveSubmodules: options.leaveSubmodules ?? false,
@@ -227,6 +240,21 @@ async function parametersOf(
     members.set(name, value);
   }
   return { parameters: Object.fromEntries(members), inputs };
+}
+
+function unhashedOf(texts: readonly string[]): JsonObject {
+  const members = new Map<string, JsonValue>();
+  for (const text of texts) {
+    if (putParameter(text)) {
+      throw invalid('unhashed_parameters', 'BAD_PARAMETERS', `--unhashed ${quote(text)}: inputs are given by -p`);
+    }
+    const [name, value] = parseParameter(text);
+    if (members.has(name)) {
+      throw invalid('unhashed_parameters', 'BAD_PARAMETERS', `--unhashed ${quote(name)} is given twice`);
+    }
+    members.set(name, value);
+  }
+  return Object.fromEntries(members);
 }
 
 async function parametersFrom(file: string): Promise<JsonObject> {

@@ -130,6 +130,8 @@ export const lastingFields: ReadonlySet<string> = new Set([
   'retry_of',
   'check_of',
   'code_digest',
+  'supersede',
+  'unhashed_parameters',
 ]);
 
 /** Names of the fields that "any" looks at. */

@@ -28,6 +28,9 @@ export function parseAttribute(place: string, attribute: string): Target {
   return path.length === 0 ? whole(field) : part(field, path, wrong);
 }
 
+/** Fields whose parts have parts. */
+const nested: ReadonlySet<string> = new Set(['script_parameters', 'unhashed_parameters']);
+
 function whole({ name, kind, property }: JobField): Target {
   if (kind === 'tree' || kind === 'message') return { of: 'whole', field: name, property };
   return { of: 'field', field: name, property, kind };
@@ -36,7 +39,7 @@ function whole({ name, kind, property }: JobField): Target {
 function part(field: JobField, path: readonly string[], wrong: (why: string) => Error): Target {
   const { name, kind, property, members } = field;
   if (kind === 'tree') {
-    if (name !== 'script_parameters' && path.length > 1) {
+    if (!nested.has(name) && path.length > 1) {
       throw wrong(`is deeper than ${name} are: write ${name}."a.b" for that of the name "a.b"`);
     }
     return { of: 'path', field: name, property, path };

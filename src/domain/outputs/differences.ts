@@ -23,11 +23,13 @@ export type Compared<C> = {
  * that gave different outputs are, also if one of them is lost by now; but not if one was given inputs that the other was not, which is reason enough.
  * @param left - accepted jobs, oldest first
  * @param lost - those that would be, were it not for a loss
+ * @param isApart - whether two that gave different outputs are no difference all the same; absent: never
  */
 export function compareOutputs<C extends Comparable>(
   left: readonly C[],
   lost: readonly C[],
   isComplete: (job: C) => boolean,
+  isApart?: (one: C, other: C) => boolean,
 ): Compared<C> {
   const complete = left.filter(isComplete);
   const replacements = new Map<C, C>();
@@ -43,7 +45,7 @@ export function compareOutputs<C extends Comparable>(
     if (replacement) replacements.set(job, replacement);
   }
   const contenders = complete.filter((job) => !replacements.has(job));
-  const difference = firstDifference(contenders, [...complete, ...lost]);
+  const difference = firstDifference(contenders, [...complete, ...lost], isApart);
   return { contenders, replacements, ...(difference && { difference }) };
 }
 
@@ -58,11 +60,19 @@ function differenceToFirst<C extends Comparable>(complete: readonly C[]): Differ
   return undefined;
 }
 
-function firstDifference<C extends Comparable>(contenders: readonly C[], all: readonly C[]): Difference<C> | undefined {
+function firstDifference<C extends Comparable>(
+  contenders: readonly C[],
+  all: readonly C[],
+  isApart?: (one: C, other: C) => boolean,
+): Difference<C> | undefined {
   for (const one of contenders) {
     const other = all.find(
       (job) =>
-        !isSameOutput(job, one) && isSameInputs(job, one) && !isReplacement(job, one) && !isReplacement(one, job),
+        !isSameOutput(job, one) &&
+        isSameInputs(job, one) &&
+        !isReplacement(job, one) &&
+        !isReplacement(one, job) &&
+        !isApart?.(job, one),
     );
     if (other) return { one, other };
   }

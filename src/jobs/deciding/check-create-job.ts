@@ -11,6 +11,8 @@ import { checkComponents, checkLabels, checkLength, checkRequired, textLimits } 
 import { checkPlatform } from '../running/check-offer.js';
 import { checkLimits, checkRetry } from './check-retry.js';
 import { checkInputs } from './inputs.js';
+import { checkSuperseding } from './options/superseding.js';
+import { checkUnhashed } from './options/unhashed-parameters.js';
 import { checkSecrets } from './secrets.js';
 
 /** Longest time that an output can be asked to stay, in milliseconds: 100 years. */
@@ -40,6 +42,8 @@ export function checkCreateJob(request: CreateJobRequest): void {
   if (request.limits) checkLimits(request.limits);
   if (request.inputs.length > 0) checkInputs(request);
   if (request.secrets.length > 0) checkSecrets(request.secrets);
+  if (request.supersede) checkSuperseding(request);
+  if (request.unhashedParameters) checkUnhashed(request);
   if (request.outputTtl) checkDuration('output_ttl', request.outputTtl, { least: 0, most: longestTtl });
 }
 
@@ -51,7 +55,7 @@ function checkCodePaths({ script, codePaths, wholeCommit }: CreateJobRequest): v
 }
 
 function checkAcceptance(request: CreateJobRequest): void {
-  const { minimumScriptVersion, excludeScriptVersions, filters, maxHeartbeatAge } = request;
+  const { minimumScriptVersion, excludeScriptVersions, filters, maxHeartbeatAge, maxResultAge } = request;
   checkLength('minimum_script_version', minimumScriptVersion, textLimits.refspec);
   if (excludeScriptVersions.length > maxExcludes) {
     const count = excludeScriptVersions.length;
@@ -71,6 +75,7 @@ function checkAcceptance(request: CreateJobRequest): void {
   if (filters.length > 0) checkFilters(filters);
   if (maxHeartbeatAge)
     checkDuration('max_heartbeat_age', maxHeartbeatAge, { least: 0, most: Number.POSITIVE_INFINITY });
+  if (maxResultAge) checkDuration('max_result_age', maxResultAge, { least: 0, most: Number.POSITIVE_INFINITY });
 }
 
 function checkFilters(filters: readonly Filter[]): void {

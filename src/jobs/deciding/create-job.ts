@@ -168,6 +168,8 @@ export function jobCreator(context: JobsContext, find: FindReusable): CreateJob 
       event.codePaths = [...wanted.code.paths];
       event.codeDigest = wanted.code.digest;
     }
+    if (asked.request.supersede) event.supersede = true;
+    if (asked.request.unhashedParameters) event.unhashedParameters = asked.request.unhashedParameters;
     if (wanted.secrets) event.secrets = create(JobRequestedSchema, { secrets: [...wanted.secrets] }).secrets;
     if (context.sharesRuns) {
       event.retry = recordedRetry(asked.request.retry);

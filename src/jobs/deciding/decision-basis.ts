@@ -85,6 +85,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
     secretsCompared: terms.secrets !== undefined,
     secrets: [],
     secretsUngranted: terms.secretsUngranted === true,
+    supersede: terms.supersede ?? false,
   };
   if (wanted.secrets) message.secrets = create(DecisionBasisSchema, { secrets: [...wanted.secrets] }).secrets;
   // Where no exclusion changed in between, both are of one moment.
@@ -103,6 +104,7 @@ export function basisMessage(wanted: Wanted, basis: Basis): DecisionBasis {
     message.excludedCodeDigests = [...(terms.excludedCode ?? [])];
   }
   if (terms.oldestHeartbeat !== undefined) message.oldestHeartbeat = timestampFromMs(terms.oldestHeartbeat);
+  if (terms.oldestResult !== undefined) message.oldestResult = timestampFromMs(terms.oldestResult);
   if (logEndWithin !== undefined) message.logEndWithin = durationFromMs(logEndWithin);
   if (!filters) return message;
   message.filters = request.filters;

@@ -151,8 +151,8 @@ export function reusableFinder(
     const again = againAt(found.position);
     const matchedAgain: Candidates['again'] = (record, before) => {
       const failedFilter = before.failedFilter ?? failure(knowing ? asTold(knowing, readers, record.job) : record.job);
-      const { repository } = record.job;
-      return { ...again(record, before), repository, ...(failedFilter !== undefined && { failedFilter }) };
+      const { repository, computationDigest: computation } = record.job;
+      return { ...again(record, before), repository, computation, ...(failedFilter !== undefined && { failedFilter }) };
     };
     const commits = filtered.commitsOf();
     const known = readers?.repositories;

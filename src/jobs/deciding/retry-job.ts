@@ -32,6 +32,7 @@ import { createdAsRetry, reused } from './decision-message.js';
 import type { FindReusable, Found } from './find-reusable.js';
 import type { NamedInputs } from './inputs.js';
 import { needsSharedRuns } from './needs-shared-runs.js';
+import { checkMaySupersede } from './options/superseding.js';
 import type { Held } from './quotas.js';
 import { isUngranted } from './secrets.js';
 import type { Wanted } from './wanted.js';
@@ -191,7 +192,8 @@ export function jobRetrier(context: JobsContext, find: FindReusable): RetryJob {
   return retryJob;
 }
 
-function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Caller, job: Job): void {
+function checkRetriable(context: JobsContext, caller: Caller, job: Job): void {
+  const { sharesRuns, repositories } = context;
   const { uuid, repository, state } = job;
   if (!caller.access.submits(repository)) throw denied(caller, `request jobs of repository ${quote(repository)}`);
   if (state !== JobState.FAILED && state !== JobState.CANCELLED) {
@@ -211,6 +213,7 @@ function checkRetriable({ sharesRuns, repositories }: JobsContext, caller: Calle
     );
   }
   if (!repositories.names().includes(repository)) throw unknownRepository(repository);
+  if (job.supersede) checkMaySupersede(context, caller, repository);
   if (!sharesRuns) throw needsSharedRuns('to run a job again');
 }
 
@@ -263,6 +266,7 @@ function wantedAgain(
       secrets: secretsText(old.secrets),
       ...(isUngranted(context, principal, old) && { secretsUngranted: true }),
       ...(old.requireOutput && { outputRequired: true }),
+      ...(old.supersede && { supersede: true }),
       ...(context.ownUnfinishedOnly && { ownUnfinishedOnly: true }),
       ...(!context.trustUnstatedImages && { imagesStated: true }),
       ...(old.runtimeConstraints && {
@@ -293,6 +297,7 @@ function retryRequest(
     description: old.description,
     labels: old.labels,
     retryOf: old.uuid,
+    supersede: old.supersede,
     decision: createdAsRetry(uuid, old.runNumber, stateName(old.state)),
     ...(requestedAt && { requestedAt }),
     ...(old.limits && { limits: old.limits }),

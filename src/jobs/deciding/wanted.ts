@@ -15,6 +15,8 @@ import { type AcceptedCommits, acceptedCommits } from './accepted-commits.js';
 import { codeDigestsOf, type WantedCode, wantedCode } from './code/wanted-code.js';
 import { type ResolvedFilters, resolveSets } from './filter-sets.js';
 import { type NamedInputs, namedInputs } from './inputs.js';
+import { checkMaySupersede } from './options/superseding.js';
+import { checkUnhashedNames } from './options/unhashed-parameters.js';
 import { note, type ResolvedName } from './resolved-name.js';
 import { wantedSecrets } from './secrets.js';
 
@@ -52,6 +54,8 @@ export type ResolvingContext = Pick<
   | 'trustUnstatedImages'
   | 'codePaths'
   | 'grants'
+  | 'submittersSupersede'
+  | 'unhashed'
 >;
 
 /** Name of the repository in which arvados_sdk_version is resolved. */
@@ -69,6 +73,8 @@ export async function resolveRequest(
   const { images, edge } = context;
   const repositories = context.repositories.askedBy(caller);
   const { repository, script, scriptVersion, scriptParameters = {} } = request;
+  if (request.supersede) checkMaySupersede(context, caller, repository);
+  if (request.unhashedParameters) checkUnhashedNames(context, request, request.unhashedParameters);
   const resolutions: ResolvedName[] = [];
   const commits = await acceptedCommits(repositories, request, resolutions);
   // What most requests do not have is not waited for: this is the way of every answer.
@@ -100,7 +106,7 @@ export async function resolveRequest(
   const image = dockerImage === '' ? images.default() : acceptedImage(images, request, resolutions);
   const { locator: dockerImageLocator, name } = image === undefined ? noImage : await image;
   if (name !== undefined) note(resolutions, 'default_docker_image', name, dockerImageLocator);
-  const { maxHeartbeatAge } = request;
+  const { maxHeartbeatAge, maxResultAge } = request;
   const terms: Mutable<ReuseTerms<CandidateFacts>> = {
     rules: context.sharesRuns ? usedRules : rulesBefore,
     principal: caller.principal,
@@ -130,7 +136,7 @@ export async function resolveRequest(
     }
     if (request.codePaths.length === 0) note(resolutions, 'default_code_paths', code.paths.join(', '), code.digest);
   }
-  if (commits.exact && !filtered && !maxHeartbeatAge) {
+  if (commits.exact && !filtered && !maxHeartbeatAge && !maxResultAge && !request.supersede) {
     const key = keyOf(caller, request, commits, dockerImageLocator, arvadosSdkVersion);
     const ofCode = code ? `${key} ${terms.codePaths} ${code.digest}` : key;
     terms.key = secrets ? `${ofCode} secrets ${secrets.text} ${secrets.ungranted}` : ofCode;
@@ -138,6 +144,8 @@ export async function resolveRequest(
   if (filtered) terms.failedFilter = (candidate) => candidate.failedFilter;
   // No heartbeat was before 1970, and what is recorded is a time of the years that a Timestamp has.
   if (maxHeartbeatAge) terms.oldestHeartbeat = Math.max(0, edge.now() - durationMs(maxHeartbeatAge));
+  if (maxResultAge) terms.oldestResult = Math.max(0, edge.now() - durationMs(maxResultAge));
+  if (request.supersede) terms.supersede = true;
   if (request.requireOutput) terms.outputRequired = true;
   if (commits.commit !== scriptVersion)
     resolutions.unshift({ field: 'script_version', given: scriptVersion, resolved: commits.commit });

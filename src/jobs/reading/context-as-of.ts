@@ -1,3 +1,4 @@
+import type { Attempt } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import type { PastReads } from '../../../projections/history/as-of.js';
 import { type JobRow, jobFromRow } from '../../../projections/read-model/jobs.js';
 import type { JobRecord } from '../../domain/job.js';
@@ -32,7 +33,7 @@ export function contextAsOf(context: DecidingContext, { position, time, reads }:
       unread: () => undefined,
       async load(uuid) {
         const row = reads.jobs.get(uuid);
-        return row && recordFromRow(row);
+        return row && recordFromRow(row, reads.jobs.attempts(row));
       },
     },
   };
@@ -59,7 +60,8 @@ export function logAsOf(
 }
 
 /** The record that a row of the table `job` holds. */
-export function recordFromRow(row: JobRow): JobRecord {
+export function recordFromRow(row: JobRow, attempts: readonly Attempt[]): JobRecord {
+  const last = attempts.at(-1);
   return {
     job: jobFromRow(row),
     deleted: row.deleted !== 0,
@@ -67,12 +69,26 @@ export function recordFromRow(row: JobRow): JobRecord {
     leaseMs: row.lease_ms,
     leaseRevision: row.lease_revision,
     requestDigest: row.request_digest,
-    // Of no meaning for decisions.
-    attempt: undefined,
+    // Where it ran and until when is all of its attempts that decisions look at.
+    attempt: last && ranOf(last),
     earlier: [],
     backOff: undefined,
     interests: { standing: [], ended: [] },
     cancelled: undefined,
     deletedBy: '',
+  };
+}
+
+function ranOf({ number, worker, workerName, startedAt, endedAt }: Attempt): NonNullable<JobRecord['attempt']> {
+  const ended = { at: endedAt, fault: 0, reason: '', message: '', log: '', output: '', givenBack: false };
+  return {
+    number,
+    worker,
+    workerName,
+    startedAt,
+    tokenDigest: '',
+    tokenMade: false,
+    leaseMs: 0,
+    ended: endedAt && ended,
   };
 }

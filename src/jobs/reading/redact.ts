@@ -248,7 +248,7 @@ function withoutInputs(decision: Decision): Decision {
 }
 
 /** Rules that compare a candidate with others. */
-const relative: ReadonlySet<Rule> = new Set([Rule.OUTPUTS_DIFFER, Rule.NOT_PREFERRED]);
+const relative: ReadonlySet<Rule> = new Set([Rule.OUTPUTS_DIFFER, Rule.NOT_PREFERRED, Rule.SUPERSEDED]);
 
 function knowsRepositoryOf({ access, facts }: Reader, uuid: string): boolean {
   const job = facts.jobs.facts(uuid);

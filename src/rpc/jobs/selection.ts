@@ -50,6 +50,9 @@ function select(path: string, wanted: Map<string, Set<string> | 'whole'>): void 
   if (before !== 'whole') wanted.set(name, before.add(part.property));
 }
 
+/** Fields of any parts that may be absent. */
+const optionalTrees: ReadonlySet<string> = new Set(['script_parameters', 'unhashed_parameters']);
+
 function prune(job: Job, wanted: ReadonlyMap<string, ReadonlySet<string> | 'whole'>): Job {
   const left = job as unknown as Record<string, unknown>;
   for (const { name, property, kind, members } of jobFields.values()) {
@@ -65,7 +68,7 @@ function prune(job: Job, wanted: ReadonlyMap<string, ReadonlySet<string> | 'whol
       }
     } else if (kind === 'text') left[property] = '';
     else if (kind === 'boolean') left[property] = false;
-    else if (kind === 'tree' && name !== 'script_parameters') left[property] = {};
+    else if (kind === 'tree' && !optionalTrees.has(name)) left[property] = {};
     else if (kind === 'state' || (kind === 'number' && name !== 'progress')) left[property] = 0;
     else delete left[property];
   }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, lchown, opendir, rm, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -202,6 +202,7 @@ async function runArguments(
     ...mount(places.tmp, '/tmp'),
     ...mount(places.progressDirectory, insideProgress),
     ...mount(places.parameters, insidePaths.parameters, 'ro'),
+    ...(existsSync(places.unhashed) ? mount(places.unhashed, insidePaths.unhashed, 'ro') : []),
     ...((await isDirectory(places.inputs))
       ? [...mount(places.inputs, insidePaths.inputs, 'ro'), ...mount(places.inputsJson, insidePaths.inputsJson, 'ro')]
       : []),

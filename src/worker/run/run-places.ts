@@ -7,6 +7,8 @@ export type RunPlaces = {
   readonly output: string;
   readonly tmp: string;
   readonly parameters: string;
+  /** There only for a job that has some. */
+  readonly unhashed: string;
   readonly inputs: string;
   readonly inputsJson: string;
   /** There only while a script runs that is given some; it may be elsewhere than the others. */
@@ -28,6 +30,7 @@ export function placesIn(directory: string, secretsIn?: string): RunPlaces {
     output: join(directory, 'output'),
     tmp: join(directory, 'tmp'),
     parameters: join(directory, 'parameters.json'),
+    unhashed: join(directory, 'unhashed.json'),
     inputs: join(directory, 'inputs'),
     inputsJson: join(directory, 'inputs.json'),
     secrets: secretsIn === undefined ? join(directory, 'secrets') : join(secretsIn, basename(directory)),

@@ -196,6 +196,7 @@ async function ofRun(places: RunPlaces): Promise<string[]> {
     ...bind(places.tmp, '/var/tmp'),
     ...bind(places.progressDirectory, insideProgress),
     ...['--ro-bind', places.parameters, insidePaths.parameters],
+    ...['--ro-bind-try', places.unhashed, insidePaths.unhashed],
     ...['--ro-bind-try', places.inputs, insidePaths.inputs],
     ...['--ro-bind-try', places.inputsJson, insidePaths.inputsJson],
     ...['--ro-bind-try', places.secrets, insidePaths.secrets],

@@ -9,6 +9,7 @@ export type ScriptPaths = {
   readonly inputsJson: string;
   readonly secrets: string;
   readonly parameters: string;
+  readonly unhashed: string;
   readonly progress: string;
 };
 
@@ -21,6 +22,7 @@ export const insidePaths: ScriptPaths = {
   inputsJson: '/memoir/inputs.json',
   secrets: '/memoir/secrets',
   parameters: '/memoir/parameters.json',
+  unhashed: '/memoir/unhashed.json',
   progress: '/memoir/progress/progress.json',
 };
 
@@ -29,8 +31,8 @@ export const insideProgress = '/memoir/progress';
 
 /** Those of a script that is run as any other process. */
 export function hostPaths(places: RunPlaces): ScriptPaths {
-  const { tree, output, tmp, inputs, inputsJson, secrets, parameters, progress } = places;
-  return { tree, output, tmp, inputs, inputsJson, secrets, parameters, progress };
+  const { tree, output, tmp, inputs, inputsJson, secrets, parameters, unhashed, progress } = places;
+  return { tree, output, tmp, inputs, inputsJson, secrets, parameters, unhashed, progress };
 }
 
 /** The variables that tell a script of them. */

@@ -32,6 +32,7 @@ mkdir "$MEMOIR_OUTPUT/locked"; echo made > "$MEMOIR_OUTPUT/locked/file"; ln -s p
   'asks.sh': '#!/bin/sh\nwget -q -O - "http://127.0.0.1:$PORT/v2/" 2>/dev/null || echo -n "nobody answers"\necho\n',
   'takes.sh': `#!/bin/sh
 cat "$MEMOIR_INPUTS"/*/locked/file "$MEMOIR_INPUTS_JSON"
+echo; echo "$MEMOIR_UNHASHED"; cat "$MEMOIR_UNHASHED"; touch "$MEMOIR_UNHASHED" 2>/dev/null && echo wrote the unhashed
 touch "$MEMOIR_INPUTS/x" 2>/dev/null && echo wrote into the inputs
 exit 0
 `,
@@ -57,7 +58,10 @@ let runtime: ImageRuntime;
 test.before(async () => {
   started = await startPodman();
   if (typeof started === 'string') return;
-  server = await startTestServer({ repositories: { project: repository.path } });
+  server = await startTestServer({
+    repositories: { project: repository.path },
+    settings: { unhashed_parameters: [{ repository: '**', script: '*.sh', names: ['threads'] }] },
+  });
   runtime = (await openImageRuntime(runs)) as ImageRuntime;
 });
 test.after.always(async () => {
@@ -188,9 +192,15 @@ test.serial('a script runs in the image that its job names, and the record says 
   t.notRegex(log, /wrote into the image|the image spoke|^eth0$/m);
   t.is(containers(), '', 'nothing is left');
 
-  const taken = await ran('takes.sh', locator, { scriptParameters: { from: job.output } });
+  const taken = await ran('takes.sh', locator, {
+    scriptParameters: { from: job.output },
+    unhashedParameters: { threads: 4 },
+  });
   t.is(taken.job.state, JobState.COMPLETE, taken.job.failureMessage);
-  t.is(taken.log, `made\n{"/from":"/memoir/inputs/${job.output.slice('sha256:'.length)}"}`);
+  t.is(
+    taken.log,
+    `made\n{"/from":"/memoir/inputs/${job.output.slice('sha256:'.length)}"}\n/memoir/unhashed.json\n{"threads":4}`,
+  );
 
   const again = await ran('facts.sh', locator, { nondeterministic: true });
   t.is(again.job.output, job.output);
