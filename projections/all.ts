@@ -19,6 +19,7 @@ import { lineage } from './read-model/lineage.js';
 import { nearJobs } from './read-model/near-misses/near-jobs.js';
 import { queue } from './read-model/queue.js';
 import { reuseIndex } from './read-model/reuse-index.js';
+import { savings } from './read-model/savings/savings.js';
 import { tombstones } from './read-model/tombstones.js';
 import { workers } from './read-model/workers.js';
 import type { Projection } from './running/projection.js';
@@ -43,6 +44,7 @@ export const allProjections: readonly Projection[] = [
   retention,
   checks,
   nearJobs,
+  savings,
 ];
 
 /** Every projection of the history: what the past is read by. */

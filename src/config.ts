@@ -9,6 +9,7 @@ import { newestFormat } from './domain/log-format.js';
 import { isKeyName, parseVerifierKey } from './domain/log-tree/verifier-key.js';
 import { parseContentUrl } from './domain/outputs/content-url.js';
 import { repositoryGlobs } from './domain/repository-glob.js';
+import { isPrice } from './domain/savings/prices.js';
 
 /** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
 export const repositoryName = z
@@ -105,6 +106,20 @@ export const determinismConfig = z.strictObject({
   on_difference: z.enum(['report', 'exclude']).default('report'),
 });
 
+const price = z.string().refine(isPrice, 'give a decimal number as text, such as "2.40"');
+
+/** What an hour of a run costs, by a label of the worker. */
+export const pricesConfig = z.strictObject({
+  /** In what prices are, such as "EUR": for people. */
+  currency: z.string().min(1).max(16),
+  /** The label of workers that prices go by. */
+  label: z.string().min(1).max(63),
+  /** Price of an hour by the value of that label. */
+  per_hour: z.record(z.string(), price),
+  /** Price of an hour at other workers. Without it, their runs have no price. */
+  other: price.optional(),
+});
+
 /** How the queue is given out. Times are in seconds. */
 export const queueConfig = z.strictObject({
   /** How long a job waits for another worker than the one that lost it or had no place for it; 0 does not wait. */
@@ -196,6 +211,8 @@ export const serverConfig = z.strictObject({
   unhashed_parameters: z.array(unhashedConfig).default([]),
   /** What is run again to compare. */
   determinism: determinismConfig.prefault({}),
+  /** What runs cost. Without it, nothing is said of that. */
+  prices: pricesConfig.optional(),
   /** How the queue is given out. */
   queue: queueConfig.prefault({}),
   /**

@@ -7,6 +7,7 @@ import { openReadModel } from '../projections/read-model/read-model.js';
 import type { ServerConfig } from './config.js';
 import { sharedRunsFormat } from './domain/log-format.js';
 import { equalShares } from './domain/placement/shares.js';
+import { pricesOf } from './domain/savings/prices.js';
 import type { Edge } from './edge.js';
 import { storeKind, storeName, storeUrlOf } from './eventstore/open-store.js';
 import { keptDirectory, openRepositories } from './git/repositories.js';
@@ -166,6 +167,7 @@ export async function startServer(
       ...(codePaths && { codePaths }),
       submittersSupersede: config.reuse.supersede === 'submitters',
       ...(unhashed && { unhashed }),
+      ...(config.prices && { prices: pricesOf(config.prices) }),
       ...(commits && { keepCommit: commits.requested }),
       grants: seenGrants(readModel, edge, authorising(policy)),
     };

@@ -21,6 +21,7 @@ import { lineageQueries } from './lineage.js';
 import { nearJobQueries } from './near-misses/near-jobs.js';
 import { queueQueries } from './queue.js';
 import { reuseQueries } from './reuse-index.js';
+import { savingQueries } from './savings/savings.js';
 import { tombstoneQueries } from './tombstones.js';
 import { workerQueries } from './workers.js';
 
@@ -48,6 +49,7 @@ export type ReadModel = Follower & {
   readonly givers: ReturnType<typeof giverQueries>;
   readonly retention: ReturnType<typeof retentionQueries>;
   readonly checks: ReturnType<typeof checkQueries>;
+  readonly savings: ReturnType<typeof savingQueries>;
   /** Calls `listener` after a change of the stream can be read, until the returned function is called. */
   onChange(stream: string, listener: () => void): () => void;
   /**
@@ -147,5 +149,6 @@ function queriesOf(db: Database.Database) {
     retention: retentionQueries(db),
     checks: checkQueries(db),
     nearJobs: nearJobQueries(db),
+    savings: savingQueries(db),
   };
 }

@@ -53,6 +53,10 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir history --repository demo --since 7d',
     'memoir history --by ada --until 2026-01-31',
   ],
+  savings: [
+    'memoir savings --since 30d --by script',
+    'memoir savings --by day,repository --repository demo --since 2026-01-01 --until 2026-01-31 --json',
+  ],
   lineage: [`memoir lineage ${uuid}`, `memoir lineage ${uuid} --up --depth 3`, `memoir lineage ${uuid} --down --dot`],
   tail: [
     'memoir tail',

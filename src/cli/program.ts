@@ -20,6 +20,7 @@ import { logCommand } from './jobs/log.js';
 import { getCommand, listCommand, queueCommand, watchCommand } from './jobs/read.js';
 import { retryCommand } from './jobs/retry.js';
 import { runCommand } from './jobs/run.js';
+import { savingsCommand } from './jobs/savings.js';
 import { cancelCommand, deleteCommand, updateCommand } from './jobs/steer.js';
 import { submitCommand } from './jobs/submit.js';
 import { exportCommand } from './log/export.js';
@@ -55,6 +56,7 @@ export function program(): Command {
     ...pinCommands(),
     historyCommand(),
     lineageCommand(),
+    savingsCommand(),
     tailCommand(),
     cancelCommand(),
     updateCommand(),

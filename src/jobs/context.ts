@@ -3,6 +3,7 @@ import type { HistoryModel } from '../../projections/history/history-model.js';
 import type { JobLists } from '../../projections/lists/job-lists.js';
 import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Shares } from '../domain/placement/shares.js';
+import type { Prices } from '../domain/savings/prices.js';
 import type { Edge } from '../edge.js';
 import type { EventStore } from '../eventstore/port.js';
 import type { Repositories } from '../git/port.js';
@@ -52,6 +53,8 @@ export type JobsContext = {
   readonly codePaths?: ReadonlyMap<string, readonly string[]>;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
   readonly sharesRuns?: boolean;
+  /** What runs cost; absent where nothing says so. */
+  readonly prices?: Prices;
   /** What owners get of the queue and the workers. */
   readonly shares: Shares;
   /** How many jobs they may have queued. */

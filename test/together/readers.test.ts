@@ -4,5 +4,6 @@
 import '../e2e/audit.test.js';
 import '../e2e/permissions.test.js';
 import '../e2e/redaction.test.js';
+import '../e2e/savings.test.js';
 import '../e2e/subscribe.test.js';
 import '../e2e/wire.test.js';

@@ -57,6 +57,7 @@ import { meantForCaller } from '../status.js';
 import { seeOwn, seeToken, tokenOf } from '../tokens.js';
 import { createJobs } from './create-jobs.js';
 import { getLineage, lineageOptions } from './get-lineage.js';
+import { getSavings } from './get-savings.js';
 import { listOfJobs, listOfQueue } from './list-jobs.js';
 import { nearMissMessages } from './near-misses.js';
 import { steerJobs } from './steer-jobs.js';
@@ -168,6 +169,8 @@ export function jobsService(
       await seeOwn(written, readModel, call);
       return getLineage(context, call.caller, wanted, options);
     },
+
+    getSavings: (request, call) => getSavings(context, request, call),
 
     async cancelJob({ uuid, ...cancellation }, { caller }) {
       const done = await cancelJob(context, caller, checkUuid('uuid', uuid), cancellation);
