@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { authConfig, tlsConfig } from './config/auth.js';
 import { isDuration } from './config/duration.js';
+import { limitsConfig } from './config/limits.js';
 import { registryConfig, registryPrefix } from './config/registries.js';
 import { rpcConfig } from './config/rpc.js';
 import { normalCodePaths } from './domain/code/code-paths.js';
@@ -257,6 +258,8 @@ export const serverConfig = z.strictObject({
   content: contentConfig.prefault({}),
   /** What one server, one connection and one call may take. */
   rpc: rpcConfig.prefault({}),
+  /** What callers may take, by who they are. */
+  limits: limitsConfig.prefault({}),
   /** How long calls may go on after SIGTERM, in seconds. */
   drain_timeout: z.number().min(0).max(3_600).default(10),
   /** Least severe log lines to write. */

@@ -32,6 +32,8 @@ import { makeDirectory } from './make-directory.js';
 import { openPolicyFile } from './policy/policy-file.js';
 import { openCalls } from './rpc/call.js';
 import { keptContent } from './rpc/content/kept-content.js';
+import { openLimiter } from './rpc/limits/limiter.js';
+import { meters } from './rpc/limits/meter.js';
 import { listen } from './rpc/server.js';
 import { closers } from './serving/closers.js';
 import { keepContent, openContent } from './serving/content-parts.js';
@@ -41,7 +43,7 @@ import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
 import { defaultCodePaths, historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
-import { rpcLimits } from './serving/rpc-limits.js';
+import { callerLimits, rpcLimits } from './serving/rpc-limits.js';
 import { services } from './serving/services.js';
 import { beginSigning, serversKey, watchSigning } from './serving/signing.js';
 import { type StatusBoard, statusBoard } from './serving/status-board.js';
@@ -191,6 +193,7 @@ export async function startServer(
     const door = open(openDoor(config, address, edge, logger), (opened) => opened.close());
     const calls = openCalls(door.authenticate, authorising(policy), edge);
     door.watch(calls);
+    const limiter = openLimiter(callerLimits(config), edge);
     const served = services(
       context,
       store,
@@ -199,6 +202,7 @@ export async function startServer(
       { content, local, keeping, maxRequestBytes: config.rpc.max_request_bytes },
       calls,
       config.determinism,
+      meters(limiter, !door.anybody),
       logger,
     );
     const server = await listen(address.host, address.port, served, {
@@ -207,6 +211,8 @@ export async function startServer(
       logger,
       tls: door.tls,
       admission: door.admission,
+      named: door.named,
+      limiter,
     });
     const board = statusBoard();
     const unwatch = watchFollowers({ store, readModel, history }, server, board, logger);

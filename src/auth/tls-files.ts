@@ -8,9 +8,6 @@ import { messageOf, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import { watchFiles } from './watched-files.js';
 
-/** How long a client may take to agree on how to encrypt, in milliseconds. */
-const handshakeTimeout = 10_000;
-
 /** With what a port encrypts. */
 export type TlsFiles = {
   readonly credentials: ServerCredentials;
@@ -25,7 +22,7 @@ export type TlsFiles = {
  * every new connection while one of its files cannot be read.
  */
 class RenewableCredentials extends ServerCredentials {
-  constructor(context: SecureContextOptions, asksForCertificates: boolean) {
+  constructor(context: SecureContextOptions, asksForCertificates: boolean, handshakeTimeout: number) {
     // Whether a certificate is good is judged with the first call, so that its refusal can say why.
     super({ requestCert: asksForCertificates, rejectUnauthorized: false, handshakeTimeout }, context);
   }
@@ -42,9 +39,10 @@ class RenewableCredentials extends ServerCredentials {
 /**
  * Reads certificate, key and authorities of clients, and again when they change: connections that are open go on, new ones are made with the
  * new files. Files that do not fit together are logged, and those before go on.
+ * A client may take `handshakeMs` milliseconds to agree on how to encrypt.
  * @throws Error naming the file and what is wrong with it
  */
-export function openTlsFiles(tls: TlsConfig, edge: Edge, logger: Logger): TlsFiles {
+export function openTlsFiles(tls: TlsConfig, handshakeMs: number, edge: Edge, logger: Logger): TlsFiles {
   const authorities = Object.values(tls.client_ca).map(({ file }) => file);
   const files = [tls.cert, tls.key, ...authorities];
 
@@ -57,7 +55,7 @@ export function openTlsFiles(tls: TlsConfig, edge: Edge, logger: Logger): TlsFil
     return context;
   }
 
-  const credentials = new RenewableCredentials(read(), authorities.length > 0);
+  const credentials = new RenewableCredentials(read(), authorities.length > 0, handshakeMs);
   const watch = watchFiles(
     files,
     () => {

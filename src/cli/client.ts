@@ -152,7 +152,8 @@ export function connectTo(options: Target, byDefault = ownName()): Connection {
       `--principal (MEMOIR_PRINCIPAL) ${quote(principal)}: give 1 to 256 printable ASCII characters without spaces`,
     );
   }
-  return connect(address, principal, { tls: ca || files ? { ...ca, ...files } : (tls ?? false), token });
+  const encrypted = ca || files ? { ...ca, ...files } : (tls ?? false);
+  return connect(address, principal, { tls: encrypted, token, patient: true });
 }
 
 /** The error with the server's address, where it came of not reaching one. */

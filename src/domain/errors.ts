@@ -22,6 +22,8 @@ export type ErrorDetails = {
   readonly field?: string;
   /** Further facts for programs, such as the states of a refused transition. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** In how many milliseconds it is worth trying again, where that is known. */
+  readonly retryAfterMs?: number;
   /** What brought it about; goes to the server's log, never to the client. */
   readonly cause?: unknown;
 };
@@ -35,6 +37,7 @@ export class MemoirError extends Error {
   readonly reason: string;
   readonly field: string | undefined;
   readonly metadata: Readonly<Record<string, string>>;
+  readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, reason: string, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -43,6 +46,7 @@ export class MemoirError extends Error {
     this.reason = reason;
     this.field = details.field;
     this.metadata = details.metadata ?? {};
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 

@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { anyUnpack } from '@bufbuild/protobuf/wkt';
+import { anyUnpack, durationMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceError, status } from '@grpc/grpc-js';
-import { BadRequestSchema, ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.js';
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.js';
 
 /** A call that the server refused or that never reached it. */
@@ -14,14 +14,21 @@ export class CallError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   /** Request fields that are wrong, in the spelling of the proto. */
   readonly fields: readonly string[];
+  /** In how many milliseconds it is worth trying again; undefined if the server does not say. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: status, message: string, details: Partial<Pick<CallError, 'reason' | 'metadata' | 'fields'>> = {}) {
+  constructor(
+    code: status,
+    message: string,
+    details: Partial<Pick<CallError, 'reason' | 'metadata' | 'fields' | 'retryAfterMs'>> = {},
+  ) {
     super(message);
     this.name = 'CallError';
     this.code = code;
     this.reason = details.reason ?? '';
     this.metadata = details.metadata ?? {};
     this.fields = details.fields ?? [];
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 
@@ -34,14 +41,17 @@ export function callError(error: ServiceError): CallError {
     const detailed = fromBinary(StatusSchema, bytes);
     let reason = '';
     let metadata = {};
+    let retryAfterMs: number | undefined;
     const fields: string[] = [];
     for (const any of detailed.details) {
       const info = anyUnpack(any, ErrorInfoSchema);
       if (info) ({ reason, metadata } = info);
+      const retry = anyUnpack(any, RetryInfoSchema)?.retryDelay;
+      if (retry) retryAfterMs = durationMs(retry);
       const bad = anyUnpack(any, BadRequestSchema);
       if (bad) fields.push(...bad.fieldViolations.map(({ field }) => field));
     }
-    return new CallError(error.code, detailed.message || message, { reason, metadata, fields });
+    return new CallError(error.code, detailed.message || message, { reason, metadata, fields, retryAfterMs });
   } catch {
     return new CallError(error.code, message);
   }

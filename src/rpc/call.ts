@@ -29,6 +29,8 @@ export type ServerCall = {
   readonly metadata: Metadata;
   readonly cancelled: boolean;
   getDeadline(): Deadline;
+  /** Address and port that it is from. */
+  getPeer(): string;
   on(event: 'cancelled', listener: () => void): unknown;
 };
 

@@ -22,6 +22,7 @@ import {
 import { MemoirError, messageOf, quote } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
 import { CallError, callError } from './call-error.js';
+import { waitToComeAgain } from './patience.js';
 
 /** What a call may be given beside its request. */
 export type CallSettings = {
@@ -83,6 +84,8 @@ export type Security = {
   readonly tls?: boolean | { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
   /** A token that says who calls, asked for before each call, since it may be renewed. */
   readonly token?: (() => string) | undefined;
+  /** Whether calls that the server refuses because their caller takes too much are made again when it says, within their deadline. */
+  readonly patient?: boolean;
 };
 
 /**
@@ -119,7 +122,7 @@ export function connect(address: string, principal: string | undefined, security
     service<Methods extends GenServiceMethods>(service: GenService<Methods>) {
       const functions: Record<string, unknown> = {};
       for (const [name, method] of Object.entries<DescMethod>(service.method)) {
-        functions[name] = callable(client, metadata, method);
+        functions[name] = callable(client, metadata, method, security.patient ?? false);
       }
       return functions as ServiceClient<Methods>;
     },
@@ -145,11 +148,11 @@ function channelCredentials({ tls = false }: Security): ChannelCredentials {
   }
 }
 
-function callable(client: Client, metadata: () => Metadata, method: DescMethod): unknown {
+function callable(client: Client, metadata: () => Metadata, method: DescMethod, patient: boolean): unknown {
   const { path, encode, decode } = wire(method);
   switch (method.methodKind) {
-    case 'unary':
-      return (request: MessageInitShape<DescMessage>, settings: CallSettings = {}) =>
+    case 'unary': {
+      const once = (request: MessageInitShape<DescMessage>, settings: CallSettings) =>
         new Promise((resolve, reject) => {
           const call = client.makeUnaryRequest(
             path,
@@ -162,8 +165,20 @@ function callable(client: Client, metadata: () => Metadata, method: DescMethod):
           );
           cancelBy(settings.signal, call);
         });
-    case 'server_streaming':
-      return async function* (request: MessageInitShape<DescMessage>, settings: CallSettings = {}) {
+      if (!patient) return (request: MessageInitShape<DescMessage>, settings = {}) => once(request, settings);
+      return async (request: MessageInitShape<DescMessage>, settings: CallSettings = {}) => {
+        for (const since = Date.now(); ; ) {
+          const left = leftOf(settings, since);
+          try {
+            return await once(request, left);
+          } catch (error) {
+            await waitToComeAgain(error, since, settings);
+          }
+        }
+      };
+    }
+    case 'server_streaming': {
+      const once = async function* (request: MessageInitShape<DescMessage>, settings: CallSettings) {
         const message = create(method.input, request);
         const call = client.makeServerStreamRequest(
           path,
@@ -183,6 +198,18 @@ function callable(client: Client, metadata: () => Metadata, method: DescMethod):
           call.cancel();
         }
       };
+      if (!patient) return (request: MessageInitShape<DescMessage>, settings = {}) => once(request, settings);
+      return async function* (request: MessageInitShape<DescMessage>, settings: CallSettings = {}) {
+        for (const since = Date.now(); ; ) {
+          // A limit refuses a stream before its first message, or not at all.
+          try {
+            return yield* once(request, leftOf(settings, since));
+          } catch (error) {
+            await waitToComeAgain(error, since, settings);
+          }
+        }
+      };
+    }
     case 'client_streaming':
       return (requests: Messages<DescMessage>, settings: CallSettings = {}) =>
         new Promise((resolve, reject) => {
@@ -243,6 +270,12 @@ function wire(method: DescMethod) {
     encode: (message: MessageShape<DescMessage>) => Buffer.from(toBinary(method.input, message)),
     decode: (bytes: Buffer) => fromBinary(method.output, bytes, { recursionLimit }),
   };
+}
+
+/** The settings of a call that is made again, with what is left of its time. */
+function leftOf(settings: CallSettings, since: number): CallSettings {
+  const { timeoutMs } = settings;
+  return timeoutMs === undefined ? settings : { ...settings, timeoutMs: since + timeoutMs - Date.now() };
 }
 
 function options({ timeoutMs }: CallSettings): CallOptions {

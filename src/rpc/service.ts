@@ -22,6 +22,7 @@ import { MemoirError } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
 import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
+import type { Meter } from './limits/meter.js';
 import { checkUnset } from './messages/unset-values.js';
 import { bytesOfTransfers, outbox } from './outbox.js';
 import { statusOf } from './status.js';
@@ -50,12 +51,20 @@ type UnaryHandler = (request: unknown, call: CallContext) => Promise<unknown>;
 type StreamHandler = (request: unknown, call: CallContext) => AsyncIterable<unknown>;
 type UploadHandler = (requests: AsyncIterable<unknown>, call: CallContext) => Promise<unknown>;
 
-/** Binds the implementation of a service to grpc-js. `open` is awaited before every call and throws while there is no service. */
+/** What stands before every call of a method. */
+export type Before = {
+  /** Is awaited, and throws while there is no service. */
+  readonly open: (method: DescMethod) => Promise<void> | undefined;
+  /** What counts the bytes of its messages. */
+  readonly meterOf: (method: DescMethod) => Meter | undefined;
+};
+
+/** Binds the implementation of a service to grpc-js. */
 export function serveService<S extends DescService>(
   service: S,
   implementation: Implementation<S>,
   calls: Calls,
-  open: (method: DescMethod) => Promise<void> | undefined,
+  { open, meterOf }: Before,
   logger: Logger,
 ): Served {
   const definition: Record<string, ServiceDefinition[string]> = {};
@@ -83,14 +92,20 @@ export function serveService<S extends DescService>(
 
   function unary(method: DescMethod, handler: UnaryHandler) {
     const { input, output } = method;
+    const meter = meterOf(method);
     return (call: ServerUnaryCall<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
-      answer(method, call, callback, async (context) =>
-        fitting(encode(output, await handler(decode(input, call.request), context))),
-      );
+      answer(method, call, callback, async (context) => {
+        // It does not wait: what it owes, later calls wait for.
+        meter?.count(call, context, call.request);
+        const bytes = fitting(encode(output, await handler(decode(input, call.request), context)));
+        meter?.count(call, context, bytes);
+        return bytes;
+      });
   }
 
   function upload(method: DescMethod, handler: UploadHandler) {
     const { input, output } = method;
+    const meter = meterOf(method);
     return (call: ServerReadableStream<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
       answer(method, call, callback, async (context) => {
         const { signal } = context;
@@ -98,7 +113,8 @@ export function serveService<S extends DescService>(
         const cut = () => signal.reason instanceof MemoirError && call.destroy(signal.reason);
         signal.addEventListener('abort', cut, { once: true });
         if (signal.aborted) cut();
-        return encode(output, await handler(decodeAll(input, call), context));
+        const paced = meter ? pacedBy(meter, call, context) : call;
+        return encode(output, await handler(decodeAll(input, paced), context));
       });
   }
 
@@ -126,6 +142,7 @@ export function serveService<S extends DescService>(
 
   function download(method: DescMethod, handler: StreamHandler) {
     const { input, output } = method;
+    const meter = meterOf(method);
     const givesBytes = output.fields.some(({ name, scalar }) => name === 'data' && scalar === ScalarType.BYTES);
     return async (call: ServerWritableStream<Bytes, Bytes>) => {
       let context: CallContext | undefined;
@@ -136,8 +153,11 @@ export function serveService<S extends DescService>(
         const send = outbox(call, signal, givesBytes ? bytesOfTransfers : undefined);
         for await (const message of handler(decode(input, call.request), context)) {
           if (signal.aborted) break;
-          const full = send(encode(output, message));
+          const bytes = encode(output, message);
+          const full = send(bytes);
           if (full) await full;
+          const owed = meter?.count(call, context, bytes);
+          if (owed) await owed;
         }
         if (signal.aborted && signal.reason instanceof MemoirError) throw signal.reason;
         call.end();
@@ -184,6 +204,19 @@ async function* decodeAll(schema: DescMessage, call: AsyncIterable<Bytes>): Asyn
   } catch (error) {
     // The stream was cut off by a deadline, or the connection is gone.
     throw error instanceof MemoirError ? error : uploadCut;
+  }
+}
+
+/** The messages of an upload, no faster than its caller may send them. */
+async function* pacedBy(
+  meter: Meter,
+  call: ServerReadableStream<Bytes, Bytes>,
+  context: CallContext,
+): AsyncGenerator<Bytes> {
+  for await (const bytes of call) {
+    yield bytes;
+    const owed = meter.count(call, context, bytes as Bytes);
+    if (owed) await owed;
   }
 }
 

@@ -66,7 +66,8 @@ function cutStatus(error: MemoirError, requestId: string, length: number, whatev
     details.push(anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: [violation] })));
   }
   if (error.code === 'UNAVAILABLE' || (error.code === 'RESOURCE_EXHAUSTED' && !hopeless.includes(error.reason))) {
-    details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay: durationFromMs(retryDelay) })));
+    const delay = durationFromMs(error.retryAfterMs ?? retryDelay);
+    details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay: delay })));
   }
   const bytes = toBinary(StatusSchema, create(StatusSchema, { code, message, details }));
   // The bytes travel in base64, the message with everything that is not ASCII as three characters a byte.

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http2';
 import type { ServerCredentials } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { openAuthenticator } from '../auth/authenticator.js';
@@ -23,6 +24,10 @@ export type Door = {
   readonly admission: Admission | undefined;
   /** Who makes a call. */
   readonly authenticate: Authenticate;
+  /** Whether callers are anybody: nothing has to be proved, and they are not believed whom they say they are. */
+  readonly anybody: boolean;
+  /** Whose a call is by its headers, where nothing has to be proved; undefined where everybody is nobody. */
+  readonly named: (headers: IncomingHttpHeaders) => string | undefined;
   /** Ends calls under way whose callers prove no more who they are. */
   watch(calls: Calls): void;
   close(): void;
@@ -50,7 +55,7 @@ export function openDoor(config: ServerConfig, { loopback }: ListenAddress, edge
       `listen ${quote(config.listen)} is not a loopback address, and nothing would prove who calls: give auth.tokens, auth.issuers or tls.client_ca`,
     );
   }
-  const tls = config.tls && openTlsFiles(config.tls, edge, logger);
+  const tls = config.tls && openTlsFiles(config.tls, config.rpc.handshake_timeout * 1_000, edge, logger);
   if (!loopback && !tls) {
     const anybody = authenticator ? '' : '; nothing proves who calls, so that everybody is "anonymous"';
     logger.warn(
@@ -65,6 +70,8 @@ export function openDoor(config: ServerConfig, { loopback }: ListenAddress, edge
     tls: tls?.credentials,
     admission,
     authenticate: admission?.credentialOf ?? (loopback ? byMetadata(config) : () => 'anonymous'),
+    anybody: !loopback && !authenticator,
+    named: loopback ? (headers) => String(headers['memoir-principal'] ?? 'anonymous') : () => undefined,
     watch(calls) {
       if (authenticator) timer = setInterval(calls.endUnproven, betweenLooks).unref();
     },

@@ -47,7 +47,7 @@ import { imagesService } from '../rpc/images-service.js';
 import { jobsService } from '../rpc/jobs/jobs-service.js';
 import { redacting } from '../rpc/redacting.js';
 import { repositoriesService } from '../rpc/repositories-service.js';
-import { type Implementation, type Served, serveService } from '../rpc/service.js';
+import { type Before, type Implementation, type Served, serveService } from '../rpc/service.js';
 import { workerService } from '../rpc/worker-service.js';
 import { workersService } from '../rpc/workers/workers-service.js';
 import { watchDifferences, withChecks } from './check-parts.js';
@@ -66,6 +66,7 @@ export function services(
   { content, local, keeping, maxRequestBytes }: BytesParts,
   calls: Calls,
   determinism: ServerConfig['determinism'],
+  meterOf: Before['meterOf'],
   logger: Logger,
 ): ReadonlyMap<DescService, Served> {
   const served = new Map<DescService, Served>();
@@ -74,7 +75,7 @@ export function services(
   const serve = <S extends DescService>(service: S, implementation: Implementation<S>) =>
     served.set(
       service,
-      serveService(service, redacting(service, implementation, context.readModel), calls, open, logger),
+      serveService(service, redacting(service, implementation, context.readModel), calls, { open, meterOf }, logger),
     );
 
   const rules = exclusionRules(context);

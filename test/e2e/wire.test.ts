@@ -9,6 +9,7 @@ import {
   RequestInfoSchema,
   RetryInfoSchema,
 } from '../../gen/google/rpc/error_details_pb.js';
+import { rpcConfig } from '../../src/config/rpc.js';
 import { takeStreams } from '../../src/rpc/http2/seam.js';
 import { collect } from '../contract/events.js';
 import { framed, http2Call, type WireAnswer } from '../support/http2-call.js';
@@ -25,13 +26,7 @@ const server = serverOfFile({
   repositories: { project: project.repository.path },
   settings: {
     drain_timeout: 1,
-    rpc: {
-      max_connections: 20,
-      max_streams: 200,
-      max_resets: 100,
-      max_header_bytes: 8_192,
-      max_request_bytes: 3 * 1024 * 1024,
-    },
+    rpc: rpcConfig.parse({ max_connections: 20, max_streams: 200, max_resets: 100, max_header_bytes: 8_192 }),
   },
 });
 const ada = server.as('ada');

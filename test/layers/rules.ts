@@ -44,7 +44,13 @@ const layers: readonly Layer[] = [
   { name: 'images', paths: ['src/images/'], imports: [...inner, 'eventstore', 'projections', 'config', 'jobs'] },
   {
     name: 'rpc client',
-    paths: ['src/rpc/client.ts', 'src/rpc/call-error.ts', 'src/rpc/claim-header.ts', 'src/rpc/library-log.ts'],
+    paths: [
+      'src/rpc/client.ts',
+      'src/rpc/call-error.ts',
+      'src/rpc/claim-header.ts',
+      'src/rpc/library-log.ts',
+      'src/rpc/patience.ts',
+    ],
     imports: inner,
   },
   {

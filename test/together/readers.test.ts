@@ -2,8 +2,10 @@
 // What one process runs together; see ava.config.js.
 
 import '../e2e/audit.test.js';
+import '../e2e/limits.test.js';
 import '../e2e/permissions.test.js';
 import '../e2e/redaction.test.js';
 import '../e2e/savings.test.js';
 import '../e2e/subscribe.test.js';
 import '../e2e/wire.test.js';
+import '../rpc/http2/lifetimes.test.js';

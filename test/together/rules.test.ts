@@ -56,6 +56,7 @@ import '../projections/log-times.test.js';
 import '../projections/turns-by-caller.test.js';
 import '../rpc/answer-depth.test.js';
 import '../rpc/encoded.test.js';
+import '../rpc/limits/limiter.test.js';
 import '../rpc/outbox.test.js';
 import '../rpc/telling.test.js';
 import '../support/linearizability/checker.test.js';

@@ -11,11 +11,14 @@ export type CredentialOf = (
 
 /** Lets calls in that prove who makes them, before anything is read of them. */
 export type Admission = {
-  /** Calls `enter` for a call that may come in, and `refuse` for another; at once where that can be told at once. */
+  /**
+   * Calls `enter` for a call that may come in, with what it proves, or nothing for an open path, and `refuse` for another; at once where that can be
+   * told at once.
+   */
   admit(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    enter: () => void,
+    enter: (credential: Credential | undefined) => void,
     refuse: (error: MemoirError) => void,
   ): void;
   /** What a call proved when it came in. */
@@ -26,13 +29,14 @@ export type Admission = {
 export function openAdmission(credentialOf: CredentialOf, open: (path: string) => boolean): Admission {
   const proven = new WeakMap<ServerHttp2Stream, Credential>();
 
-  async function later(found: Promise<Credential>, stream: ServerHttp2Stream): Promise<MemoirError | undefined> {
+  async function later(found: Promise<Credential>, stream: ServerHttp2Stream): Promise<Credential | MemoirError> {
     // Nobody else listens yet, and an error that nobody hears of ends the process.
     const ignore = () => {};
     stream.on('error', ignore);
     try {
-      proven.set(stream, await found);
-      return undefined;
+      const credential = await found;
+      proven.set(stream, credential);
+      return credential;
     } catch (error) {
       return refusalOf(error);
     } finally {
@@ -43,7 +47,7 @@ export function openAdmission(credentialOf: CredentialOf, open: (path: string) =
   return {
     admit(stream, headers, enter, refuse) {
       if (open(String(headers[':path']))) {
-        enter();
+        enter(undefined);
         return;
       }
       let found: Credential | Promise<Credential>;
@@ -54,15 +58,15 @@ export function openAdmission(credentialOf: CredentialOf, open: (path: string) =
         return;
       }
       if (found instanceof Promise) {
-        void later(found, stream).then((refused) => {
+        void later(found, stream).then((told) => {
           if (stream.destroyed || stream.closed) return;
-          if (refused) refuse(refused);
-          else enter();
+          if (told instanceof MemoirError) refuse(told);
+          else enter(told);
         });
         return;
       }
       proven.set(stream, found);
-      enter();
+      enter(found);
     },
     credentialOf(call) {
       const stream = streamOf(call);

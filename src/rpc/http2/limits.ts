@@ -6,6 +6,20 @@ export type RpcLimits = {
   readonly maxStreams: number;
   /** Calls that a connection may reset at once; as many become free again in ten seconds. One more ends the connection. */
   readonly maxResets: number;
+  /** The same of calls that are refused by a limit, or because nothing proves who makes them. */
+  readonly maxRefusals: number;
+  /** Calls of one connection that are begun in one turn of the event loop; more wait until those of others were begun. */
+  readonly maxCallsInTurn: number;
+  /** Milliseconds until a client must speak HTTP/2. */
+  readonly handshakeMs: number;
+  /** Milliseconds between two questions whether a client is there, and for its answer. */
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
+  /** Milliseconds that a connection may be without calls; 0 for any. */
+  readonly maxIdleMs: number;
+  /** Milliseconds after which a connection takes no new calls, 0 for never, and how many more those under way may take. */
+  readonly maxAgeMs: number;
+  readonly ageGraceMs: number;
   /** Bytes of the headers of one call, each with 32 more, as HTTP/2 counts them. */
   readonly maxHeaderBytes: number;
   /** Bytes of one message to the server. */
@@ -15,8 +29,14 @@ export type RpcLimits = {
 /** In how many milliseconds all resets that a connection may do become free again. */
 const refill = 10_000;
 
+/** A count of what may happen. */
+export type Allowance = {
+  /** Counts one more; false if that is one too many. */
+  spend(): boolean;
+};
+
 /** A count of what may happen `most` times at once, and no more than that in ten seconds thereafter (a token bucket). */
-export function allowance(most: number, monotonic: () => number): { spend(): boolean } {
+export function allowance(most: number, monotonic: () => number): Allowance {
   let left = most;
   let at = monotonic();
   return {
