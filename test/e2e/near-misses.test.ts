@@ -59,6 +59,15 @@ test('the same work by another commit is near too, and explain tells it without 
     miss?.differences.map(({ field, past, asked: now }) => [field, past, now]),
     [['script_version', before, commit]],
   );
+  t.like(miss, { commitsAhead: 1, commitsBehind: 0 });
+  t.regex(miss ? nearMissLine(miss) : '', /script_version: \w+…? → .* \(1 commit later\)$/);
+  const { nearMisses: back } = await ada.jobs.explainReuse({
+    request: { ...request_, scriptVersion: 'old', scriptParameters: { commit: 1 } },
+  });
+  t.like(
+    back.find(({ uuid }) => uuid === made),
+    { commitsAhead: 0, commitsBehind: 1 },
+  );
   t.is(await server.end(), end);
 });
 
@@ -72,6 +81,9 @@ test('nothing is near where a past job is the answer, or nobody asks, or in anot
   t.deepEqual(nearMisses, []);
   t.deepEqual((await find(ada, { scriptParameters: { open: 3 } })).nearMisses, [], 'not asked for');
 });
+
+/** Repositories that cannot be read now: how far commits are apart is not told then. */
+const nowhere = { range: () => Promise.reject(new Error('it is away')) };
 
 test('nobody is told of jobs that may not be read', async (t) => {
   const row = (position: number, owner: string): NearRow => ({
@@ -93,11 +105,12 @@ test('nobody is told of jobs that may not be read', async (t) => {
   const access: Access = { ...unrestricted('ada'), reads: ({ owner }) => owner === 'ada' };
   const request = { repository: 'project', script: 'run.sh', scriptParameters: { n: 9 } };
   const asked = { ...request, scriptVersion: 'c', codeDigest: '', dockerImageLocator: '', arvadosSdkVersion: '' };
-  const told = async (who: Access) => (await nearMisses({ nearJobs }, who, asked)).map((miss) => miss.row.uuid);
+  const told = async (who: Access) =>
+    (await nearMisses({ nearJobs }, nowhere, who, asked)).map((miss) => miss.row.uuid);
   t.deepEqual(await told(access), ['job-1']);
   t.deepEqual(await told(unrestricted('ada')), ['job-2', 'job-1']);
   const long = { ...asked, scriptParameters: { text: 'x'.repeat(65_536) } };
-  t.deepEqual(await nearMisses({ nearJobs }, unrestricted('ada'), long), []);
+  t.deepEqual(await nearMisses({ nearJobs }, nowhere, unrestricted('ada'), long), []);
 });
 
 test('how an answer is told is no part of what a submit_id stands for', async (t) => {

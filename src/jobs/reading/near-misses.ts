@@ -4,7 +4,9 @@ import type { ReadModel } from '../../../projections/read-model/read-model.js';
 import type { Access } from '../../domain/access.js';
 import { type Difference, differencesOf } from '../../domain/near-misses/differences.js';
 import { leavesOf, nearKeys } from '../../domain/near-misses/leaves.js';
+import type { Repositories } from '../../git/port.js';
 import { pace } from '../pace.js';
+import { type Apart, commitsApart } from './commits-apart.js';
 
 /** How many of the newest jobs are looked at that share all parameters but one in some way, and of the script whatever they share. */
 const looked = { near: 10, script: 100 };
@@ -28,7 +30,12 @@ export type NearRequest = {
 };
 
 /** A past job of the same script, and in what it differs. */
-export type NearMiss = { readonly row: NearRow; readonly differences: readonly Difference[] };
+export type NearMiss = {
+  readonly row: NearRow;
+  readonly differences: readonly Difference[];
+  /** How far the commit that is asked for is from its own; absent if that is the same, or cannot be told. */
+  readonly apart?: Apart;
+};
 
 /**
  * The past jobs of the same script that are nearest to a request, of those that somebody may read: by the number of differences, then the newest first, and one of
@@ -37,6 +44,7 @@ export type NearMiss = { readonly row: NearRow; readonly differences: readonly D
  */
 export async function nearMisses(
   { nearJobs }: Pick<ReadModel, 'nearJobs'>,
+  repositories: Pick<Repositories, 'range'>,
   access: Access,
   request: NearRequest,
 ): Promise<readonly NearMiss[]> {
@@ -67,7 +75,13 @@ export async function nearMisses(
   // Nothing is nearer than what differs in one thing.
   const nearest = [...misses.values()].filter(({ differences }) => differences.length === 1).length;
   if (nearest < mostTold) await look(keys.script, looked.script);
-  return [...misses.values()].sort(compare).slice(0, mostTold);
+  const told = [...misses.values()].sort(compare).slice(0, mostTold);
+  return Promise.all(
+    told.map(async (miss) => {
+      const apart = await commitsApart(repositories, repository, request.scriptVersion, miss.row.scriptVersion);
+      return apart ? { ...miss, apart } : miss;
+    }),
+  );
 }
 
 /** The one with fewer differences comes first, then the newer one. */

@@ -99,7 +99,7 @@ export function jobsService(
       const { job, reused, decision, position } = await answerOne(caller, request);
       const answer = { job, reused, decision, consistencyToken: tokenOf(readModel, position) };
       if (reused || !request.explainMisses) return create(CreateJobResponseSchema, answer);
-      const near = nearMissMessages(await nearMisses(readModel, caller.access, job));
+      const near = nearMissMessages(await nearMisses(readModel, context.repositories, caller.access, job));
       return create(CreateJobResponseSchema, { ...answer, nearMisses: near });
     },
 
@@ -120,7 +120,7 @@ export function jobsService(
         ? await explainThen(await positionOf(context, asOf, signal), caller, request, limit)
         : await explainReuse(context, find, caller, request, limit, {
             checkInputs: (...of) => inputsOf(context, ...of),
-            nearMisses: (...of) => nearMisses(readModel, ...of),
+            nearMisses: (...of) => nearMisses(readModel, context.repositories, ...of),
           });
       const { nearMisses: near = [], ...rest } = explanation;
       return create(ExplainReuseResponseSchema, { ...rest, nearMisses: nearMissMessages(near) });

@@ -9,7 +9,7 @@ const most = { differences: 20, characters: 200 };
 
 /** Near misses as answers have them. */
 export function nearMissMessages(found: readonly Found[]): NearMiss[] {
-  return found.map(({ row, differences }) =>
+  return found.map(({ row, differences, apart }) =>
     create(NearMissSchema, {
       uuid: row.uuid,
       state: row.state,
@@ -21,6 +21,7 @@ export function nearMissMessages(found: readonly Found[]): NearMiss[] {
         ...(asked !== undefined && { asked: cut(asked, most.characters) }),
       })),
       differenceCount: differences.length,
+      ...(apart && { commitsAhead: apart.ahead, commitsBehind: apart.behind }),
     }),
   );
 }
