@@ -1,5 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 // The second step of the build, after the compiler: what a process or a thread of Memoir begins with loads a few files of
@@ -84,13 +86,38 @@ const ofManyFiles = new Set([
   'uuid',
   'zod',
 ]);
+/** Whether a package is of CommonJS where a module imports it. */
+const isCommonJs = (name) => {
+  const path = fileURLToPath(import.meta.resolve(name));
+  return /\.c?js$/.test(path) && !path.endsWith('.mjs') && typeOf(path) !== 'module';
+};
+
+/** What the package.json that a file belongs to says its `type` is. */
+function typeOf(path) {
+  for (let directory = dirname(path); ; directory = dirname(directory)) {
+    const file = join(directory, 'package.json');
+    if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')).type;
+  }
+}
+
+/**
+ * What is of CommonJS is required: of what a module imports Node.js would search every file for the names that it exports, which takes a
+ * tenth of a second at each start.
+ */
 const packages = {
   name: 'packages',
-  setup({ onResolve }) {
-    onResolve({ filter: /^[^./]/ }, ({ path }) => {
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^[^./]/ }, ({ path, namespace, kind }) => {
+      if (isBuiltin(path)) return { path, external: true };
       const [name] = /^(@[^/]+\/)?[^/]+/.exec(path) ?? [];
-      return ofManyFiles.has(name) ? undefined : { path, external: true };
+      if (ofManyFiles.has(name)) return undefined;
+      if (namespace === 'required' || kind === 'require-call' || !isCommonJs(path)) return { path, external: true };
+      return { path, namespace: 'required' };
     });
+    onLoad({ filter: /./, namespace: 'required' }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)});`,
+      loader: 'js',
+    }));
   },
 };
 

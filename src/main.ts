@@ -190,7 +190,7 @@ export async function startServer(
     );
 
     // Who calls, and what is answered.
-    const door = open(openDoor(config, address, edge, logger), (opened) => opened.close());
+    const door = open(await openDoor(config, address, edge, logger), (opened) => opened.close());
     const calls = openCalls(door.authenticate, authorising(policy), edge);
     door.watch(calls);
     const limiter = openLimiter(callerLimits(config), edge);

@@ -7,8 +7,8 @@ import { type Credential, endOf, unauthenticated } from '../domain/callers/crede
 import { canMeet, parseTemplate } from '../domain/callers/principal.js';
 import { quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
-import { openCertificates } from './certificates.js';
-import { openIssuers } from './issuers.js';
+import type { Certificates } from './certificates.js';
+import type { Issuers } from './issuers.js';
 import { tokenPrefix } from './token-file.js';
 import { invalidToken, openTokens } from './tokens.js';
 
@@ -40,23 +40,36 @@ function sourcesOf(
   ];
 }
 
+/** What reads signed tokens, which takes a good part of the time in which a server starts and is loaded where it is wanted. */
+async function issuersOf({ issuers }: AuthConfig, edge: Edge, logger: Logger): Promise<Issuers | undefined> {
+  if (Object.keys(issuers).length === 0) return undefined;
+  const { openIssuers } = await import('./issuers.js');
+  return openIssuers(issuers, edge, logger);
+}
+
+/** What reads certificates, as well. */
+async function certificatesOf(tls: TlsConfig | undefined, logger: Logger): Promise<Certificates | undefined> {
+  if (!tls || Object.keys(tls.client_ca).length === 0) return undefined;
+  const { openCertificates } = await import('./certificates.js');
+  return openCertificates(tls.client_ca, logger);
+}
+
 /**
  * What tells callers by the settings; undefined if they have nothing that does.
  * @throws Error naming what cannot be used: files, or two sources that can give the same principal
  */
-export function openAuthenticator(
+export async function openAuthenticator(
   auth: AuthConfig,
   tls: TlsConfig | undefined,
   edge: Edge,
   logger: Logger,
-): Authenticator | undefined {
+): Promise<Authenticator | undefined> {
   const sources = sourcesOf(auth, tls);
   if (sources.length === 0) return undefined;
   checkApart(sources);
   const tokens = auth.tokens === undefined ? undefined : openTokens(auth.tokens, auth.token_principal, logger);
-  const issuers = Object.keys(auth.issuers).length > 0 ? openIssuers(auth.issuers, edge, logger) : undefined;
-  const certificates =
-    tls && Object.keys(tls.client_ca).length > 0 ? openCertificates(tls.client_ca, logger) : undefined;
+  const issuers = await issuersOf(auth, edge, logger);
+  const certificates = await certificatesOf(tls, logger);
   /** What signed tokens prove, by their SHA-256. */
   const verified = new LRUCache<string, Credential>({ maxSize: remembered, sizeCalculation: () => 1 });
   /** What a service's certificate and a user's token prove together. */

@@ -48,8 +48,13 @@ export function checkedAddress(
 }
 
 /** Opens what a server lets callers in by. @throws Error naming the setting or file that cannot be used */
-export function openDoor(config: ServerConfig, { loopback }: ListenAddress, edge: Edge, logger: Logger): Door {
-  const authenticator = openAuthenticator(config.auth, config.tls, edge, logger);
+export async function openDoor(
+  config: ServerConfig,
+  { loopback }: ListenAddress,
+  edge: Edge,
+  logger: Logger,
+): Promise<Door> {
+  const authenticator = await openAuthenticator(config.auth, config.tls, edge, logger);
   if (!loopback && !authenticator && !config.plaintext_beyond_loopback) {
     throw new Error(
       `listen ${quote(config.listen)} is not a loopback address, and nothing would prove who calls: give auth.tokens, auth.issuers or tls.client_ca`,

@@ -18,17 +18,17 @@ writeFileSync(tokens, '{"tokens": []}');
 const keys = join(dir, 'keys.json');
 writeFileSync(keys, '{"keys": []}');
 
-const opened = (settings: object) => {
+const opened = async (settings: object) => {
   const lines: string[] = [];
   const config = serverConfig.parse({ data_dir: dir, ...settings });
   const logger = pino({}, { write: (line: string) => void lines.push(line) });
-  const door = openDoor(config, checkedAddress(config), systemEdge, logger);
+  const door = await openDoor(config, checkedAddress(config), systemEdge, logger);
   door.close();
   return { door, lines };
 };
 const metadata = { get: () => ['ada'] } as never;
 
-test('a port without TLS is for this machine alone, unless the settings say otherwise, which is logged', (t) => {
+test('a port without TLS is for this machine alone, unless the settings say otherwise, which is logged', async (t) => {
   for (const listen of [
     '0.0.0.0:0',
     '[::]:0',
@@ -37,29 +37,32 @@ test('a port without TLS is for this machine alone, unless the settings say othe
     '[::ffff:127.0.0.1]:1',
     '127.1:1',
   ]) {
-    t.throws(
+    await t.throwsAsync(
       () => opened({ listen }),
       { message: /is not a loopback address: what is sent there can be read/ },
       listen,
     );
-    const { door, lines } = opened({ listen, plaintext_beyond_loopback: true });
+    const { door, lines } = await opened({ listen, plaintext_beyond_loopback: true });
     t.regex(lines.join(''), /plaintext_beyond_loopback.*everybody is/);
     t.is(door.authenticate({ metadata }), 'anonymous');
-    t.regex(opened({ listen, plaintext_beyond_loopback: true, auth: { tokens } }).lines.join(''), /on the way"/);
+    t.regex(
+      (await opened({ listen, plaintext_beyond_loopback: true, auth: { tokens } })).lines.join(''),
+      /on the way"/,
+    );
   }
   for (const listen of ['127.0.0.1:0', '127.7.7.7:0', '[::1]:0', 'localhost:0']) {
-    const { door, lines } = opened({ listen });
+    const { door, lines } = await opened({ listen });
     t.deepEqual(lines, []);
     t.is(door.authenticate({ metadata }), 'ada');
     t.is(door.admission, undefined);
   }
-  t.throws(() => opened({ listen: 'nonsense' }), { message: /is not host:port/ });
-  t.throws(() => opened({ listen: '0.0.0.0:0', tls: { cert: 'c', key: 'k' } }), {
+  await t.throwsAsync(() => opened({ listen: 'nonsense' }), { message: /is not host:port/ });
+  await t.throwsAsync(() => opened({ listen: '0.0.0.0:0', tls: { cert: 'c', key: 'k' } }), {
     message: /nothing would prove who calls: give auth.tokens, auth.issuers or tls.client_ca/,
   });
 });
 
-test('files that cannot be used keep a server from starting, and are named', (t) => {
+test('files that cannot be used keep a server from starting, and are named', async (t) => {
   const file = (text: string) => {
     const path = join(dir, 'bad');
     writeFileSync(path, text);
@@ -77,16 +80,16 @@ test('files that cannot be used keep a server from starting, and are named', (t)
       /two of auth.issuers have the issuer "a"/,
     ],
   ] as const) {
-    t.throws(() => opened(settings), { message });
+    await t.throwsAsync(() => opened(settings), { message });
   }
 });
 
-test('two sources that can give the same principal are refused', (t) => {
+test('two sources that can give the same principal are refused', async (t) => {
   const issuer = (principal: string) => ({ issuer: principal, jwks: keys, audience: ['m'], principal });
-  t.throws(() => opened({ auth: { tokens, token_principal: 'x:{}', issuers: { a: issuer('x:y:{}') } } }), {
+  await t.throwsAsync(() => opened({ auth: { tokens, token_principal: 'x:{}', issuers: { a: issuer('x:y:{}') } } }), {
     message: /auth.tokens and auth.issuers.a can give the same principal, by "x:\{\}" and "x:y:\{\}"/,
   });
-  t.notThrows(() => opened({ auth: { tokens, issuers: { a: issuer('a:{}'), b: issuer('b:{}') } } }));
+  await t.notThrowsAsync(() => opened({ auth: { tokens, issuers: { a: issuer('a:{}'), b: issuer('b:{}') } } }));
 });
 
 test('templates that cannot meet give different principals, whatever the names', (t) => {
