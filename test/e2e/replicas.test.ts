@@ -31,8 +31,16 @@ test.after.always(() => project.repository.dispose());
 
 type Cluster = { readonly url: string; readonly servers: readonly ServerProcess[]; events(): Promise<RecordedEvent[]> };
 
-async function startReplicas(t: ExecutionContext): Promise<Cluster> {
+/** The cluster of this file: its tests leave jobs behind that the others pass over, and the last one kills a server. */
+let cluster: Cluster;
+let end: () => Promise<void> = async () => {};
+test.serial.before(async (t) => {
   t.timeout(900_000);
+  cluster = await startReplicas(t);
+});
+test.serial.after.always(() => end());
+
+async function startReplicas(t: ExecutionContext): Promise<Cluster> {
   const release = await ownRange(t);
   const double: DoubleProcess | undefined = realServer === undefined ? await startDoubleProcess() : undefined;
   const url = realServer ?? double?.url ?? '';
@@ -40,12 +48,12 @@ async function startReplicas(t: ExecutionContext): Promise<Cluster> {
     testConfig({ repositories: { project: project.repository.path }, settings: { store: url } }),
   );
   const servers = await Promise.all(configs.map((config) => startServerProcess(config)));
-  t.teardown(async () => {
+  end = async () => {
     await Promise.all(servers.map((server) => server.kill()));
     await double?.stop();
     release();
     for (const { data_dir } of configs) rmSync(data_dir, { recursive: true, force: true });
-  });
+  };
   return {
     url,
     servers,
@@ -60,7 +68,8 @@ async function startReplicas(t: ExecutionContext): Promise<Cluster> {
 }
 
 test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job, ${times} rounds`, async (t) => {
-  const { servers, url } = await startReplicas(t);
+  t.timeout(900_000);
+  const { servers, url } = cluster;
   const own = crypto.randomUUID();
   const ada = servers.map(({ address }) => clientsOf(address, 'ada'));
   const made: string[] = [];
@@ -89,7 +98,8 @@ test.serial(`${atOnce} equal find_or_creates at ${replicas} servers make one job
 });
 
 test.serial('the same submit_id at several servers at once is one job', async (t) => {
-  const { servers } = await startReplicas(t);
+  t.timeout(900_000);
+  const { servers } = cluster;
   const ada = servers.map(({ address }) => clientsOf(address, 'ada'));
   const own = crypto.randomUUID();
   for (const findOrCreate of [true, false]) {
@@ -108,7 +118,8 @@ test.serial('the same submit_id at several servers at once is one job', async (t
 test.serial(
   `${replicas} × ${workersEach} workers run ${jobs} jobs once each, and a server dies half-way`,
   async (t) => {
-    const { servers, events } = await startReplicas(t);
+    t.timeout(900_000);
+    const { servers, events } = cluster;
     const ada = servers.map(({ address }) => clientsOf(address, 'ada'));
     const own = crypto.randomUUID();
     const mine = new Set<string>();

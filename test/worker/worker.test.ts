@@ -17,8 +17,10 @@ import { plainEnvironment } from '../../demo/program.js';
 import { Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { makeRepository } from '../support/git-repository.js';
-import { type Memoir, startTestServer, until } from '../support/memoir.js';
+import { type Memoir, memoirOfFile, startTestServer, until } from '../support/memoir.js';
 import { wanting } from '../support/required.js';
+
+const memoirOf = memoirOfFile();
 
 /** Commits executable scripts. */
 function scripts({ repository }: Memoir, files: Readonly<Record<string, string>>): string {
@@ -129,7 +131,7 @@ test.serial('a script gets what it was promised, and what it makes is kept', asy
 });
 
 test.serial('what goes wrong fails the job with a reason that helps', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, {
     'exit-3': '#!/bin/sh\necho before; exit 3\n',
     killed: '#!/bin/sh\nkill -KILL $$\n',
@@ -188,7 +190,7 @@ test.serial('what goes wrong fails the job with a reason that helps', async (t) 
 });
 
 test.serial('a cancelled job is killed with all that it started, and the worker goes on', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, {
     stubborn: [
       '#!/bin/sh',
@@ -212,7 +214,7 @@ test.serial('a cancelled job is killed with all that it started, and the worker 
 });
 
 test.serial('a script that says nothing ends when its job is cancelled, long before the next heartbeat', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, { silent: '#!/bin/sh\necho "$$"\nexec sleep 1000\n' });
   const uuid = await memoir.submit('silent');
   // Heartbeats are 200 s apart; `until` gives up after 30 s.
@@ -225,8 +227,8 @@ test.serial('a script that says nothing ends when its job is cancelled, long bef
 });
 
 test.serial('a flood of output neither fills the memory nor stops the heartbeats', async (t) => {
-  const memoir = await startTestServer(t);
-  scripts(memoir, { flood: '#!/bin/sh\nhead -c 300000000 /dev/zero | tr "\\000" "\\303"; echo end\n' });
+  const memoir = await memoirOf(t);
+  scripts(memoir, { flood: '#!/bin/sh\nhead -c 200000000 /dev/zero | tr "\\000" "\\303"; echo end\n' });
   const uuid = await memoir.submit('flood');
   const worker = memoir.worker('--lease', '2');
   let peak = 0;
@@ -241,7 +243,7 @@ test.serial('a flood of output neither fills the memory nor stops the heartbeats
     90_000,
   );
   t.is(job.state, JobState.COMPLETE, `${job.failureReason} ${job.failureMessage}`);
-  t.is(manifest(memoir, job.log).files[0]?.size, 300_000_004);
+  t.is(manifest(memoir, job.log).files[0]?.size, 200_000_004);
   t.log(`the worker's peak memory: ${peak} KiB`);
   t.true(peak < 250_000, `the worker took ${peak} KiB`);
   const live = await memoir.run(['log', uuid]);
@@ -251,7 +253,7 @@ test.serial('a flood of output neither fills the memory nor stops the heartbeats
 });
 
 test.serial('a script that would fill the disk with its output is killed', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, { yes: '#!/bin/sh\nexec yes\n' });
   const uuid = await memoir.submit('yes');
   t.is(await memoir.worker('--once', '--log-limit', '1').ended(), 0);
@@ -263,7 +265,7 @@ test.serial('a script that would fill the disk with its output is killed', async
 test.serial(
   'a script that would fill the disk with files, or runs longer than it may, is ended while it runs',
   async (t) => {
-    const memoir = await startTestServer(t);
+    const memoir = await memoirOf(t);
     const fill = (where: string) =>
       `#!/bin/sh\nwhile :; do head -c 300000 /dev/zero | tr '\\0' x >> ${where}; sleep 0.1; done\n`;
     scripts(memoir, {
@@ -300,7 +302,7 @@ test.serial(
 );
 
 test.serial('a worker that dies leaves its job to the lease, and its directory to the next worker', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, { slow: '#!/bin/sh\necho $$; exec sleep 600\n', quick: '#!/bin/sh\n' });
   const uuid = await memoir.submit('slow', {}, { retry: { lost: 0 } });
   const worker = memoir.worker('--lease', '1');
@@ -319,7 +321,7 @@ test.serial('a worker that dies leaves its job to the lease, and its directory t
 });
 
 test.serial('a worker that is told to end lets its job end in time', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, {
     wait: '#!/bin/sh\necho up; while ! test -e "$(dirname "$MEMOIR_OUTPUT")/../../go"; do sleep 0.05; done\n',
   });
@@ -336,7 +338,7 @@ test.serial('a worker that is told to end lets its job end in time', async (t) =
 });
 
 test.serial('when that takes too long the job is killed and given back, and uses up no attempt', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, { slow: '#!/bin/sh\necho $$; sleep 600\n' });
   const uuid = await memoir.submit('slow');
   const worker = memoir.worker('--drain-timeout', '0.1');
@@ -352,7 +354,7 @@ test.serial('when that takes too long the job is killed and given back, and uses
 });
 
 test.serial('a run outlives a restart of the server, and its live log has every byte once', async (t) => {
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, {
     counting:
       '#!/bin/sh\ni=0; while ! test -e "$(dirname "$MEMOIR_OUTPUT")/../../go"; do i=$((i+1)); echo "$i"; sleep 0.02; done\n',
@@ -377,12 +379,12 @@ test.serial('a run outlives a restart of the server, and its live log has every 
 test.serial(
   'a run leaves no trace of where it ran in its output, and an output that was put elsewhere is told',
   async (t) => {
-    const memoir = await startTestServer(t);
+    const memoir = await memoirOf(t);
     scripts(memoir, {
       traces: [
         '#!/bin/sh',
         'cd "$MEMOIR_OUTPUT"; pwd > pwd; env | grep -v ^MEMOIR_JOB_UUID= | sort > env; ln -s "$PWD/pwd" absolute; ln -s ../tmp/x followed',
-        'echo x > "$TMPDIR/x"; truncate -s 1G sparse; mkdir locked; echo y > locked/f; chmod 000 locked/f locked',
+        'echo x > "$TMPDIR/x"; truncate -s 64M sparse; mkdir locked; echo y > locked/f; chmod 000 locked/f locked',
       ].join('\n'),
       stray: '#!/bin/sh\nprintf printed; echo result > result.txt\n',
       nothing: '#!/bin/sh\n',
@@ -447,7 +449,7 @@ test.serial(
 test.serial(
   'a broken worker beside a healthy one spoils one job at most, says so, and is well again when its places are',
   async (t) => {
-    const memoir = await startTestServer(t);
+    const memoir = await memoirOf(t);
     scripts(memoir, { quick: '#!/bin/sh\necho "$0" > "$MEMOIR_OUTPUT/x"\n' });
     // A repository of the same name that does not have the commits: no probe tells it from the right one.
     const wrong = makeRepository();
@@ -512,7 +514,7 @@ test.serial('a worker that is process 1 leaves no zombies, where there is an ini
     t.pass();
     return;
   }
-  const memoir = await startTestServer(t);
+  const memoir = await memoirOf(t);
   scripts(memoir, {
     orphan: '#!/bin/sh\n(sleep 600 & sleep 600 &)\n',
     count: [
@@ -540,7 +542,7 @@ test.serial(
       t.pass();
       return;
     }
-    const memoir = await startTestServer(t);
+    const memoir = await memoirOf(t);
     scripts(memoir, { large: '#!/bin/sh\nhead -c 3000000 /dev/urandom > "$MEMOIR_OUTPUT/x"\n' });
     const uuid = await memoir.submit('large', {}, { retry: { lost: 0 } });
     const disk = join(memoir.directory, 'disk');
