@@ -10,7 +10,7 @@ import { equalShares } from './domain/placement/shares.js';
 import { pricesOf } from './domain/savings/prices.js';
 import type { Edge } from './edge.js';
 import { storeKind, storeName, storeUrlOf } from './eventstore/open-store.js';
-import { keptDirectory, openRepositories } from './git/repositories.js';
+import { keptDirectory } from './git/repositories.js';
 import { openCheckpoints } from './history/checkpoints.js';
 import { recordCheckpoints } from './history/record-checkpoints.js';
 import { openImageParts } from './images/open.js';
@@ -42,8 +42,8 @@ import { keepCheckpoint } from './serving/kept-checkpoint.js';
 import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
-import { defaultCodePaths, historyLimits, remoteRules, repositoryPlaces } from './serving/repository-places.js';
 import { callerLimits, rpcLimits } from './serving/rpc-limits.js';
+import { openServersRepositories } from './serving/servers-repositories.js';
 import { services } from './serving/services.js';
 import { beginSigning, serversKey, watchSigning } from './serving/signing.js';
 import { type StatusBoard, statusBoard } from './serving/status-board.js';
@@ -61,6 +61,11 @@ export type RunningServer = {
   ready(): Promise<void>;
   /** Tells whether calls are answered, as the health service does, and why they are not: now and whenever that changes, until it stops. */
   readonly onStatus: StatusBoard['onChange'];
+  /**
+   * Has the repositories of settings that were read again; nothing else of them counts.
+   * @throws Error naming the repository that cannot be used; then all is as it was before
+   */
+  reconfigure(settings: Pick<ServerConfig, 'repositories'>): Promise<void>;
   /** Lets the calls under way end, at most for the configured time, then closes everything. */
   stop(): Promise<void>;
 };
@@ -101,16 +106,12 @@ export async function startServer(
     const trust = key.trust();
 
     // Git: refspecs, ranges, mirrors.
-    const repositories = open(
-      await openRepositories(repositoryPlaces(config), {
-        edge,
-        directory: gitDirectory,
-        log: logger,
-        remotes: remoteRules(config),
-        histories: historyLimits(config),
-      }),
-      (git) => git.close(),
+    const mayHaveCodePaths = store.allowedFormat >= sharedRunsFormat;
+    const repositorySet = open(
+      await openServersRepositories(config, { directory: gitDirectory, edge, mayHaveCodePaths }, logger),
+      (those) => those.close(),
     );
+    const repositories = repositorySet.git;
 
     // What is read: now, the past, lists.
     const readModel = open(await openReadModel(storeUrl, files.readModel, trust), (model) => model.close());
@@ -136,7 +137,6 @@ export async function startServer(
     const logEnd = watchLogEnd(store, readModel, config.log_end_within * 1_000, edge);
     const images = openImageParts({ store, readModel, written, edge, serverVersion }, config, logger);
     const commits = config.keep_commits ? startKeeping() : undefined;
-    const codePaths = defaultCodePaths(config, store.allowedFormat >= sharedRunsFormat);
     const unhashed = unhashedNames(config);
     const context: JobsContext = {
       store,
@@ -166,10 +166,10 @@ export async function startServer(
       backOffs: open(watchBackOffs(readModel, edge), (watch) => watch.stop()),
       ownUnfinishedOnly: config.reuse.share_unfinished === 'owner',
       trustUnstatedImages: config.reuse.trust_unstated_images,
-      ...(codePaths && { codePaths }),
       submittersSupersede: config.reuse.supersede === 'submitters',
       ...(unhashed && { unhashed }),
       ...(config.prices && { prices: pricesOf(config.prices) }),
+      codePaths: repositorySet.codePaths,
       ...(commits && { keepCommit: commits.requested }),
       grants: seenGrants(readModel, edge, authorising(policy)),
     };
@@ -231,6 +231,7 @@ export async function startServer(
     );
     return {
       address: server.address,
+      reconfigure: repositorySet.reconfigure,
       ready: () => readModel.caughtUp(),
       onStatus: board.onChange,
       async stop() {

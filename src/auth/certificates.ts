@@ -7,9 +7,9 @@ import type { ClientAuthority } from '../config/auth.js';
 import { type Credential, unauthenticated } from '../domain/callers/credential.js';
 import { isPrincipal, isReserved, parseTemplate, principalBy } from '../domain/callers/principal.js';
 import { MemoirError, messageOf, quote } from '../domain/errors.js';
+import { watchFiles } from '../files/watched-files.js';
 import { clientName } from './subject.js';
 import { certificatesIn } from './tls-files.js';
-import { watchFiles } from './watched-files.js';
 
 /** Most certificates between that of a client and its authority. */
 const mostBetween = 8;
@@ -39,14 +39,14 @@ type Known = {
 export function openCertificates(authorities: Readonly<Record<string, ClientAuthority>>, logger: Logger): Certificates {
   let known = read(authorities);
   const files = Object.values(authorities).flatMap(({ file, denied }) => [file, ...(denied ? [denied] : [])]);
-  const watch = watchFiles(
-    files,
-    () => {
+  const watch = watchFiles(files, {
+    changed() {
       known = read(authorities);
       logger.info({ files }, 'the authorities of clients, and the certificates that are denied, were read again');
     },
-    (error) => logger.error({ files, err: error }, 'the changed authorities or denied certificates cannot be used'),
-  );
+    failed: (error) =>
+      logger.error({ files, err: error }, 'the changed authorities or denied certificates cannot be used'),
+  });
   const proven = new WeakMap<Http2Session, Credential | MemoirError | 'none'>();
 
   function proof(session: Http2Session): Credential | MemoirError | 'none' {

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { IssuerConfig } from '../config/auth.js';
 import { MemoirError, messageOf, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
-import { watchFiles } from './watched-files.js';
+import { watchFiles } from '../files/watched-files.js';
 
 /** Longest time of one request for keys, in milliseconds, and most bytes of its answer. */
 const longestRequest = 5_000;
@@ -47,14 +47,14 @@ function ofFile(name: string, path: string, logger: Logger): IssuerKeys {
     }
   };
   let keys = read();
-  const watch = watchFiles(
-    [path],
-    () => {
+  const watch = watchFiles([path], {
+    changed() {
       keys = read();
       logger.info({ path, issuer: name }, 'the keys of an issuer were read again');
     },
-    (error) => logger.error({ path, issuer: name, err: error }, 'changed keys cannot be used; those before go on'),
-  );
+    failed: (error) =>
+      logger.error({ path, issuer: name, err: error }, 'changed keys cannot be used; those before go on'),
+  });
   return {
     keyOf: (header, token) => keys.get(header, token),
     stateOf: (kid) => keys.states.get(kid) ?? '',

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { TlsConfig } from '../config/auth.js';
 import { messageOf, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
-import { watchFiles } from './watched-files.js';
+import { watchFiles } from '../files/watched-files.js';
 
 /** With what a port encrypts. */
 export type TlsFiles = {
@@ -56,14 +56,14 @@ export function openTlsFiles(tls: TlsConfig, handshakeMs: number, edge: Edge, lo
   }
 
   const credentials = new RenewableCredentials(read(), authorities.length > 0, handshakeMs);
-  const watch = watchFiles(
-    files,
-    () => {
+  const watch = watchFiles(files, {
+    changed() {
       credentials.renew(read());
       logger.info({ files }, 'the files of TLS were read again');
     },
-    (error) => logger.error({ files, err: error }, 'the changed files of TLS cannot be used; those before go on'),
-  );
+    failed: (error) =>
+      logger.error({ files, err: error }, 'the changed files of TLS cannot be used; those before go on'),
+  });
   return { credentials, close: () => watch.close() };
 }
 

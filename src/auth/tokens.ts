@@ -2,8 +2,8 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Credential, unauthenticated } from '../domain/callers/credential.js';
 import { parseTemplate } from '../domain/callers/principal.js';
+import { watchFiles } from '../files/watched-files.js';
 import { openToOthers, principalOfToken, readTokens, type TokenRecord, tokenDigest } from './token-file.js';
-import { watchFiles } from './watched-files.js';
 
 /** The tokens of a file. */
 export type Tokens = {
@@ -54,14 +54,14 @@ export function openTokens(path: string, template: string, logger: Logger): Toke
     return credential;
   }
 
-  const watch = watchFiles(
-    [path],
-    () => {
+  const watch = watchFiles([path], {
+    changed() {
       kept = read(kept);
       logger.info({ path, tokens: kept.size }, 'the file of tokens was read again');
     },
-    (error) => logger.error({ path, err: error }, 'the changed file of tokens cannot be used; the one before goes on'),
-  );
+    failed: (error) =>
+      logger.error({ path, err: error }, 'the changed file of tokens cannot be used; the one before goes on'),
+  });
 
   return {
     of(token) {

@@ -6,8 +6,9 @@ import { createHash } from 'node:crypto';
  * @param place - also tells repositories apart that have been at several places under one name
  */
 export function directoryName(name: string, place?: string): string {
-  const digest = createHash('sha256')
-    .update(place === undefined ? name : `${name}\0${place}`)
-    .digest('hex');
-  return `${name.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 64)}-${digest.slice(0, 16)}`;
+  const digest = digestOf(place === undefined ? name : `${name}\0${place}`);
+  return `${name.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 64)}-${digest}`;
 }
+
+/** Sixteen hexadecimal digits that tell texts apart. */
+export const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);

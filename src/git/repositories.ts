@@ -1,12 +1,15 @@
 import { join, resolve } from 'node:path';
-import { MemoirError, quote, unknownRepository } from '../domain/errors.js';
+import { MemoirError, quote } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
 import { directoryName } from './directory-name.js';
 import { createGraphBudget, type GraphLimits, graphLimits } from './graph/graph-budget.js';
 import type { HistoryLog } from './graph/history.js';
 import { createSlicer } from './graph/slicer.js';
 import { createKeeper } from './kept/keeper.js';
-import { openRemote, type RemoteConfig, type RemoteOptions, remoteDefaults } from './mirror/open-remote.js';
+import { openRemote, type RemoteOptions, remoteDefaults } from './mirror/open-remote.js';
+import { lateRepository } from './opened/late-repository.js';
+import { openedRepositories } from './opened/opened-repositories.js';
+import type { RepositoryPlace } from './places.js';
 import type { Asking, Repositories } from './port.js';
 import { createReader } from './reader/reader.js';
 import { openRepository, type Repository } from './repository.js';
@@ -35,8 +38,19 @@ export function keptDirectory(directory: string): string {
   return join(directory, 'kept');
 }
 
-/** Where a repository is: a local directory, or a server to fetch it from. */
-export type RepositoryPlace = { readonly path: string } | RemoteConfig;
+/** The repositories of a server, which come and go while it runs. */
+export type ChangingRepositories = Repositories & {
+  /**
+   * Has these repositories from now on. Those that are at the same place stay open; calls under way go on with what they began with.
+   * @throws MemoirError as `openRepositories`; then all is as it was before
+   */
+  replace(config: Readonly<Record<string, RepositoryPlace>>): Promise<void>;
+  /**
+   * Opens a repository to see whether that can be done, and lets go of it.
+   * @throws MemoirError as `openRepositories`
+   */
+  check(name: string, place: RepositoryPlace): Promise<void>;
+};
 
 const silent: HistoryLog = { info: () => undefined, warn: () => undefined };
 
@@ -56,9 +70,8 @@ export async function openRepositories(
     remotes = {},
     histories = graphLimits,
   }: RepositoriesOptions = {},
-): Promise<Repositories> {
+): Promise<ChangingRepositories> {
   const monotonic = () => edge.monotonic();
-  const repositories = new Map<string, Repository>();
   const reader = createReader();
   const keeper = createKeeper();
   const slicer = createSlicer();
@@ -71,7 +84,7 @@ export async function openRepositories(
     return openRepository(name, path, { reader, slicer, searcher, now, monotonic, keptIn, log, patience, budget });
   }
 
-  function openPlace(name: string, place: RepositoryPlace): Repository {
+  function openNow(name: string, place: RepositoryPlace): Repository {
     if ('path' in place) return open(name, place.path);
     if (directory === undefined)
       throw new Error(`repository ${quote(name)} is remote, but there is no directory for its mirror`);
@@ -89,47 +102,49 @@ export async function openRepositories(
     );
   }
 
+  const opened = openedRepositories((name, place) =>
+    place.late ? lateRepository(() => openNow(name, place)) : openNow(name, place),
+  );
   try {
-    for (const [name, place] of Object.entries(config)) repositories.set(name, openPlace(name, place));
+    await opened.replace(config);
   } catch (error) {
     budget.close();
-    await reader.close();
+    await Promise.all([reader.close(), searcher.close()]);
     throw error;
   }
-  const names = [...repositories.keys()].sort();
-
-  function repository(name: string): Repository {
-    const found = repositories.get(name);
-    if (found) return found;
-    throw unknownRepository(name);
-  }
+  const { use } = opened;
 
   function asked(asking: Asking | undefined): Pick<Repositories, 'resolve' | 'range'> {
     return {
-      resolve: async (name, refspec, { field = 'script_version' } = {}) =>
-        repository(name).resolve(refspec, field, asking),
-      range: async (name, query) => repository(name).range(query, asking),
+      resolve: (name, refspec, { field = 'script_version' } = {}) =>
+        use(name, (repository) => repository.resolve(refspec, field, asking)),
+      range: (name, query) => use(name, (repository) => repository.range(query, asking)),
     };
   }
 
   return {
-    names: () => names,
+    names: opened.names,
+    replace: opened.replace,
+    check: async (name, place) => openNow(name, place).close(),
     ...asked(undefined),
     askedBy: asked,
-    isAncestor: async (name, ancestor, commits) => repository(name).isAncestor(ancestor, commits),
-    isPlain: async (name, commit) => ifTold(() => repositories.get(name)?.isPlain(commit)),
-    script: async (name, commit, path) => ifTold(() => repositories.get(name)?.script(commit, path)),
-    code: async (name, query) => repository(name).code(query),
-    codeDifference: async (name, one, other) => ifTold(() => repositories.get(name)?.codeDifference(one, other)),
-    async keep(name, commit, uuid, signal) {
-      const source = await repository(name).objects();
-      if (directory === undefined) throw new Error(`there is no directory to keep commits of ${quote(name)} in`);
-      return keeper.keep({ source, root: keptDirectory(directory), commit, uuid }, signal);
-    },
+    isAncestor: (name, ancestor, commits) => use(name, (repository) => repository.isAncestor(ancestor, commits)),
+    isPlain: (name, commit) => ifTold(() => use(name, (repository) => repository.isPlain(commit))),
+    script: (name, commit, path) => ifTold(() => use(name, (repository) => repository.script(commit, path))),
+    code: (name, query) => use(name, (repository) => repository.code(query)),
+    codeDifference: (name, one, other) =>
+      ifTold(() => use(name, (repository) => repository.codeDifference(one, other))),
+    keep: (name, commit, uuid, signal) =>
+      use(name, async (repository, place) => {
+        const source = await repository.objects();
+        if (directory === undefined) throw new Error(`there is no directory to keep commits of ${quote(name)} in`);
+        const at = 'path' in place ? resolve(place.path) : place.url;
+        return keeper.keep({ source, root: keptDirectory(directory), place: at, commit, uuid }, signal);
+      }),
     async close() {
       budget.close();
       await keeper.close();
-      await Promise.all([...repositories.values()].map((opened) => opened.close()));
+      await opened.close();
       await Promise.all([reader.close(), searcher.close()]);
     },
   };

@@ -78,7 +78,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   const history = createHistory({ ...options, layout, onLoaded: budget.sweep });
   const ranges = createRanges(history, options.slicer);
   const ancestry = createAncestry(history, options.slicer);
-  budget.hold({
+  const release = budget.hold({
     name,
     bytes: history.bytes,
     usedAt: history.usedAt,
@@ -188,8 +188,10 @@ export function openRepository(name: string, path: string, options: RepositoryOp
       return ranges.between(ends);
     },
     async close() {
+      release();
       refs.close();
       await history.close();
+      await reader.forget(layout);
     },
     async isAncestor(ancestor, commits) {
       refuseShallow(`which commits have ${ancestor} in their history`);

@@ -49,7 +49,7 @@ export type JobsContext = {
   readonly submittersSupersede?: boolean;
   /** Which parameters may be left out of what is computed; absent: none. */
   readonly unhashed?: UnhashedNames;
-  /** Normal code paths of requests that name none, by repository; absent if no repository has any. */
+  /** Normal code paths of requests that name none, by repository, as they are now; absent if no repository has any. */
   readonly codePaths?: ReadonlyMap<string, readonly string[]>;
   /** Whether a run may be shared and tried again, which needs format 4 of the log (`sharedRunsFormat`). Without it all is as it was before. */
   readonly sharesRuns?: boolean;

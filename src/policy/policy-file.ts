@@ -13,14 +13,7 @@ import {
   shareOf,
 } from '../domain/placement/shares.js';
 import { heaviest } from '../domain/placement/turns.js';
-import { fingerprint } from '../files/fingerprint.js';
-
-/** How often the file is looked at for a change, in milliseconds. */
-const interval = 500;
-
-/** How long a changed file must stay as it is to be taken, in milliseconds, and how long if it looks cut off. */
-const settled = 1_000;
-const settledIfCut = 5_000;
+import { watchText } from '../files/watched-files.js';
 
 /** Principals whose access is kept, and owners and repositories whose share is. */
 const remembered = 10_000;
@@ -92,10 +85,8 @@ export type PolicyFile = {
  * @throws Error naming the file and what is wrong in it, if it is no policy when the server starts
  */
 export function openPolicyFile(path: string, logger: Logger): PolicyFile {
-  let { policy, text } = read(path);
-  let done = fingerprint(path);
-  let seen = done;
-  let since = performance.now();
+  const { policy: first, text } = read(path);
+  let policy = first;
   let known = new Map<string, Access>();
   // By the credential itself: the groups of one are not those of another of the same principal.
   let proven = new WeakMap<Credential, Access>();
@@ -103,37 +94,25 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
   let caps = new Map<string, number | undefined>();
   const listeners: (() => void)[] = [];
 
-  /** Looks at the file once. */
-  function look(): void {
-    const now = fingerprint(path);
-    if (now !== seen) {
-      seen = now;
-      since = performance.now();
-    }
-    const stayed = performance.now() - since;
-    if (now === done || stayed < settled) return;
-    try {
-      const next = read(path);
-      // It changed while it was read.
-      if (fingerprint(path) !== now) return;
-      const cut = next.text.length < text.length && text.startsWith(next.text);
-      if (cut && stayed < settledIfCut) return;
-      done = now;
-      logger.info({ path, ...changes(policy, next.policy) }, 'the policy was read again');
-      ({ policy, text } = next);
-      known = new Map();
-      proven = new WeakMap();
-      owners = new Map();
-      caps = new Map();
-      for (const listener of listeners) listener();
-    } catch (error) {
-      done = now;
-      logger.error({ path, err: error }, 'the changed policy cannot be used; the one before it goes on');
-    }
+  function take(text: string): void {
+    const next = parsePolicy(text);
+    logger.info({ path, ...changes(policy, next) }, 'the policy was read again');
+    policy = next;
+    known = new Map();
+    proven = new WeakMap();
+    owners = new Map();
+    caps = new Map();
+    for (const listener of listeners) listener();
   }
 
-  const timer = setInterval(look, interval);
-  timer.unref();
+  const watch = watchText(path, text, {
+    take,
+    failed: (error) =>
+      logger.error(
+        { path, err: unusable(path, error) },
+        'the changed policy cannot be used; the one before it goes on',
+      ),
+  });
 
   return {
     accessOf(who) {
@@ -149,7 +128,7 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
       maxRunningOf: (repository) => kept(caps, repository, () => repositoryCapOf(policy, repository)),
       onChange: (listener) => void listeners.push(listener),
     },
-    close: () => clearInterval(timer),
+    close: () => watch.close(),
   };
 }
 
@@ -190,25 +169,35 @@ export function readPolicy(path: string): WholePolicy {
 function read(path: string): { readonly policy: WholePolicy; readonly text: string } {
   try {
     const text = readFileSync(path, 'utf8');
-    const { grants, ...rest } = schema.parse(parse(text));
-    const policy = { ...rest, grants: grants.map(grantOf) };
-    if (policy.grants.length === 0) throw new Error('it has no grant, so that nobody could do anything');
-    for (const [what, { to }] of [
-      ...policy.grants.map((one) => ['grant', one] as const),
-      ...policy.shares.map((one) => ['share', one] as const),
-    ]) {
-      for (const whom of to) {
-        const group = whom.startsWith('group:') ? whom.slice('group:'.length) : undefined;
-        if (group !== undefined && !Object.hasOwn(policy.groups, group)) {
-          throw new Error(`a ${what} names ${quote(whom)}, and there is no such group`);
-        }
+    return { policy: parsePolicy(text), text };
+  } catch (error) {
+    throw unusable(path, error);
+  }
+}
+
+/** Says of which policy an error is. */
+function unusable(path: string, error: unknown): Error {
+  const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+  return new Error(`the policy ${quote(path)} cannot be used: ${why}`, { cause: error });
+}
+
+/** The policy that a text of the file says. @throws ZodError, or Error saying what is wrong */
+function parsePolicy(text: string): WholePolicy {
+  const { grants, ...rest } = schema.parse(parse(text));
+  const policy = { ...rest, grants: grants.map(grantOf) };
+  if (policy.grants.length === 0) throw new Error('it has no grant, so that nobody could do anything');
+  for (const [what, { to }] of [
+    ...policy.grants.map((one) => ['grant', one] as const),
+    ...policy.shares.map((one) => ['share', one] as const),
+  ]) {
+    for (const whom of to) {
+      const group = whom.startsWith('group:') ? whom.slice('group:'.length) : undefined;
+      if (group !== undefined && !Object.hasOwn(policy.groups, group)) {
+        throw new Error(`a ${what} names ${quote(whom)}, and there is no such group`);
       }
     }
-    return { policy, text };
-  } catch (error) {
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`the policy ${quote(path)} cannot be used: ${why}`, { cause: error });
   }
+  return policy;
 }
 
 /** @throws Error if it bounds what nobody may ask for by it */

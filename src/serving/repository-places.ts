@@ -1,7 +1,8 @@
 import type { ServerConfig } from '../config.js';
 import { quote } from '../domain/errors.js';
 import { sharedRunsFormat } from '../domain/log-format.js';
-import type { RepositoriesOptions, RepositoryPlace } from '../git/repositories.js';
+import type { RepositoryPlace } from '../git/places.js';
+import type { RepositoriesOptions } from '../git/repositories.js';
 
 /** The configured repositories as the git module takes them. */
 export function repositoryPlaces({

@@ -5,6 +5,8 @@ import { callsBy, type Thread, ThreadEnded } from './thread.js';
 export type ThreadOnDemand<Open extends OpenThread> = {
   /** Its methods; see `Thread`. */
   readonly call: Calls<Open>;
+  /** Whether there is one now. */
+  running(): boolean;
   /** Ends it as a thread is closed. It is not started again. */
   close(): Promise<void>;
 };
@@ -37,6 +39,7 @@ export function threadOnDemand<Open extends OpenThread>({ start, unanswered }: O
   });
   return {
     call,
+    running: () => thread?.alive() === true,
     async close() {
       closed = true;
       await thread?.close();

@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
@@ -62,9 +62,9 @@ async function setUp(t: ExecutionContext) {
   };
   const isKept = ({ uuid, commit }: JobToKeep) => {
     const root = keptDirectory(directory);
-    return existsSync(keptPath(root, 'project')) && findKept(root, 'project', uuid, commit) !== undefined;
+    return findKept(root, 'project', uuid, commit) !== undefined;
   };
-  const refs = join(keptPath(keptDirectory(directory), 'project'), 'refs/memoir/jobs');
+  const refs = join(keptPath(keptDirectory(directory), 'project', repository.path), 'refs/memoir/jobs');
   return { start, seen, isKept, finished, open: [running, ...queued], forget: () => rmSync(refs, { recursive: true }) };
 }
 

@@ -80,6 +80,7 @@ const layers: readonly Layer[] = [
     name: 'serve',
     paths: [
       'src/cli/server/run-server.ts',
+      'src/cli/server/reread-repositories.ts',
       'src/cli/audit/run-audit-decisions.ts',
       'src/cli/audit/run-audit-rebuild.ts',
       'src/cli/audit/run-audit-foreign.ts',

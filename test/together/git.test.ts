@@ -5,6 +5,7 @@ import '../git/ancestry.test.js';
 import '../git/attributes/attributes.test.js';
 import '../git/code/code.test.js';
 import '../git/code/code-oracle.test.js';
+import '../git/changed-repositories.test.js';
 import '../git/commit-trees.test.js';
 import '../git/graph/checksum.test.js';
 import '../git/graph/commit-graph.test.js';

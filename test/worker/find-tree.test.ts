@@ -46,8 +46,8 @@ test('a tree is taken from where the commit is kept, else from the own repositor
   );
   const waited = findTree(job, { repositories: {}, kept }, endless);
   await keep();
-  t.is(await waited, keptPath(kept, 'demo'));
-  t.is(await findTree(job, { repositories: own, kept }, endless), keptPath(kept, 'demo'));
+  t.is(await waited, keptPath(kept, 'demo', own.demo.path));
+  t.is(await findTree(job, { repositories: own, kept }, endless), keptPath(kept, 'demo', own.demo.path));
   t.is(await findTree(job, { repositories: own, kept: undefined }, endless), own.demo.path);
   const other = { ...job, scriptVersion: 'f'.repeat(40) };
   t.is(await findTree(other, { repositories: own, kept }, endless), own.demo.path, 'the ref is of another commit');
@@ -56,7 +56,7 @@ test('a tree is taken from where the commit is kept, else from the own repositor
 test('what is kept but damaged is passed over where there is another, and told where not', async (t) => {
   const { job, own, kept, keep } = await setUp(t);
   await keep();
-  writeFileSync(join(keptPath(kept, 'demo'), 'refs/memoir/jobs', job.uuid), 'no hash');
+  writeFileSync(join(keptPath(kept, 'demo', own.demo.path), 'refs/memoir/jobs', job.uuid), 'no hash');
   t.is(await findTree(job, { repositories: own, kept }, endless), own.demo.path);
   t.is(await reason(t, findTree(job, { repositories: {}, kept }, endless)), 'REPOSITORY_DAMAGED');
   t.is(await reason(t, findTree({ ...job, uuid: '../x' }, { repositories: {}, kept }, endless)), 'BAD_UUID');

@@ -70,7 +70,7 @@ test.serial('a job runs although its commit is lost, by a worker with the reposi
     t.is(job.state, JobState.COMPLETE, job.failureMessage);
     t.is(job.scriptVersion, commit);
   }
-  t.is(fsck(keptPath(keptRoot(memoir), 'demo')), '');
+  t.is(fsck(keptPath(keptRoot(memoir), 'demo', memoir.repository.path)), '');
   const next = script(memoir, 'exit 0', { more: '' });
   const last = await memoir.submit('run', { n: 3 });
   await workWithKept(t, memoir);
@@ -107,7 +107,7 @@ test.serial('after kill -9 in the middle of a copy the next server goes on with 
   const files = Object.fromEntries(Array.from({ length: 3_000 }, (_, i) => [`d${i % 9}/${i}`, `content ${i}`]));
   const commit = script(memoir, 'cat d1/1 > "$MEMOIR_OUTPUT/out"', files);
   const uuid = await memoir.submit('run');
-  const path = keptPath(keptRoot(memoir), 'demo');
+  const path = keptPath(keptRoot(memoir), 'demo', memoir.repository.path);
   await until(() => existsSync(join(path, 'objects/a0')), 'copying has begun');
   await memoir.server().stop('SIGKILL');
   t.is(findKept(keptRoot(memoir), 'demo', uuid, commit), undefined, 'it was not in the middle');
@@ -133,7 +133,7 @@ test.serial('after kill -9 in the middle of a copy the next server goes on with 
 test.serial('what cannot be kept is told and tried again, and holds up neither answers nor the end', async (t) => {
   const memoir = await startTestServer(t, ['--keep-commits']);
   const commit = script(memoir, 'exit 0');
-  const path = keptPath(keptRoot(memoir), 'demo');
+  const path = keptPath(keptRoot(memoir), 'demo', memoir.repository.path);
   writeFileSync(path, 'in the way');
   const uuid = await memoir.submit('run');
   await until(() => /could not be kept; it is tried again/.test(memoir.server().errors()), 'the failure is logged');
@@ -151,7 +151,7 @@ test.serial('SIGTERM in the middle of a copy ends it in order', async (t) => {
   const files = Object.fromEntries(Array.from({ length: 3_000 }, (_, i) => [`d${i % 9}/${i}`, `content ${i}`]));
   const commit = script(memoir, 'exit 0', files);
   const uuid = await memoir.submit('run');
-  const path = keptPath(keptRoot(memoir), 'demo');
+  const path = keptPath(keptRoot(memoir), 'demo', memoir.repository.path);
   await until(() => existsSync(join(path, 'objects/a0')), 'copying has begun');
   t.is(await memoir.server().stop(), 0);
   t.is(findKept(keptRoot(memoir), 'demo', uuid, commit), undefined, 'it was not in the middle');
@@ -198,5 +198,5 @@ test.serial('a job of a SHA-256 repository runs from its repository, and from wh
   const kept = await memoir.get(second);
   t.is(kept.state, JobState.COMPLETE, kept.failureMessage);
   t.is(kept.output, job.output);
-  t.is(fsck(keptPath(keptRoot(memoir), 'demo')), '');
+  t.is(fsck(keptPath(keptRoot(memoir), 'demo', memoir.repository.path)), '');
 });

@@ -9,6 +9,7 @@ import { type RunningServer, startServer } from '../../main.js';
 import type { Accepted } from '../../serving/opening.js';
 import { note, printLine } from '../text/output.js';
 import { openLogger } from './logger.js';
+import { rereadRepositories } from './reread-repositories.js';
 import { type ServiceManager, serviceManager } from './service-manager.js';
 import { aborted, stopSignal } from './stop-signals.js';
 
@@ -55,7 +56,9 @@ export async function runServer(sources: Sources, accepted: Accepted): Promise<v
     // Where the server stops before it is ready, that is no news.
     (error: unknown) => (stop.aborted ? undefined : note(`not ready: ${(error as Error).message}`)),
   );
+  const rereading = rereadRepositories(sources, () => serverSettings(sources), config, server, logger);
   await aborted(stop);
+  rereading.close();
   await server.stop();
   await told;
   // What waits for a store that does not answer must not keep the process.

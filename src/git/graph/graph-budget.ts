@@ -25,8 +25,8 @@ export const graphLimits: GraphLimits = { idleAfter: 3_600_000, maxBytes: 1024 *
 
 /** Lets go of histories that nobody asks for, and of those used least recently where all are too many. */
 export type GraphBudget = {
-  /** Takes in the history of a repository, loaded or not. */
-  hold(graph: HeldGraph): void;
+  /** Takes in the history of a repository, loaded or not, until the returned function is called. */
+  hold(graph: HeldGraph): () => void;
   /** Lets go of what is due; to be called when a history was loaded. What only time makes due, this looks for by itself. */
   sweep(): void;
   close(): void;
@@ -40,12 +40,12 @@ const sweepEvery = { least: 100, most: 60_000 };
  * @param monotonic - time in milliseconds of a clock that does not jump
  */
 export function createGraphBudget(limits: GraphLimits, monotonic: () => number, log: HistoryLog): GraphBudget {
-  const graphs: HeldGraph[] = [];
+  const graphs = new Set<HeldGraph>();
   const pause = Math.min(Math.max(limits.idleAfter / 4, sweepEvery.least), sweepEvery.most);
   const timer = setInterval(sweep, pause).unref();
 
   function sweep(): void {
-    for (const graph of graphsDue(graphs, limits, monotonic())) {
+    for (const graph of graphsDue([...graphs], limits, monotonic())) {
       const idle = Math.round(monotonic() - graph.usedAt());
       log.info({ repository: graph.name, bytes: graph.bytes(), idle }, 'history let go');
       graph.unload();
@@ -53,7 +53,10 @@ export function createGraphBudget(limits: GraphLimits, monotonic: () => number, 
   }
 
   return {
-    hold: (graph) => void graphs.push(graph),
+    hold(graph) {
+      graphs.add(graph);
+      return () => void graphs.delete(graph);
+    },
     sweep,
     close: () => clearInterval(timer),
   };

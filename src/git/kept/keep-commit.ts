@@ -22,6 +22,8 @@ export type ToKeep = {
   readonly source: Layout;
   /** The directory of all repositories of kept commits. */
   readonly root: string;
+  /** Where the repository is: what is kept of another under its name is another. */
+  readonly place: string;
   /** The commit, in lower-case hexadecimal digits. */
   readonly commit: string;
   /** The job that uses it. */
@@ -48,7 +50,7 @@ const slice = 10;
  * checkout has it; RESOURCE_EXHAUSTED KEEP_TOO_LARGE; or what the system says of a full disk, or the signal
  */
 export async function keepCommit(
-  { source, root, commit, uuid }: ToKeep,
+  { source, root, place, commit, uuid }: ToKeep,
   { limits, pages, whole, signal }: KeepOptions,
 ): Promise<KeptCommit> {
   const { name: repository, hash } = source;
@@ -56,10 +58,10 @@ export async function keepCommit(
   if (commit.length !== hash.hex || !/^[0-9a-f]+$/.test(commit)) {
     throw new MemoirError('INVALID_ARGUMENT', 'BAD_COMMIT', `${quote(commit)} is no full hash of ${quote(repository)}`);
   }
-  const path = keptPath(root, repository);
-  prepareKept(path, hash);
+  const path = keptPath(root, repository, place);
   const done = { objects: 0, bytes: 0 };
   if (findKept(root, repository, uuid, commit)) return done;
+  prepareKept(path, hash);
 
   const layout = readLayout(repository, path);
   if (layout.hash.name !== hash.name) {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
 import { makeDirectory } from '../../make-directory.js';
-import { directoryName } from '../directory-name.js';
+import { digestOf, directoryName } from '../directory-name.js';
 import { fileKind } from '../file-kind.js';
 import type { HashAlgorithm } from '../hash.js';
 import { readLayout } from '../layout.js';
@@ -12,9 +12,19 @@ import { openRefs } from '../refs.js';
 /** How the names of files begin that are still being written. git takes them for leftovers of its own and prunes them. */
 export const temporaryPrefix = 'tmp_obj_memoir_';
 
-/** Where the commits of a repository's jobs are kept, in the directory of all that are kept. */
-export function keptPath(root: string, repository: string): string {
-  return join(root, `${directoryName(repository)}.git`);
+/**
+ * Where the commits of a repository's jobs are kept, in the directory of all that are kept.
+ * @param place - where the repository is; under one name there may have been several
+ */
+export function keptPath(root: string, repository: string, place: string): string {
+  return join(root, `${directoryName(repository)}-${digestOf(place)}.git`);
+}
+
+/** Wherever commits of jobs of a repository are kept, of whatever places it was at, and from the time when places were not told apart. */
+export function keptPaths(root: string, repository: string): string[] {
+  const name = directoryName(repository);
+  const isOne = (file: string) => file === `${name}.git` || (file.startsWith(`${name}-`) && file.endsWith('.git'));
+  return (fileKind(root) ? readdirSync(root) : []).filter(isOne).map((file) => join(root, file));
 }
 
 /**
@@ -32,14 +42,16 @@ export function keptRef(uuid: string): string {
  */
 export function findKept(root: string, repository: string, uuid: string, commit: string): string | undefined {
   const ref = keptRef(uuid);
-  const path = keptPath(root, repository);
-  if (!fileKind(join(path, 'HEAD'))) return undefined;
-  const refs = openRefs(readLayout(repository, path), Date.now);
-  try {
-    return refs.read(ref) === commit ? path : undefined;
-  } finally {
-    refs.close();
+  for (const path of keptPaths(root, repository)) {
+    if (!fileKind(join(path, 'HEAD'))) continue;
+    const refs = openRefs(readLayout(repository, path), Date.now);
+    try {
+      if (refs.read(ref) === commit) return path;
+    } finally {
+      refs.close();
+    }
   }
+  return undefined;
 }
 
 /** Makes the repository where commits are kept unless it is there, and removes what a crash left behind. */

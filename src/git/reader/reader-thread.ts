@@ -1,12 +1,12 @@
 import type { CodeEntry } from '../../domain/code/code-digest.js';
 import { MemoirError, messageOf } from '../../domain/errors.js';
+import { inTurns } from '../../threads/in-turns.js';
 import type { Call } from '../../threads/methods.js';
 import { serveThread } from '../../threads/serve-thread.js';
 import { type CodeQuery, codeAt } from '../code/code-at.js';
 import { firstDifference } from '../code/first-difference.js';
 import { type CodeObjects, codeObjects } from '../code/objects.js';
 import { type EndsOnDisk, rangeOnDisk } from '../graph/range-on-disk.js';
-import { inTurns } from '../in-turns.js';
 import { type Layout, whyMissing } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { damaged, unavailable } from '../problem.js';
@@ -25,19 +25,32 @@ type Of<Ask> = Ask & { readonly layout: Layout };
 /** A commit of a walk. */
 export type WalkedCommit = { readonly id: string; readonly parents: readonly string[]; readonly date: number };
 
+/** A repository whose objects are read. */
+type Reading = {
+  readonly reader: ObjectReader;
+  /** How many are asked of it now. */
+  questions: number;
+  /** Whether its files are to be let go of. */
+  forgotten: boolean;
+};
+
 type WalkFrom = { readonly starts: readonly string[]; readonly limit: number };
 
 function open() {
   const pages = createPageCache(pageBytes);
-  const readers = new Map<string, ObjectReader>();
+  const readers = new Map<string, Reading>();
 
-  function readerOf(layout: Layout): ObjectReader {
-    let reader = readers.get(layout.objectDir);
-    if (!reader) {
-      reader = openObjectReader(layout, pages);
-      readers.set(layout.objectDir, reader);
+  function readingOf(layout: Layout): Reading {
+    let reading = readers.get(layout.objectDir);
+    if (!reading) {
+      reading = { reader: openObjectReader(layout, pages), questions: 0, forgotten: false };
+      readers.set(layout.objectDir, reading);
     }
-    return reader;
+    return reading;
+  }
+
+  function closeForgotten({ reader, questions, forgotten }: Reading): void {
+    if (forgotten && questions === 0) reader.close();
   }
 
   /** Asks a repository; whatever goes wrong names it. */
@@ -46,10 +59,18 @@ function open() {
     { signal }: Call,
     question: (reader: ObjectReader) => T | Promise<T>,
   ): Promise<T> {
+    let reading: Reading | undefined;
     try {
-      return await question(readerOf(layout));
+      reading = readingOf(layout);
+      reading.questions++;
+      return await question(reading.reader);
     } catch (error) {
       throw error instanceof MemoirError || signal.aborted ? error : unavailable(layout.name, messageOf(error), error);
+    } finally {
+      if (reading) {
+        reading.questions--;
+        closeForgotten(reading);
+      }
     }
   }
 
@@ -81,8 +102,16 @@ function open() {
     /** See `rangeOnDisk`. */
     range: ({ layout, ...ends }: Of<EndsOnDisk>, call: Call) =>
       ask(layout, call, () => rangeOnDisk(layout, ends, (steps) => inTurns(steps, call))),
+    /** Lets go of the files of a repository, once what is asked of it now is answered. */
+    forget({ layout }: { layout: Layout }): void {
+      const reading = readers.get(layout.objectDir);
+      if (!reading) return;
+      readers.delete(layout.objectDir);
+      reading.forgotten = true;
+      closeForgotten(reading);
+    },
     close() {
-      for (const reader of readers.values()) reader.close();
+      for (const { reader } of readers.values()) reader.close();
     },
   };
 }

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { MemoirError, messageOf } from '../../domain/errors.js';
+import { inTurns } from '../../threads/in-turns.js';
 import type { Call } from '../../threads/methods.js';
 import { serveThread } from '../../threads/serve-thread.js';
-import { inTurns } from '../in-turns.js';
 import type { Layout } from '../layout.js';
 import { parseTag } from '../objects/commit.js';
 import { longestTagChain } from '../objects/object.js';

@@ -86,7 +86,9 @@ export async function resolveRequest(
   } = request.runtimeConstraints ?? {};
   const arvadosSdkVersion = sdk === '' ? '' : await acceptedSdk(context.repositories, caller, sdk, resolutions);
   const code =
-    request.codePaths.length > 0 || context.codePaths ? await wantedCode(context, request, commits.commit) : undefined;
+    request.codePaths.length > 0 || context.codePaths?.has(repository)
+      ? await wantedCode(context, request, commits.commit)
+      : undefined;
   const { mayNameContent, ...digests } = computationDigests({ repository, script, scriptParameters });
   const filtered =
     request.filters.length === 0

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -39,7 +40,7 @@ async function setUp(t: ExecutionContext, options: TestRepositoryOptions = {}) {
   const repositories = await openRepositories({ demo: { path: repository.path } }, { directory });
   t.teardown(() => repositories.close());
   const root = keptDirectory(directory);
-  const path = keptPath(root, 'demo');
+  const path = keptPath(root, 'demo', repository.path);
   return {
     repository,
     directory,
@@ -166,9 +167,9 @@ test('trees that would leave the directory are refused, submodules left out', as
 
 test('names of repositories and jobs stay in the directory', (t) => {
   const names = ['a', 'A', 'a/b', 'a_b', '..', '../..', '/etc', 'ä', '', '\0', 'x'.repeat(300)];
-  const paths = names.map((name) => keptPath('/root', name));
-  for (const path of paths) t.regex(path, /^\/root\/[A-Za-z0-9._-]{0,64}-[0-9a-f]{16}\.git$/);
-  t.is(new Set(paths).size, names.length);
+  const paths = names.flatMap((name) => names.map((place) => keptPath('/root', name, place)));
+  for (const path of paths) t.regex(path, /^\/root\/[A-Za-z0-9._-]{0,64}-[0-9a-f]{16}-[0-9a-f]{16}\.git$/);
+  t.is(new Set(paths).size, names.length ** 2);
   for (const uuid of ['../../x', '', 'HEAD', `${job(1)}/../x`, `${job(1)}\n`, job(1).replace('0', 'G')]) {
     t.throws(() => findKept('/root', 'a', uuid, ''), { instanceOf: MemoirError, message: /is not the uuid/ });
   }
@@ -226,7 +227,7 @@ test('a file that is too large is told as that, loose and packed, so that it is 
     if (packed) repository.git('gc', '--quiet');
     const source = readLayout('demo', repository.path);
     const kept = keepCommit(
-      { source, root: `${root}-${packed}`, commit, uuid: job(1) },
+      { source, root: `${root}-${packed}`, place: repository.path, commit, uuid: job(1) },
       {
         limits: { ...checkoutLimits, fileBytes: 1_000_000 },
         pages: createPageCache(1 << 20),
@@ -237,4 +238,25 @@ test('a file that is too large is told as that, loose and packed, so that it is 
     const error = await t.throwsAsync(kept, { instanceOf: MemoirError });
     t.is(error?.reason, 'KEEP_TOO_LARGE', error?.message);
   }
+});
+
+test('under a name that comes to mean another place commits are kept apart, and those of before are still found', async (t) => {
+  const { repository, root, path, keep, directory } = await setUp(t);
+  const other = makeRepository();
+  t.teardown(other.dispose);
+  const first = repository.commit({ file: 'of the first' });
+  const second = other.commit({ file: 'of the second' });
+  await keep(first, 1);
+  const repositories = await openRepositories({ demo: { path: repository.path } }, { directory });
+  t.teardown(() => repositories.close());
+  await repositories.replace({ demo: { path: other.path } });
+  await repositories.keep('demo', second, job(2), endless);
+  const apart = keptPath(root, 'demo', other.path);
+  t.is(findKept(root, 'demo', job(1), first), path);
+  t.is(findKept(root, 'demo', job(2), second), apart);
+  t.throws(() => git(apart, 'cat-file', '-e', first));
+  // Where places were not told apart yet, before.
+  renameSync(path, path.replace(/-[0-9a-f]{16}\.git$/, '.git'));
+  t.is(findKept(root, 'demo', job(1), first), path.replace(/-[0-9a-f]{16}\.git$/, '.git'));
+  t.is(findKept(root, 'dem', job(1), first), undefined);
 });

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Call } from '../threads/methods.js';
+import type { Call } from './methods.js';
 
 /** How long one request is worked on before others have their turn, in milliseconds. */
 const slice = 10;
