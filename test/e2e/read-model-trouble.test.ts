@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -13,7 +12,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { equals } from '@bufbuild/protobuf';
-import type { ExecutionContext } from 'ava';
 import Database from 'better-sqlite3';
 import { JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { CallError } from '../../src/rpc/call-error.js';
@@ -25,6 +23,7 @@ import { complete, find, request, uuidOf } from '../support/runs.js';
 import { same } from '../support/same.js';
 import { test } from '../support/serial.js';
 import { startTestServer, type TestServer } from '../support/server.js';
+import { smallDisk } from '../support/small-disk.js';
 import { until } from '../support/until.js';
 
 const project = makeProject();
@@ -186,21 +185,6 @@ test('what decisions keep in memory of a read model that was wrong goes when it 
   );
   t.is(uuidOf(found), uuid, 'as the log says it');
 });
-
-/** A file system of 8 MiB, gone with the test; undefined where nobody may mount one. */
-function smallDisk(t: ExecutionContext): string | undefined {
-  const at = mkdtempSync(join(tmpdir(), 'memoir-disk-'));
-  t.teardown(() => rmSync(at, { recursive: true, force: true }));
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', at], { stdio: 'pipe' });
-  } catch {
-    t.log('skipped: there is no right to mount a small disk');
-    t.pass();
-    return undefined;
-  }
-  t.teardown(() => execFileSync('umount', ['--lazy', at]));
-  return at;
-}
 
 /** Takes what is left of a disk. Gives back what makes room again. */
 function fill(disk: string): () => void {

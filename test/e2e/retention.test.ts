@@ -1,21 +1,24 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import type { ServerConfig } from '../../src/config.js';
 import { systemEdge } from '../../src/edge.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { claimHeader, claimText } from '../../src/rpc/claim-header.js';
 import { collect } from '../contract/events.js';
 import { runMemoir } from '../support/command.js';
-import { sha256 } from '../support/content.js';
+import { contentClient, digestOf, sha256, upload as uploadOf, writes } from '../support/content.js';
 import { makeRepository } from '../support/git-repository.js';
 import { blobsOf, type Files, finishWith, treeOf, upload } from '../support/outputs.js';
-import { refused } from '../support/refused.js';
+import { failure, refused } from '../support/refused.js';
 import { rounds } from '../support/rounds.js';
 import { find, plenty, request, uuidOf } from '../support/runs.js';
 import { startTestServer, type TestServer } from '../support/server.js';
+import { smallDisk } from '../support/small-disk.js';
 import { until } from '../support/until.js';
 
 const hour = 3_600_000;
@@ -34,8 +37,8 @@ const edge = {
   monotonic: () => systemEdge.monotonic() + ahead,
 };
 
-async function startKeeping(content: Record<string, unknown>): Promise<TestServer> {
-  const settings = { content: { scrub_rate: 0, ...content } };
+async function startKeeping(content: Record<string, unknown>, more: Partial<ServerConfig> = {}): Promise<TestServer> {
+  const settings = { content: { scrub_rate: 0, ...content }, ...more };
   return startTestServer({ repositories, edge, settings });
 }
 const server = await startKeeping({ keep: '10d' });
@@ -267,6 +270,57 @@ test.serial('a heartbeat holds anew what its attempt brought, was told to be the
   t.true(age('brought') > 3 * 60_000);
   await ada.worker.failJob({ uuid, claimToken, reason: 'X', message: '' });
 });
+
+test.serial(
+  'a disk that gets full in the midst of an upload ends uploads alone: jobs and the log go on, and a sweep makes room',
+  async (t) => {
+    // 2 GiB stay free for the log.
+    const disk = smallDisk(t, 2_048 + 40);
+    if (disk === undefined) return;
+    const own = await startKeeping({ keep: '10d' }, { data_dir: join(disk, 'data') });
+    const content = contentClient(own.address(), 'ada');
+    t.teardown(async () => {
+      content.close();
+      await own.dispose();
+    });
+    const client = own.as('ada');
+    const old = randomBytes(12_000_000).toString('latin1');
+    const first = uuidOf(await request(client, work('old')));
+    await content.bytes.write(writes(uploadOf(Buffer.from(old)), Buffer.from(old)));
+    await finish(first, { old }, own);
+    const large = randomBytes(40_000_000);
+    const uuid = randomUUID();
+    const write = () => content.bytes.write(writes(uploadOf(large, uuid), large));
+    const error = await failure(t, write);
+    t.deepEqual([error.code, error.reason], [status.RESOURCE_EXHAUSTED, 'CONTENT_FULL']);
+    const { committedSize, complete } = await content.bytes.queryWriteStatus({ resourceName: uploadOf(large, uuid) });
+    t.true(committedSize > 0n && committedSize < 40_000_000n && !complete, 'it broke off in the midst');
+    const { missingBlobDigests } = await content.cas.findMissingBlobs({ blobDigests: [digestOf(large)] });
+    t.is(missingBlobDigests.length, 1);
+    // What needs no room for content is as ever.
+    const next = uuidOf(await request(client, work('next')));
+    const claimToken = randomBytes(32);
+    await client.worker.claimJob({ uuid: next, claimToken, offer: plenty });
+    await client.worker.completeJob({ uuid: next, claimToken, output: 'sha256:elsewhere', log: 'sha256:elsewhere' });
+    t.true((await find(client, work('next'))).reused);
+    t.true((await find(client, work('old'))).reused);
+    t.is((await client.jobs.getJob({ uuid: first })).job?.state, JobState.COMPLETE);
+    // What nobody wants any more goes, and the rest of what broke off is taken.
+    await client.jobs.deleteJob({ uuid: first });
+    pass(2 * day, own);
+    const { bytes } = await sweep(own);
+    t.true(bytes >= 12_000_000n, String(bytes));
+    const smaller = large.subarray(0, 15_000_000);
+    await until('the disk is looked at again', () =>
+      content.bytes.write(writes(uploadOf(smaller), smaller)).catch(({ reason }) => {
+        t.is(reason, 'CONTENT_FULL');
+        return undefined;
+      }),
+    );
+    t.true(isThere(smaller, own));
+    t.is((await client.jobs.getJob({ uuid: next })).job?.state, JobState.COMPLETE);
+  },
+);
 
 test.serial('with a tree goes what is below it, but for what others need, which is named', async (t) => {
   const [one, other] = [uuidOf(await request(ada, work('tree 1'))), uuidOf(await request(ada, work('tree 2')))];
