@@ -76,10 +76,10 @@ test('the example in TypeScript keeps every finished job once', async (t) => {
 
 /** A Python with what the examples need, and where the messages are that it imports; undefined if there is none, which the test then says. */
 function pythonOf(t: ExecutionContext): { readonly python: string; readonly env: NodeJS.ProcessEnv } | undefined {
-  // MEMOIR_TEST_PYTHON=/path/to/python of an environment that has grpcio and grpcio-tools.
+  // MEMOIR_TEST_PYTHON=/path/to/python of an environment that has grpcio, grpcio-tools and rfc8785.
   const python = process.env.MEMOIR_TEST_PYTHON ?? 'python3';
-  if (spawnSync(python, ['-c', 'import grpc, grpc_tools']).status !== 0) {
-    wanting(t, 'python', `${python} has no grpcio and grpcio-tools`);
+  if (spawnSync(python, ['-c', 'import grpc, grpc_tools, rfc8785']).status !== 0) {
+    wanting(t, 'python', `${python} has no grpcio, grpcio-tools and rfc8785`);
     return undefined;
   }
   const code = join(directory, 'python');

@@ -3,14 +3,14 @@
     python3 worker.py 127.0.0.1:7420 --repository demo=/srv/git/demo [--once]
 
 It does what docs/worker-protocol.md says, for jobs without an image, one at a time. Scripts are run as any other process of its user, so
-it is for code that one trusts. Needs git, grpcio, and the messages that buf.gen.yaml beside this file makes, on PYTHONPATH.
+it is for code that one trusts. Needs git, grpcio and rfc8785, and the messages that buf.gen.yaml beside this file makes, on PYTHONPATH.
+How it calls is in calls.py, what it uploads and reads in content.py.
 """
 
 import argparse
 import codecs
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -18,342 +18,34 @@ import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-import uuid
-from decimal import Decimal
 
 import grpc
+import rfc8785
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
-from build.bazel.remote.execution.v2 import remote_execution_pb2 as rex
-from google.bytestream import bytestream_pb2 as bytestream
-from google.rpc import error_details_pb2 as details
-from google.rpc import status_pb2
 from memoir.jobs.v1 import attempt_pb2 as attempts
 from memoir.jobs.v1 import digest_pb2 as digests
 from memoir.jobs.v1 import job_pb2 as jobs
 from memoir.worker.v1 import worker_service_pb2 as api
 
-WORKER = "memoir.worker.v1.WorkerService"
-CAS = "build.bazel.remote.execution.v2.ContentAddressableStorage"
-CAPABILITIES = "build.bazel.remote.execution.v2.Capabilities"
-BYTES = "google.bytestream.ByteStream"
+from calls import Ended, Failure, Refused, Server, retrying
+from content import PIECE, Content, hashed, tree_of
 
-# What may go well when it is made again.
-TRANSIENT = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
-PIECE = 256 * 1024
+WORKER = "memoir.worker.v1.WorkerService"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 OWN_NAME = f"{socket.gethostname()}-{os.getpid()}-python"
-
-
-class Refused(Exception):
-    """A call that the server refused, with the stable word of its error."""
-
-    def __init__(self, error):
-        super().__init__(error.details())
-        self.code = error.code()
-        self.reason, self.facts = "", {}
-        for key, value in error.trailing_metadata() or ():
-            if key != "grpc-status-details-bin":
-                continue
-            for one in status_pb2.Status.FromString(value).details:
-                if one.Is(details.ErrorInfo.DESCRIPTOR):
-                    info = details.ErrorInfo()
-                    one.Unpack(info)
-                    self.reason, self.facts = info.reason, dict(info.metadata)
-
-    def is_transient(self):
-        # What is too large stays so.
-        return self.code in TRANSIENT and self.reason != "MESSAGE_TOO_LARGE"
-
-
-class Failure(Exception):
-    """Why an attempt has no result."""
-
-    def __init__(self, reason, message, fault=attempts.FAULT_SCRIPT, given_back=False):
-        super().__init__(message)
-        self.reason, self.fault, self.given_back = reason, fault, given_back
-
-
-class Ended(Exception):
-    """The attempt is not ours any more: nothing more of it is accepted."""
-
-
-class Server:
-    """Calls of one principal."""
-
-    def __init__(self, address, principal):
-        self.channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 5_000)])
-        self.metadata = [("memoir-principal", principal)]
-
-    def call(self, service, name, request, answer, *, kind="unary_unary", claim=(), timeout=60, until=None):
-        """One call. `until` is an event that breaks it off. Raises Refused."""
-        method = getattr(self.channel, kind)(
-            f"/{service}/{name}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
-        metadata = [*self.metadata, *claim]
-        try:
-            if kind == "unary_stream":
-                return list(method(request, metadata=metadata, timeout=timeout))
-            under_way = method.future(request, metadata=metadata, timeout=timeout)
-            while until is not None and not under_way.done():
-                if until.wait(0.05):
-                    under_way.cancel()
-            return under_way.result()
-        except grpc.RpcError as error:
-            raise Refused(error) from None
-        except grpc.FutureCancelledError:
-            raise Ended("broken off") from None
-
-
-def retrying(attempt, over):
-    """Makes a call as often as it fails for a while, with pauses that grow. `attempt` is given how often it was made before."""
-    tries, pause = 0, 0.2
-    while not over.is_set():
-        try:
-            return attempt(tries)
-        except Refused as error:
-            if not error.is_transient():
-                raise
-            print(f"{error}; trying again", file=sys.stderr)
-        over.wait(pause)
-        tries, pause = tries + 1, min(pause * 2, 5)
-    raise Ended("broken off")
 
 
 def seconds(number):
     duration = Duration()
     duration.FromNanoseconds(int(number * 1_000_000_000))
     return duration
-
-
-def canonical(value):
-    """JSON by RFC 8785, which parameters are given as."""
-    if isinstance(value, dict):
-        # By UTF-16, as JavaScript sorts.
-        names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-        return "{" + ",".join(f"{canonical(name)}:{canonical(value[name])}" for name in names) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(canonical, value)) + "]"
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return canonical_number(float(value))
-    return json.dumps(value, ensure_ascii=False)
-
-
-def canonical_number(value):
-    """A number as ECMAScript writes it."""
-    if value == 0:
-        return "0"
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    text, point = "".join(map(str, digits)), len(digits) + exponent
-    minus = "-" if sign else ""
-    if 0 < point <= 21:
-        return minus + (text.ljust(point, "0") if len(text) <= point else f"{text[:point]}.{text[point:]}")
-    if -6 < point <= 0:
-        return f"{minus}0.{'0' * -point}{text}"
-    fraction = f".{text[1:]}" if len(text) > 1 else ""
-    return f"{minus}{text[0]}{fraction}e{'+' if point > 0 else '-'}{abs(point - 1)}"
-
-
-class Content:
-    """Blobs of one attempt. Each is bytes, or the path of a file."""
-
-    def __init__(self, server, job, token, over):
-        self.server, self.over = server, over
-        self.claim = [("memoir-claim", f"{job.uuid}/{token.hex()}")]
-
-    def call(self, service, name, request, answer, **more):
-        return self.server.call(service, name, request, answer, claim=self.claim, until=self.over, **more)
-
-    def upload(self, blobs):
-        """Brings what the server does not have of some blobs, by (hash, size)."""
-        missing = []
-        names = list(blobs)
-        for at in range(0, len(names), 500):
-            asked = rex.FindMissingBlobsRequest(
-                blob_digests=[rex.Digest(hash=name, size_bytes=size) for name, size in names[at : at + 500]]
-            )
-            found = retrying(
-                lambda _, asked=asked: self.call(CAS, "FindMissingBlobs", asked, rex.FindMissingBlobsResponse), self.over
-            )
-            missing += [(one.hash, one.size_bytes) for one in found.missing_blob_digests]
-        if not missing:
-            return
-        can = retrying(
-            lambda _: self.call(CAPABILITIES, "GetCapabilities", rex.GetCapabilitiesRequest(), rex.ServerCapabilities),
-            self.over,
-        )
-        most = can.cache_capabilities.max_batch_total_size_bytes or 2 * 1024 * 1024
-        batch, room = [], most
-        for hash_, size in sorted(missing, key=lambda name: name[1]):
-            if size > min(PIECE, most):
-                self.write(hash_, size, blobs[hash_, size])
-                continue
-            if size + 128 > room and batch:
-                self.update(batch)
-                batch, room = [], most
-            batch.append((hash_, size, blobs[hash_, size]))
-            room -= size + 128
-        if batch:
-            self.update(batch)
-
-    def update(self, batch):
-        request = rex.BatchUpdateBlobsRequest()
-        for hash_, size, source in batch:
-            data = source if isinstance(source, bytes) else open(source, "rb").read()
-            request.requests.add(digest=rex.Digest(hash=hash_, size_bytes=size), data=data)
-        answer = retrying(
-            lambda _: self.call(CAS, "BatchUpdateBlobs", request, rex.BatchUpdateBlobsResponse, timeout=120), self.over
-        )
-        for one in answer.responses:
-            if one.status.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]:
-                raise Failure("UNSTORABLE_OUTPUT", f"a file changed while it was stored: {one.status.message}")
-            if one.status.code != 0:
-                # The disk of the server is full, or such: the attempt is made again elsewhere, or later.
-                raise Failure("UPLOAD_FAILED", one.status.message, attempts.FAULT_PLACE)
-
-    def write(self, hash_, size, source):
-        name = f"uploads/{uuid.uuid4()}/blobs/{hash_}/{size}"
-
-        def pieces(at):
-            with open(source, "rb") as file:
-                file.seek(at)
-                while True:
-                    data = file.read(PIECE)
-                    end = at + len(data)
-                    yield bytestream.WriteRequest(
-                        resource_name=name, write_offset=at, data=data, finish_write=end >= size or not data
-                    )
-                    at = end
-                    if at >= size or not data:
-                        return
-
-        def attempt(tries):
-            at = 0
-            if tries > 0:
-                # It goes on where the connection broke.
-                asked = bytestream.QueryWriteStatusRequest(resource_name=name)
-                there = self.call(BYTES, "QueryWriteStatus", asked, bytestream.QueryWriteStatusResponse)
-                if there.complete:
-                    return
-                at = there.committed_size
-            self.call(BYTES, "Write", pieces(at), bytestream.WriteResponse, kind="stream_unary", timeout=3_600)
-
-        retrying(attempt, self.over)
-
-    def read(self, digest, path, executable):
-        """Puts a blob into a file, whose bytes are hashed."""
-        asked = bytestream.ReadRequest(resource_name=f"blobs/{digest.hash}/{digest.size_bytes}")
-        data = b"".join(
-            piece.data
-            for piece in retrying(
-                lambda _: self.call(BYTES, "Read", asked, bytestream.ReadResponse, kind="unary_stream", timeout=3_600),
-                self.over,
-            )
-        ) if digest.size_bytes else b""
-        if hashlib.sha256(data).hexdigest() != digest.hash:
-            raise Failure("INPUT_LOST", f"blob {digest.hash} came with other bytes than its own")
-        with open(path, "xb") as file:
-            file.write(data)
-        os.chmod(path, 0o555 if executable else 0o444)
-
-    def read_tree(self, digest, top):
-        """Puts a tree into a directory that is not there yet."""
-        asked = rex.GetTreeRequest(root_digest=rex.Digest(hash=digest.hash, size_bytes=digest.size_bytes))
-        answers = retrying(
-            lambda _: self.call(CAS, "GetTree", asked, rex.GetTreeResponse, kind="unary_stream"), self.over
-        )
-        # A Directory in canonical form is the same bytes again, so its hash is its name.
-        known = {}
-        for answer in answers:
-            for one in answer.directories:
-                known[hashlib.sha256(one.SerializeToString(deterministic=True)).hexdigest()] = one
-
-        def put(hash_, at):
-            os.mkdir(at)
-            directory = known[hash_]
-            for node in [*directory.files, *directory.directories, *directory.symlinks]:
-                if node.name in ("", ".", "..") or "/" in node.name or "\0" in node.name:
-                    raise Failure("BAD_INPUT", f"a tree of the inputs has a name that nobody can unpack: {node.name!r}")
-            for node in directory.files:
-                self.read(node.digest, os.path.join(at, node.name), node.is_executable)
-            for node in directory.directories:
-                put(node.digest.hash, os.path.join(at, node.name))
-            for node in directory.symlinks:
-                os.symlink(node.target, os.path.join(at, node.name))
-
-        put(digest.hash, top)
-
-
-def hashed(path):
-    digest = hashlib.sha256()
-    size = 0
-    with open(path, "rb") as file:
-        while data := file.read(1024 * 1024):
-            digest.update(data)
-            size += len(data)
-    return digest.hexdigest(), size
-
-
-def tree_of(top):
-    """The tree of a directory as Directory messages in canonical form: its root, and all blobs of it by (hash, size)."""
-    blobs = {}
-
-    def unstorable(path, why):
-        return Failure("UNSTORABLE_OUTPUT", f"{path!r} in the output {why}")
-
-    def add(directory, depth):
-        message = rex.Directory()
-        for name in sorted(os.listdir(os.fsencode(directory))):
-            at = os.path.join(os.fsencode(directory), name)
-            try:
-                text = name.decode()
-            except UnicodeDecodeError:
-                raise unstorable(at, "has a name that is not UTF-8") from None
-            mode = os.lstat(at).st_mode
-            if stat.S_ISLNK(mode):
-                target = os.readlink(at).decode()
-                parts = [part for part in target.split("/") if part not in ("", ".")]
-                ups = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
-                if target.startswith("/") or ups > depth or ".." in parts[ups:]:
-                    raise unstorable(at, f"is a link that leads out of it, or is not plain: {target!r}")
-                message.symlinks.add(name=text, target=target)
-            elif stat.S_ISDIR(mode):
-                below = add(at, depth + 1)
-                # Empty directories have no place in a tree.
-                if below is not None:
-                    message.directories.add(name=text, digest=below)
-            elif stat.S_ISREG(mode):
-                hash_, size = hashed(at)
-                blobs[hash_, size] = os.fsdecode(at)
-                message.files.add(
-                    name=text, digest=rex.Digest(hash=hash_, size_bytes=size), is_executable=bool(mode & 0o111)
-                )
-            else:
-                raise unstorable(at, "is neither a file nor a link nor a directory")
-        data = message.SerializeToString(deterministic=True)
-        if not data and depth > 0:
-            return None
-        hash_ = hashlib.sha256(data).hexdigest()
-        blobs[hash_, len(data)] = data
-        return rex.Digest(hash=hash_, size_bytes=len(data))
-
-    return add(top, 0), blobs
 
 
 class Attempt:
@@ -440,13 +132,13 @@ class Attempt:
 
     def execute(self):
         self.check_out()
-        with open(self.at("parameters.json"), "w", encoding="utf-8") as file:
-            file.write(canonical(MessageToDict(self.job.script_parameters)))
+        with open(self.at("parameters.json"), "wb") as file:
+            file.write(rfc8785.dumps(MessageToDict(self.job.script_parameters)))
         unhashed = {}
         if self.job.HasField("unhashed_parameters"):
             unhashed["MEMOIR_UNHASHED"] = self.at("unhashed.json")
-            with open(unhashed["MEMOIR_UNHASHED"], "w", encoding="utf-8") as file:
-                file.write(canonical(MessageToDict(self.job.unhashed_parameters)))
+            with open(unhashed["MEMOIR_UNHASHED"], "wb") as file:
+                file.write(rfc8785.dumps(MessageToDict(self.job.unhashed_parameters)))
         environment = {
             "PATH": PATH,
             "LANG": "C.UTF-8",
@@ -533,8 +225,8 @@ class Attempt:
                     raise Failure("INPUT_LOST", f"the input at {one.pointer} is not held any more: {error}") from None
                 raise
         told = self.at("inputs.json")
-        with open(told, "w", encoding="utf-8") as file:
-            file.write(canonical({pointer: os.path.join(inputs, at) for pointer, at in place.items()}))
+        with open(told, "wb") as file:
+            file.write(rfc8785.dumps({pointer: os.path.join(inputs, at) for pointer, at in place.items()}))
         return {"MEMOIR_INPUTS": inputs, "MEMOIR_INPUTS_JSON": told}
 
     def run_script(self, script, environment):
