@@ -3,13 +3,14 @@
 
 import '../git/ancestry.test.js';
 import '../git/attributes/attributes.test.js';
-import '../git/code/code.test.js';
-import '../git/code/code-oracle.test.js';
 import '../git/changed-repositories.test.js';
+import '../git/code/code-oracle.test.js';
+import '../git/code/code.test.js';
 import '../git/commit-trees.test.js';
 import '../git/graph/checksum.test.js';
 import '../git/graph/commit-graph.test.js';
 import '../git/graph/slicer.test.js';
+import '../git/mirror/other-reader.test.js';
 import '../git/objects/id-table.test.js';
 import '../git/packed-refs.test.js';
 import '../git/reftable.test.js';
