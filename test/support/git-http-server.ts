@@ -63,6 +63,7 @@ function runBackend(
       QUERY_STRING: url.search.slice(1),
       REQUEST_METHOD: request.method,
       CONTENT_TYPE: request.headers['content-type'] ?? '',
+      HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
       REMOTE_ADDR: '127.0.0.1',
       ...(versions && { GIT_PROTOCOL: String(request.headers['git-protocol'] ?? '') }),
     },

@@ -6,9 +6,10 @@ import { gitTransport } from '../protocol/git-transport.js';
 import { type HttpAgents, type HttpPlace, httpTransport } from '../protocol/http-transport.js';
 import { type AdvertisedRefs, type Listed, listRefs } from '../protocol/list-refs.js';
 import type { Transport, TransportLimits } from '../protocol/transport.js';
+import { fetchSlices, inSlices, type SliceSizes } from './fetch-slices.js';
 import { havesOf } from './haves.js';
-import { type MirrorStore, openMirrorStore } from './mirror-store.js';
-import { publishRefs } from './publish-refs.js';
+import { isDone, type MirrorStore, openMirrorStore } from './mirror-store.js';
+import { isPublished, publishRefs } from './publish-refs.js';
 import type { RemoteRules } from './remote-rules.js';
 
 /** What is fetched, and how. */
@@ -20,6 +21,7 @@ export type MirrorSource = {
   readonly credentials: { readonly username: string; readonly password: string } | undefined;
   readonly rules: RemoteRules;
   readonly limits: TransportLimits & PackLimits;
+  readonly slices: SliceSizes;
 };
 
 /** How far a fetch is. */
@@ -53,19 +55,33 @@ export async function fetchMirror(
     const listed = await list(transport, remembered);
     const { advertised, capabilities } = listed;
     told({ step: 'listed', refs: advertised.refs.length });
-    const { limits, directory } = source;
-    const store = openMirrorStore(join(directory, 'fetched.git'), objectFormat(capabilities), limits);
-    try {
-      const objects = await receive(transport, listed, store, limits, seldom(told));
-      const refs = publishRefs(advertised, store.path, join(directory, 'served.git'), store.hash);
-      remembered.capabilities = capabilities;
-      if ('place' in transport) remembered.place = transport.place();
-      return { refs, objects, bytes: transport.received() };
-    } finally {
-      store.close();
-    }
+    const objects = await bringUpToDate(source, transport, listed, seldom(told));
+    remembered.capabilities = capabilities;
+    if ('place' in transport) remembered.place = transport.place();
+    return { refs: advertised.refs.length, objects, bytes: transport.received() };
   } finally {
     transport.close();
+  }
+}
+
+async function bringUpToDate(
+  source: MirrorSource,
+  transport: Transport,
+  listed: Listed,
+  told: (progress: FetchProgress) => void,
+): Promise<number> {
+  const { limits, directory } = source;
+  const { advertised, capabilities } = listed;
+  const served = join(directory, 'served.git');
+  const fetched = join(directory, 'fetched.git');
+  if (isPublished(advertised, served) && isDone(fetched)) return 0;
+  const store = openMirrorStore(fetched, objectFormat(capabilities), limits);
+  try {
+    const objects = await receive(transport, listed, store, source, told);
+    publishRefs(advertised, store.path, served, store.hash);
+    return objects;
+  } finally {
+    store.close();
   }
 }
 
@@ -101,28 +117,36 @@ async function receive(
   transport: Transport,
   { advertised, capabilities }: Listed,
   store: MirrorStore,
-  limits: PackLimits,
+  { limits, slices }: Pick<MirrorSource, 'limits' | 'slices'>,
   told: (progress: FetchProgress) => void,
 ): Promise<number> {
-  let objects = 0;
-  const wants = wantsOf(advertised, store);
-  if (wants.length > 0) {
-    const asked = { wants, haves: havesOf(advertised, store), shallow: [...store.shallow()] };
+  async function fetch(wants: readonly string[], depth?: number): Promise<number> {
+    const asked = { wants, haves: havesOf(advertised, store), shallow: [...store.shallow()], depth };
     const answer = await requestPack(transport, capabilities, asked, (said) =>
       told({ step: 'receiving', bytes: transport.received(), said }),
     );
-    objects = await store.receive(withProgress(answer, transport, told), limits, (step, done, all) =>
-      told({ step, done, all }),
-    );
+    const taken = withProgress(answer, transport, told);
+    const objects = await store.receive(taken, limits, (step, done, all) => told({ step, done, all }));
+    store.note(advertised);
+    return objects;
   }
+
+  const wants = wantsOf(advertised, store);
+  const all = idsOf(advertised);
+  if (all.length > 0 && inSlices(capabilities, store))
+    return fetchSlices(transport, store, slices, (depth) => fetch(all, depth));
+  if (wants.length > 0) return fetch(wants);
   store.note(advertised);
-  return objects;
+  return 0;
+}
+
+function idsOf({ refs, head }: AdvertisedRefs): string[] {
+  return [...new Set([...(head === undefined ? [] : [head]), ...refs.map(({ id }) => id)])];
 }
 
 /** Objects that the remote has and this machine does not. */
-function wantsOf({ refs, head }: AdvertisedRefs, { known }: MirrorStore): string[] {
-  const ids = new Set([...(head === undefined ? [] : [head]), ...refs.map(({ id }) => id)]);
-  return [...ids].filter((id) => known.typeOf(Buffer.from(id, 'hex')) === undefined);
+function wantsOf(advertised: AdvertisedRefs, { known }: MirrorStore): string[] {
+  return idsOf(advertised).filter((id) => known.typeOf(Buffer.from(id, 'hex')) === undefined);
 }
 
 function withProgress(answer: FetchAnswer, transport: Transport, told: (progress: FetchProgress) => void): FetchAnswer {

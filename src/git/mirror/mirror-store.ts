@@ -1,3 +1,4 @@
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
 import { makeDirectory } from '../../make-directory.js';
@@ -24,12 +25,18 @@ export type MirrorStore = {
   tips(): string[];
   /** Commits whose parents are not there. */
   shallow(): ReadonlySet<string>;
+  /** How far a first fetch in slices is; undefined if there is none, or it is done. */
+  slices(): Slices | undefined;
+  keepSlices(slices: Slices | undefined): void;
   /** Takes in what a remote sends, whole or not at all. Gives the number of objects. @throws as `receivePack` */
   receive(answer: FetchAnswer, limits: PackLimits, progress: Progress): Promise<number>;
   /** Takes note of what the remote has. @throws Error naming a ref whose object is not known */
   note(advertised: AdvertisedRefs): void;
   close(): void;
 };
+
+/** A history that is here from its ends on, so many commits deep, and by how many the next slice goes deeper. */
+export type Slices = { readonly depth: number; readonly step: number };
 
 type Progress = (step: 'objects' | 'deltas', done: number, all: number) => void;
 
@@ -56,8 +63,7 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
   const damaged = (what: string) => new Error(`its mirror is damaged: packed-refs ${what}`);
 
   function cutOff(commits: ReadonlySet<string>): void {
-    const text = [...commits].sort().map((id) => `${id}\n`);
-    if (text.length > 0 || shallow().size > 0) replaceDurably(join(path, 'shallow'), text.join(''));
+    replaceShallow(path, commits);
   }
 
   function hasParents(commit: string): boolean {
@@ -83,6 +89,14 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
         return [...ids].filter((id) => known.typeOf(Buffer.from(id, 'hex')) !== undefined);
       } finally {
         packed.close();
+      }
+    },
+    slices: () => readSlices(join(path, slicesFile)),
+    keepSlices(slices) {
+      if (slices) replaceDurably(join(path, slicesFile), `${slices.depth} ${slices.step}\n`);
+      else {
+        rmSync(join(path, slicesFile), { force: true });
+        syncDirectory(path);
       }
     },
     async receive({ pack, ...changes }, packLimits, progress) {
@@ -115,6 +129,32 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
     },
     close: () => known.close(),
   };
+}
+
+/** Says at which commits the history of a repository is cut off: by no file if it is whole, since git goes by that. */
+export function replaceShallow(path: string, commits: ReadonlySet<string>): void {
+  const file = join(path, 'shallow');
+  const lines = [...commits].sort().map((id) => `${id}\n`);
+  if (lines.length > 0) replaceIfOther(file, lines.join(''));
+  else if (fileKind(file) !== undefined) {
+    rmSync(file, { force: true });
+    syncDirectory(path);
+  }
+}
+
+/** The file that there is while a first fetch in slices is not done. */
+const slicesFile = 'memoir-slices';
+
+/** Whether a store is there, and everything that a fetch brought to it, with no slice outstanding. */
+export function isDone(path: string): boolean {
+  return fileKind(join(path, 'packed-refs')) === 'file' && fileKind(join(path, slicesFile)) === undefined;
+}
+
+function readSlices(path: string): Slices | undefined {
+  if (fileKind(path) !== 'file') return undefined;
+  const [, depth, step] = /^(\d{1,10}) (\d{1,10})\n$/.exec(readFileSync(path, 'latin1')) ?? [];
+  // What nobody can read is a slice that was cut.
+  return { depth: Number(depth ?? 0), step: Math.max(1, Number(step ?? 1)) };
 }
 
 /** Makes a bare repository without objects and refs, unless there is one. */

@@ -3,6 +3,7 @@ import type { HistoryLog } from '../graph/history.js';
 import { type PackLimits, packLimits } from '../packs/pack-limits.js';
 import type { TransportLimits } from '../protocol/transport.js';
 import type { Repository } from '../repository.js';
+import { type SliceSizes, sliceSizes } from './fetch-slices.js';
 import { createMirror, type MirrorTimes } from './mirror.js';
 import { createRemoteRepository } from './remote-repository.js';
 import { type RemoteRules, refusedUrl } from './remote-rules.js';
@@ -18,7 +19,7 @@ export type RemoteConfig = {
 /** What is allowed of remote repositories, and when they are fetched. */
 export type RemoteOptions = RemoteRules &
   Omit<MirrorTimes, 'patience'> &
-  TransportLimits & { readonly packs: Partial<PackLimits> };
+  TransportLimits & { readonly packs: Partial<PackLimits>; readonly slices: SliceSizes };
 
 /** Nothing is allowed; what would be is fetched at most every ten seconds, and never served stale. */
 export const remoteDefaults: RemoteOptions = {
@@ -32,6 +33,7 @@ export const remoteDefaults: RemoteOptions = {
   silence: 30_000,
   bytes: 1024 * 1024 * 1024,
   packs: {},
+  slices: sliceSizes,
 };
 
 /** What a remote repository takes from what is around it. */
@@ -64,6 +66,7 @@ export function openRemote(
     silence,
     bytes,
     packs,
+    slices,
   }: RemoteOptions,
   { directory, monotonic, log, patience, open }: RemoteSurroundings,
 ): Repository {
@@ -82,7 +85,15 @@ export function openRemote(
       },
     );
   }
-  const data = { name, url, directory, credentials, rules, limits: { silence, ...packLimits, ...packs, bytes } };
+  const data = {
+    name,
+    url,
+    directory,
+    credentials,
+    rules,
+    limits: { silence, ...packLimits, ...packs, bytes },
+    slices,
+  };
   const mirror = createMirror(data, { refreshAfter, acceptStale, deadline, patience }, monotonic, log);
   return createRemoteRepository(mirror, open);
 }

@@ -11,6 +11,10 @@ export function packedRefs(refs: readonly Ref[]): string {
 
 /** Puts a text into a file as `replaceDurably` does, unless it is there already. */
 export function replaceIfOther(path: string, text: string): void {
-  if (fileKind(path) === 'file' && readFileSync(path, 'utf8') === text) return;
-  replaceDurably(path, text);
+  if (!hasText(path, text)) replaceDurably(path, text);
+}
+
+/** Whether a file is there and has just this text. */
+export function hasText(path: string, text: string): boolean {
+  return fileKind(path) === 'file' && readFileSync(path, 'utf8') === text;
 }

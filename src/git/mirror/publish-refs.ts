@@ -1,12 +1,11 @@
 import { join } from 'node:path';
-import { fileKind } from '../file-kind.js';
 import type { HashAlgorithm } from '../hash.js';
 import { readLayout } from '../layout.js';
 import type { AdvertisedRefs } from '../protocol/list-refs.js';
 import { readShallow } from '../reader/shallow.js';
 import type { Ref } from '../refs.js';
-import { prepareRepository } from './mirror-store.js';
-import { packedRefs, replaceIfOther } from './packed-refs-text.js';
+import { prepareRepository, replaceShallow } from './mirror-store.js';
+import { hasText, packedRefs, replaceIfOther } from './packed-refs-text.js';
 
 /**
  * Gives the branches and tags of a remote, once all of their objects are in a repository, to another one that borrows its objects.
@@ -19,11 +18,18 @@ export function publishRefs(
   hash: HashAlgorithm,
 ): number {
   prepareServed(to, join(from, 'objects'), hash);
-  const shallow = [...readShallow(readLayout('mirror', from))].map((id) => `${id}\n`).join('');
-  if (shallow !== '' || fileKind(join(to, 'shallow'))) replaceIfOther(join(to, 'shallow'), shallow);
+  replaceShallow(to, readShallow(readLayout('mirror', from)));
   replaceIfOther(join(to, 'HEAD'), `${headLine(refs, head, headRef)}\n`);
   replaceIfOther(join(to, 'packed-refs'), packedRefs(refs));
   return refs.length;
+}
+
+/** Whether a repository was given exactly these refs by `publishRefs`. */
+export function isPublished({ refs, head, headRef }: AdvertisedRefs, to: string): boolean {
+  return (
+    hasText(join(to, 'packed-refs'), packedRefs(refs)) &&
+    hasText(join(to, 'HEAD'), `${headLine(refs, head, headRef)}\n`)
+  );
 }
 
 /** HEAD as a clone has it: a branch, a commit of its own, or a branch that is not there. */

@@ -1,5 +1,5 @@
 import { quote } from '../../domain/errors.js';
-import { type Capabilities, commandHead, hasFeature } from './capabilities.js';
+import { type Capabilities, commandHead } from './capabilities.js';
 import { delimiter, flush, lineText, pktLine } from './pkt-line.js';
 import { readSideBand } from './side-band.js';
 import type { Transport } from './transport.js';
@@ -13,7 +13,7 @@ export type FetchRequest = {
   /** Commits whose parents are not there. */
   readonly shallow: readonly string[];
   /** So many commits from the wanted ones on; all unless given. */
-  readonly depth?: number;
+  readonly depth?: number | undefined;
 };
 
 /** What is sent. */
@@ -25,13 +25,6 @@ export type FetchAnswer = {
   /** The pack, as it comes. */
   readonly pack: AsyncIterable<Buffer>;
 };
-
-/** Whether a remote can send part of a history. */
-export function canDeepen(capabilities: Capabilities): boolean {
-  return capabilities.version === 2
-    ? hasFeature(capabilities, 'fetch', 'shallow')
-    : capabilities.has.shallow !== undefined;
-}
 
 const thePack = 'the pack';
 

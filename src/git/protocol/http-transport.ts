@@ -51,18 +51,23 @@ export function httpTransport(
   let place = remembered ?? configured;
   let current: IncomingMessage | undefined;
 
-  function send(at: URL, { method, headers, body }: Asked): Promise<IncomingMessage> {
+  function send(at: URL, asked: Asked): Promise<IncomingMessage> {
+    const { method, headers, body } = asked;
     const refused = refusedUrl(at, { ...rules, allowGit: false });
     if (refused) return Promise.reject(new Error(refused));
     return new Promise((resolve, reject) => {
       const { request } = at.protocol === 'https:' ? https : http;
       const agent = at.protocol === 'https:' ? agents.https : agents.http;
-      const outgoing = request(at, { method, headers, lookup, agent, timeout: limits.silence }, resolve);
+      let answered = false;
+      const outgoing = request(at, { method, headers, lookup, agent, timeout: limits.silence }, (response) => {
+        answered = true;
+        resolve(response);
+      });
       outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer for ${limits.silence} ms`)));
       outgoing.on('error', (error) => {
         // The server may have closed a connection that was kept, at the same moment.
-        const again = outgoing.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
-        if (again) send(at, { method, headers, body, path: '' }).then(resolve, reject);
+        const wasClosed = outgoing.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+        if (wasClosed && !answered) send(at, asked).then(resolve, reject);
         else reject(error);
       });
       outgoing.end(body);

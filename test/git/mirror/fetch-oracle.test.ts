@@ -24,14 +24,14 @@ const local: Partial<RemoteOptions> = {
   allowGit: true,
   allowPrivateAddresses: true,
   refreshAfter: 0,
-  silence: 120_000,
+  silence: 300_000,
 };
 
 type Mirrored = { readonly repositories: Repositories; readonly directory: string; dispose(): Promise<void> };
 
 async function mirrorOf(url: string, remotes: Partial<RemoteOptions> = {}): Promise<Mirrored> {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-mirror-'));
-  const options = { directory, patience: 100_000, remotes: { ...local, ...remotes } };
+  const options = { directory, patience: 600_000, remotes: { ...local, ...remotes } };
   const repositories = await openRepositories({ r: { url } }, options);
   return {
     repositories,
@@ -46,6 +46,8 @@ async function mirrorOf(url: string, remotes: Partial<RemoteOptions> = {}): Prom
 function inMirror(directory: string, name: string): string {
   return join(directory, readdirSync(directory).find((entry) => entry.startsWith('r-')) ?? '', name);
 }
+
+const named = (refspec: string) => ({ refspec, field: 'script_version' });
 
 const git = (path: string, ...args: string[]): string =>
   execFileSync('git', ['--git-dir', path, ...args], { encoding: 'utf8', env: gitEnvironment(), stdio: 'pipe' }).trim();
@@ -214,6 +216,48 @@ for (const way of ['http', 'git'] as const) {
       packs.filter((name) => !/^pack-[0-9a-f]{40}\.(pack|idx|whole)$/.test(name)),
       [],
     );
+  });
+}
+
+for (const way of ['http', 'git'] as const) {
+  test(`a first fetch over ${way} in slices goes on where it was cut, and serves nothing before it is whole`, async (t) => {
+    const origin = makeRepository();
+    t.teardown(origin.dispose);
+    for (let i = 0; i < 24; i++) {
+      writeFileSync(join(origin.path, `f${i % 5}`), randomBytes(20_000));
+      origin.commit({ number: String(i) });
+    }
+    origin.git('tag', '-a', '-m', 'x', 'v1', 'main~1');
+    origin.git('branch', 'side', 'main~2');
+    const old = origin.git('commit-tree', '-m', 'side', '-p', 'main~20', 'main^{tree}');
+    origin.git('merge', '--quiet', '-s', 'ours', '-m', 'm', old);
+    const server = way === 'git' ? await serveDaemon(dirname(origin.path)) : await serveGit(dirname(origin.path));
+    t.teardown(() => server.close());
+    const between = await cutter(Number(new URL(server.url).port));
+    t.teardown(between.close);
+    between.after = 260_000;
+    const url = `${way}://127.0.0.1:${between.port}/${basename(origin.path)}/.git`;
+    const slices = { commits: 2, bytes: 60_000 };
+    const mirrored = await mirrorOf(url, { slices });
+    t.teardown(mirrored.dispose);
+    let attempts = 0;
+    for (let done = false; !done; attempts++) {
+      try {
+        await mirrored.repositories.resolve('r', 'main');
+        done = true;
+      } catch (error) {
+        t.is((error as MemoirError).reason, 'MIRROR_UNAVAILABLE');
+        t.false(readdirSync(inMirror(mirrored.directory, '.')).includes('served.git'));
+        if (attempts === 20) throw error;
+      }
+    }
+    t.true(attempts > 1 && attempts < 12, String(attempts));
+    await check(t, mirrored, origin);
+    const fetched = inMirror(mirrored.directory, 'fetched.git');
+    t.is(git(fetched, 'rev-parse', '--is-shallow-repository'), 'false');
+    t.false(readdirSync(fetched).includes('memoir-slices'));
+    const id = (await mirrored.repositories.range('r', { end: named('main'), minimum: named('main~5') })).size;
+    t.is(id, Number(origin.git('rev-list', '--count', 'main~5..main')) + 1);
   });
 }
 

@@ -180,9 +180,10 @@ test('where HEAD of the remote names no branch, only HEAD cannot be resolved; a 
 
 test('a mirror that cannot be written says so without a path of this machine', async (t) => {
   const setup = await setUp(t);
-  const { directory } = setup;
+  const { directory, origin } = setup;
   const repositories = await open(t, setup);
   await repositories.resolve('r', 'main');
+  origin.commit({ file: 'more' });
   const fetched = join(dirname(servedIn(directory)), 'fetched.git');
   rmSync(join(fetched, 'refs'), { recursive: true });
   writeFileSync(join(fetched, 'refs'), 'a file where a directory is needed');
