@@ -6,9 +6,11 @@ import type { CheckedOut } from '../../git/checkout.js';
 import { removeTree } from '../remove-tree.js';
 
 /** How something is whose content nobody changed, nor what may be done with it: the time of the last change of an inode is set by the system alone. */
-type Mark = Pick<BigIntStats, 'dev' | 'ino' | 'mode' | 'nlink' | 'uid' | 'gid' | 'size' | 'mtimeNs' | 'ctimeNs'>;
-
 const facts = ['dev', 'ino', 'mode', 'nlink', 'uid', 'gid', 'size', 'mtimeNs', 'ctimeNs'] as const;
+
+/** The same in one text, since there may be many. */
+const markOf = (found: BigIntStats): string => facts.map((fact) => found[fact]).join(' ');
+const withoutChange = (mark: string): string => mark.slice(0, mark.lastIndexOf(' '));
 
 /** A checkout in the place of a run. */
 export type PlacedCheckout = {
@@ -17,7 +19,7 @@ export type PlacedCheckout = {
   readonly place: string;
   readonly done: CheckedOut;
   /** How all of it was before the script began, by path; undefined until that is known. */
-  marks: ReadonlyMap<string, Mark> | undefined;
+  marks: ReadonlyMap<string, string> | undefined;
 };
 
 /**
@@ -69,13 +71,13 @@ export function keptCheckouts(directory: string, most: number, name: () => strin
   }
 
   /** Moves one, which changes its root's time alone. */
-  async function moved(checkout: PlacedCheckout, marks: ReadonlyMap<string, Mark>, place: string) {
+  async function moved(checkout: PlacedCheckout, marks: ReadonlyMap<string, string>, place: string) {
     const before = marks.get('');
     await rename(checkout.place, place);
     const root = lstatSync(place, { bigint: true });
-    const isSameRoot = before && facts.every((fact) => fact === 'ctimeNs' || before[fact] === root[fact]);
-    if (!isSameRoot) return undefined;
-    return { ...checkout, place, marks: new Map(marks).set('', markOf(root)) };
+    const after = markOf(root);
+    if (before === undefined || withoutChange(before) !== withoutChange(after)) return undefined;
+    return { ...checkout, place, marks: new Map(marks).set('', after) };
   }
 
   return {
@@ -115,21 +117,9 @@ export function keptCheckouts(directory: string, most: number, name: () => strin
   };
 }
 
-const markOf = (found: BigIntStats): Mark => ({
-  dev: found.dev,
-  ino: found.ino,
-  mode: found.mode,
-  nlink: found.nlink,
-  uid: found.uid,
-  gid: found.gid,
-  size: found.size,
-  mtimeNs: found.mtimeNs,
-  ctimeNs: found.ctimeNs,
-});
-
 /** How all of a tree is, by path below it, in bytes as latin1; the root has the empty one. */
-async function marksOf(root: string): Promise<ReadonlyMap<string, Mark>> {
-  const marks = new Map<string, Mark>();
+async function marksOf(root: string): Promise<ReadonlyMap<string, string>> {
+  const marks = new Map<string, string>();
   const left = [''];
   for (let path = left.pop(); path !== undefined; path = left.pop()) {
     const at = within(root, path);
@@ -143,11 +133,11 @@ async function marksOf(root: string): Promise<ReadonlyMap<string, Mark>> {
 }
 
 /** Whether all of a tree is as it was. What came to be, or is gone, changed the directory that it was in. */
-async function isAsItWas(root: string, marks: ReadonlyMap<string, Mark>): Promise<boolean> {
+async function isAsItWas(root: string, marks: ReadonlyMap<string, string>): Promise<boolean> {
   let looked = 0;
   for (const [path, mark] of marks) {
     const found = lstatSync(within(root, path), { bigint: true, throwIfNoEntry: false });
-    if (!found || facts.some((fact) => found[fact] !== mark[fact])) return false;
+    if (!found || markOf(found) !== mark) return false;
     if (++looked % atOnce === 0) await others();
   }
   return true;
