@@ -6,6 +6,7 @@ const uuid = '9cd9ea37';
 export const examples: Readonly<Record<string, readonly string[]>> = {
   submit: [
     'memoir submit --repository demo --script run.sh -p n=3 --wait',
+    'memoir submit --repository demo --script run.sh -p n=3 --supersede --wait',
     'memoir submit --repository demo --script run.sh --script-version v1.2 --parameters run.json --submit-id nightly-0412',
     'memoir submit --repository demo --script run.sh --minimum-script-version v1.0 -p n=3',
     'memoir submit --repository demo --script run.sh -p reads=@put:reads.fastq',
