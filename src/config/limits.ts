@@ -14,16 +14,16 @@ const bytes = (byDefault: number) =>
 /** What one caller may take of a server, whatever connections it comes over. */
 const shares = {
   /** Calls a second, in the long run. */
-  calls_per_second: rate(1_000),
+  calls_per_second: rate(20_000),
   /** Calls at once, after a pause. */
-  calls_burst: burst(20_000),
+  calls_burst: burst(400_000),
   /** The same of what keeps attempts alive or ends them: heartbeats, completions, failures, live output, withdrawals of jobs. */
-  reports_per_second: rate(2_000),
-  reports_burst: burst(40_000),
+  reports_per_second: rate(20_000),
+  reports_burst: burst(400_000),
   /** Streams that are open at a time, in either direction. */
-  streams: atOnce(2_000),
+  streams: atOnce(20_000),
   /** Lists that are worked on at a time. */
-  lists: atOnce(64),
+  lists: atOnce(256),
   /** Bytes a second of long messages, both ways, in the long run. */
   bytes_per_second: bytes(1024 ** 3),
   /** Bytes at once, after a pause. */

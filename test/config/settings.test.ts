@@ -61,12 +61,12 @@ test('a data directory is all that is needed', async (t) => {
       max_request_bytes: 3_145_728,
     },
     limits: {
-      calls_per_second: 1_000,
-      calls_burst: 20_000,
-      reports_per_second: 2_000,
-      reports_burst: 40_000,
-      streams: 2_000,
-      lists: 64,
+      calls_per_second: 20_000,
+      calls_burst: 400_000,
+      reports_per_second: 20_000,
+      reports_burst: 400_000,
+      streams: 20_000,
+      lists: 256,
       bytes_per_second: 1024 ** 3,
       bytes_burst: 8 * 1024 ** 3,
       unauthenticated: {
