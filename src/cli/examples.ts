@@ -58,6 +58,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'memoir savings --since 30d --by script',
     'memoir savings --by day,repository --repository demo --since 2026-01-01 --until 2026-01-31 --json',
   ],
+  diff: [`memoir diff ${uuid} 3f2a11c0`, `memoir diff ${uuid} 3f2a11c0 --differences 1000 --json`],
   lineage: [`memoir lineage ${uuid}`, `memoir lineage ${uuid} --up --depth 3`, `memoir lineage ${uuid} --down --dot`],
   tail: [
     'memoir tail',

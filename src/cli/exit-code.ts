@@ -23,7 +23,7 @@ export const exitCodes = {
   damaged: 7,
   /** Nothing was found wrong, but nothing was proved either. */
   unproved: 8,
-  /** A second run of a job gave another output. */
+  /** A second run of a job gave another output, or two jobs differ. */
   differs: 9,
   /** A mistake in Memoir. */
   internal: 70,
@@ -41,7 +41,7 @@ Exit codes:
   6   the server cannot be reached or cannot answer now
   7   what was checked is not what was recorded or signed
   8   nothing was found wrong, but nothing is proved either
-  9   a second run of a job gave another output (memoir check)
+  9   a second run of a job gave another output (memoir check), or two jobs differ (memoir diff)
   70  internal error`;
 
 /** Reasons of RESOURCE_EXHAUSTED for which the request is what is wrong, and not the moment. */

@@ -13,6 +13,7 @@ import { completeHelp } from './examples.js';
 import { exitCodeHelp } from './exit-code.js';
 import { imageCommand, imagesCommand } from './images/images.js';
 import { checkCommand } from './jobs/check.js';
+import { diffCommand } from './jobs/diff.js';
 import { excludeCommand, exclusionsCommand, reinstateCommand } from './jobs/exclusions.js';
 import { explainCommand } from './jobs/explain.js';
 import { lineageCommand } from './jobs/lineage.js';
@@ -63,6 +64,7 @@ export function program(): Command {
     deleteCommand(),
     retryCommand(),
     checkCommand(),
+    diffCommand(),
     reposCommand(),
     resolveCommand(),
     rangeCommand(),

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { CodeEntry } from '../domain/code/code-digest.js';
 import { codePathsText } from '../domain/code/code-paths.js';
+import type { Changes, ChangesQuery } from './code/changed-paths.js';
 import type { CodeFound, CodeQuery } from './code/code-at.js';
 import type { CodeDifference } from './code/first-difference.js';
 import { isHex } from './hash.js';
@@ -18,6 +19,8 @@ export type CommitTrees = {
   code(query: CodeQuery): Promise<CodeFound>;
   /** See `Repositories.codeDifference`; throws what the reader throws. */
   codeDifference(one: CodeEntry, other: CodeEntry): Promise<CodeDifference | undefined>;
+  /** See `Repositories.changes`. */
+  changes(query: ChangesQuery, signal: AbortSignal): Promise<Changes>;
 };
 
 /** Characters of the keys, with a surcharge for each, whose answers are remembered: about 10,000 answers. */
@@ -52,6 +55,7 @@ export function createCommitTrees(layout: Layout, reader: Reader): CommitTrees {
       return found;
     },
     codeDifference: (one, other) => reader.read.codeDifference({ layout, one, other }),
+    changes: (query, signal) => reader.read.changes({ layout, ...query }, { signal }),
   };
 }
 

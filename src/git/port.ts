@@ -1,4 +1,5 @@
 import type { CodeEntry } from '../domain/code/code-digest.js';
+import type { Changes, ChangesQuery } from './code/changed-paths.js';
 import type { CodeFound, CodeQuery } from './code/code-at.js';
 import type { CodeDifference } from './code/first-difference.js';
 
@@ -102,6 +103,11 @@ export type Repositories = {
   code(repository: string, query: CodeQuery): Promise<CodeFound>;
   /** The first path at which what two commits have at one code path differs; undefined if nothing does, or that cannot be told now. */
   codeDifference(repository: string, one: CodeEntry, other: CodeEntry): Promise<CodeDifference | undefined>;
+  /**
+   * The paths at which two commits differ, which were resolved.
+   * @throws MemoirError UNAVAILABLE REPOSITORY_UNAVAILABLE; DATA_LOSS for what is damaged or missing; FAILED_PRECONDITION UNSAFE_TREE; what the signal was aborted with
+   */
+  changes(repository: string, query: ChangesQuery, signal: AbortSignal): Promise<Changes>;
   /**
    * Copies a commit with its tree to where the commits of jobs are kept, so that the repository may lose it, and sets the ref of
    * the job there. What is there already is not written again.

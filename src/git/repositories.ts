@@ -132,6 +132,7 @@ export async function openRepositories(
     isPlain: (name, commit) => ifTold(() => use(name, (repository) => repository.isPlain(commit))),
     script: (name, commit, path) => ifTold(() => use(name, (repository) => repository.script(commit, path))),
     code: (name, query) => use(name, (repository) => repository.code(query)),
+    changes: (name, query, signal) => use(name, (repository) => repository.changes(query, signal)),
     codeDifference: (name, one, other) =>
       ifTold(() => use(name, (repository) => repository.codeDifference(one, other))),
     keep: (name, commit, uuid, signal) =>

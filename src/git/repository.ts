@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { CodeEntry } from '../domain/code/code-digest.js';
 import { MemoirError, quote } from '../domain/errors.js';
 import { createAncestry } from './ancestry.js';
+import type { Changes, ChangesQuery } from './code/changed-paths.js';
 import type { CodeFound, CodeQuery } from './code/code-at.js';
 import type { CodeDifference } from './code/first-difference.js';
 import { createCommitTrees } from './commit-trees.js';
@@ -36,6 +37,8 @@ export type Repository = {
   code(query: CodeQuery): Promise<CodeFound>;
   /** See `Repositories.codeDifference`. */
   codeDifference(one: CodeEntry, other: CodeEntry): Promise<CodeDifference | undefined>;
+  /** See `Repositories.changes`. */
+  changes(query: ChangesQuery, signal: AbortSignal): Promise<Changes>;
   /** Where the objects of a commit that was resolved are. */
   objects(): Promise<Layout>;
   close(): Promise<void>;
@@ -173,6 +176,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     script: trees.script,
     code: trees.code,
     codeDifference: trees.codeDifference,
+    changes: trees.changes,
     objects: async () => layout,
     async range({ end, minimum, exclude = [] }, asking) {
       if (minimum) history.preload();

@@ -5,8 +5,10 @@ import type { Exclusions } from '../exclusions/exclude.js';
 import { serverItself } from '../jobs/caller.js';
 import { jobChecker } from '../jobs/checks/check-job.js';
 import { checksReader } from '../jobs/checks/get-checks.js';
+import { outputComparer } from '../jobs/checks/output-comparer.js';
 import { checkSampler } from '../jobs/checks/sample-checks.js';
 import { watchChecks } from '../jobs/checks/watch-checks.js';
+import { jobComparer } from '../jobs/comparing/compare-jobs.js';
 import type { JobsContext } from '../jobs/context.js';
 import type { Checks } from '../rpc/jobs/jobs-service.js';
 
@@ -18,7 +20,12 @@ export function withChecks(
   logger: Logger,
 ): { readonly context: JobsContext; readonly checks: Checks } {
   const checkJob = jobChecker(given);
-  const checks = { checkJob, getChecks: checksReader(given, content) };
+  const comparer = outputComparer(given.readModel, content);
+  const checks = {
+    checkJob,
+    getChecks: checksReader(given, comparer),
+    compareJobs: jobComparer(given, comparer),
+  };
   if (sample === 0 || !given.sharesRuns) return { context: given, checks };
   return { context: { ...given, toCompare: checkSampler(given, checkJob, { sample, atOnce }, logger) }, checks };
 }

@@ -80,6 +80,7 @@ test.serial('a job that may not be read is as one that does not exist, by every 
     'getJob of the past': async () => eve.jobs.getJob({ uuid, asOf: await endNow() }),
     watchJob: () => collect(eve.jobs.watchJob({ uuid })),
     tailJobLog: () => collect(eve.jobs.tailJobLog({ uuid, noFollow: true })),
+    compareJobs: () => eve.jobs.compareJobs({ a: uuid, b: uuid }),
     getLineage: () => eve.jobs.getLineage({ uuid }),
     cancelJob: () => eve.jobs.cancelJob({ uuid }),
     updateJob: () => eve.jobs.updateJob({ job: { uuid, priority: 1 }, updateMask: { paths: ['priority'] } }),

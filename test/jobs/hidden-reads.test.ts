@@ -8,6 +8,7 @@ import { eventFacts } from '../../src/history/event-facts.js';
 import { readHistory } from '../../src/history/read-history.js';
 import { jobChecker } from '../../src/jobs/checks/check-job.js';
 import { checksReader } from '../../src/jobs/checks/get-checks.js';
+import { jobComparer } from '../../src/jobs/comparing/compare-jobs.js';
 import { watchJob } from '../../src/jobs/reading/watch-job.js';
 import { cancelJob } from '../../src/jobs/running/cancel-job.js';
 import { jobClaims } from '../../src/jobs/running/claim-job.js';
@@ -62,12 +63,18 @@ const cascading = { cascade: true, interest: '', allMine: false, forEveryone: fa
 test.serial('of a hidden job nothing is read, and as much is read as for none', async (t) => {
   const hidden = await bench.request(sketch);
   await bench.complete(hidden, 'sha256:hidden');
+  const own = await bench.request({ ...sketch, repository: 'elsewhere', owner: 'eve', parameters: { of: 'her own' } });
   await bench.settle();
   await context.history.waitFor(await context.store.end());
   const signal = new AbortController().signal;
   const logs = jobLogs(context);
   const never = () => Promise.reject(new Error('not asked for here'));
-  const checks = { checkJob: jobChecker(context), getChecks: checksReader(context, { get: never, read: never }) };
+  const comparer = { outputs: never, contents: never };
+  const checks = {
+    checkJob: jobChecker(context),
+    getChecks: checksReader(context, { outputs: never }),
+    compareJobs: jobComparer(context, comparer),
+  };
   const jobs = jobsService(context, never, never, never, checks, logs, pino({ level: 'silent' }));
   const audit = auditService(context, {} as never);
   const call = { caller: eve, access: () => eve.access, claim: () => undefined, signal };
@@ -82,6 +89,9 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
     retryJob: (uuid) => jobs.retryJob({ uuid } as never, call),
     checkJob: (uuid) => jobs.checkJob({ uuid, runs: 1 } as never, call),
     getChecks: (uuid) => jobs.getChecks({ uuid, consistencyToken: '', checks: [], maxDifferences: 0 } as never, call),
+    compareJobs: (a) => jobs.compareJobs({ a, b: noJob, consistencyToken: '', maxDifferences: 0 } as never, call),
+    'compareJobs with': (b) =>
+      jobs.compareJobs({ a: own.uuid, b, consistencyToken: '', maxDifferences: 0 } as never, call),
     updateJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'update', priority: 1, now: 0 } as never),
     heartbeat: (uuid) => context.streams.execute(eve, uuid, { kind: 'heartbeat', worker: 'eve', now: 0 } as never),
     claimJob: (uuid) => jobClaims(context).claim(eve, uuid, hold),

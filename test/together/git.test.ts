@@ -4,6 +4,7 @@
 import '../git/ancestry.test.js';
 import '../git/attributes/attributes.test.js';
 import '../git/changed-repositories.test.js';
+import '../git/code/changed-paths.test.js';
 import '../git/code/code-oracle.test.js';
 import '../git/code/code.test.js';
 import '../git/commit-trees.test.js';

@@ -2,6 +2,7 @@
 // What one process runs together; see ava.config.js.
 
 import '../e2e/audit.test.js';
+import '../e2e/compare-jobs.test.js';
 import '../e2e/limits.test.js';
 import '../e2e/permissions.test.js';
 import '../e2e/redaction.test.js';

@@ -1,16 +1,12 @@
 import { Command } from 'commander';
-import {
-  type Check,
-  CheckOutcome,
-  DifferenceCause,
-  type OutputDifference,
-} from '../../../gen/memoir/jobs/v1/check_pb.js';
+import { type Check, CheckOutcome } from '../../../gen/memoir/jobs/v1/check_pb.js';
 import { GetChecksResponseSchema } from '../../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { stateName } from '../../domain/job-state.js';
 import { type Clients, withClients } from '../client.js';
 import { exitCodes } from '../exit-code.js';
 import { integer, type RemoteOptions, remote, withJson } from '../options.js';
 import { note, printLine, printMessage } from '../text/output.js';
+import { outputDifferences } from '../text/output-differences.js';
 import { printable } from '../text/printable.js';
 import { table } from '../text/table.js';
 import { uuidHelp, wholeUuid } from './uuid-prefix.js';
@@ -92,13 +88,7 @@ async function printChecks(checks: readonly Check[], listing: boolean): Promise<
     if (check.differences.length === 0) continue;
     const more = check.incomplete ? ', and more, or what could not be read' : '';
     await printLine(`\n${printable(check.uuid)} differs in${more}:`);
-    const lines = check.differences.map((one) => [
-      printable(one.path),
-      placeText(one),
-      causeText(one),
-      printable(one.detail),
-    ]);
-    await printLine(table(['PATH', 'BYTE', 'LIKELY', 'WHAT'], lines));
+    await printLine(outputDifferences(check.differences));
   }
 }
 
@@ -113,22 +103,5 @@ function outcomeText({ outcome, message }: Check): string {
       return 'not yet';
     default:
       return `unknown${why}`;
-  }
-}
-
-function placeText({ firstByte }: OutputDifference): string {
-  return firstByte === undefined ? '' : String(firstByte);
-}
-
-function causeText({ cause }: OutputDifference): string {
-  switch (cause) {
-    case DifferenceCause.TIME:
-      return 'a time';
-    case DifferenceCause.PATH:
-      return 'a path';
-    case DifferenceCause.ORDER:
-      return 'an order of lines';
-    default:
-      return 'unknown';
   }
 }

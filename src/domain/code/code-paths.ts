@@ -58,6 +58,12 @@ export function isInside(path: string, around: string): boolean {
   return around === wholeTree || path === around || path.startsWith(`${around}/`);
 }
 
+/** The paths of which each of some normal ones is one or is inside, as few as that are, in the order of their bytes. */
+export function codePathsWithin(paths: readonly string[]): readonly string[] {
+  const all = [...new Set(paths)];
+  return all.filter((path) => !all.some((other) => other !== path && isInside(path, other))).sort(byBytes);
+}
+
 /**
  * Checks that a script is in the code paths of its request, which are normal.
  * @throws MemoirError INVALID_ARGUMENT SCRIPT_NOT_IN_CODE_PATHS naming it

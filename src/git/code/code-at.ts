@@ -41,8 +41,8 @@ export function* codeAt(objects: CodeObjects, { commit, paths, checked }: CodeQu
   return unfit ?? { kind: 'code', objectFormat: objects.hash.name, entries };
 }
 
-/** What is at a path, or why nothing is. */
-function lookUp(objects: CodeObjects, root: string, path: string): Pick<TreeEntry, 'kind' | 'oid'> | string {
+/** What a tree has at a path, or why nothing is there. */
+export function lookUp(objects: CodeObjects, root: string, path: string): Pick<TreeEntry, 'kind' | 'oid'> | string {
   let at: Pick<TreeEntry, 'kind' | 'oid'> = { kind: 'tree', oid: root };
   if (path === wholeTree) return at;
   const parts = path.split('/');

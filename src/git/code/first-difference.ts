@@ -53,19 +53,22 @@ function* firstOf(objects: Pick<CodeObjects, 'entries'>, entry: CodeEntry): Gene
 type Ordered = ReadonlyMap<string, TreeEntry>;
 
 /** Entries by what git orders them by: the bytes of the name, of a directory with "/" behind it. */
-function byOrder(entries: readonly TreeEntry[]): Ordered {
+export function byOrder(entries: readonly TreeEntry[]): Ordered {
   return new Map(entries.map((entry) => [entry.name.toString('latin1') + (entry.kind === 'tree' ? '/' : ''), entry]));
 }
 
-function compareLatin1(one: string, other: string): number {
+/** Compares texts of bytes as latin1. */
+export function compareLatin1(one: string, other: string): number {
   return one < other ? -1 : one > other ? 1 : 0;
 }
 
-function join(path: string, { name }: TreeEntry): string {
+/** The path of an entry of a tree. */
+export function join(path: string, { name }: Pick<TreeEntry, 'name'>): string {
   return path === '.' ? name.toString() : `${path}/${name.toString()}`;
 }
 
-function entryOf(path: string, { kind, oid }: TreeEntry): CodeEntry {
+/** An entry of a tree as one of code. */
+export function entryOf(path: string, { kind, oid }: Pick<TreeEntry, 'kind' | 'oid'>): CodeEntry {
   return { path, mode: modes[kind], oid };
 }
 

@@ -53,6 +53,7 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
       const path = mirror.fetched();
       return path === undefined ? undefined : at(path).codeDifference(one, other);
     },
+    changes: async (query, signal) => at(mirror.fetched() ?? (await mirror.fresh())).changes(query, signal),
     objects: async () => at(mirror.fetched() ?? (await mirror.fresh())).objects(),
     async close() {
       await mirror.close();

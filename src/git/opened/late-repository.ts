@@ -18,6 +18,7 @@ export function lateRepository(open: () => Repository): Repository {
     script: async (...asked) => there().script(...asked),
     code: async (...asked) => there().code(...asked),
     codeDifference: async (...asked) => there().codeDifference(...asked),
+    changes: async (...asked) => there().changes(...asked),
     objects: async () => there().objects(),
     close: async () => opened?.close(),
   };

@@ -3,6 +3,7 @@ import { MemoirError, messageOf } from '../../domain/errors.js';
 import { inTurns } from '../../threads/in-turns.js';
 import type { Call } from '../../threads/methods.js';
 import { serveThread } from '../../threads/serve-thread.js';
+import { type ChangesQuery, changedPaths } from '../code/changed-paths.js';
 import { type CodeQuery, codeAt } from '../code/code-at.js';
 import { firstDifference } from '../code/first-difference.js';
 import { type CodeObjects, codeObjects } from '../code/objects.js';
@@ -99,6 +100,9 @@ function open() {
     /** See `firstDifference`. */
     codeDifference: ({ layout, one, other }: Of<{ one: CodeEntry; other: CodeEntry }>, call: Call) =>
       ask(layout, call, (reader) => inTurns(firstDifference(objectsOf(layout, reader), one, other), call)),
+    /** See `changedPaths`. */
+    changes: ({ layout, ...query }: Of<ChangesQuery>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(changedPaths(objectsOf(layout, reader), query), call)),
     /** See `rangeOnDisk`. */
     range: ({ layout, ...ends }: Of<EndsOnDisk>, call: Call) =>
       ask(layout, call, () => rangeOnDisk(layout, ends, (steps) => inTurns(steps, call))),

@@ -37,15 +37,18 @@ export type Comparing = {
   readonly signal: AbortSignal;
 };
 
+/** Content to compare: files, or one file. */
+export type ComparedContent = { readonly blob: BlobName; readonly isTree: boolean };
+
 /**
- * Compares two outputs entry by entry, and the files that differ byte by byte up to the first difference. A directory that only one has is told
- * of as such, without what is in it.
+ * Compares two outputs, or inputs, entry by entry, and the files that differ byte by byte up to the first difference. A directory that only one has is told
+ * of as such, without what is in it. What is one file has an empty path.
  * @throws MemoirError as the store does, but for what is not there; what the signal was aborted with
  */
 export async function compareOutputs(
   content: Pick<ContentStore, 'get' | 'read'>,
-  one: BlobName,
-  other: BlobName,
+  one: ComparedContent,
+  other: ComparedContent,
   { most, bytes, signal }: Comparing,
 ): Promise<Differences> {
   const differences: OutputDifference[] = [];
@@ -84,14 +87,14 @@ export async function compareOutputs(
   async function compareNodes(path: string, ours: Node | undefined, theirs: Node | undefined): Promise<void> {
     if (!ours || !theirs) {
       const kind = ours ? DifferenceKind.ONLY_BEFORE : DifferenceKind.ONLY_AGAIN;
-      return differs(path, kind, `a ${nodeText((ours ?? theirs) as Node)} that only one run gave`);
+      return differs(path, kind, `a ${nodeText((ours ?? theirs) as Node)} that only one has`);
     }
     if (ours.kind === 'directory' && theirs.kind === 'directory') {
       if (ours.blob.hash !== theirs.blob.hash) await compareDirectories(ours.blob, theirs.blob, `${path}/`);
     } else if (ours.kind === 'file' && theirs.kind === 'file') {
       if (ours.executable !== theirs.executable) {
-        const which = ours.executable ? 'the job' : 'the second run';
-        differs(path, DifferenceKind.EXECUTABLE, `executable only as ${which} gave it`);
+        const which = ours.executable ? 'first' : 'second';
+        differs(path, DifferenceKind.EXECUTABLE, `executable in the ${which} alone`);
       }
       if (ours.blob.hash !== theirs.blob.hash) differences.push(await compareFiles(path, ours.blob, theirs.blob));
     } else if (ours.kind === 'symlink' && theirs.kind === 'symlink') {
@@ -171,8 +174,13 @@ export async function compareOutputs(
     return isReordered(await bytesOf(ours, 0, ours.size), await bytesOf(theirs, 0, theirs.size));
   }
 
-  await compareDirectories(one, other, '');
+  if (one.isTree && other.isTree) await compareDirectories(one.blob, other.blob, '');
+  else await compareNodes('', rootOf(one), rootOf(other));
   return { differences, incomplete };
+}
+
+function rootOf({ blob, isTree }: ComparedContent): Node {
+  return isTree ? { kind: 'directory', name: '', blob } : { kind: 'file', name: '', blob, executable: false };
 }
 
 function nodeText({ kind }: Node): string {

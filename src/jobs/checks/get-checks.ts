@@ -1,27 +1,13 @@
 import { create } from '@bufbuild/protobuf';
-import { LRUCache } from 'lru-cache';
-import { type Check, CheckOutcome, CheckSchema } from '../../../gen/memoir/jobs/v1/check_pb.js';
-import { ContentKind, type Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
-import { type Job, JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
-import { nameOf } from '../../content/blob-name.js';
-import type { ContentStore } from '../../content/content.js';
+import { type Check, CheckSchema } from '../../../gen/memoir/jobs/v1/check_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { isFinished, stateName } from '../../domain/job.js';
-import { isSameOutput } from '../../domain/outputs/addresses.js';
-import { hashOfAddress } from '../../domain/outputs/digest.js';
 import type { Caller } from '../caller.js';
 import type { JobsContext } from '../context.js';
 import { mayRead } from '../reading/permit.js';
-import { compareOutputs, type Differences } from './compare-outputs.js';
+import type { OutputComparer } from './output-comparer.js';
 
 /** Most second runs that are told of at once. */
 export const mostTold = 100;
-
-/** Most bytes of files that are read to compare two outputs. */
-const mostBytes = 256 * 1024 ** 2;
-
-/** Comparisons that are remembered. */
-const remembered = 200;
 
 /** Which second runs of a job to compare. */
 export type ChecksWanted = {
@@ -42,60 +28,11 @@ export type GetChecks = (
   signal: AbortSignal,
 ) => Promise<readonly Check[]>;
 
-/** What came of a second run. */
-type Outcome = Pick<Check, 'outcome'> & Partial<Pick<Check, 'differences' | 'incomplete' | 'message'>>;
-
-/** Makes it. Outputs are compared in what servers keep; of others it is told whether they are the same alone. */
+/** Makes it. */
 export function checksReader(
   { streams, readModel }: Pick<JobsContext, 'streams' | 'readModel'>,
-  content: Pick<ContentStore, 'get' | 'read'>,
+  compare: Pick<OutputComparer, 'outputs'>,
 ): GetChecks {
-  const known = new LRUCache<string, Differences>({ max: remembered });
-
-  /** Where servers keep an output: as the job says, or taken in since. */
-  function held({ output, outputDigest }: Job): Pick<Digest, 'hash' | 'sizeBytes'> | undefined {
-    if (outputDigest) return outputDigest;
-    const row = hashOfAddress(output) === undefined ? undefined : readModel.content.ofAddress(output);
-    if (row?.kind !== ContentKind.TREE) return undefined;
-    return { hash: row.hash, sizeBytes: BigInt(row.size) };
-  }
-
-  async function compared(before: Job, again: Job, most: number, signal: AbortSignal): Promise<Outcome> {
-    const outcome = CheckOutcome.DIFFERENT;
-    const [ours, theirs] = [held(before), held(again)];
-    if (!ours || !theirs) {
-      const { uuid } = ours ? again : before;
-      return {
-        outcome,
-        incomplete: true,
-        message: `the output of job ${uuid} is not held here, so that only the addresses tell`,
-      };
-    }
-    const key = `${ours.hash} ${theirs.hash} ${most}`;
-    let found = known.get(key);
-    if (!found) {
-      const [one, other] = [ours, theirs].map(({ hash, sizeBytes }) => nameOf('digest', hash, sizeBytes));
-      if (!one || !other) throw new Error('two outputs have two names');
-      found = await compareOutputs(content, one, other, { most, bytes: mostBytes, signal });
-      // What was not there may be again.
-      if (!found.incomplete || found.differences.length >= most) known.set(key, found);
-    }
-    return { outcome, differences: [...found.differences], incomplete: found.incomplete };
-  }
-
-  async function outcomeOf(before: Job, again: Job, most: number, signal: AbortSignal): Promise<Outcome> {
-    if (!isFinished(again.state)) return { outcome: CheckOutcome.PENDING };
-    const inconclusive = (message: string) => ({ outcome: CheckOutcome.INCONCLUSIVE, message });
-    if (again.state !== JobState.COMPLETE) {
-      const why = again.failureReason === '' ? '' : `: ${again.failureReason}: ${again.failureMessage}`;
-      return inconclusive(`it is ${stateName(again.state)}${why}`);
-    }
-    if (before.output === '') return inconclusive('the job has no output');
-    if (again.output === '') return inconclusive('it has no output');
-    if (isSameOutput(before, again)) return { outcome: CheckOutcome.SAME };
-    return compared(before, again, most, signal);
-  }
-
   return async (caller, uuid, { checks, most }, signal) => {
     const { job } = await streams.read(caller, uuid);
     const told: Check[] = [];
@@ -109,7 +46,7 @@ export function checksReader(
       }
       const { job: again } = record;
       const { state, output, createdAt } = again;
-      const outcome = await outcomeOf(job, again, most, signal);
+      const outcome = await compare.outputs(job, again, most, signal);
       told.push(create(CheckSchema, { uuid: again.uuid, state, output, ...(createdAt && { createdAt }), ...outcome }));
     }
     return told;

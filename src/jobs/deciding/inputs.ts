@@ -171,6 +171,11 @@ function knownTo(access: Access, hash: string, rows: readonly GiverRow[]): Known
   return known;
 }
 
+/** Whether somebody may know of content: may read a job that gave it, or put it. */
+export function knowsContent({ givers }: Pick<Context['readModel'], 'givers'>, access: Access, hash: string): boolean {
+  return knownTo(access, hash, givers.of(hash)) !== undefined;
+}
+
 async function inputOf(
   kept: NonNullable<Context['content']>,
   readModel: Context['readModel'],

@@ -32,6 +32,7 @@ import { positionOf } from '../../history/as-of.js';
 import type { Caller } from '../../jobs/caller.js';
 import type { CheckJob } from '../../jobs/checks/check-job.js';
 import { type GetChecks, mostTold } from '../../jobs/checks/get-checks.js';
+import type { CompareJobs } from '../../jobs/comparing/compare-jobs.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { checkBounds } from '../../jobs/deciding/check-bounds.js';
 import { checkCreateJob } from '../../jobs/deciding/check-create-job.js';
@@ -55,6 +56,7 @@ import type { CallContext } from '../call.js';
 import type { Implementation } from '../service.js';
 import { meantForCaller } from '../status.js';
 import { seeOwn, seeToken, tokenOf } from '../tokens.js';
+import { comparisonOf } from './compare-jobs.js';
 import { createJobs } from './create-jobs.js';
 import { getLineage, lineageOptions } from './get-lineage.js';
 import { getSavings } from './get-savings.js';
@@ -66,8 +68,12 @@ import { updateCommand } from './update-command.js';
 /** Most second runs of one call, and most differences that one is told with: at once, and unasked. */
 const most = { runs: 10, differences: 1_000, unasked: 20 };
 
-/** What jobs are run again by to compare what they give. */
-export type Checks = { readonly checkJob: CheckJob; readonly getChecks: GetChecks };
+/** What jobs are run again by to compare what they give, and compared with others. */
+export type Checks = {
+  readonly checkJob: CheckJob;
+  readonly getChecks: GetChecks;
+  readonly compareJobs: CompareJobs;
+};
 
 /** memoir.jobs.v1.JobsService. */
 export function jobsService(
@@ -75,7 +81,7 @@ export function jobsService(
   createJob: CreateJob,
   find: FindReusable,
   explainThen: ExplainReuseAsOf,
-  { checkJob, getChecks }: Checks,
+  { checkJob, getChecks, compareJobs }: Checks,
   logs: JobLogs,
   logger: Logger,
 ): Implementation<typeof JobsService> {
@@ -168,6 +174,12 @@ export function jobsService(
       await see(request.consistencyToken, call);
       await seeOwn(written, readModel, call);
       return getLineage(context, call.caller, wanted, options);
+    },
+
+    async compareJobs(request, call) {
+      const comparing = comparisonOf(request);
+      await see(request.consistencyToken, call);
+      return comparing.message(await compareJobs(callerNow(call), comparing, call.signal));
     },
 
     getSavings: (request, call) => getSavings(context, request, call),
