@@ -8,14 +8,20 @@ import { createJobPath, makeScene, numbered } from './scene.js';
 import { seedJobs } from './seed.js';
 import { table } from './table.js';
 
-// What TLS, certificates and tokens cost an answer with a past job: servers of each kind are called in turns of a few hundred calls, and what is told
-// is the median of what each turn took beside the turn of the plain server next to it. Beside it a bare grpc-js server, with TLS and without.
+// What TLS, certificates and tokens cost an answer with a past job. All servers run side by side and are called in turns of one second, and before and after
+// the turn of each there is one of what it is compared with; told are the median and the quartiles of what each turn gave beside the mean of those two, so that
+// what else the machine does takes from both. The bare grpc-js server is called in the same way, with TLS and without.
 //
-//     node build/bench/credentials.js [rounds, 25 unless given]
+//     node build/bench/credentials.js [rounds, 15 unless given] [seconds of a turn, 1 unless given] [calls to warm up, 20,000 unless given]
+//         [the only one to measure, such as JWT; all unless given]
+//
+// A round takes 14 turns.
 
-const rounds = Number(process.argv[2] ?? 25);
+const rounds = Number(process.argv[2] ?? 15);
+const seconds = Number(process.argv[3] ?? 1);
+const warm = Number(process.argv[4] ?? 20_000);
+const only = process.argv[5];
 const seeded = 2_000;
-const callsOfTurn = 640;
 const concurrency = 64;
 
 const scene = makeScene();
@@ -35,8 +41,11 @@ const ca = authority.ca();
 type Kind = Pick<Load, 'headers' | 'tls'> & {
   readonly name: string;
   readonly server: ChildServer;
-  readonly of: 'echo' | 'plain';
+  readonly path: string;
 };
+
+/** What a turn measured: calls a second, and microseconds of the server's processors for each. */
+type Turn = { readonly rate: number; readonly cpu: number };
 
 /** Processor time that a process has used, in microseconds. */
 function cpuOf(pid: number | undefined): number {
@@ -46,8 +55,14 @@ function cpuOf(pid: number | undefined): number {
   return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+/** The value below which there is such a share of the values. */
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+}
+
+const median = (values: readonly number[]): number => quantile(values, 0.5);
+const percent = (value: number): string => `${(100 * value).toFixed(0)} %`;
 
 const servers: ChildServer[] = [];
 try {
@@ -64,54 +79,76 @@ try {
   };
   const tls = { cert, key };
   const known = { ...tls, client_ca: { hosts: { file: authority.caFile, san: 'dns' } } };
-  const [plain, signed, encrypted, both] = [
+  const [plain, again, signed, encrypted, both] = [
     await scene.serve('plain', fill),
+    await scene.serve('again', fill),
     await scene.serve('signed', fill, { auth }),
     await scene.serve('encrypted', fill, { tls }),
     await scene.serve('both', fill, { tls: known, auth }),
   ];
   const [echo, echoTls] = [await startChild('echo-server'), await startChild('echo-server', cert, key)];
-  servers.push(plain, signed, encrypted, both, echo, echoTls);
+  servers.push(plain, again, signed, encrypted, both, echo, echoTls);
   const headers = { authorization: `Bearer ${token}` };
-  const kinds: readonly Kind[] = [
-    { name: 'echo', server: echo, of: 'echo' },
-    { name: 'echo, TLS', server: echoTls, tls: { ca }, of: 'echo' },
-    { name: 'plain', server: plain, of: 'plain' },
-    { name: 'JWT', server: signed, headers, of: 'plain' },
-    { name: 'TLS', server: encrypted, tls: { ca }, of: 'plain' },
-    { name: 'TLS, JWT', server: both, tls: { ca }, headers, of: 'plain' },
-    { name: 'TLS, certificate', server: both, tls: { ca, cert: client.certificate, key: client.key }, of: 'plain' },
+  const of = (name: string, server: ChildServer, more: Pick<Load, 'headers' | 'tls'> = {}): Kind => ({
+    name,
+    server,
+    path: name.startsWith('echo') ? '/bench.Echo/Echo' : createJobPath,
+    ...more,
+  });
+  const withTls = of('TLS', encrypted, { tls: { ca } });
+  const bare = of('plain', plain);
+  const certified = { ca, cert: client.certificate, key: client.key };
+  /** What is called, and beside what. */
+  const every: readonly (readonly [kind: Kind, beside: Kind])[] = [
+    [of('JWT', signed, { headers }), bare],
+    [withTls, bare],
+    [of('TLS, JWT', both, { tls: { ca }, headers }), bare],
+    [of('TLS, certificate', both, { tls: certified }), bare],
+    [of('plain again', again), bare],
+    [of('echo, TLS', echoTls, { tls: { ca } }), of('echo', echo)],
+    [withTls, of('echo, TLS', echoTls, { tls: { ca } })],
   ];
+  const pairs = every.filter(([{ name }]) => only === undefined || name === only);
   const byHash = numbered(scene.seed, scene.seed.commit);
-  const turn = async ({ server, name, of: _, ...how }: Kind) => {
-    const path = name.startsWith('echo') ? '/bench.Echo/Echo' : createJobPath;
+  const turn = async (
+    { server, name: _, ...how }: Kind,
+    bounds: { readonly seconds?: number; readonly calls?: number } = { seconds },
+  ): Promise<Turn> => {
     const body = (n: number) => byHash(n % seeded);
     const before = cpuOf(server.child.pid);
-    const { rate } = await runLoad({ ...how, port: server.port, path, body, concurrency, calls: callsOfTurn });
-    return { rate, cpu: (cpuOf(server.child.pid) - before) / callsOfTurn };
+    const load = { ...how, port: server.port, body, concurrency, calls: Number.POSITIVE_INFINITY, ...bounds };
+    const { rate, made } = await runLoad(load);
+    return { rate, cpu: (cpuOf(server.child.pid) - before) / made };
   };
-  const found = new Map(kinds.map(({ name }) => [name, [] as { rate: number; cpu: number }[]]));
-  for (let round = -3; round < rounds; round++) {
-    // Forwards and backwards, so that none is always behind the same one.
-    for (const kind of round % 2 === 0 ? kinds : [...kinds].reverse()) {
-      const measured = await turn(kind);
-      if (round >= 0) found.get(kind.name)?.push(measured);
+  // As warm as each other: a server that was called less is slower for that alone.
+  for (const kind of new Set(pairs.flat())) await turn(kind, { calls: warm });
+
+  const found = pairs.map(() => ({ own: [] as Turn[], beside: [] as Turn[] }));
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, [kind, beside]] of pairs.entries()) {
+      const before = await turn(beside, { seconds: seconds / 2 });
+      const own = await turn(kind);
+      const after = await turn(beside, { seconds: seconds / 2 });
+      found[i]?.own.push(own);
+      found[i]?.beside.push({ rate: (before.rate + after.rate) / 2, cpu: (before.cpu + after.cpu) / 2 });
     }
   }
-  const rows = kinds.map(({ name, of }) => {
-    const [mine, base] = [found.get(name) ?? [], found.get(of) ?? []];
-    const beside = (what: 'rate' | 'cpu') => median(mine.map((one, i) => one[what] / (base[i]?.[what] ?? Number.NaN)));
+  const rows = pairs.map(([kind, other], i) => {
+    const { own = [], beside = [] } = found[i] ?? {};
+    const ratios = (what: keyof Turn) => own.map((one, n) => one[what] / (beside[n]?.[what] ?? Number.NaN));
+    const rates = ratios('rate');
     return [
-      name,
-      Math.round(median(mine.map(({ rate }) => rate))).toLocaleString('en'),
-      name === of ? '' : `${(100 * beside('rate')).toFixed(0)} %`,
-      median(mine.map(({ cpu }) => cpu)).toFixed(0),
-      name === of ? '' : `${(100 * beside('cpu')).toFixed(0)} %`,
+      kind.name,
+      other.name,
+      Math.round(median(own.map(({ rate }) => rate))).toLocaleString('en'),
+      percent(median(rates)),
+      `${percent(quantile(rates, 0.25))} to ${percent(quantile(rates, 0.75))}`,
+      median(own.map(({ cpu }) => cpu)).toFixed(0),
+      percent(median(ratios('cpu'))),
     ];
   });
-  process.stdout.write(
-    `${table(['CreateJob, reused', 'calls/s', 'of the plain one', 'processor µs a call', 'of the plain one'], rows)}\n`,
-  );
+  const heads = ['CreateJob, reused', 'beside', 'calls/s', 'of that', 'quartiles', 'processor µs a call', 'of that'];
+  process.stdout.write(`${table(heads, rows)}\n`);
 } finally {
   for (const server of servers) await server.stop();
   authority.dispose();

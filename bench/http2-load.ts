@@ -11,8 +11,10 @@ export type Load = {
   readonly body: (n: number) => Uint8Array;
   /** Calls under way at a time. */
   readonly concurrency: number;
-  /** Calls in all. */
+  /** Calls in all, at most. */
   readonly calls: number;
+  /** Seconds after which no more calls begin; absent for as long as it takes. */
+  readonly seconds?: number;
   /** Further request headers. */
   readonly headers?: Readonly<Record<string, string>>;
   /** What to encrypt with; absent for plain text. */
@@ -23,6 +25,8 @@ export type Load = {
 export type Measured = {
   /** Calls in a second. */
   readonly rate: number;
+  /** Calls that were made. */
+  readonly made: number;
   /** Latencies in microseconds. */
   readonly histogram: Histogram;
 };
@@ -49,7 +53,9 @@ export async function runLoad(load: Load): Promise<Measured> {
   const connections = Math.ceil(load.concurrency / callsPerConnection);
   const started = process.hrtime.bigint();
   let next = 0;
-  const take = () => (next < load.calls ? next++ : undefined);
+  const end = load.seconds === undefined ? undefined : started + BigInt(Math.round(load.seconds * 1e9));
+  const isOver = () => next >= load.calls || (end !== undefined && process.hrtime.bigint() >= end);
+  const take = () => (isOver() ? undefined : next++);
   await Promise.all(
     Array.from({ length: connections }, (_, i) => {
       const share = Math.floor((load.concurrency + i) / connections);
@@ -57,7 +63,7 @@ export async function runLoad(load: Load): Promise<Measured> {
     }),
   );
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-  return { rate: load.calls / seconds, histogram };
+  return { rate: next / seconds, made: next, histogram };
 }
 
 const frame = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goAway: 7, windowUpdate: 8 } as const;

@@ -91,6 +91,16 @@ export type FollowTold =
   /** The file is made anew from the log, and was opened: what was read from the old one must be read again. */
   | { readonly kind: 'remade'; readonly why: string };
 
+/** Has this thread run after others. Linux knows a priority of one thread; elsewhere it would be that of the process. */
+function giveWay(): void {
+  if (platform() !== 'linux') return;
+  try {
+    setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // Whoever started the server forbids it, as SystemCallFilter of a unit can: then it runs as others do.
+  }
+}
+
 function open({ storeUrl, path, keeps, trust }: Kept) {
   const projections = projectionSets[keeps];
 
@@ -100,8 +110,7 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
   /** How long a patient thread lets events gather, in milliseconds. */
   const pause = patient ? 20 : 0;
 
-  // Linux knows a priority of one thread; elsewhere it would be that of the process.
-  if (patient && platform() === 'linux') setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+  if (patient) giveWay();
 
   /** Why the file must be made anew; undefined while it is sound. */
   let damage: string | undefined;

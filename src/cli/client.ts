@@ -164,7 +164,11 @@ export function withAddress(error: unknown, options: ServerOptions): unknown {
     const proxy = proxyOf(serverAddress(server).address, process.env);
     const by = proxy === undefined ? '' : ` by the proxy ${proxy}, unless no_proxy exempts it`;
     const why = error.message.replace(/ Resolution note: $/, '').replace(/ Last error: undefined/, '');
-    return new CallError(error.code, `cannot reach the server at ${server}${by}: ${why}`);
+    // Something listens there, and does not speak as it was spoken to.
+    const encrypts =
+      serverAddress(server).tls === undefined && /Failed to connect|connection closed|ECONNRESET/i.test(why);
+    const hint = encrypts ? `; if it encrypts, give it as grpcs://${server}` : '';
+    return new CallError(error.code, `cannot reach the server at ${server}${by}: ${why}${hint}`);
   }
   if (error.code === status.DEADLINE_EXCEEDED) {
     return new CallError(error.code, `the server at ${server} did not answer in time: ${error.message}`);

@@ -14,6 +14,7 @@ import { makeToken, revokeTokens } from '../../src/auth/token-file.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { CallError } from '../../src/rpc/call-error.js';
 import { connect } from '../../src/rpc/client.js';
+import { runMemoir } from '../support/command.js';
 import { failure } from '../support/refused.js';
 import { until } from '../support/until.js';
 import { scene, testIssuer } from './scene.js';
@@ -551,4 +552,11 @@ test.serial('the command line makes a token, calls by it, and takes it back', as
   const { stdout } = await run(['token', 'list', '--file', at.files.tokens]);
   t.regex(stdout, new RegExp(`${id} +token:ci +revoked`));
   t.false(stdout.includes(made.stdout.trim()));
+});
+
+test.serial('who calls a server that encrypts without TLS is told how it is called', async (t) => {
+  const address = at.server.address();
+  const { code, err } = await runMemoir(['list', '--server', address, '--timeout', '5']);
+  t.is(code, 6);
+  t.true(err.includes(`if it encrypts, give it as grpcs://${address}`), err);
 });
