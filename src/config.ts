@@ -230,6 +230,8 @@ export const serverConfig = z.strictObject({
     .default(16 * 1024 * 1024),
   /** File of the Ed25519 key that checkpoints of the log are signed with. Without it, checkpoint.key in the data directory, made if it is not there. */
   checkpoint_key: z.string().min(1).optional(),
+  /** The same key from a command, with its arguments, that prints it; without a shell. Not with `checkpoint_key`. */
+  checkpoint_key_command: z.array(z.string().min(1)).min(1).optional(),
   /** Name of the log in its checkpoints. Without it, `memoir/` and the beginning of a hash of the key. */
   checkpoint_origin: z
     .string()

@@ -39,8 +39,10 @@ import { closers } from './serving/closers.js';
 import { keepContent, openContent } from './serving/content-parts.js';
 import { authorising, checkedAddress, openDoor } from './serving/door.js';
 import { keepCheckpoint } from './serving/kept-checkpoint.js';
+import { keyOfCommand } from './serving/key-command.js';
 import { openServersLog } from './serving/open-log.js';
 import type { Accepted } from './serving/opening.js';
+import { filesOfLog, keepPrivate } from './serving/private-data.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
 import { callerLimits, rpcLimits } from './serving/rpc-limits.js';
 import { openServersRepositories } from './serving/servers-repositories.js';
@@ -87,13 +89,14 @@ export async function startServer(
     logger.error({ parts }, 'parts of the server did not close in time: the event store does not answer'),
   );
   try {
-    makeDirectory(config.data_dir);
+    const beside = storeKind(storeUrl) === 'sqlite' ? filesOfLog(storeName(storeUrl)) : [];
+    keepPrivate(config.data_dir, beside, edge, logger);
     const gitDirectory = join(config.data_dir, 'git');
     const files = pastFiles(config.data_dir);
 
     // The log.
     const keptCheckpoint = join(config.data_dir, 'log.checkpoint');
-    const key = serversKey(config);
+    const key = serversKey(config, await keyOfCommand(config));
     const { signing } = key;
     const log = await openServersLog({ config, files, keptCheckpoint, edge, accepted, signing, logger });
     const opened = recordingStore(log.store);

@@ -58,11 +58,12 @@ function parsed<Schema extends z.ZodType>(schema: Schema, layers: readonly Layer
   throw firstError(result.error, layers);
 }
 
-/** Where a server's checkpoint key is, by such settings; undefined if they name no data directory and no key. */
+/** Where a server's checkpoint key is, by such settings; undefined if they name no data directory and no key, or a command that prints it. */
 export async function checkpointKeySettings(
   sources: Sources,
 ): Promise<{ readonly path: string; readonly origin: string | undefined } | undefined> {
   const settings = parsed(serverConfig.partial({ data_dir: true }), await layersOf(sources));
+  if (settings.checkpoint_key_command) return undefined;
   const path = settings.checkpoint_key ?? (settings.data_dir && join(settings.data_dir, 'checkpoint.key'));
   return path === undefined || path === '' ? undefined : { path, origin: settings.checkpoint_origin };
 }

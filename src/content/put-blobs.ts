@@ -56,7 +56,7 @@ function wrong({ name, data }: Blob): MemoirError | undefined {
 }
 
 async function writeSynced(path: string, data: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx', 0o444);
+  const file = await open(path, 'wx', 0o400);
   try {
     await file.writeFile(data);
     await file.sync();

@@ -24,7 +24,7 @@ export async function openStoreId(files: BlobFiles, directory: string): Promise<
   const id = randomUUID();
   const { name, data } = markerOf(id);
   // However full the disk is: it is the smallest of all.
-  replaceDurably(files.pathOf(name), [data], { aside: files.aside(`marker-${id}`), mode: 0o444 });
+  replaceDurably(files.pathOf(name), [data], { aside: files.aside(`marker-${id}`), mode: 0o400 });
   if (before !== undefined) {
     replaceDurably(formerPath(directory), [...(await formerIds(directory)), before].map((one) => `${one}\n`).join(''));
   }

@@ -106,7 +106,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
       await drop(key, upload);
       throw mismatch(name, { hash, size: upload.size });
     }
-    await upload.file.chmod(0o444);
+    await upload.file.chmod(0o400);
     await upload.file.sync();
     await files.place(files.aside(key), name);
     await files.syncFolders([name.hash]);

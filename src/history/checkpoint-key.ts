@@ -35,6 +35,8 @@ export type CheckpointKeyPlace = {
   readonly path: string;
   /** Whether the key is made where there is none. */
   readonly make: boolean;
+  /** The private key itself, in the place of its file, and what it is from, as messages call it. */
+  readonly given?: { readonly pem: string; readonly from: string } | undefined;
   /** Name of the log; without it, `memoir/` and the beginning of a hash of the key. */
   readonly origin: string | undefined;
 };
@@ -49,10 +51,11 @@ const longest = 16_384;
 export function openCheckpointKey({
   path,
   make,
+  given,
   origin,
 }: CheckpointKeyPlace): CheckpointSigner & EventSigning & { readonly made: boolean } {
-  const made = make && makeKey(path);
-  const privateKey = readKey(path);
+  const made = make && !given && makeKey(path);
+  const privateKey = given ? keyOf(given.pem, (why) => new Error(`${given.from} ${why}`)) : readKey(path);
   const bytes = bytesOfKey(createPublicKey(privateKey));
   const key = verifierKey(origin ?? `memoir/${hash('sha256', bytes, 'hex').slice(0, 8)}`, bytes);
   return {
@@ -102,6 +105,10 @@ function readKey(path: string): KeyObject {
     const hint = code === 'ENOENT' ? '; make one by: openssl genpkey -algorithm ed25519 -out FILE' : '';
     throw refuse(`cannot be read: ${(error as Error).message}${hint}`, error);
   }
+  return keyOf(pem, refuse);
+}
+
+function keyOf(pem: string, refuse: (why: string) => Error): KeyObject {
   const privateKey = parsePem(pem);
   if (privateKey?.asymmetricKeyType !== 'ed25519') {
     throw refuse('is no Ed25519 private key as PKCS#8 in PEM, without a password');

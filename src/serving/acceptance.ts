@@ -29,9 +29,9 @@ export function unfinishedAcceptance(dataDirectory: string): Acceptance | undefi
 export function beginAcceptance(dataDirectory: string, edge: Edge): Acceptance {
   const generation = edge.uuid();
   const directory = asideDirectory(dataDirectory, edge, generation);
-  makeDirectory(directory);
+  makeDirectory(directory, { mode: 0o700 });
   const path = join(directory, marker);
-  createDurably(path, `${generation}\n`, { aside: `${path}.lock`, mode: 0o644 });
+  createDurably(path, `${generation}\n`, { aside: `${path}.lock`, mode: 0o600 });
   syncDirectory(dataDirectory);
   return { directory, generation };
 }

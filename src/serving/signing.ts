@@ -33,13 +33,14 @@ export type ServersKey = {
   trust(): Trust | undefined;
 };
 
-/** The key of a server with these settings. */
-export function serversKey(config: ServerConfig): ServersKey {
+/** The key of a server with these settings; `printed` is what the command printed that they name. */
+export function serversKey(config: ServerConfig, printed?: string): ServersKey {
   let key: ReturnType<typeof openCheckpointKey> | undefined;
   function opened() {
     key ??= openCheckpointKey({
       path: keyPath(config),
       make: config.checkpoint_key === undefined,
+      given: printed === undefined ? undefined : { pem: printed, from: 'what checkpoint_key_command prints' },
       origin: config.checkpoint_origin,
     });
     return key;
@@ -69,6 +70,7 @@ function trustOf({ trusted_keys, retired_keys }: ServerConfig, more: readonly st
  * the auditor may read it.
  */
 export function auditorsTrust(config: ServerConfig, given: readonly string[]): Trust {
+  if (config.checkpoint_key_command) return trustOf(config, given);
   const path = keyPath(config);
   try {
     const own = existsSync(path) ? [openCheckpointKey({ path, make: false, origin: undefined }).key.text] : [];

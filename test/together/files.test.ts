@@ -19,3 +19,5 @@ import '../worker/inputs/staging.test.js';
 import '../worker/run/kept-checkouts.test.js';
 import '../worker/store/content-store.test.js';
 import '../worker/store/verify-store.test.js';
+import '../serving/key-command.test.js';
+import '../serving/private-data.test.js';

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { auditRebuild, type RebuildDifference } from '../../audit/audit-rebuild.js';
 import type { Cell } from '../../audit/compare-tables.js';
 import { exitCodes } from '../exit-code.js';
+import { privateFromNow } from '../server/private-from-now.js';
 import { note, printLine } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import type { AuditOptions } from './audit-options.js';
@@ -16,6 +17,7 @@ const mostPrinted = 100;
  * @throws MemoirError as `withAuditedStore` and `auditRebuild`
  */
 export async function runAuditRebuild(options: AuditOptions): Promise<void> {
+  privateFromNow();
   await withAuditedStore(options, async ({ config, log, directory }) => {
     const tell = progress();
     let printed = 0;

@@ -4,6 +4,7 @@ import { systemEdge } from '../../edge.js';
 import { openImporter, storeKind, storeName } from '../../eventstore/open-store.js';
 import { type Imported, type ImportStep, importLog } from '../../eventstore/transfer/import-log.js';
 import { openExport } from '../../eventstore/transfer/open-export.js';
+import { privateFromNow } from '../server/private-from-now.js';
 import { note, printLine } from '../text/output.js';
 import { printable } from '../text/printable.js';
 import { eventCount, progressLine } from '../text/progress-line.js';
@@ -27,6 +28,7 @@ const steps: Readonly<Record<ImportStep, string>> = {
  * @throws MemoirError if the file is wrong, the store holds another log or cannot be written
  */
 export async function runImport(file: string, options: ImportOptions): Promise<void> {
+  privateFromNow();
   const store = options.dryRun ? undefined : await logStore(options);
   const line = await progressLine('opening', systemEdge.monotonic);
   let done: Imported;

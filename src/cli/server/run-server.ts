@@ -9,6 +9,7 @@ import { type RunningServer, startServer } from '../../main.js';
 import type { Accepted } from '../../serving/opening.js';
 import { note, printLine } from '../text/output.js';
 import { openLogger } from './logger.js';
+import { privateFromNow } from './private-from-now.js';
 import { rereadRepositories } from './reread-repositories.js';
 import { type ServiceManager, serviceManager } from './service-manager.js';
 import { aborted, stopSignal } from './stop-signals.js';
@@ -26,6 +27,7 @@ const betweenStarts = 1_000;
  */
 export async function runServer(sources: Sources, accepted: Accepted): Promise<void> {
   const config = await serverSettings(sources);
+  privateFromNow();
   const logger = openLogger(config.log_level);
   const manager = serviceManager(process.env, logger);
   let told: Promise<void> | undefined;

@@ -30,7 +30,7 @@ export function openObjectWriter(directory: string): ObjectWriter {
       const header = Buffer.from(`${type} ${data.length}\0`);
       const folder = join(directory, id.slice(0, 2));
       const path = join(folder, id.slice(2));
-      const how = { aside: join(directory, `${temporaryPrefix}${++written}`), mode: 0o444 };
+      const how = { aside: join(directory, `${temporaryPrefix}${++written}`), mode: 0o400 };
       makeDirectory(folder);
       if (data.length <= oneGo) {
         const whole = deflateSync(Buffer.concat([header, data]), { level });

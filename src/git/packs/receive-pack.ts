@@ -32,7 +32,7 @@ export async function receivePack(
       if (table.count === 0) return 0;
       before();
       const path = join(directory, `pack-${checksum.toString('hex')}`);
-      await file.chmod(0o444);
+      await file.chmod(0o400);
       replaceDurably(path + wholeEnding, '', { folder: 'later' });
       await replace(`${path}.pack`, { folder: 'later' });
       // What has an index is seen.

@@ -29,7 +29,7 @@ export function writePackIndex(
     }
     yield running.digest();
   }
-  replaceDurably(path, pieces(), { aside: `${path}.tmp`, mode: 0o444 });
+  replaceDurably(path, pieces(), { aside: `${path}.tmp`, mode: 0o400 });
 }
 
 function* body(table: PackTable, sorted: Uint32Array, checksum: Buffer): Generator<Buffer> {

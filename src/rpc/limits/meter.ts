@@ -21,12 +21,13 @@ export type Meter = {
  */
 export function meters(limiter: Limiter, named: boolean): (method: DescMethod) => Meter | undefined {
   const meter: Meter = {
-    count(call, { caller, signal }, { length }) {
+    count(call, context, { length }) {
       if (length < leastBytes) return undefined;
-      const principal = named ? caller.principal : undefined;
+      const principal = named ? context.caller.principal : undefined;
       const wait = limiter.took({ principal, address: named ? '' : addressOf(call.getPeer()) }, length);
       if (wait === 0) return undefined;
-      return delay(Math.min(wait, longestPause), undefined, { signal }).catch(() => undefined);
+      // Its signal is made when it is asked for, which has its price.
+      return delay(Math.min(wait, longestPause), undefined, { signal: context.signal }).catch(() => undefined);
     },
   };
   return (method) => (kindOf(method) === 'report' ? undefined : meter);
