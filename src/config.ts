@@ -9,14 +9,12 @@ import { imageSearch } from './domain/image-name.js';
 import { newestFormat } from './domain/log-format.js';
 import { isKeyName, parseVerifierKey } from './domain/log-tree/verifier-key.js';
 import { parseContentUrl } from './domain/outputs/content-url.js';
+import { longestRepositoryName, repositoryNamePattern } from './domain/repositories/repository-name.js';
 import { repositoryGlobs } from './domain/repository-glob.js';
 import { isPrice } from './domain/savings/prices.js';
 
-/** Names of repositories: parts of letters, digits, ".", "_" and "-" between slashes, none of which begins with a dot. */
-export const repositoryName = z
-  .string()
-  .regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/)
-  .max(255);
+/** Names of repositories. */
+export const repositoryName = z.string().regex(repositoryNamePattern).max(longestRepositoryName);
 
 /** Paths inside a tree, as requests name them, made normal. */
 const codePaths = z
@@ -50,6 +48,14 @@ export const repositoryConfig = z
       (username === undefined) === (password === undefined) && (username === undefined || url !== undefined),
     'give username and password both, with url, or neither',
   );
+
+/** What is sent to remote repositories that are added while servers run. */
+const credentialConfig = z.strictObject({
+  /** Address below which it is sent, and nowhere else. */
+  url: z.url({ protocol: /^https?$/, error: 'give an address of https: or http:' }),
+  username: z.string().min(1),
+  password: z.string().min(1),
+});
 
 /** What is allowed of remote repositories, and when they are fetched. Times are in seconds. */
 export const remotesConfig = z.strictObject({
@@ -187,6 +193,8 @@ export const serverConfig = z.strictObject({
   log_format: z.int().min(1).max(newestFormat).optional(),
   /** Repositories by name. */
   repositories: z.record(repositoryName, repositoryConfig).default({}),
+  /** Credentials that repositories are added with, by name. */
+  credentials: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/), credentialConfig).default({}),
   /** Rules for repositories that are fetched from elsewhere. */
   remotes: remotesConfig.prefault({}),
   /** TOML file of the policy, of who may do what. Without it everybody may do everything. */

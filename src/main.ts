@@ -45,7 +45,7 @@ import type { Accepted } from './serving/opening.js';
 import { filesOfLog, keepPrivate } from './serving/private-data.js';
 import { namePassedOver, watchFollowers, watchRefusal } from './serving/readiness.js';
 import { callerLimits, rpcLimits } from './serving/rpc-limits.js';
-import { openServersRepositories } from './serving/servers-repositories.js';
+import { followAdded, openServersRepositories } from './serving/servers-repositories.js';
 import { services } from './serving/services.js';
 import { beginSigning, serversKey, watchSigning } from './serving/signing.js';
 import { type StatusBoard, statusBoard } from './serving/status-board.js';
@@ -67,7 +67,7 @@ export type RunningServer = {
    * Has the repositories of settings that were read again; nothing else of them counts.
    * @throws Error naming the repository that cannot be used; then all is as it was before
    */
-  reconfigure(settings: Pick<ServerConfig, 'repositories'>): Promise<void>;
+  reconfigure(settings: Pick<ServerConfig, 'repositories' | 'credentials'>): Promise<void>;
   /** Lets the calls under way end, at most for the configured time, then closes everything. */
   stop(): Promise<void>;
 };
@@ -182,6 +182,9 @@ export async function startServer(
     const keeping = keepContent(context, { content, local }, config, logger);
     open(keeping, (kept) => kept?.stop());
 
+    // Repositories that are added while servers run.
+    const added = await followAdded(context, repositorySet, logger);
+
     // What proves.
     const checkpoints = openCheckpoints(context, signer);
     if (storeKind(storeUrl) === 'sqlite') {
@@ -200,7 +203,7 @@ export async function startServer(
     const served = services(
       context,
       store,
-      images,
+      { images, added },
       { checkpoints, signer },
       { content, local, keeping, maxRequestBytes: config.rpc.max_request_bytes },
       calls,

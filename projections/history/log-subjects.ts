@@ -7,6 +7,7 @@ import {
   jobLogStream,
   jobStream,
   repositoryOfExclusionStream,
+  repositorySetStream,
   uuidOfAnyJobStream,
 } from '../../src/domain/streams.js';
 import type { Position, RecordedEvent } from '../../src/eventstore/port.js';
@@ -63,7 +64,7 @@ export const logSubjects: Projection = {
     function placeOf({ stream, type, data, position, revision }: RecordedEvent): Partial<PlaceRow> {
       const uuid = uuidOfAnyJobStream(stream);
       if (uuid === undefined) {
-        const repository = repositoryOfExclusions(stream);
+        const repository = stream === repositorySetStream ? member(data, 'name') : repositoryOfExclusions(stream);
         return repository === undefined ? {} : { repository: idOf('repository', repository) };
       }
       if (type === 'JobRequested' && revision === 0 && stream === jobStream(uuid)) {

@@ -78,7 +78,12 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   delete: [`memoir delete ${uuid}`],
   retry: [`memoir retry ${uuid}`, `memoir retry --filter '["failure_reason","=","LEASE_EXPIRED"]' --dry-run`],
   check: [`memoir check ${uuid} --runs 3`, `memoir check ${uuid} --list --json`],
-  repos: ['memoir repos'],
+  'repos list': ['memoir repos list', 'memoir repos list --json'],
+  'repos add': [
+    'memoir repos add genome/tools /srv/git/tools.git',
+    'memoir repos add genome/maps https://git.example.org/maps.git --credential forge',
+  ],
+  'repos remove': ['memoir repos remove genome/tools'],
   resolve: ['memoir resolve demo v1.2', 'memoir resolve demo main~3'],
   code: [`memoir code ${uuid}`, 'memoir code main --repository demo analysis lib'],
   range: ['memoir range demo main --minimum v1.0 --exclude v1.1', 'memoir range demo --minimum v1.0 --count'],

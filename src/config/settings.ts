@@ -113,7 +113,7 @@ const gone: Readonly<Record<string, string>> = {
 };
 
 /** Settings whose members may have passwords. */
-const withPasswords: readonly PropertyKey[] = ['registries', 'repositories'];
+const withPasswords: readonly PropertyKey[] = ['registries', 'repositories', 'credentials'];
 
 /** The value as a message may show it: a password is never shown, nor what may hold one. */
 function shownValue([first = '', ...rest]: readonly PropertyKey[], value: unknown): string {

@@ -12,6 +12,8 @@ export type Grant = {
   readonly repositories: readonly string[];
   /** The most that may be asked for in jobs of them; absent for any. */
   readonly bounds?: Bounds;
+  /** Paths and URLs below which admins by this grant may add repositories; absent: none, but for admins of all. */
+  readonly places?: readonly string[];
 };
 
 /** Principals of each group, by its name. */
@@ -58,6 +60,8 @@ export type Access = {
   steers(job: Owned): boolean;
   /** Whether it administers every repository, and so what belongs to none: images, outputs and workers. */
   readonly administersAll: boolean;
+  /** Paths and URLs below which it may add repositories of a name; whoever administers all may add them anywhere. */
+  places(repository: string): readonly string[];
   /** Whether it may call on behalf of others whose tokens it has. */
   readonly delegates: boolean;
 };
@@ -104,6 +108,7 @@ export function unrestricted(principal: string): Access {
     submits: yes,
     submitsSome: true,
     bounds: () => ({}),
+    places: () => [],
     works: yes,
     administers: yes,
     steers: yes,
@@ -145,6 +150,10 @@ export function accessOf(policy: Policy, principal: string, inGroups: readonly s
       mostGenerous(bounding.filter(({ covers }) => covers(repository)).map(({ bounds }) => bounds)),
     ),
     works: matcher(works),
+    places: (repository) =>
+      grants
+        .filter(({ roles, repositories }) => roles.includes('admin') && covering(repositories)(repository))
+        .flatMap(({ places = [] }) => places),
     administers,
     steers: ({ owner, repository }) => owner === principal || administers(repository),
   };

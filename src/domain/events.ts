@@ -27,6 +27,8 @@ import type {
   QueuePaused,
   QueueResumed,
   ReinstatedForReuse,
+  RepositoryAdded,
+  RepositoryRemoved,
   RunNumbersTaken,
   SigningKeysChanged,
   SubmissionIntended,
@@ -77,4 +79,6 @@ export type MemoirEvent =
   | WorkerDrained
   | WorkerUndrained
   | QueuePaused
-  | QueueResumed;
+  | QueueResumed
+  | RepositoryAdded
+  | RepositoryRemoved;

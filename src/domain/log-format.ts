@@ -83,6 +83,9 @@ export const needs: readonly Need[] = [
   // Takes away what is to stay.
   { format: 4, event: 'JobPinned' },
   { format: 4, event: 'JobUnpinned' },
+  // Does not know the stream, and has another log.
+  { format: 4, event: 'RepositoryAdded' },
+  { format: 4, event: 'RepositoryRemoved' },
 ];
 
 /** The format of what lets several share a run: interests, attempts after the first, workers that are drained, queues that are paused. */

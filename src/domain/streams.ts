@@ -41,6 +41,9 @@ export const workerStream = (digest: string): string => `worker-${digest}`;
 /** Stream of the pauses of the queue. */
 export const queuePausesStream = 'queue-pauses';
 
+/** Stream of the repositories that were added and removed while servers ran. */
+export const repositorySetStream = 'repository-set';
+
 /** Stream of what is known of content, by its hash. */
 export const contentStream = (hash: string): string => `content-${hash}`;
 
@@ -80,6 +83,7 @@ export const streamPrefixes: readonly string[] = [
   'queue-',
   'content-',
   'pin-',
+  'repository-',
 ];
 
 /** The uuid in the name of a job's stream. */

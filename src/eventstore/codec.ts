@@ -28,6 +28,8 @@ import {
   QueuePausedSchema,
   QueueResumedSchema,
   ReinstatedForReuseSchema,
+  RepositoryAddedSchema,
+  RepositoryRemovedSchema,
   RunNumbersTakenSchema,
   SigningKeysChangedSchema,
   SubmissionIntendedSchema,
@@ -76,6 +78,8 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
     ContentFoundSchema,
     JobPinnedSchema,
     JobUnpinnedSchema,
+    RepositoryAddedSchema,
+    RepositoryRemovedSchema,
   ].map((schema) => [schema.name, schema]),
 );
 

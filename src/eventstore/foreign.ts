@@ -47,6 +47,7 @@ const places: readonly (readonly [prefix: string, types: readonly string[]])[] =
   ['queue-', ['QueuePaused', 'QueueResumed']],
   ['content-', ['ContentStored', 'ContentLost', 'ContentFound']],
   ['pin-', ['JobPinned', 'JobUnpinned']],
+  ['repository-', ['RepositoryAdded', 'RepositoryRemoved']],
 ];
 const prefixOf: ReadonlyMap<string, string> = new Map(
   places.flatMap(([prefix, types]) => types.map((type) => [type, prefix] as const)),

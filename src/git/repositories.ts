@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { MemoirError, quote } from '../domain/errors.js';
 import { type Edge, systemEdge } from '../edge.js';
@@ -6,7 +7,9 @@ import { createGraphBudget, type GraphLimits, graphLimits } from './graph/graph-
 import type { HistoryLog } from './graph/history.js';
 import { createSlicer } from './graph/slicer.js';
 import { createKeeper } from './kept/keeper.js';
+import type { Layout } from './layout.js';
 import { openRemote, type RemoteOptions, remoteDefaults } from './mirror/open-remote.js';
+import { findObjectDirectories } from './objects/alternates.js';
 import { lateRepository } from './opened/late-repository.js';
 import { openedRepositories } from './opened/opened-repositories.js';
 import type { RepositoryPlace } from './places.js';
@@ -46,10 +49,11 @@ export type ChangingRepositories = Repositories & {
    */
   replace(config: Readonly<Record<string, RepositoryPlace>>): Promise<void>;
   /**
-   * Opens a repository to see whether that can be done, and lets go of it.
+   * Opens a repository to see whether that can be done, and lets go of it. Gives the directories that are read of a local one, links followed;
+   * of a remote one nothing is fetched.
    * @throws MemoirError as `openRepositories`
    */
-  check(name: string, place: RepositoryPlace): Promise<void>;
+  check(name: string, place: RepositoryPlace): Promise<readonly string[]>;
 };
 
 const silent: HistoryLog = { info: () => undefined, warn: () => undefined };
@@ -125,7 +129,14 @@ export async function openRepositories(
   return {
     names: opened.names,
     replace: opened.replace,
-    check: async (name, place) => openNow(name, place).close(),
+    async check(name, place) {
+      const repository = openNow(name, place);
+      try {
+        return 'path' in place ? directoriesOf(await repository.objects()) : [];
+      } finally {
+        await repository.close();
+      }
+    },
     ...asked(undefined),
     askedBy: asked,
     isAncestor: (name, ancestor, commits) => use(name, (repository) => repository.isAncestor(ancestor, commits)),
@@ -149,6 +160,11 @@ export async function openRepositories(
       await Promise.all([reader.close(), searcher.close()]);
     },
   };
+}
+
+/** Wherever the files of a repository are read. */
+function directoriesOf({ gitDir, commonDir, objectDir }: Layout): string[] {
+  return [...new Set([gitDir, commonDir, ...findObjectDirectories(objectDir)].map((path) => realpathSync(path)))];
 }
 
 /** The answer; undefined if the repository cannot be read now or is damaged. */

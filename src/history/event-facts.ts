@@ -5,6 +5,7 @@ import {
   exclusionStream,
   exclusionStreamsOfNone,
   repositoryOfExclusionStream,
+  repositorySetStream,
   uuidOfAnyJobStream,
 } from '../domain/streams.js';
 import { whyForeign } from '../eventstore/foreign.js';
@@ -21,7 +22,7 @@ export type EventFacts = {
     /** Principal of the worker that claimed it; empty if none did. */
     readonly claimedBy: string;
   };
-  /** The repository of the job or exclusion; undefined for what belongs to none: docker images, exclusions of images, outputs and workers. */
+  /** The repository of the job or exclusion, or that was added or removed; undefined for what belongs to none: docker images, exclusions of images, outputs and workers. */
   readonly repository?: string;
   /** Whether a principal may read the event: by the rules for the job or exclusion that it is of. */
   readonly readableBy: (access: Access) => boolean;
@@ -45,6 +46,12 @@ export function factsOf(readModel: Pick<ReadModel, 'jobs' | 'exclusions'>, recor
   const uuid = uuidOfAnyJobStream(stream);
   if (uuid !== undefined) return factsOfJob(readModel, uuid);
   if (stream.startsWith(exclusionStream(''))) return factsOfExclusion(readModel, stream, exclusionId(type, data));
+  if (stream === repositorySetStream) {
+    const repository = member(data, 'name');
+    return repository === undefined
+      ? { readableBy: whoReadsAll }
+      : { repository, readableBy: (access) => access.knows(repository) };
+  }
   return { readableBy: isForAll({ stream, type }) ? everybody : whoReadsAll };
 }
 
@@ -74,15 +81,17 @@ function factsOfExclusion(
 
 /** The id of the exclusion that an event is of, read from its ProtoJSON without the rest of it; undefined if that cannot be. */
 function exclusionId(type: string, data: string): string | undefined {
-  let id: unknown;
+  return type === 'ReinstatedForReuse' ? member(data, 'exclusionId') : member(data, 'exclusion', 'id');
+}
+
+/** A text in ProtoJSON, by the names on the way to it; undefined if there is none. */
+function member(data: string, ...names: readonly string[]): string | undefined {
+  let at: unknown;
   try {
-    const event = JSON.parse(data) as {
-      readonly exclusion?: { readonly id?: unknown };
-      readonly exclusionId?: unknown;
-    };
-    id = type === 'ReinstatedForReuse' ? event.exclusionId : event.exclusion?.id;
+    at = JSON.parse(data);
   } catch {
     return undefined;
   }
-  return typeof id === 'string' ? id : undefined;
+  for (const name of names) at = (at as Readonly<Record<string, unknown>> | null | undefined)?.[name];
+  return typeof at === 'string' ? at : undefined;
 }

@@ -52,7 +52,7 @@ function warningsOf(policy: Policy): readonly string[] {
 
 /** Whether one grant gives all that another does; of two alike only the later one is told of. */
 function covers(one: Grant, other: Grant, isBefore: boolean): boolean {
-  if (one.bounds !== undefined) return false;
+  if (one.bounds !== undefined || other.places !== undefined) return false;
   const whom = one.to.includes('*') || other.to.every((name) => one.to.includes(name));
   const roles = one.roles.includes('admin')
     ? other.roles.every((role) => role !== 'delegate' || one.roles.includes(role))
@@ -85,6 +85,10 @@ export function explainPolicy(
     ['request jobs', access.submits(repository)],
     ['run jobs', access.works(repository)],
     ['steer any job and exclude commits', access.administers(repository)],
+    [
+      'add and remove the repository',
+      access.administersAll || (access.administers(repository) && access.places(repository).length > 0),
+    ],
     ['steer images, outputs and workers', access.administersAll],
     ['call on behalf of others', access.delegates],
   ];

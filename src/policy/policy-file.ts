@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { normalize } from 'node:path/posix';
 import type { Logger } from 'pino';
 import { parse } from 'smol-toml';
 import * as z from 'zod';
@@ -20,6 +21,13 @@ const remembered = 10_000;
 
 const role = z.enum(['reader', 'submitter', 'worker', 'auditor', 'admin', 'delegate']);
 const glob = z.string().regex(/^[A-Za-z0-9._/*?-]+$/, 'is no glob of letters, digits, ".", "_", "-", "/", "*" and "?"');
+/** A directory or an address below which repositories may be added. */
+const place = z.string().refine((text) => {
+  const plain = text.endsWith('/') ? text.slice(0, -1) : text;
+  return text.startsWith('/')
+    ? plain === normalize(plain)
+    : URL.canParse(text) && new URL(plain).href.startsWith(plain);
+}, 'is neither an absolute path nor a URL, without "." and ".."');
 /** A whole number, refused by its value. */
 const whole = (what: string, least: number, most: number) =>
   z
@@ -45,6 +53,7 @@ const schema = z.strictObject({
         to: whom,
         roles: z.array(role).min(1),
         repositories: z.array(glob).min(1),
+        places: z.array(place).min(1).optional(),
         ...bounds,
       }),
     )
@@ -201,14 +210,20 @@ function parsePolicy(text: string): WholePolicy {
 }
 
 /** @throws Error if it bounds what nobody may ask for by it */
-function grantOf({ to, roles, repositories, ...bounds }: z.infer<typeof schema>['grants'][number]): Grant {
+function grantOf({ to, roles, repositories, places, ...bounds }: z.infer<typeof schema>['grants'][number]): Grant {
   if (roles.includes('delegate') && !repositories.includes('**')) {
     throw new Error(
       `the grant to ${to.map((whom) => quote(whom)).join(', ')} has the role delegate for some repositories: it is for all of them, "**"`,
     );
   }
+  if (places && !roles.includes('admin')) {
+    throw new Error(
+      `the grant to ${to.map((whom) => quote(whom)).join(', ')} has places, and lets nobody add repositories: that is for the role admin`,
+    );
+  }
+  const grant = { to, roles, repositories, ...(places && { places }) };
   const given = Object.keys(bounds).find((name) => bounds[name as keyof typeof bounds] !== undefined);
-  if (given === undefined) return { to, roles, repositories };
+  if (given === undefined) return grant;
   if (!roles.includes('submitter') && !roles.includes('admin')) {
     throw new Error(
       `the grant to ${to.map((whom) => quote(whom)).join(', ')} has ${given}, and lets nobody request jobs`,
@@ -221,5 +236,5 @@ function grantOf({ to, roles, repositories, ...bounds }: z.infer<typeof schema>[
     ...(ramMb !== undefined && { ramMb }),
     ...(scratchMb !== undefined && { scratchMb }),
   };
-  return { to, roles, repositories, bounds: most };
+  return { ...grant, bounds: most };
 }

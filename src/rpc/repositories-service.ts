@@ -1,10 +1,13 @@
 import { create } from '@bufbuild/protobuf';
 import {
+  AddedPlaceSchema,
+  AddRepositoryResponseSchema,
   CodeEntrySchema,
   ExpandRangeResponseSchema,
   type GetCodeRequest,
   GetCodeResponseSchema,
   ListRepositoriesResponseSchema,
+  RemoveRepositoryResponseSchema,
   type RepositoriesService,
   type Repository,
   RepositorySchema,
@@ -18,7 +21,9 @@ import type { JobsContext } from '../jobs/context.js';
 import { codeOf } from '../jobs/deciding/code/wanted-code.js';
 import { checkLength, checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import { checkKnows } from '../jobs/reading/permit.js';
+import type { AddRepositories } from '../jobs/repositories/add-repository.js';
 import type { Implementation } from './service.js';
+import { tokenOf } from './tokens.js';
 
 /** Commits in one message of ExpandRange. */
 const commitsPerMessage = 1_000;
@@ -27,8 +32,11 @@ const commitsPerMessage = 1_000;
 const maxExcludes = 1_000;
 
 /** memoir.repositories.v1.RepositoriesService. */
-export function repositoriesService(context: RepositoriesContext): Implementation<typeof RepositoriesService> {
-  const { repositories, codePaths } = context;
+export function repositoriesService(
+  context: RepositoriesContext,
+  added: AddRepositories,
+): Implementation<typeof RepositoriesService> {
+  const { repositories, codePaths, readModel } = context;
 
   /** Of which commit, and at which paths, the code is asked for. */
   async function place(caller: Caller, request: GetCodeRequest): Promise<CodePlace> {
@@ -52,6 +60,17 @@ export function repositoriesService(context: RepositoriesContext): Implementatio
     return { repository, commit, paths: pathsOf(repository, given) };
   }
 
+  /** Where it is, is for who administers it. */
+  async function described(caller: Caller, name: string): Promise<Repository> {
+    const repository = await describe(context, name);
+    const found = caller.access.administers(name) ? added.added(name) : undefined;
+    if (found) {
+      const { place, epoch, addedBy } = found;
+      repository.added = create(AddedPlaceSchema, { ...place, epoch, addedBy });
+    }
+    return repository;
+  }
+
   function pathsOf(repository: string, given: readonly string[]): readonly string[] {
     return given.length > 0 ? given : (codePaths?.get(repository) ?? [wholeTree]);
   }
@@ -59,8 +78,21 @@ export function repositoriesService(context: RepositoriesContext): Implementatio
   return {
     async listRepositories(_request, { caller }) {
       const names = repositories.names().filter((name) => caller.access.knows(name));
-      const listed = await Promise.all(names.map((name) => describe(context, name)));
+      const listed = await Promise.all(names.map((name) => described(caller, name)));
       return create(ListRepositoriesResponseSchema, { repositories: listed });
+    },
+
+    async addRepository({ name, path, url, credential, replace }, { caller }) {
+      checkRequired('name', name, textLimits.repository);
+      const position = await added.add(caller, { name, path, url, credential, replace });
+      const repository = await described(caller, name);
+      return create(AddRepositoryResponseSchema, { repository, consistencyToken: tokenOf(readModel, position) });
+    },
+
+    async removeRepository({ name }, { caller }) {
+      checkRequired('name', name, textLimits.repository);
+      const position = await added.remove(caller, name);
+      return create(RemoveRepositoryResponseSchema, { consistencyToken: tokenOf(readModel, position) });
     },
 
     async resolveRefspec({ repository, refspec }, { caller }) {
@@ -105,7 +137,7 @@ export function repositoriesService(context: RepositoriesContext): Implementatio
 }
 
 /** What the service works with. */
-type RepositoriesContext = Pick<JobsContext, 'repositories' | 'streams' | 'codePaths'>;
+type RepositoriesContext = Pick<JobsContext, 'repositories' | 'streams' | 'codePaths' | 'readModel'>;
 
 type CodePlace = { readonly repository: string; readonly commit: string; readonly paths: readonly string[] };
 

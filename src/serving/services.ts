@@ -27,6 +27,7 @@ import type { JobsContext } from '../jobs/context.js';
 import { jobCreator } from '../jobs/deciding/create-job.js';
 import { pastExplainer } from '../jobs/deciding/explain-reuse-as-of.js';
 import { reusableFinder } from '../jobs/deciding/find-reusable.js';
+import type { AddRepositories } from '../jobs/repositories/add-repository.js';
 import { jobClaims } from '../jobs/running/claim-job.js';
 import { jobLogs } from '../jobs/running/job-log.js';
 import { seenWorkers } from '../jobs/workers/seen-workers.js';
@@ -61,7 +62,7 @@ export type BytesParts = ContentParts & { readonly maxRequestBytes: number };
 export function services(
   given: JobsContext,
   store: GuardedStore,
-  images: ImageParts,
+  { images, added }: { readonly images: ImageParts; readonly added: AddRepositories },
   audit: AuditParts,
   { content, local, keeping, maxRequestBytes }: BytesParts,
   calls: Calls,
@@ -98,7 +99,7 @@ export function services(
   if (context.sharesRuns) watchDifferences(context, exclusions, determinism, logger);
   serve(ExclusionsService, exclusionsService(context, exclusions));
   serve(ImagesService, imagesService(context, images));
-  serve(RepositoriesService, repositoriesService(context));
+  serve(RepositoriesService, repositoriesService(context, added));
   const batchBytes = batchLimit(maxRequestBytes);
   serve(ContentService, contentService(context, content, raw, keeping?.held));
   serve(RetentionService, retentionService(context, content, local, keeping?.retention));

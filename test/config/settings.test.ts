@@ -44,6 +44,7 @@ test('a data directory is all that is needed', async (t) => {
     log_end_within: 0.25,
     wait_for_store: false,
     content_unchecked: 'answer',
+    credentials: {},
     content: { scrub_rate: 8 * 1024 ** 2 },
     rpc: {
       max_connections: 10_000,

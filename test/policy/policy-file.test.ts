@@ -54,6 +54,16 @@ const wrong: [what: string, text: string, message: RegExp][] = [
     `${grant('ada')}max_cores = 1\n`,
     /the grant to "ada" has max_cores, and lets nobody request jobs/,
   ],
+  [
+    'places for who adds nothing',
+    `${submitting}places = ["/srv"]\n`,
+    /"ada" has places, and lets nobody add repositories/,
+  ],
+  ...['srv', '/srv/../etc', 'https://', ''].map((value): [string, string, RegExp] => [
+    `the place "${value}"`,
+    `${submitting.replace('submitter', 'admin')}places = ["${value}"]\n`,
+    /is neither an absolute path nor a URL/,
+  ]),
   ['a bound below nothing', `${submitting}max_ram_mb = -1\n`, /"-1" is no number of MiB/],
   ['a bound that is no number', `${submitting}max_priority = "high"\n`, /"high" is no priority/],
 ];
@@ -73,6 +83,12 @@ test('bounds are read', (t) => {
     grants.map(({ bounds }) => bounds),
     [{ priority: -3, ramMb: 1_024 }, undefined],
   );
+});
+
+test('places are read', (t) => {
+  const places = ['/srv/git/', 'https://git.example.org/team'];
+  const text = `${grant('ada').replace('reader', 'admin')}places = ${JSON.stringify(places)}\n`;
+  t.deepEqual(readPolicy(file(text)).grants[0]?.places, places);
 });
 
 test('a missing file is refused', (t) => {

@@ -30,6 +30,7 @@ import '../domain/log-tree/checkpoint.test.js';
 import '../domain/log-tree/growing-tree.test.js';
 import '../domain/log-tree/proof.test.js';
 import '../domain/near-misses/leaves.test.js';
+import '../domain/repositories/repository-set.test.js';
 import '../domain/repository-glob.test.js';
 import '../domain/reuse.test.js';
 import '../domain/secrets/secrets.test.js';

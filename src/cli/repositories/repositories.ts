@@ -1,5 +1,7 @@
 import { Command } from 'commander';
 import {
+  type AddedPlace,
+  AddRepositoryResponseSchema,
   ListRepositoriesResponseSchema,
   ResolveRefspecResponseSchema,
 } from '../../../gen/memoir/repositories/v1/repositories_service_pb.js';
@@ -18,19 +20,64 @@ type RangeOptions = RemoteOptions & {
   readonly count?: boolean;
 };
 
-/** `memoir repos`. */
+/** `memoir repos`, which lists, and those that add and remove. */
 export function reposCommand(): Command {
-  const command = new Command('repos').description('print the repositories that jobs can be taken from');
+  return new Command('repos')
+    .description('list, add and remove the repositories that jobs can be taken from')
+    .addCommand(listCommand(), { isDefault: true })
+    .addCommand(addCommand())
+    .addCommand(removeCommand());
+}
+
+function listCommand(): Command {
+  const command = new Command('list').description('print the repositories that jobs can be taken from');
   return remote(withJson(command)).action((options: JsonOptions) =>
     withClients(options, async (clients) => {
       const answer = await clients.repositories.listRepositories({}, clients.unary);
       if (options.json) return printMessage(ListRepositoriesResponseSchema, answer);
       if (answer.repositories.length === 0) return note('no repositories');
-      const rows = answer.repositories.map(({ name, head, problem }) => [
+      const rows = answer.repositories.map(({ name, head, problem, added }) => [
         printable(name),
         problem === '' ? printable(head) : styled('red', printable(problem)),
+        added ? printable(placeText(added)) : '',
       ]);
-      return printLine(table(['REPOSITORY', 'HEAD'], rows));
+      return printLine(table(['REPOSITORY', 'HEAD', 'ADDED FROM'], rows));
+    }),
+  );
+}
+
+const placeText = ({ path, url, credential }: AddedPlace): string =>
+  `${path}${url}${credential === '' ? '' : ` (credential ${credential})`}`;
+
+type AddOptions = JsonOptions & { readonly credential?: string; readonly replace?: boolean };
+
+function addCommand(): Command {
+  const command = new Command('add')
+    .description('let jobs be taken from a repository, at every server of the log')
+    .argument('<name>', 'what jobs call it')
+    .argument('<place>', 'directory on the servers, absolute, or URL without user and password')
+    .option('--credential <name>', "credential of the servers' configuration that is sent to the URL")
+    .option('--replace', 'let the name mean this place although it was added with another one');
+  return remote(withJson(command)).action((name: string, place: string, options: AddOptions) =>
+    withClients(options, async (clients) => {
+      const { credential = '', replace = false } = options;
+      const at = place.includes('://') ? { url: place } : { path: place };
+      const answer = await clients.repositories.addRepository({ name, ...at, credential, replace }, clients.unary);
+      if (options.json) return printMessage(AddRepositoryResponseSchema, answer);
+      const { head = '', problem = '' } = answer.repository ?? {};
+      return note(`added ${printable(name)}, ${problem === '' ? `HEAD ${printable(head)}` : printable(problem)}`);
+    }),
+  );
+}
+
+function removeCommand(): Command {
+  const command = new Command('remove')
+    .description('take no more jobs from a repository that was added; its jobs can be read as before')
+    .argument('<name>', 'what jobs call it');
+  return remote(command).action((name: string, options: RemoteOptions) =>
+    withClients(options, async (clients) => {
+      await clients.repositories.removeRepository({ name }, clients.unary);
+      note(`removed ${printable(name)}`);
     }),
   );
 }

@@ -8,7 +8,7 @@ import { type Watched, watchText } from '../../files/watched-files.js';
 import type { RunningServer } from '../../main.js';
 
 /** Settings that count while a server runs; others when it is started again. */
-const taken: readonly (keyof ServerConfig)[] = ['repositories'];
+const taken: readonly (keyof ServerConfig)[] = ['repositories', 'credentials'];
 
 /**
  * Reads the repositories of a server's settings again when the file of settings changes, and at once at SIGHUP. Settings that cannot be

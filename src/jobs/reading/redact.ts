@@ -14,7 +14,7 @@ import type { JobFacts } from './permit.js';
 export type Reader = { readonly access: ReaderAccess; readonly facts: JobFacts };
 
 /** What is looked at in the access of who reads. */
-export type ReaderAccess = Omit<Access, 'submits' | 'submitsSome' | 'bounds' | 'worksAll' | 'delegates'>;
+export type ReaderAccess = Omit<Access, 'submits' | 'submitsSome' | 'bounds' | 'places' | 'worksAll' | 'delegates'>;
 
 /** Whether a reader may read the job with a uuid. What is no job is as one that may not be read. */
 function sees({ access, facts }: Reader, uuid: string): boolean {
@@ -145,6 +145,10 @@ function redactContent(reader: Reader, principal: string, event: MemoirEvent): M
       if (!offer || offer.secrets.length === 0 || reader.access.administersAll) return event;
       return { ...event, offer: toldOffer(offer) };
     }
+    case 'memoir.events.v1.RepositoryAdded':
+      // Where a repository is, is for who administers it.
+      if (reader.access.administers(event.name)) return event;
+      return { ...event, path: '', url: '', credential: '' };
     case 'memoir.events.v1.JobUpdated': {
       if (whole || !event.components) return event;
       const uuids = redactComponents(reader, event.components.uuids);
@@ -171,6 +175,7 @@ export function holdsSecrets(event: MemoirEvent): boolean {
         event.inputs.some(({ job }) => job !== '')
       );
     case 'memoir.events.v1.JobRetryIntended':
+    case 'memoir.events.v1.RepositoryAdded':
       return true;
     case 'memoir.events.v1.WorkerSeen':
       return event.offer !== undefined && event.offer.secrets.length > 0;
