@@ -9,6 +9,7 @@ import { failure } from '../support/refused.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import { test } from '../support/serial.js';
 import { serverOfFile } from '../support/server-of-file.js';
+import { memoirServices } from '../support/services.js';
 
 const texts = [
   'tab\t line\n return\r',
@@ -184,16 +185,8 @@ test('bytes that are no message are INVALID_ARGUMENT for every method', async (t
     Buffer.from([0x0b]),
     Buffer.from([7]),
   ];
-  const paths = [
-    ...['CreateJob', 'GetJob', 'ListJobs', 'CancelJob', 'UpdateJob', 'DeleteJob', 'GetQueue', 'GetQueueSize'],
-    ...['WatchJob', 'TailJobLog', 'RetryJob', 'RetryJobs'],
-  ].map((name) => `/memoir.jobs.v1.JobsService/${name}`);
-  paths.push(
-    ...['ClaimJob', 'Heartbeat', 'AppendJobLog', 'CompleteJob', 'FailJob'].map(
-      (n) => `/memoir.worker.v1.WorkerService/${n}`,
-    ),
-  );
-  paths.push('/memoir.history.v1.HistoryService/ReadHistory');
+  // Of streams that clients send, the message is read as it is of the others.
+  const paths = memoirServices.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`));
   for (const path of paths) {
     for (const bytes of garbage) {
       const error = await failure(t, () => rawCall(server.address(), path, bytes));

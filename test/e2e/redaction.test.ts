@@ -3,20 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DescMessage, JsonObject } from '@bufbuild/protobuf';
 import test from 'ava';
-import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
-import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
-import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
-import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
-import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
-import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
-import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
+import { SavingsDimension } from '../../gen/memoir/jobs/v1/savings_pb.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { collect } from '../contract/events.js';
 import { makeProject } from '../support/project.js';
 import { complete, find, request, uuidOf } from '../support/runs.js';
 import type { Clients } from '../support/server.js';
 import { serverOfFile } from '../support/server-of-file.js';
+import { memoirServices } from '../support/services.js';
 
 // What one caller's request, decision or order put into an event is told to those alone who may know it: somebody who knows both
 // repositories works, and somebody who knows one of them asks everything that there is to ask.
@@ -159,12 +153,19 @@ async function askEverything(t: Clients, { jobs }: Scene): Promise<Map<string, s
   tell('ListJobs', await t.jobs.listJobs({ countTotal: true }));
   tell('ListJobs', await t.jobs.listJobs({ countTotal: true, asOf: past }));
   tell('GetQueue', await t.jobs.getQueue({ countTotal: true }));
+  for (const uuid of jobs) {
+    tell('GetLineage', await t.jobs.getLineage({ uuid, maxJobs: 1_000 }));
+    tell('GetChecks', await t.jobs.getChecks({ uuid }));
+  }
+  const by = [SavingsDimension.OWNER, SavingsDimension.REPOSITORY, SavingsDimension.SCRIPT];
+  tell('GetSavings', await t.jobs.getSavings({ by }));
+  tell('GetSavings', await t.jobs.getSavings({ by, asOf: past }));
   tell('ListExclusions', await t.exclusions.listExclusions({ includeReinstated: true }));
   for (const of of ['either', 'alone', 'whole']) {
     const asked = { script: 'run.sh', scriptVersion: 'main', ...either({ of }) };
     tell('ExplainReuse', await t.jobs.explainReuse({ request: asked }));
     tell('ExplainReuse', await t.jobs.explainReuse({ request: asked, asOf: past }));
-    tell('CreateJob', await t.jobs.createJob({ ...asked, findOrCreate: of !== 'whole' }));
+    tell('CreateJob', await t.jobs.createJob({ ...asked, findOrCreate: of !== 'whole', explainMisses: true }));
     tell('CreateJobs', await t.jobs.createJobs({ requests: [{ ...asked, findOrCreate: of === 'either' }] }));
   }
   const taking = { repository: 'open', script: 'run.sh', scriptVersion: 'main', findOrCreate: true };
@@ -190,23 +191,19 @@ async function doEverything(t: Clients, jobs: readonly string[]): Promise<Map<st
   return told;
 }
 
-/** Methods whose answers hold a job, an event or a decision, wherever in them. */
+/** Methods whose answers hold a job, an event, a decision, or something that was worked out from these, wherever in them. */
 function tellingMethods(): string[] {
-  const telling = ['memoir.jobs.v1.Job', 'memoir.history.v1.RecordedEvent', 'memoir.jobs.v1.Decision'];
+  const telling = [
+    'memoir.history.v1.RecordedEvent',
+    ...['Job', 'Decision', 'LineageJob', 'NearMiss', 'Check', 'SavingsRow'].map((name) => `memoir.jobs.v1.${name}`),
+  ];
   const holds = (type: DescMessage, seen: ReadonlySet<string>): boolean =>
     telling.includes(type.typeName) ||
     (!seen.has(type.typeName) &&
       type.fields.some(({ message }) => message && holds(message, new Set([...seen, type.typeName]))));
-  return [
-    AuditService,
-    HistoryService,
-    ImagesService,
-    ExclusionsService,
-    JobsService,
-    RepositoriesService,
-    WorkerService,
-    WorkersService,
-  ].flatMap(({ methods }) => methods.filter(({ output }) => holds(output, new Set())).map(({ name }) => name));
+  return memoirServices.flatMap(({ methods }) =>
+    methods.filter(({ output }) => holds(output, new Set())).map(({ name }) => name),
+  );
 }
 
 test.serial('whoever knows both repositories is told of both', async (t) => {

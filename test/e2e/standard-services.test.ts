@@ -2,18 +2,14 @@ import { create, createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { Client, credentials } from '@grpc/grpc-js';
-import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
-import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
-import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
 import { field, rawCall } from '../support/raw-call.js';
 import { failure } from '../support/refused.js';
 import { test } from '../support/serial.js';
 import { serverOfFile } from '../support/server-of-file.js';
+import { memoirServices } from '../support/services.js';
 
 const server = serverOfFile();
 let client: Client;
-const services = [JobsService, WorkerService, HistoryService, RepositoriesService];
 
 test.before(() => {
   client = new Client(server.address(), credentials.createInsecure());
@@ -22,7 +18,7 @@ test.after.always(() => client.close());
 
 test('the health service says serving, for the server and for each service', async (t) => {
   const check = (name: string) => rawCall(server.address(), '/grpc.health.v1.Health/Check', field(1, name));
-  for (const name of ['', ...services.map(({ typeName }) => typeName)]) {
+  for (const name of ['', ...memoirServices.map(({ typeName }) => typeName)]) {
     t.deepEqual(await check(name), Buffer.from([8, 1]), name);
   }
   t.is((await failure(t, () => check('nope.v1.Nope'))).code, 5);
@@ -77,7 +73,7 @@ test('the reflection service lists the services and describes them, with all tha
         name,
       );
     }
-    for (const service of services) {
+    for (const service of memoirServices) {
       t.true(listed.includes(service.typeName), listed.join(' '));
       const files = new Map(filesOf(await ask(version, field(4, service.typeName))).map((file) => [file.name, file]));
       // As a client does that asks for what is missing.

@@ -4,19 +4,12 @@ import { create, type DescMessage, fromBinary, type JsonObject, toBinary } from 
 import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
-import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
-import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
-import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
-import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import {
   type GetJobResponse,
   GetJobResponseSchema,
-  JobsService,
   type ListJobsResponse,
   ListJobsResponseSchema,
 } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
-import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { filterFromTriple } from '../../src/domain/filters/from-triple.js';
 import { encodeEvent } from '../../src/eventstore/codec.js';
 import { metadataJson } from '../../src/eventstore/port.js';
@@ -30,6 +23,7 @@ import { failure, refused } from '../support/refused.js';
 import { find, request, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
 import { serverOfFile } from '../support/server-of-file.js';
+import { memoirServices } from '../support/services.js';
 
 const project = makeProject();
 const server = serverOfFile({ repositories: { project: project.repository.path } });
@@ -67,6 +61,11 @@ test.serial('parameters may be as deep as all clients can read, and no depth har
     reason: 'NESTED_TOO_DEEP',
     field: 'script_parameters',
     naming: '"/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a"',
+  });
+  await refused(t, server, () => request(ada, { unhashedParameters: objects(33) }), {
+    code: 'INVALID_ARGUMENT',
+    reason: 'NESTED_TOO_DEEP',
+    field: 'unhashed_parameters',
   });
   for (const levels of [400, 4_000]) {
     let value = field(3, 'x');
@@ -134,15 +133,6 @@ function fieldsOf(message: DescMessage, typeName: string, within: readonly DescM
 }
 
 test.serial('durations and times that are none, or beyond all bounds, are never an internal error', async (t) => {
-  const services = [
-    JobsService,
-    WorkerService,
-    HistoryService,
-    AuditService,
-    ExclusionsService,
-    ImagesService,
-    WorkersService,
-  ];
   const uuid = uuidOf(await request(ada, { scriptParameters: { durations: true } }));
   /** A message of seconds and nanoseconds. */
   const time = (seconds: bigint, nanos: number) =>
@@ -161,7 +151,7 @@ test.serial('durations and times that are none, or beyond all bounds, are never 
     time(315_576_000_000n, 999_999_999),
   ];
   let tried = 0;
-  for (const service of services) {
+  for (const service of memoirServices) {
     for (const method of service.methods) {
       if (method.methodKind === 'client_streaming') continue;
       for (const type of ['google.protobuf.Duration', 'google.protobuf.Timestamp']) {

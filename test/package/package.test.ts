@@ -2,7 +2,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { makeProject } from '../support/project.js';
@@ -19,19 +19,25 @@ type Packed = { readonly filename: string; readonly files: readonly { readonly p
 const versionOf = (modules: string, name: string): unknown =>
   (JSON.parse(readFileSync(join(modules, name, 'package.json'), 'utf8')) as { version: string }).version;
 
-/** Packs what is built. */
-function pack(): Packed {
-  const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', directory];
-  const [packed] = JSON.parse(execFileSync('npm', args, { cwd: root, encoding: 'utf8' })) as Packed[];
-  if (!packed) throw new Error('npm pack packed nothing');
-  return packed;
+let kept: Packed | undefined;
+/** What is built, packed. */
+function packed(): Packed {
+  kept ??= pack();
+  return kept;
 }
 
-test('the package runs where it is installed, and holds nothing that it does not need', async (t) => {
-  t.timeout(300_000);
-  const { filename, files } = pack();
+function pack(): Packed {
+  const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', directory];
+  const [one] = JSON.parse(execFileSync('npm', args, { cwd: root, encoding: 'utf8' })) as Packed[];
+  if (!one) throw new Error('npm pack packed nothing');
+  return one;
+}
+
+test('the package holds what its files name, and nothing of the tests', (t) => {
+  const { files } = packed();
+  const paths = new Set(files.map(({ path }) => path));
   const parts = new Set(
-    files.map(({ path }) =>
+    [...paths].map((path) =>
       path
         .split('/')
         .slice(0, path.startsWith('build/') ? 2 : 1)
@@ -42,14 +48,40 @@ test('the package runs where it is installed, and holds nothing that it does not
     'CHANGELOG.md',
     'LICENSE',
     'README.md',
-    'build/gen',
     'build/projections',
     'build/src',
+    'deploy',
     'docs',
     'package.json',
     'proto',
   ]);
+  const there = (path: string) => paths.has(path) || [...paths].some((one) => one.startsWith(`${path}/`));
+  const missing: string[] = [];
+  for (const path of paths) {
+    t.notRegex(path, /(^|\/)test|bench|\.d\.ts$/);
+    const text = readFileSync(join(root, path), 'utf8');
+    const named: string[] = [];
+    // What a bundle looks up beside it: the file that a thread begins with, or the version.
+    if (path.endsWith('.js')) {
+      for (const [, name] of text.matchAll(/new URL\("(\.[^"]+)", import\.meta\.url\)|^import '(\..+)';$/gm)) {
+        if (name) named.push(name);
+      }
+    }
+    if (/^docs\/.*\.md$/.test(path)) {
+      for (const [, name = ''] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+        const to = posix.join(posix.dirname(path), name);
+        // README and CONTRIBUTING are for a checkout too, and lead to the sources.
+        if (!name.includes('://') && /^(docs|deploy|proto)\b/.test(to)) named.push(name);
+      }
+    }
+    for (const name of named) if (!there(posix.join(posix.dirname(path), name))) missing.push(`${path}: ${name}`);
+  }
+  t.deepEqual(missing, []);
+});
 
+test('the package runs where it is installed', async (t) => {
+  t.timeout(300_000);
+  const { filename } = packed();
   const home = join(directory, 'elsewhere');
   mkdirSync(home);
   // Without the script that compiles better-sqlite3 for a minute: what it gives for this version is here already.
@@ -97,15 +129,37 @@ test('the package runs where it is installed, and holds nothing that it does not
         env,
         encoding: 'utf8',
       });
-    const [submitted] = npx('submit', '--repository', 'demo', '--script', 'run.sh', '--script-version', 'HEAD').split(
-      '\n',
+    const worker = spawn(
+      join(modules, '.bin/memoir'),
+      ['worker', '--server', address, '--repository', `demo=${repository.path}`, '--sandbox', 'none'],
+      { cwd: home, env, stdio: 'ignore' },
     );
-    const uuid = /"uuid":\s*"([0-9a-f-]{36})"/.exec(submitted ?? '')?.[1] ?? '';
-    t.regex(npx('get', uuid), new RegExp(`"uuid":\\s*"${uuid}"`));
+    try {
+      const asked = ['--repository', 'demo', '--script', 'run.sh', '--script-version', 'HEAD'];
+      const said = npx('submit', ...asked, '--wait');
+      const uuid = /"uuid":\s*"([0-9a-f-]{36})"/.exec(said)?.[1] ?? '';
+      t.regex(npx('get', uuid), /"state":\s*"JOB_STATE_COMPLETE"/);
+    } finally {
+      const end = once(worker, 'exit');
+      if (worker.exitCode === null) {
+        worker.kill();
+        await end;
+      }
+    }
   } finally {
     server.kill();
     await gone;
   }
   t.is(server.exitCode, 0);
-  t.true(readdirSync(join(home, 'data')).includes('events.sqlite'));
+  const left = readdirSync(join(home, 'data'));
+  for (const name of ['events.sqlite', 'content']) t.true(left.includes(name), left.join(' '));
+  // The page for those who operate it, which the package has too, says of each file what it is.
+  const page = readFileSync(join(modules, 'memoir/docs/operate.md'), 'utf8').split('## Files')[1] ?? '';
+  const [table = ''] = page.split('## Upgrade');
+  const own = (name: string) => name.replace(/(\.sqlite)(-wal|-shm|-sums|\.lock|\.lock-journal)$/, '$1');
+  for (const name of left) t.regex(table, new RegExp(`^\\|.*\`${own(name)}/?\`.*\\|.*\\|$`, 'm'), name);
+  const verify = ['--no-install', 'memoir', 'audit', 'verify', '--data-dir', join(home, 'data'), '--json'];
+  const verified = spawnSync('npx', verify, { cwd: home, env, encoding: 'utf8' });
+  // A log of one job has no checkpoint, so that nothing is proved.
+  t.true([0, 8].includes(verified.status ?? -1), verified.stderr);
 });

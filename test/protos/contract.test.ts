@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import test from 'ava';
+import { memoirServices } from '../support/services.js';
 
 // What other languages need of the protos, and what keeps them as they are.
 
@@ -23,6 +24,11 @@ test('every file says where its code lies in C#, Go and Java', (t) => {
     t.is(proto.options?.javaPackage, `memoir.${area}.v1`, name);
     t.true(proto.options?.javaMultipleFiles, name);
   }
+});
+
+test('the tests know every service', (t) => {
+  const services = files.flatMap((file) => file.services).map(({ typeName }) => typeName);
+  t.deepEqual(memoirServices.map(({ typeName }) => typeName).sort(), services.sort());
 });
 
 test('every method says its idempotency level', (t) => {

@@ -1,14 +1,7 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import test from 'ava';
-import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
-import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
-import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
-import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
-import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
-import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
-import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { parametersBelow } from '../../src/domain/json.js';
+import { memoirServices } from '../support/services.js';
 
 /** What no answer holds JSON in although its message has it: what a decision was taken from, and the event that an intention is of. */
 const neverAnswered = ['memoir.jobs.v1.DecisionBasis', 'memoir.events.v1.SubmissionIntended'];
@@ -27,17 +20,7 @@ function jsonBelow(message: DescMessage, within: readonly DescMessage[] = []): n
 }
 
 test('parameters stand as deep in answers as is counted with, and no deeper', (t) => {
-  const services = [
-    JobsService,
-    WorkerService,
-    HistoryService,
-    AuditService,
-    ExclusionsService,
-    ImagesService,
-    RepositoriesService,
-    WorkersService,
-  ];
-  const depths = services.flatMap(({ methods }) =>
+  const depths = memoirServices.flatMap(({ methods }) =>
     methods.map((method) => [method.name, jsonBelow(method.output)] as const),
   );
   for (const [name, depth] of depths) t.true(depth <= parametersBelow, `${name}: ${depth}`);
