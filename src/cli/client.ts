@@ -163,7 +163,7 @@ export function withAddress(error: unknown, options: ServerOptions): unknown {
   if (error.code === status.UNAVAILABLE) {
     const proxy = proxyOf(serverAddress(server).address, process.env);
     const by = proxy === undefined ? '' : ` by the proxy ${proxy}, unless no_proxy exempts it`;
-    const why = error.message.replace(/ Resolution note: $/, '').replace(/ Last error: undefined/, '');
+    const why = error.message.replace(/ Resolution note: $/, '').replace(/ Last error: undefined\.?/, '');
     // Something listens there, and does not speak as it was spoken to.
     const encrypts =
       serverAddress(server).tls === undefined && /Failed to connect|connection closed|ECONNRESET/i.test(why);

@@ -154,7 +154,7 @@ async function perform(
       if (output.isEmpty && stray !== '') logger.warn(stray);
       if (output.isEmpty && job.requireOutput) {
         const why = stray === '' ? 'the script left no file in the directory that MEMOIR_OUTPUT names' : stray;
-        throw new RunFailure('NO_OUTPUT', `an output is required, but ${why}`);
+        throw new RunFailure('NO_OUTPUT', `an output is required: ${why}`);
       }
       try {
         const result = { ...told('output', output), ...told('log', kept.log) };

@@ -432,10 +432,7 @@ test.serial(
       /^printed\nmemoir: the output is empty, but the script wrote into its working directory \("result\.txt"\); only/;
     t.regex(logOf(memoir, await memoir.get(uuid)).toString(), said);
     t.regex((await memoir.run(['log', uuid])).out, said);
-    t.regex(
-      strict.errors(),
-      /NO_OUTPUT: an output is required, but the output is empty, but the script wrote .*result/,
-    );
+    t.regex(strict.errors(), /NO_OUTPUT: an output is required: the output is empty, but the script wrote .*result/);
     t.regex(nothing.errors(), /warning: the output is empty/);
     const found = await memoir.run([
       ...'submit --repository demo --script stray --require-output'.split(' '),
