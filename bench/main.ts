@@ -17,6 +17,7 @@ const all = [
   'exclusions',
   'near-misses',
   'replay',
+  'savings',
   'verify',
   'transfer',
   'signing',

@@ -113,6 +113,8 @@ test('a moment of the past has what was known then, and deleting a job changes n
   t.like(total, { answers: 0n, joins: 0n });
   t.deepEqual([ms(total?.saved), ms(total?.spent)], [0, 0]);
   const now = await root.jobs.getSavings({ by: [DAY] });
+  const moment = { case: 'time' as const, value: timestampFromMs(Date.now()) };
+  t.deepEqual((await root.jobs.getSavings({ by: [DAY], asOf: { moment } })).rows, now.rows);
   const { consistencyToken } = await root.jobs.deleteJob({ uuid: seen.uuid });
   t.deepEqual((await root.jobs.getSavings({ by: [DAY], consistencyToken })).rows, now.rows);
   t.is(now.rows[0]?.day, new Date().toISOString().slice(0, 10));
@@ -150,6 +152,7 @@ test('a reader is told of what it may read alone, and of whom others answered we
   ]);
   const own = await ada.jobs.getSavings({ owner: 'bob' });
   t.true(own.answersLeftOut);
+  t.false((await ada.jobs.getSavings({ owner: 'ada' })).answersLeftOut, 'of oneself everything is told');
   t.like(own.total, { answers: 0n, joins: 0n });
   t.false((await root.jobs.getSavings({ owner: 'bob' })).answersLeftOut);
   t.like((await root.jobs.getSavings({ owner: 'bob' })).total, { answers: 1n, joins: 1n });

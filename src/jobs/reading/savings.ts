@@ -100,7 +100,7 @@ export async function savingsUpTo(
         : 'hidden';
     if (seen === 'hidden') return undefined;
     if (query.owner !== undefined) {
-      if (seen === 'unnamed') answersLeftOut = true;
+      if (seen === 'unnamed' && query.owner !== access.principal) answersLeftOut = true;
       if (seen === 'unnamed' || query.owner !== principal) return undefined;
     }
     const { by } = query;

@@ -1,6 +1,6 @@
 import { create, type DescMessage, type JsonValue, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { type Duration, durationFromMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
-import { CheckOutcome, OutputDifferenceSchema } from '../../../gen/memoir/jobs/v1/check_pb.js';
+import { CheckOutcome, type OutputDifference, OutputDifferenceSchema } from '../../../gen/memoir/jobs/v1/check_pb.js';
 import {
   CodeChangeSchema,
   CodeComparisonSchema,
@@ -48,20 +48,17 @@ export function comparisonOf(
 
 function messageOf(comparison: Comparison): CompareJobsResponse {
   const { a, b, fields, code, inputs, output } = comparison;
-  const differences = within(
-    JobDifferenceSchema,
-    fields.told.map(({ part, field, pointer, ...values }) =>
-      create(JobDifferenceSchema, {
-        part: parts[part],
-        field,
-        pointer: cut(pointer, longestPointer),
-        ...(values.a !== undefined && { a: valueText(values.a) }),
-        ...(values.b !== undefined && { b: valueText(values.b) }),
-      }),
-    ),
+  const differences = within(JobDifferenceSchema, fields.told, ({ part, field, pointer, ...values }) =>
+    create(JobDifferenceSchema, {
+      part: parts[part],
+      field,
+      pointer: cut(pointer, longestPointer),
+      ...(values.a !== undefined && { a: valueText(values.a) }),
+      ...(values.b !== undefined && { b: valueText(values.b) }),
+    }),
   );
-  const compared = within(InputComparisonSchema, inputs.told.map(inputMessage));
-  const where = within(OutputDifferenceSchema, output.differences ?? []);
+  const compared = within(InputComparisonSchema, inputs.told, inputMessage);
+  const where = within(OutputDifferenceSchema, output.differences ?? [], asIs);
   return create(CompareJobsResponseSchema, {
     a: jobMessage(a),
     b: jobMessage(b),
@@ -95,11 +92,12 @@ function isSame({ fields, code, inputs, output }: Comparison): boolean {
   );
 }
 
-/** As many of some messages as fit into the bytes of one list. */
-function within<Desc extends DescMessage>(schema: Desc, all: readonly MessageShape<Desc>[]) {
+/** As many messages, each made of one of some, as fit into the bytes of one list. No more are made than that takes. */
+function within<Desc extends DescMessage, T>(schema: Desc, all: readonly T[], make: (one: T) => MessageShape<Desc>) {
   const told: MessageShape<Desc>[] = [];
   let bytes = 0;
-  for (const message of all) {
+  for (const one of all) {
+    const message = make(one);
     bytes += toBinary(schema, message).length;
     if (bytes > most.bytes) break;
     told.push(message);
@@ -107,24 +105,23 @@ function within<Desc extends DescMessage>(schema: Desc, all: readonly MessageSha
   return { told, truncated: told.length < all.length };
 }
 
+const asIs = (difference: OutputDifference) => difference;
+
 function valueText(value: JsonValue): string {
   return cut(JSON.stringify(value), most.characters);
 }
 
 function codeMessage({ changed, truncated, message }: ComparedCode) {
-  const changes = within(
-    CodeChangeSchema,
-    changed.map(({ path, one, other, lines, without = '' }) =>
-      create(CodeChangeSchema, {
-        path,
-        aMode: one?.mode ?? '',
-        aOid: one?.oid ?? '',
-        bMode: other?.mode ?? '',
-        bOid: other?.oid ?? '',
-        ...lines,
-        uncounted: without,
-      }),
-    ),
+  const changes = within(CodeChangeSchema, changed, ({ path, one, other, lines, without = '' }) =>
+    create(CodeChangeSchema, {
+      path,
+      aMode: one?.mode ?? '',
+      aOid: one?.oid ?? '',
+      bMode: other?.mode ?? '',
+      bOid: other?.oid ?? '',
+      ...lines,
+      uncounted: without,
+    }),
   );
   const sum = (of: 'added' | 'removed') => BigInt(changed.reduce((all, { lines }) => all + (lines?.[of] ?? 0), 0));
   return create(CodeComparisonSchema, {
@@ -137,7 +134,7 @@ function codeMessage({ changed, truncated, message }: ComparedCode) {
 }
 
 function inputMessage({ pointer, a, b, differences, incomplete, message }: ComparedInput) {
-  const where = within(OutputDifferenceSchema, differences);
+  const where = within(OutputDifferenceSchema, differences, asIs);
   return create(InputComparisonSchema, {
     pointer: cut(pointer, longestPointer),
     ...(a?.digest && { a: a.digest }),
