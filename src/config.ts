@@ -80,6 +80,11 @@ export const remotesConfig = z.strictObject({
     .int()
     .min(1)
     .default(1024 * 1024 * 1024),
+  /** Most bytes that the packs of one mirror take on the disk. */
+  max_mirror_bytes: z
+    .int()
+    .min(1)
+    .default(16 * 1024 * 1024 * 1024),
 });
 
 /** What past jobs are answers. */

@@ -58,5 +58,6 @@ export function remoteRules({ remotes }: Pick<ServerConfig, 'remotes'>): NonNull
     deadline: remotes.deadline * 1_000,
     silence: remotes.silence * 1_000,
     bytes: remotes.max_bytes,
+    mirrorBytes: remotes.max_mirror_bytes,
   };
 }

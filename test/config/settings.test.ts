@@ -33,6 +33,7 @@ test('a data directory is all that is needed', async (t) => {
       allowed_hosts: [],
       deadline: 120,
       max_bytes: 1073741824,
+      max_mirror_bytes: 17179869184,
       refresh_after: 10,
       silence: 30,
     },

@@ -59,6 +59,7 @@ const server = serverOfFile({
       deadline: 120,
       silence: 30,
       max_bytes: 1_000_000,
+      max_mirror_bytes: 1024 * 1024 * 1024,
     },
     credentials: { forge: { url: 'https://git.example.org/team/', username: 'memoir', password: 'secret' } },
   },

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { messageOf } from '../../domain/errors.js';
 import type { PackLimits } from '../packs/pack-limits.js';
 import { type Capabilities, objectFormat } from '../protocol/capabilities.js';
 import { type FetchAnswer, requestPack } from '../protocol/fetch-request.js';
@@ -8,7 +9,7 @@ import { type AdvertisedRefs, type Listed, listRefs } from '../protocol/list-ref
 import type { Transport, TransportLimits } from '../protocol/transport.js';
 import { fetchSlices, inSlices, type SliceSizes } from './fetch-slices.js';
 import { havesOf } from './haves.js';
-import { isDone, type MirrorStore, openMirrorStore } from './mirror-store.js';
+import { isDone, type MirrorStore, openMirrorStore, type StoreLimits } from './mirror-store.js';
 import { isPublished, publishRefs } from './publish-refs.js';
 import type { RemoteRules } from './remote-rules.js';
 
@@ -20,7 +21,7 @@ export type MirrorSource = {
   readonly directory: string;
   readonly credentials: { readonly username: string; readonly password: string } | undefined;
   readonly rules: RemoteRules;
-  readonly limits: TransportLimits & PackLimits;
+  readonly limits: TransportLimits & PackLimits & StoreLimits;
   readonly slices: SliceSizes;
 };
 
@@ -31,7 +32,13 @@ export type FetchProgress =
   | { readonly step: 'objects' | 'deltas'; readonly done: number; readonly all: number };
 
 /** What a fetch brought. */
-export type Fetched = { readonly refs: number; readonly objects: number; readonly bytes: number };
+export type Fetched = {
+  readonly refs: number;
+  readonly objects: number;
+  readonly bytes: number;
+  /** Why packs could not be put together, which does no harm to what was fetched. */
+  readonly untidy?: string;
+};
 
 /** What is remembered from one fetch to the next. */
 export type Remembered = { capabilities?: Capabilities; place?: HttpPlace };
@@ -55,10 +62,18 @@ export async function fetchMirror(
     const listed = await list(transport, remembered);
     const { advertised, capabilities } = listed;
     told({ step: 'listed', refs: advertised.refs.length });
-    const objects = await bringUpToDate(source, transport, listed, seldom(told));
+    let untidy: string | undefined;
+    const objects = await bringUpToDate(source, transport, listed, seldom(told), (error) => {
+      untidy = messageOf(error);
+    });
     remembered.capabilities = capabilities;
     if ('place' in transport) remembered.place = transport.place();
-    return { refs: advertised.refs.length, objects, bytes: transport.received() };
+    return {
+      refs: advertised.refs.length,
+      objects,
+      bytes: transport.received(),
+      ...(untidy !== undefined && { untidy }),
+    };
   } finally {
     transport.close();
   }
@@ -69,6 +84,7 @@ async function bringUpToDate(
   transport: Transport,
   listed: Listed,
   told: (progress: FetchProgress) => void,
+  untidy: (error: unknown) => void,
 ): Promise<number> {
   const { limits, directory } = source;
   const { advertised, capabilities } = listed;
@@ -79,6 +95,7 @@ async function bringUpToDate(
   try {
     const objects = await receive(transport, listed, store, source, told);
     publishRefs(advertised, store.path, served, store.hash);
+    await store.tidy().catch(untidy);
     return objects;
   } finally {
     store.close();

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceDurably, syncDirectory } from '../../files/durable-file.js';
 import { makeDirectory } from '../../make-directory.js';
@@ -9,6 +9,7 @@ import { parseCommit } from '../objects/commit.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { openPackedRefs } from '../packed-refs.js';
 import { type KnownObjects, openKnownObjects } from '../packs/known-objects.js';
+import { mergePacks } from '../packs/merge-packs.js';
 import type { PackLimits } from '../packs/pack-limits.js';
 import { receivePack, removeLeftovers } from '../packs/receive-pack.js';
 import type { FetchAnswer } from '../protocol/fetch-request.js';
@@ -29,7 +30,9 @@ export type MirrorStore = {
   slices(): Slices | undefined;
   keepSlices(slices: Slices | undefined): void;
   /** Takes in what a remote sends, whole or not at all. Gives the number of objects. @throws as `receivePack` */
-  receive(answer: FetchAnswer, limits: PackLimits, progress: Progress): Promise<number>;
+  receive(answer: FetchAnswer, limits: PackLimits & StoreLimits, progress: Progress): Promise<number>;
+  /** Puts packs together if there are many. Gives how many it put together. */
+  tidy(): Promise<number>;
   /** Takes note of what the remote has. @throws Error naming a ref whose object is not known */
   note(advertised: AdvertisedRefs): void;
   close(): void;
@@ -37,6 +40,12 @@ export type MirrorStore = {
 
 /** A history that is here from its ends on, so many commits deep, and by how many the next slice goes deeper. */
 export type Slices = { readonly depth: number; readonly step: number };
+
+/** How large a mirror may become. */
+export type StoreLimits = {
+  /** Most bytes of its packs on the disk. */
+  readonly mirrorBytes: number;
+};
 
 type Progress = (step: 'objects' | 'deltas', done: number, all: number) => void;
 
@@ -107,7 +116,7 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
       );
       const all = new Set([...before, ...added]);
       const options = { hash, known, shallow: all, limits: packLimits, monotonic: () => performance.now(), progress };
-      const count = await receivePack(pack, directory, options, () => {
+      const count = await receivePack(withinQuota(pack, directory, packLimits), directory, options, () => {
         if (all.size > before.size) cutOff(all);
       });
       known.rescan();
@@ -120,6 +129,11 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
       if (whole.length > 0) cutOff(all);
       return count;
     },
+    async tidy() {
+      const merged = await mergePacks(directory, hash);
+      if (merged > 0) known.rescan();
+      return merged;
+    },
     note({ refs, head }) {
       for (const { name, id } of [...refs, ...(head === undefined ? [] : [{ name: 'HEAD', id: head }])])
         if (known.typeOf(Buffer.from(id, 'hex')) === undefined)
@@ -129,6 +143,19 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
     },
     close: () => known.close(),
   };
+}
+
+async function* withinQuota(
+  pack: AsyncIterable<Uint8Array>,
+  directory: string,
+  { mirrorBytes }: StoreLimits,
+): AsyncGenerator<Uint8Array> {
+  let bytes = readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+  for await (const piece of pack) {
+    bytes += piece.length;
+    if (bytes > mirrorBytes) throw new Error(`its mirror would take more than ${mirrorBytes} bytes`);
+    yield piece;
+  }
 }
 
 /** Says at which commits the history of a repository is cut off: by no file if it is whole, since git goes by that. */

@@ -5,6 +5,7 @@ import type { TransportLimits } from '../protocol/transport.js';
 import type { Repository } from '../repository.js';
 import { type SliceSizes, sliceSizes } from './fetch-slices.js';
 import { createMirror, type MirrorTimes } from './mirror.js';
+import type { StoreLimits } from './mirror-store.js';
 import { createRemoteRepository } from './remote-repository.js';
 import { type RemoteRules, refusedUrl } from './remote-rules.js';
 
@@ -19,7 +20,8 @@ export type RemoteConfig = {
 /** What is allowed of remote repositories, and when they are fetched. */
 export type RemoteOptions = RemoteRules &
   Omit<MirrorTimes, 'patience'> &
-  TransportLimits & { readonly packs: Partial<PackLimits>; readonly slices: SliceSizes };
+  TransportLimits &
+  StoreLimits & { readonly packs: Partial<PackLimits>; readonly slices: SliceSizes };
 
 /** Nothing is allowed; what would be is fetched at most every ten seconds, and never served stale. */
 export const remoteDefaults: RemoteOptions = {
@@ -32,6 +34,7 @@ export const remoteDefaults: RemoteOptions = {
   deadline: 120_000,
   silence: 30_000,
   bytes: 1024 * 1024 * 1024,
+  mirrorBytes: 16 * 1024 * 1024 * 1024,
   packs: {},
   slices: sliceSizes,
 };
@@ -65,6 +68,7 @@ export function openRemote(
     deadline,
     silence,
     bytes,
+    mirrorBytes,
     packs,
     slices,
   }: RemoteOptions,
@@ -91,7 +95,7 @@ export function openRemote(
     directory,
     credentials,
     rules,
-    limits: { silence, ...packLimits, ...packs, bytes },
+    limits: { silence, ...packLimits, ...packs, bytes, mirrorBytes },
     slices,
   };
   const mirror = createMirror(data, { refreshAfter, acceptStale, deadline, patience }, monotonic, log);

@@ -4,6 +4,7 @@ import { crc32, deflateSync } from 'node:zlib';
 import { sortIds } from '../graph/sort-ids.js';
 import type { HashAlgorithm } from '../hash.js';
 import type { ObjectType } from '../objects/object.js';
+import { entryHeader } from './entry-header.js';
 import type { KnownObjects } from './known-objects.js';
 import { createLinks } from './links.js';
 import { rawId } from './object-id.js';
@@ -157,21 +158,13 @@ function typeIn(table: PackTable, sorted: Uint32Array, id: Buffer): number {
   return 0;
 }
 
-function entryHeader(kind: number, size: number): Buffer {
-  const bytes = [(kind << 4) | (size & 15)];
-  for (let rest = Math.floor(size / 16); rest > 0; rest = Math.floor(rest / 128)) {
-    bytes[bytes.length - 1] = (bytes.at(-1) as number) | 0x80;
-    bytes.push(rest & 0x7f);
-  }
-  return Buffer.from(bytes);
-}
-
 function bytesAt(file: number, position: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
   return bytes.subarray(0, readSync(file, bytes, 0, length, position));
 }
 
-function digestOf(file: number, end: number, hash: HashAlgorithm): Buffer {
+/** The hash of a file up to an end. */
+export function digestOf(file: number, end: number, hash: HashAlgorithm): Buffer {
   const running = createHash(hash.name);
   const room = Buffer.allocUnsafe(pieceBytes);
   for (let at = 0; at < end; ) {
@@ -183,6 +176,7 @@ function digestOf(file: number, end: number, hash: HashAlgorithm): Buffer {
   return running.digest();
 }
 
-function write(file: number, bytes: Buffer, position: number): void {
+/** Writes all of the bytes at a position. */
+export function write(file: number, bytes: Buffer, position: number): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, position + at);
 }

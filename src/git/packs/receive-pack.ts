@@ -6,7 +6,7 @@ import { wholeEnding } from './known-objects.js';
 import { writePackIndex } from './write-index.js';
 
 /** How the names of files begin that are still being written. git takes them for leftovers of its own and prunes them. */
-const temporaryPrefix = 'tmp_pack_memoir_';
+export const temporaryPrefix = 'tmp_pack_memoir_';
 
 /**
  * Takes a pack in as it comes: into a file, then through `indexPack`, then under the name that git gives it, with its index and the mark

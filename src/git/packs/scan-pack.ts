@@ -89,7 +89,8 @@ export async function scanPack(
   told(objects, objects);
 }
 
-type Entry = {
+/** What stands before the deflated content of an object in a pack. */
+export type PackEntry = {
   readonly kind: number;
   readonly size: number;
   /** Bytes of the header. */
@@ -98,7 +99,8 @@ type Entry = {
   readonly base: number | Buffer | undefined;
 };
 
-function entryAt(file: PackFile, offset: number, idBytes: number): Entry {
+/** The header of the entry at an offset. @throws Error if it is malformed */
+export function entryAt(file: PackFile, offset: number, idBytes: number): PackEntry {
   const bytes = file.read(offset, longestHeader);
   let at = 0;
   const next = (): number => {

@@ -261,6 +261,22 @@ for (const way of ['http', 'git'] as const) {
   });
 }
 
+test('a mirror that would take more room than it may is refused, and what was fetched stays', async (t) => {
+  const origin = makeRepository();
+  t.teardown(origin.dispose);
+  const first = origin.commit({ one: '1' });
+  const server = await serveGit(dirname(origin.path));
+  t.teardown(() => server.close());
+  const mirrored = await mirrorOf(`${server.url}/${basename(origin.path)}/.git`, { mirrorBytes: 50_000 });
+  t.teardown(mirrored.dispose);
+  t.is(await mirrored.repositories.resolve('r', 'main'), first);
+  writeFileSync(join(origin.path, 'large'), randomBytes(60_000));
+  origin.commit({ two: '2' });
+  const error = await t.throwsAsync(mirrored.repositories.resolve('r', 'main'));
+  t.regex(error?.message ?? '', /its mirror would take more than 50000 bytes/);
+  t.is(await mirrored.repositories.resolve('r', first), first);
+});
+
 test('nothing new costs one request, what is new one more, of which only that comes', async (t) => {
   const origin = makeRepository();
   t.teardown(origin.dispose);
