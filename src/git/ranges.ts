@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import { MemoirError } from '../domain/errors.js';
 import type { CommitGraph } from './graph/commit-graph.js';
 import { type CommitSet, computeRange, descending, includes } from './graph/commit-range.js';
 import type { History } from './graph/history.js';
@@ -44,7 +45,13 @@ export function createRanges(history: History, slicer: Slicer): Ranges {
   async function computeAnew(end: string, minimum: string): Promise<Computed> {
     const onDisk = await history.rangeOnDisk(end, minimum);
     if (onDisk) return byIds(onDisk);
-    const graph = await history.graphWith([end, minimum]);
+    let graph: CommitGraph;
+    try {
+      graph = await history.graphWith([end, minimum]);
+    } catch (error) {
+      if (!(error instanceof MemoirError) || error.code !== 'DATA_LOSS') throw error;
+      return byIds(await history.rangeBesideDamage(end, minimum));
+    }
     return byNumbers(graph, await slicer.run(computeRange(graph, graph.numberOf(end), graph.numberOf(minimum))));
   }
 

@@ -21,6 +21,16 @@ import { openRefs } from './refs.js';
 import { type RefspecSource, resolveRefspec } from './refspec/resolve.js';
 import type { Searcher } from './search/searcher.js';
 
+/** What comes of it, unless something is damaged: then what is asked may still be told by single objects. */
+async function sound<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof MemoirError && error.code === 'DATA_LOSS') return undefined;
+    throw error;
+  }
+}
+
 /** One repository. */
 export type Repository = {
   /** See `Repositories.resolve`. */
@@ -116,7 +126,7 @@ export function openRepository(name: string, path: string, options: RepositoryOp
   async function ancestor(id: string, generations: number): Promise<string | undefined> {
     const shallow = readShallow(layout).size > 0;
     const far = generations > fewGenerations && !shallow;
-    const graph = far ? await history.graphWith([id]) : shallow ? undefined : history.loaded();
+    const graph = far ? await sound(history.graphWith([id])) : shallow ? undefined : history.loaded();
     let number = graph?.numberOf(id) ?? -1;
     if (!graph || number < 0) return read.ancestor({ layout, id, generations });
     for (let i = 0; i < generations && number >= 0; i++) {

@@ -234,3 +234,62 @@ test('a partial clone says so when it is opened, and what it lacks is named as s
   t.is(error?.reason, 'OBJECT_MISSING');
   t.regex(error?.message ?? '', /partial clone, and what it lacks is at its remote "origin"/);
 });
+
+test('damage far outside of a range takes no range away, as with git; damage in it, or that may have to do with it, is told', async (t) => {
+  const repository = make(t);
+  const tree = repository.git('write-tree');
+  let at = 1_700_000_000;
+  const commit = (parents: readonly string[], seconds = 60) => {
+    at += seconds;
+    const lines = parents.map((id) => `parent ${id}\n`).join('');
+    const who = `A <a@example.com> ${at} +0000`;
+    const content = `tree ${tree}\n${lines}author ${who}\ncommitter ${who}\n\nx\n`;
+    return repository.gitWithInput(content, 'hash-object', '-t', 'commit', '-w', '--stdin');
+  };
+  const main = [commit([])];
+  for (let i = 1; i < 400; i++) main.push(commit([main.at(-1) ?? '']));
+  const [early = '', lost = ''] = [main[3], main[5]];
+  const side = commit([main[390] ?? '']);
+  const merge = commit([main.at(-1) ?? '', side]);
+  // From before the damage, and so what the damage may hide.
+  const old = commit([early]);
+  const both = commit([merge, old]);
+  repository.git('update-ref', 'refs/heads/main', both);
+  rmSync(join(repository.path, '.git/objects', lost.slice(0, 2), lost.slice(2)));
+  const ask = (end: string, minimum: string) => {
+    try {
+      return repository.git('rev-list', '--topo-order', `${minimum}..${end}`).split('\n').filter(Boolean);
+    } catch {
+      return undefined;
+    }
+  };
+  const repositories = await open(t, repository.path);
+  let answered = 0;
+  for (const [end, minimum] of [
+    [merge, main[395]],
+    [merge, main[380]],
+    [main[399], side],
+    [side, main[399]],
+    [main[390], main[399]],
+    [main[8], main[7]],
+    [main[4], main[2]],
+    [main[7], main[4]],
+    [both, merge],
+    [merge, old],
+  ] as const) {
+    const query = { end: { refspec: end ?? '', field: 'end' }, minimum: { refspec: minimum ?? '', field: 'minimum' } };
+    const ours = await repositories.range('r', query).catch((error: MemoirError) => {
+      t.is(error.code, 'DATA_LOSS');
+      t.true(error.message.includes(lost), error.message);
+      return undefined;
+    });
+    const theirs = ask(end ?? '', minimum ?? '');
+    if (!ours) continue;
+    answered++;
+    const listed: string[] = [];
+    for await (const id of ours.commits()) listed.push(id);
+    t.deepEqual([...listed].sort(), [...new Set([...(theirs ?? ['git cannot']), minimum ?? ''])].sort());
+  }
+  t.is(answered, 7, 'all but what reaches the damage, or begins behind it');
+  t.is(await repositories.resolve('r', `${merge}~300`), repository.git('rev-parse', `${merge}~300`));
+});

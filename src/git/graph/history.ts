@@ -28,6 +28,11 @@ export type History = {
    * loaded, if there is no such commit-graph, or while another range is looked for so: then `graphWith` is what to wait for.
    */
   rangeOnDisk(tip: string, base: string): Promise<RangeFound | undefined>;
+  /**
+   * The commits of `base..tip` where the whole history cannot be loaded because something of it is damaged.
+   * @throws MemoirError DATA_LOSS if that may have to do with the range
+   */
+  rangeBesideDamage(tip: string, base: string): Promise<RangeFound>;
   /** Begins to load the history if that is quick because the repository has a commit-graph. */
   preload(): void;
   /** The graph if it is loaded. */
@@ -236,6 +241,7 @@ export function createHistory({
   return {
     graphWith,
     rangeOnDisk,
+    rangeBesideDamage: (tip, base) => inTime(reader.read.rangeBesideDamage({ layout, tip, base })),
     preload() {
       usedAt = monotonic();
       if (graph || loading || closed) return;

@@ -14,6 +14,7 @@ import { damaged, unavailable } from '../problem.js';
 import { findScript } from './find-script.js';
 import { type Abbreviated, type ObjectReader, openObjectReader } from './object-reader.js';
 import { isPlainCommit } from './plain-commit.js';
+import { rangeBesideDamage } from './range-beside-damage.js';
 
 // The thread that reads objects, so that a slow disk never holds up the thread that answers calls.
 
@@ -106,6 +107,9 @@ function open() {
     /** See `rangeOnDisk`. */
     range: ({ layout, ...ends }: Of<EndsOnDisk>, call: Call) =>
       ask(layout, call, () => rangeOnDisk(layout, ends, (steps) => inTurns(steps, call))),
+    /** See `rangeBesideDamage`. */
+    rangeBesideDamage: ({ layout, tip, base }: Of<{ tip: string; base: string }>, call: Call) =>
+      ask(layout, call, (reader) => inTurns(rangeBesideDamage(reader.commit, tip, base, layout.hash.bytes), call)),
     /** Lets go of the files of a repository, once what is asked of it now is answered. */
     forget({ layout }: { layout: Layout }): void {
       const reading = readers.get(layout.objectDir);
