@@ -13,14 +13,14 @@ import { table } from './table.js';
 // what else the machine does takes from both. The bare grpc-js server is called in the same way, with TLS and without.
 //
 //     node build/bench/credentials.js [rounds, 15 unless given] [seconds of a turn, 1 unless given] [calls to warm up, 20,000 unless given]
-//         [the only one to measure, such as JWT; all unless given]
+//         [what alone to measure, such as 'JWT,plain again'; all unless given]
 //
 // A round takes 14 turns.
 
 const rounds = Number(process.argv[2] ?? 15);
 const seconds = Number(process.argv[3] ?? 1);
 const warm = Number(process.argv[4] ?? 20_000);
-const only = process.argv[5];
+const only = process.argv[5]?.split(',');
 const seeded = 2_000;
 const concurrency = 64;
 
@@ -44,12 +44,15 @@ type Kind = Pick<Load, 'headers' | 'tls'> & {
   readonly path: string;
 };
 
-/** What a turn measured: calls a second, and microseconds of the server's processors for each. */
+/** What a turn measured: calls a second, and microseconds of the server's main thread for each. */
 type Turn = { readonly rate: number; readonly cpu: number };
 
-/** Processor time that a process has used, in microseconds. */
+/**
+ * Processor time that the main thread of a process has used, which answers calls, in microseconds. What other threads do they do later too, in the turns of
+ * others.
+ */
 function cpuOf(pid: number | undefined): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = readFileSync(`/proc/${pid}/task/${pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')
     .split(' ');
   return (Number(fields[11]) + Number(fields[12])) * 10_000;
@@ -108,7 +111,7 @@ try {
     [of('echo, TLS', echoTls, { tls: { ca } }), of('echo', echo)],
     [withTls, of('echo, TLS', echoTls, { tls: { ca } })],
   ];
-  const pairs = every.filter(([{ name }]) => only === undefined || name === only);
+  const pairs = every.filter(([{ name }]) => only === undefined || only.includes(name));
   const byHash = numbered(scene.seed, scene.seed.commit);
   const turn = async (
     { server, name: _, ...how }: Kind,
@@ -147,7 +150,7 @@ try {
       percent(median(ratios('cpu'))),
     ];
   });
-  const heads = ['CreateJob, reused', 'beside', 'calls/s', 'of that', 'quartiles', 'processor µs a call', 'of that'];
+  const heads = ['CreateJob, reused', 'beside', 'calls/s', 'of that', 'quartiles', 'µs of its main thread', 'of that'];
   process.stdout.write(`${table(heads, rows)}\n`);
 } finally {
   for (const server of servers) await server.stop();

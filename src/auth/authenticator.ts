@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Http2Session, IncomingHttpHeaders } from 'node:http2';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
@@ -81,7 +81,7 @@ export async function openAuthenticator(
       throw invalidToken();
     }
     if (!issuers) throw invalidToken();
-    const key = createHash('sha256').update(token).digest('base64');
+    const key = hash('sha256', token, 'base64');
     const before = verified.get(key);
     // Whose key changed is checked anew; what has expired is no better for it.
     if (before && (before.stands() || edge.now() >= before.expiresAt)) return before;

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import * as z from 'zod';
 import { isPrincipal, isReserved, principalBy, type Template } from '../domain/callers/principal.js';
@@ -32,7 +32,7 @@ const file = z.strictObject({ tokens: z.array(record) });
 export type TokenRecord = z.output<typeof record>;
 
 /** SHA-256 of a token, in hexadecimal digits. */
-export const tokenDigest = (token: string): string => createHash('sha256').update(token).digest('hex');
+export const tokenDigest = (token: string): string => hash('sha256', token, 'hex');
 
 /** The tokens of a file. @throws Error naming the file, and what is wrong with it */
 export function readTokens(path: string): readonly TokenRecord[] {

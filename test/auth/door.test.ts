@@ -1,4 +1,5 @@
 import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -9,6 +10,7 @@ import { serverConfig } from '../../src/config.js';
 import { canMeet, parseTemplate, principalBy } from '../../src/domain/callers/principal.js';
 import { systemEdge } from '../../src/edge.js';
 import { connect } from '../../src/rpc/client.js';
+import { openAdmission } from '../../src/rpc/http2/admission.js';
 import { authorising, checkedAddress, openDoor } from '../../src/serving/door.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'memoir-door-'));
@@ -145,6 +147,34 @@ test('no token is sent in plain text to another machine', (t) => {
   });
   connect('127.0.0.1:1', undefined, { token }).close();
   connect('memoir.example.org:1', undefined, { token, tls: true }).close();
+});
+
+test('a token goes no further than to where it is checked', (t) => {
+  const credential = {
+    kind: 'token',
+    id: 'a',
+    principal: 'token:ci',
+    groups: [],
+    expiresAt: 1,
+    stands: () => true,
+  } as const;
+  const seen: (string | undefined)[] = [];
+  const admission = openAdmission(
+    (_session, { authorization }) => {
+      seen.push(authorization);
+      return credential;
+    },
+    () => false,
+  );
+  const headers: IncomingHttpHeaders = { ':path': '/a/B', authorization: 'Bearer secret', te: 'trailers' };
+  admission.admit(
+    {} as ServerHttp2Stream,
+    headers,
+    () => seen.push('in'),
+    (error) => t.fail(error.message),
+  );
+  t.deepEqual(seen, ['Bearer secret', 'in']);
+  t.false(JSON.stringify(headers).includes('secret'));
 });
 
 test('without a policy a service may call for anybody', (t) => {

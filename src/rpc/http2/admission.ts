@@ -53,6 +53,8 @@ export function openAdmission(credentialOf: CredentialOf, open: (path: string) =
       let found: Credential | Promise<Credential>;
       try {
         found = credentialOf(stream.session, headers);
+        // It has said all that it has to say; whatever looks at the headers from here on has no use for it.
+        headers.authorization = undefined;
       } catch (error) {
         refuse(refusalOf(error));
         return;
