@@ -156,6 +156,7 @@ async function askEverything(t: Clients, { jobs }: Scene): Promise<Map<string, s
   for (const uuid of jobs) {
     tell('GetLineage', await t.jobs.getLineage({ uuid, maxJobs: 1_000 }));
     tell('GetChecks', await t.jobs.getChecks({ uuid }));
+    tell('CompareJobs', await t.jobs.compareJobs({ a: jobs[0] as string, b: uuid }));
   }
   const by = [SavingsDimension.OWNER, SavingsDimension.REPOSITORY, SavingsDimension.SCRIPT];
   tell('GetSavings', await t.jobs.getSavings({ by }));
@@ -195,7 +196,9 @@ async function doEverything(t: Clients, jobs: readonly string[]): Promise<Map<st
 function tellingMethods(): string[] {
   const telling = [
     'memoir.history.v1.RecordedEvent',
-    ...['Job', 'Decision', 'LineageJob', 'NearMiss', 'Check', 'SavingsRow'].map((name) => `memoir.jobs.v1.${name}`),
+    ...['Job', 'Decision', 'LineageJob', 'ComparedJob', 'NearMiss', 'Check', 'SavingsRow'].map(
+      (name) => `memoir.jobs.v1.${name}`,
+    ),
   ];
   const holds = (type: DescMessage, seen: ReadonlySet<string>): boolean =>
     telling.includes(type.typeName) ||

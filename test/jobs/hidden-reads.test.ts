@@ -92,6 +92,8 @@ test.serial('of a hidden job nothing is read, and as much is read as for none', 
     compareJobs: (a) => jobs.compareJobs({ a, b: noJob, consistencyToken: '', maxDifferences: 0 } as never, call),
     'compareJobs with': (b) =>
       jobs.compareJobs({ a: own.uuid, b, consistencyToken: '', maxDifferences: 0 } as never, call),
+    getLineage: (uuid) =>
+      jobs.getLineage({ uuid, direction: 0, maxDepth: 0, maxJobs: 0, consistencyToken: '' } as never, call),
     updateJob: (uuid) => context.streams.execute(eve, uuid, { kind: 'update', priority: 1, now: 0 } as never),
     heartbeat: (uuid) => context.streams.execute(eve, uuid, { kind: 'heartbeat', worker: 'eve', now: 0 } as never),
     claimJob: (uuid) => jobClaims(context).claim(eve, uuid, hold),

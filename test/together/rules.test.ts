@@ -59,6 +59,7 @@ import '../projections/savings/savings.test.js';
 import '../projections/turns-by-caller.test.js';
 import '../rpc/answer-depth.test.js';
 import '../rpc/encoded.test.js';
+import '../rpc/limits/kinds-of-call.test.js';
 import '../rpc/limits/limiter.test.js';
 import '../rpc/outbox.test.js';
 import '../rpc/telling.test.js';

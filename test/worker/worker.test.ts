@@ -275,7 +275,8 @@ test.serial(
       idle: '#!/bin/sh\necho before; sleep 600\n',
     });
     const uuids = await Promise.all(['output', 'tree', 'tmp'].map((script) => memoir.submit(script)));
-    const idle = await memoir.submit('idle', {}, { limits: { run: { seconds: 1n } } });
+    // Long enough for a busy machine to have begun it by then.
+    const idle = await memoir.submit('idle', {}, { limits: { run: { seconds: 4n } } });
     const limits = ['--max-output-bytes', '500000', '--max-work-bytes', '1000000'];
     t.is(await memoir.worker('--once', '--grace', '0', '--jobs', '4', ...limits).ended(), 0);
     const [output, ...others] = await Promise.all(uuids.map((uuid) => memoir.get(uuid)));
@@ -286,7 +287,7 @@ test.serial(
       t.regex(job.failureMessage, /took \d+ bytes of the disk, of 1000000 that/);
     }
     const over = await memoir.get(idle);
-    t.like(over, { failureReason: 'RUN_LIMIT', failureMessage: 'the attempt took longer than its limit of 1 s' });
+    t.like(over, { failureReason: 'RUN_LIMIT', failureMessage: 'the attempt took longer than its limit of 4 s' });
     t.like(over, { attemptCount: 1, attempts: { length: 1, 0: { fault: Fault.SCRIPT, reason: 'RUN_LIMIT' } } });
     t.is(logOf(memoir, over).toString(), 'before\n');
     // The worker itself says so, once, and no server a minute later.
