@@ -32,6 +32,7 @@ const longest = [
   'model/model',
   'worker/kept-commits',
   'e2e/subscribers',
+  'git/mirror/fetch-oracle',
   'git/mirror/mirror',
   'together/services',
   'together/files',

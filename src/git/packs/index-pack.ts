@@ -101,7 +101,7 @@ export async function indexPack(
   progress('deltas', deltas, deltas);
   const sorted = sortIds(table.ids, table.count, hash.bytes);
   refuseTwice(table, sorted);
-  links.check((id) => typeIn(table, sorted, id));
+  links.check(typesBy(table, sorted));
   return { table, sorted, checksum };
 
   /** Adds an object that the pack lacks to it. */
@@ -144,18 +144,24 @@ function refuseTwice(table: PackTable, sorted: Uint32Array): void {
   }
 }
 
-/** The number of the kind that an object of the pack has; 0 if it is not in it. */
-function typeIn(table: PackTable, sorted: Uint32Array, id: Buffer): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const order = Buffer.compare(table.id(sorted[middle] as number), id);
-    if (order === 0) return table.type[sorted[middle] as number] as number;
-    if (order < 0) low = middle + 1;
-    else high = middle;
-  }
-  return 0;
+/** Looks up the number of the kind that an object of the pack has; 0 if it is not in it. */
+function typesBy(table: PackTable, sorted: Uint32Array): (id: Buffer) => number {
+  const words = Uint32Array.from(sorted, (row) => table.ids.readUInt32BE(row * table.idBytes));
+  return (id) => {
+    const word = id.readUInt32BE(0);
+    let low = 0;
+    let high = words.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((words[middle] as number) < word) low = middle + 1;
+      else high = middle;
+    }
+    for (; low < words.length && words[low] === word; low++) {
+      const row = sorted[low] as number;
+      if (table.id(row).equals(id)) return table.type[row] as number;
+    }
+    return 0;
+  };
 }
 
 function bytesAt(file: number, position: number, length: number): Buffer {
