@@ -35,6 +35,7 @@ const longest = [
   'git/mirror/fetch-oracle',
   'git/mirror/mirror',
   'together/services',
+  'together/in-turn',
   'together/files',
   'eventstore/kurrentdb',
   'e2e/pages',

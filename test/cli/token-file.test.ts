@@ -1,9 +1,9 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
 import { openTokenFile, readTokenFile } from '../../src/cli/log/token-file.js';
 import { MemoirError } from '../../src/domain/errors.js';
+import { test } from '../support/serial.js';
 import { until } from '../support/until.js';
 
 test('the first token is kept at once, and those that follow soon or when it is asked for', async (t) => {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
 import { GenerationStartedSchema, SigningKeysChangedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import type { MemoirEvent } from '../../src/domain/events.js';
@@ -25,6 +25,7 @@ import { signingState, type Trust } from '../../src/eventstore/signing/signing-s
 import { splitSignature, statementOf, withSignature } from '../../src/eventstore/signing/statement.js';
 import { openSqliteStore } from '../../src/eventstore/sqlite/store.js';
 import { collect, newEvent } from '../contract/events.js';
+import { test } from '../support/serial.js';
 
 function newSigner(): EventSigner {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');

@@ -1,6 +1,5 @@
 import { create, type JsonObject } from '@bufbuild/protobuf';
 import { TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import test from 'ava';
 import { type WorkerTarget, WorkerTargetSchema } from '../../gen/memoir/jobs/v1/exclusion_pb.js';
 import type { Job } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { accessOf } from '../../src/domain/access.js';
@@ -8,6 +7,7 @@ import type { ExclusionTarget } from '../../src/domain/exclusions.js';
 import { exclusionUseCases } from '../../src/exclusions/exclude.js';
 import { type ExclusionsBench, type JobSketch, openExclusionsBench, type Place } from '../support/exclusions.js';
 import { makeRepository, type TestRepository } from '../support/git-repository.js';
+import { test } from '../support/serial.js';
 
 const commitOf = (repository: string, commit: string): ExclusionTarget => ({
   case: 'commit',

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { openReadModel, type ReadModel } from '../../projections/read-model/read-model.js';
 import { unrestricted } from '../../src/domain/access.js';
@@ -14,6 +14,7 @@ import { type EventHub, openEventHub } from '../../src/history/event-hub.js';
 import type { Place } from '../../src/history/place.js';
 import { type Given, subscribe } from '../../src/history/subscribe.js';
 import { newEvent } from '../contract/events.js';
+import { test } from '../support/serial.js';
 
 // Subscribers of a hub whose window is so small that whoever dawdles falls out of it, on a real log with a real read model.
 

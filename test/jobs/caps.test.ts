@@ -1,7 +1,7 @@
-import test from 'ava';
 import { equalShares, type Shares } from '../../src/domain/placement/shares.js';
 import { capText, openCaps } from '../../src/jobs/running/caps.js';
 import { queueBench } from '../projections/queue-bench.js';
+import { test } from '../support/serial.js';
 
 /** Two jobs of ada may run at once, and three of the repository. */
 const shares: Shares = {

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { openReadModel } from '../../projections/read-model/read-model.js';
 import { MemoirError } from '../../src/domain/errors.js';
@@ -12,6 +12,7 @@ import type { JobToKeep } from '../../src/jobs/context.js';
 import { keepCommits } from '../../src/jobs/running/keep-commits.js';
 import { makeProject } from '../support/project.js';
 import { complete, request, uuidOf } from '../support/runs.js';
+import { test } from '../support/serial.js';
 import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 
@@ -68,20 +69,17 @@ async function setUp(t: ExecutionContext) {
   return { start, seen, isKept, finished, open: [running, ...queued], forget: () => rmSync(refs, { recursive: true }) };
 }
 
-test.serial(
-  'a start keeps what queued and running jobs use, whatever fails at first, and a few at a time',
-  async (t) => {
-    const { start, seen, isKept, finished, open } = await setUp(t);
-    seen.failures = 2;
-    start();
-    await until('all are kept', () => open.every(isKept));
-    t.false(isKept(finished));
-    t.true(seen.most <= pace.slots);
-    t.is(seen.attempts.length, open.length + 2);
-  },
-);
+test('a start keeps what queued and running jobs use, whatever fails at first, and a few at a time', async (t) => {
+  const { start, seen, isKept, finished, open } = await setUp(t);
+  seen.failures = 2;
+  start();
+  await until('all are kept', () => open.every(isKept));
+  t.false(isKept(finished));
+  t.true(seen.most <= pace.slots);
+  t.is(seen.attempts.length, open.length + 2);
+});
 
-test.serial('more jobs than are remembered are kept all the same', async (t) => {
+test('more jobs than are remembered are kept all the same', async (t) => {
   const { start, isKept, open, forget } = await setUp(t);
   const keeping = start();
   await until('all are kept', () => open.every(isKept));
@@ -91,7 +89,7 @@ test.serial('more jobs than are remembered are kept all the same', async (t) => 
   t.true(open.length > pace.remembered + pace.slots, 'they were more');
 });
 
-test.serial('a job that is finished is tried once, and what cannot succeed not again', async (t) => {
+test('a job that is finished is tried once, and what cannot succeed not again', async (t) => {
   const { start, seen, isKept, finished, open } = await setUp(t);
   const keeping = start();
   await until('all are kept', () => open.every(isKept));
@@ -101,24 +99,21 @@ test.serial('a job that is finished is tried once, and what cannot succeed not a
   t.is(seen.attempts.filter((uuid) => uuid === open[0]?.uuid).length, 2, 'no repository of that name');
 });
 
-test.serial(
-  'a failure of a finished job is the last, and the end waits for nothing that is to be tried again',
-  async (t) => {
-    const { start, seen, isKept, finished, open } = await setUp(t);
-    const keeping = start({ ...pace, slots: 1 });
-    await until('all are kept', () => open.every(isKept));
-    const before = seen.attempts.length;
-    seen.failures = 2;
-    keeping.requested(finished);
-    keeping.requested(open[0] as JobToKeep);
-    await until('the other one, which failed after it, was tried again', () => seen.attempts.length >= before + 3);
-    t.deepEqual(seen.attempts.slice(before), [finished.uuid, open[0]?.uuid, open[0]?.uuid]);
-    t.false(isKept(finished));
-    seen.failures = Number.POSITIVE_INFINITY;
-    keeping.requested(open[1] as JobToKeep);
-    await keeping.stop();
-    const tried = seen.attempts.length;
-    keeping.requested(open[2] as JobToKeep);
-    t.is(seen.attempts.length, tried);
-  },
-);
+test('a failure of a finished job is the last, and the end waits for nothing that is to be tried again', async (t) => {
+  const { start, seen, isKept, finished, open } = await setUp(t);
+  const keeping = start({ ...pace, slots: 1 });
+  await until('all are kept', () => open.every(isKept));
+  const before = seen.attempts.length;
+  seen.failures = 2;
+  keeping.requested(finished);
+  keeping.requested(open[0] as JobToKeep);
+  await until('the other one, which failed after it, was tried again', () => seen.attempts.length >= before + 3);
+  t.deepEqual(seen.attempts.slice(before), [finished.uuid, open[0]?.uuid, open[0]?.uuid]);
+  t.false(isKept(finished));
+  seen.failures = Number.POSITIVE_INFINITY;
+  keeping.requested(open[1] as JobToKeep);
+  await keeping.stop();
+  const tried = seen.attempts.length;
+  keeping.requested(open[2] as JobToKeep);
+  t.is(seen.attempts.length, tried);
+});

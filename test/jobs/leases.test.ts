@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -12,6 +12,7 @@ import { watchLeases } from '../../src/jobs/running/leases.js';
 import { requestOf } from '../domain/commands.js';
 import { openExclusionsBench } from '../support/exclusions.js';
 import { roundsUntil } from '../support/rounds.js';
+import { test } from '../support/serial.js';
 
 // The watch over leases on a real store and read model, looked at by hand on a clock of the test's.
 

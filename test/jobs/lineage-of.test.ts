@@ -1,4 +1,3 @@
-import test from 'ava';
 import fc from 'fast-check';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { LineageRow } from '../../projections/read-model/lineage.js';
@@ -6,6 +5,7 @@ import type { ReadModel } from '../../projections/read-model/read-model.js';
 import { type Access, unrestricted } from '../../src/domain/access.js';
 import { type LineageOptions, lineageOf } from '../../src/jobs/reading/lineage-of.js';
 import { rounds } from '../support/rounds.js';
+import { test } from '../support/serial.js';
 
 type Given = {
   readonly output: string;

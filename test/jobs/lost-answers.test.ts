@@ -1,5 +1,4 @@
 import type { MessageShape } from '@bufbuild/protobuf';
-import test from 'ava';
 import type { JobLogAppendedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import { jobLogStream } from '../../src/domain/streams.js';
 import { systemEdge } from '../../src/edge.js';
@@ -12,6 +11,7 @@ import { jobLogs } from '../../src/jobs/running/job-log.js';
 import { requestOf } from '../domain/commands.js';
 import { openOnDouble } from '../eventstore/kurrentdb-double.js';
 import type { Fault } from '../support/kurrentdb-double/faults.js';
+import { test } from '../support/serial.js';
 
 const lines = Array.from({ length: 40 }, (_, i) => `${i} é字👩\n`);
 

@@ -1,6 +1,5 @@
 import { create } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import test from 'ava';
 import { pino } from 'pino';
 import { TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
@@ -9,6 +8,7 @@ import { StoreUnavailable } from '../../src/eventstore/port.js';
 import { watchQueueLimits } from '../../src/jobs/running/queue-limits.js';
 import { joinOf } from '../domain/commands.js';
 import { openExclusionsBench } from '../support/exclusions.js';
+import { test } from '../support/serial.js';
 
 // The watch over interests that end, on a real store and read model, looked at by hand on a clock of the test's.
 

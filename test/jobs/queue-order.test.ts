@@ -1,6 +1,5 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import test from 'ava';
 import fc from 'fast-check';
 import { JobCancelledSchema, JobStartedSchema, JobUpdatedSchema } from '../../gen/memoir/events/v1/events_pb.js';
 import { OfferSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
@@ -14,6 +13,7 @@ import { openQueueOrder } from '../../src/jobs/running/queue-order.js';
 import { noon, requestOf } from '../domain/commands.js';
 import { append } from '../projections/history.js';
 import { catchUp, openScratch } from '../projections/scratch.js';
+import { test } from '../support/serial.js';
 
 const keyOf = (event: ReturnType<typeof requestOf>) => shapeKey(shapeOf(requirementsOf(event)));
 const size = fc.constantFrom(0, 1, 40, 41, 42, 1_000);

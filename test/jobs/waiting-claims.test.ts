@@ -1,6 +1,6 @@
-import test from 'ava';
 import fc from 'fast-check';
 import { type Waiting, waitingClaims } from '../../src/jobs/running/waiting-claims.js';
+import { test } from '../support/serial.js';
 
 /** A job of a kind that some claims fit. */
 type Job = { readonly id: number; readonly kind: number };

@@ -1,9 +1,9 @@
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
 import { pino } from 'pino';
 import { openPolicyFile, readPolicy } from '../../src/policy/policy-file.js';
+import { test } from '../support/serial.js';
 import { until } from '../support/until.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'memoir-policy-'));
