@@ -69,7 +69,21 @@ export function savingsOf(size: number): Projection {
         'SELECT principal, count(*) AS answers FROM saving_join WHERE job = ? GROUP BY principal',
       );
 
-      const runOf = (job: number | null) => (job === null ? undefined : (run.get(job) as RunRow | undefined));
+      // What is kept at hand is as the tables have it: where a batch is rolled back all of this is made anew.
+      const runs = new Map<number, RunRow>();
+      const requested = new Map<number, Facts>();
+      const joinedJobs = new Set(db.prepare('SELECT DISTINCT job FROM saving_join').pluck().all() as number[]);
+
+      function runOf(job: number | null): RunRow | undefined {
+        if (job === null) return undefined;
+        const known = runs.get(job) ?? (run.get(job) as RunRow | undefined);
+        if (known) keepAtHand(runs, job, known);
+        return known;
+      }
+
+      function allLeave(job: number | null): void {
+        if (job !== null && joinedJobs.delete(job)) leaveAll.run(job);
+      }
 
       /** Counts the run of a job that ends at a time, if one goes on, and gives what it gave and took. */
       function ends(
@@ -78,13 +92,15 @@ export function savingsOf(size: number): Projection {
         { position, at }: When,
       ): RunRow | undefined {
         const row = runOf(job);
-        if (!row || row.ended !== null) return undefined;
+        if (job === null || !row || row.ended !== null) return undefined;
         const ms = Math.max(0, at - row.since);
         const { party, place } = row;
         add({ position, at, kind: row.is_check ? check : kind, party, place, answers: 0, ms });
         const gave = kind === result ? ms : null;
         end.run(ms, at, gave, job);
-        return { ...row, result: gave };
+        const ended = { ...row, ended: ms, ended_at: at, result: gave };
+        keepAtHand(runs, job, ended);
+        return ended;
       }
 
       /** Counts an answer for a principal, as saving the run that gave a result. */
@@ -103,11 +119,17 @@ export function savingsOf(size: number): Projection {
       }
 
       return {
+        JobRequested({ owner: principal, repository, script, checkOf }, { position }) {
+          keepAtHand(requested, position, { principal, repository, script, isCheck: Number(checkOf !== '') });
+        },
         JobStarted({ startedAt, offer }, { stream }) {
           const job = positionOf(stream);
-          const facts = factsOf.get(job) as (Party & { isCheck: number }) | undefined;
-          if (!facts) return;
-          begin.run(job, parties.number(facts), places(offer?.labels ?? {}), facts.isCheck, millis(startedAt));
+          const facts = job === null ? undefined : (requested.get(job) ?? (factsOf.get(job) as Facts | undefined));
+          if (job === null || !facts) return;
+          const { isCheck: is_check } = facts;
+          const [party, place, since] = [parties.number(facts), places(offer?.labels ?? {}), millis(startedAt)];
+          begin.run(job, party, place, is_check, since);
+          keepAtHand(runs, job, { party, place, is_check, since, ended: null, ended_at: null, result: null });
         },
         JobAttemptEnded({ endedAt }, { stream, position }) {
           ends(positionOf(stream), noResult, { position, at: millis(endedAt) });
@@ -115,32 +137,33 @@ export function savingsOf(size: number): Projection {
         JobResumed(_event, { stream, position }) {
           const job = positionOf(stream);
           const row = runOf(job);
-          if (!row || row.ended === null || row.ended_at === null) return;
+          if (job === null || !row || row.ended === null || row.ended_at === null) return;
           // It did not end there after all.
           const { party, place, ended, ended_at: at } = row;
           add({ position, at, kind: row.is_check ? check : noResult, party, place, answers: 0, ms: -ended });
           goOn.run(job);
+          keepAtHand(runs, job, { ...row, ended: null, ended_at: null });
         },
         JobFailed({ failedAt }, { stream, position }) {
           const job = positionOf(stream);
           ends(job, noResult, { position, at: millis(failedAt) });
-          leaveAll.run(job);
+          allLeave(job);
         },
         JobCancelled({ cancelledAt }, { stream, position }) {
           const job = positionOf(stream);
           ends(job, noResult, { position, at: millis(cancelledAt) });
-          leaveAll.run(job);
+          allLeave(job);
         },
         JobCompleted({ completedAt }, { stream, position }) {
           const job = positionOf(stream);
           const when = { position, at: millis(completedAt) };
           const row = ends(job, result, when);
-          if (row) {
+          if (row && job !== null && joinedJobs.has(job)) {
             for (const { principal, answers } of joins.all(job) as { principal: string; answers: number }[]) {
               saved(principal, row, { ...when, kind: joined, answers });
             }
           }
-          leaveAll.run(job);
+          allLeave(job);
         },
         JobReused({ uuid, requestedBy, reusedAt }, { position }) {
           const row = runOf(positionOf(jobStream(uuid)));
@@ -149,7 +172,9 @@ export function savingsOf(size: number): Projection {
         },
         JobJoined({ principal, interest, submitId }, { stream, id }) {
           const job = positionOf(stream);
-          if (job !== null) join.run(job, principal, interest || submitId || id);
+          if (job === null) return;
+          joinedJobs.add(job);
+          join.run(job, principal, interest || submitId || id);
         },
         JobLeft({ principal, interest }, { stream }) {
           leave.run(positionOf(stream), principal, interest);
@@ -157,6 +182,17 @@ export function savingsOf(size: number): Projection {
       };
     },
   };
+}
+
+/** Whose a job is, and whether it is a second run. */
+type Facts = Party & { readonly isCheck: number };
+
+/** Most jobs that are kept at hand. */
+const cacheSize = 20_000;
+
+function keepAtHand<T>(those: Map<number, T>, job: number, value: T): void {
+  if (those.size >= cacheSize) those.clear();
+  those.set(job, value);
 }
 
 /** Where an event stands in the log, and its own time. */
