@@ -17,8 +17,8 @@ export const entryKinds = {
 /** Number of such a kind. */
 export type EntryKind = (typeof entryKinds)[keyof typeof entryKinds];
 
-/** How many entries are added up in one block. */
-export const blockSize = 4_096;
+/** How many entries are added up in one block: the more, the fewer rows are added up, and the more single entries are read at the end. */
+export const blockSize = 16_384;
 
 /** Milliseconds of a day. */
 export const dayMs = 86_400_000;
