@@ -178,6 +178,64 @@ test('where HEAD of the remote names no branch, only HEAD cannot be resolved; a 
   t.is(await repositories.resolve('r', '@'), commits[0]);
 });
 
+test('tags alone, a default branch that is renamed, and a HEAD outside of the branches are what git has', async (t) => {
+  const setup = await setUp(t);
+  const { origin, commits } = setup;
+  const repositories = await open(t, setup);
+  const ask = (text: string) => {
+    try {
+      return origin.git('rev-parse', '--verify', '--quiet', `${text}^{commit}`);
+    } catch {
+      return undefined;
+    }
+  };
+  const notes = origin.git('commit-tree', '-m', 'not of any branch', 'main^{tree}');
+  let found = 0;
+  for (const change of [
+    () => undefined,
+    () => origin.git('branch', '-m', 'main', 'trunk'),
+    () => origin.git('branch', '-m', 'trunk', 'trunk/main'),
+    () => origin.git('symbolic-ref', 'HEAD', 'refs/tags/v1'),
+    () => origin.git('update-ref', 'refs/heads/main', 'v1^{commit}'),
+    // No branch at all: the HEAD is one that is not there.
+    () => {
+      origin.git('symbolic-ref', 'HEAD', 'refs/heads/main');
+      for (const ref of Object.keys(refsOf(origin)).filter((name) => name.startsWith('refs/heads/'))) {
+        origin.git('update-ref', '-d', ref);
+      }
+      origin.git('tag', '-a', '-m', 'x', 'only', commits[1] ?? '');
+    },
+    () => {
+      origin.git('update-ref', 'refs/notes/x', notes);
+      origin.git('symbolic-ref', 'HEAD', 'refs/notes/x');
+    },
+    () => origin.git('symbolic-ref', 'HEAD', 'refs/heads/only'),
+    () => origin.git('update-ref', 'refs/heads/only', commits[0] ?? ''),
+  ]) {
+    change();
+    for (const text of [
+      'HEAD',
+      '@',
+      'HEAD~1',
+      'main',
+      'trunk',
+      'trunk/main',
+      'v1',
+      'only',
+      'tags/only',
+      'heads/only',
+    ]) {
+      const ours = await repositories.resolve('r', text).catch((error: unknown) => {
+        if (!(error instanceof MemoirError) || error.reason !== 'UNRESOLVABLE_REFSPEC') throw error;
+        return undefined;
+      });
+      t.is(ours, ask(text), text);
+      if (ours !== undefined) found++;
+    }
+  }
+  t.true(found > 30, `${found}`);
+});
+
 test('a mirror that cannot be written says so without a path of this machine', async (t) => {
   const setup = await setUp(t);
   const { directory, origin } = setup;
