@@ -198,7 +198,13 @@ export async function checkout(
     }
     if (!found) {
       const what = `${type} ${oid} of ${quote(repository)} is missing${whyMissing(layout)}`;
-      throw new MemoirError('NOT_FOUND', 'OBJECT_MISSING', what);
+      const { partialOf } = layout;
+      throw new MemoirError(
+        'NOT_FOUND',
+        'OBJECT_MISSING',
+        what,
+        partialOf === undefined ? {} : { metadata: { partialOf } },
+      );
     }
     if (found.type !== type) throw damaged(repository, `${type} ${oid} is a ${found.type}`);
     return found.data;

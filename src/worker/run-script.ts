@@ -251,6 +251,12 @@ const repositoryFaults = [
   'UNSUPPORTED_REPOSITORY',
 ];
 
+/** That what is missing was never meant to be in the worker's repository, where that is so. */
+function partialText(error: Error): string {
+  const remote = error instanceof MemoirError ? error.metadata.partialOf : undefined;
+  return remote === undefined ? '' : `: it is a partial clone, and what it lacks is at its remote ${quote(remote)}`;
+}
+
 async function checkOut(
   job: Job,
   tree: string,
@@ -280,7 +286,7 @@ async function checkOut(
       if (!repositoryFaults.includes(error.reason)) throw new RunFailure(error.reason, error.message);
       throw new PlaceFault(
         repositoryPlace(repository),
-        `commit ${commit} cannot be had from repository ${quote(repository)} of the worker (${error.reason})`,
+        `commit ${commit} cannot be had from repository ${quote(repository)} of the worker (${error.reason}${partialText(error)})`,
         error,
       );
     }

@@ -189,6 +189,24 @@ test.serial('what goes wrong fails the job with a reason that helps', async (t) 
   t.deepEqual(workDirectories(memoir), []);
 });
 
+test.serial('a job that needs what a partial clone lacks fails with a reason that names the clone', async (t) => {
+  const memoir = await memoirOf(t);
+  scripts(memoir, { partial: '#!/bin/sh\n' });
+  memoir.repository.git('config', 'uploadpack.allowFilter', 'true');
+  const clone = join(memoir.directory, 'partial.git');
+  const from = `file://${memoir.repository.path}`;
+  memoir.repository.git('clone', '--quiet', '--bare', '--filter=blob:none', from, clone);
+  const uuid = await memoir.submit('partial', {}, { retry: { lost: 0 } });
+  const places = ['--store-dir', memoir.storeDirectory, '--work-dir', memoir.directory];
+  const worker = memoir.start(['worker', '--once', '--repository', `demo=${clone}`, ...places]);
+  await worker.ended();
+  const job = await memoir.get(uuid);
+  t.is(job.state, JobState.FAILED, worker.errors());
+  t.is(job.failureReason, 'PLACE_FAULT', job.failureMessage);
+  t.regex(job.failureMessage, /OBJECT_MISSING: it is a partial clone, and what it lacks is at its remote "origin"/);
+  t.regex(worker.errors(), /partial clone/);
+});
+
 test.serial('a cancelled job is killed with all that it started, and the worker goes on', async (t) => {
   const memoir = await memoirOf(t);
   scripts(memoir, {
