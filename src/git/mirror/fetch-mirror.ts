@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { messageOf } from '../../domain/errors.js';
 import type { PackLimits } from '../packs/pack-limits.js';
 import { type Capabilities, objectFormat } from '../protocol/capabilities.js';
-import { type FetchAnswer, requestPack } from '../protocol/fetch-request.js';
+import { canDeepen, type FetchAnswer, infinite, requestPack } from '../protocol/fetch-request.js';
 import { gitTransport } from '../protocol/git-transport.js';
 import { type HttpAgents, type HttpPlace, httpTransport } from '../protocol/http-transport.js';
 import { type AdvertisedRefs, type Listed, listRefs } from '../protocol/list-refs.js';
@@ -152,7 +152,9 @@ async function receive(
   const all = idsOf(advertised);
   if (all.length > 0 && inSlices(capabilities, store))
     return fetchSlices(transport, store, slices, (depth) => fetch(all, depth));
-  if (wants.length > 0) return fetch(wants);
+  // A remote whose history was cut off may have all of it by now.
+  const whole = store.shallow().size > 0 && canDeepen(capabilities) ? infinite : undefined;
+  if (wants.length > 0) return fetch(wants, whole);
   store.note(advertised);
   return 0;
 }

@@ -1,5 +1,5 @@
-import { type Capabilities, hasFeature } from '../protocol/capabilities.js';
-import { infinite } from '../protocol/fetch-request.js';
+import type { Capabilities } from '../protocol/capabilities.js';
+import { canDeepen, infinite } from '../protocol/fetch-request.js';
 import type { Transport } from '../protocol/transport.js';
 import type { MirrorStore, Slices } from './mirror-store.js';
 
@@ -22,7 +22,7 @@ const factor = { up: 8, down: 4 } as const;
 /** Whether a fetch is to be cut into slices: the first one, until all is there, of a remote that can. */
 export function inSlices(capabilities: Capabilities, store: MirrorStore): boolean {
   const isFirst = store.slices() !== undefined || store.tips().length === 0;
-  return isFirst && capabilities.version === 2 && hasFeature(capabilities, 'fetch', 'shallow');
+  return isFirst && canDeepen(capabilities);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { quote } from '../../domain/errors.js';
-import { type Capabilities, commandHead } from './capabilities.js';
+import { type Capabilities, commandHead, hasFeature } from './capabilities.js';
 import { delimiter, flush, lineText, pktLine } from './pkt-line.js';
 import { readSideBand } from './side-band.js';
 import type { Transport } from './transport.js';
@@ -25,6 +25,11 @@ export type FetchAnswer = {
   /** The pack, as it comes. */
   readonly pack: AsyncIterable<Buffer>;
 };
+
+/** Whether a remote can send part of a history, one part after the other. */
+export function canDeepen(capabilities: Capabilities): boolean {
+  return capabilities.version === 2 && hasFeature(capabilities, 'fetch', 'shallow');
+}
 
 const thePack = 'the pack';
 

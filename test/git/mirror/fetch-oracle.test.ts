@@ -261,6 +261,30 @@ for (const way of ['http', 'git'] as const) {
   });
 }
 
+test('a remote whose history is cut off is mirrored as far as it goes, and whole once it has all', async (t) => {
+  const source = makeRepository();
+  t.teardown(source.dispose);
+  for (let i = 0; i < 5; i++) source.commit({ file: String(i) });
+  const origin = makeRepository();
+  t.teardown(origin.dispose);
+  origin.git('fetch', '--quiet', '--depth=2', `file://${source.path}`, 'main');
+  origin.git('reset', '--quiet', '--hard', 'FETCH_HEAD');
+  const server = await serveGit(dirname(origin.path));
+  t.teardown(() => server.close());
+  const mirrored = await mirrorOf(`${server.url}/${basename(origin.path)}/.git`);
+  t.teardown(mirrored.dispose);
+  await check(t, mirrored, origin);
+  const served = inMirror(mirrored.directory, 'served.git');
+  t.is(git(served, 'rev-list', '--count', 'main'), '2');
+  const error = await t.throwsAsync(mirrored.repositories.range('r', { end: named('main'), minimum: named('main~1') }));
+  t.is((error as MemoirError).reason, 'SHALLOW_REPOSITORY');
+  origin.git('fetch', '--quiet', '--unshallow', `file://${source.path}`, 'main');
+  origin.commit({ file: 'more' });
+  await check(t, mirrored, origin);
+  t.is(git(served, 'rev-list', '--count', 'main'), '6');
+  t.is(git(served, 'rev-parse', '--is-shallow-repository'), 'false');
+});
+
 test('a mirror that would take more room than it may is refused, and what was fetched stays', async (t) => {
   const origin = makeRepository();
   t.teardown(origin.dispose);
