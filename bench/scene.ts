@@ -84,6 +84,15 @@ export function numbered({ repository, script, code }: Seed, scriptVersion: stri
   };
 }
 
+/** The same requests, each with a submit_id of its own that begins with `name`. */
+export function identified(body: Body, name: string): Body {
+  const { number } = CreateJobRequestSchema.field.submitId;
+  return (n) => {
+    const id = new BinaryWriter().tag(number, WireType.LengthDelimited).string(`${name}${n}`).finish();
+    return Buffer.concat([body(n), id]);
+  };
+}
+
 function requestBytes(request: MessageInitShape<typeof CreateJobRequestSchema>): Buffer {
   const message = create(CreateJobRequestSchema, { ...request, findOrCreate: true });
   return Buffer.from(toBinary(CreateJobRequestSchema, message));
