@@ -9,6 +9,7 @@ const all = [
   'batches',
   'claims',
   'resets',
+  'attack',
   'credentials',
   'subscribers',
   'index-size',

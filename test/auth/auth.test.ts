@@ -9,7 +9,23 @@ import { promisify } from 'node:util';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import fc from 'fast-check';
+import {
+  Capabilities,
+  ContentAddressableStorage,
+} from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
+import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
+import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
+import { CallersService } from '../../gen/memoir/callers/v1/callers_service_pb.js';
+import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
+import { RetentionService } from '../../gen/memoir/content/v1/retention_service_pb.js';
+import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
+import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
+import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
+import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
+import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
+import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { makeToken, revokeTokens } from '../../src/auth/token-file.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { CallError } from '../../src/rpc/call-error.js';
@@ -18,6 +34,23 @@ import { runMemoir } from '../support/command.js';
 import { failure } from '../support/refused.js';
 import { until } from '../support/until.js';
 import { scene, testIssuer } from './scene.js';
+
+const everyService = [
+  AuditService,
+  ByteStream,
+  CallersService,
+  Capabilities,
+  ContentAddressableStorage,
+  ContentService,
+  ExclusionsService,
+  HistoryService,
+  ImagesService,
+  JobsService,
+  RepositoriesService,
+  RetentionService,
+  WorkerService,
+  WorkersService,
+];
 
 // One server for all.
 let at: Awaited<ReturnType<typeof scene>>;
@@ -359,11 +392,14 @@ test.serial('whatever stands in authorization is refused, and health alone is to
       }),
       { numRuns: 60 },
     );
+    // All that the port has, and what it has not, are answered alike.
     const paths = [
       '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
-      '/memoir.jobs.v1.JobsService/ListJobs',
+      '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
       '/no.Such/Method',
+      ...everyService.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`)),
     ];
+    t.true(paths.length > 60);
     for (const path of paths) t.is(await raw(session, path, {}), unauthenticated, path);
     t.is(await raw(session, '/grpc.health.v1.Health/Check', {}), '0');
     const token = await at.issuers.corp.sign();
@@ -398,6 +434,12 @@ test.serial(
     const load = (async () => {
       for (; going; calls++) await callers.whoAmI({});
     })();
+    // So do new connections, one after the other.
+    let connections = 0;
+    const token = await at.issuers.corp.sign();
+    const arriving = (async () => {
+      for (; going && connections < 500; connections++) await at.as({ token }).callers.whoAmI({});
+    })();
     const before = await presented();
     writeFileSync(at.files.cert, 'no certificate');
     await until('that is noticed', () => at.server.errors.length > 0);
@@ -408,8 +450,8 @@ test.serial(
     writeFileSync(at.files.cert, renewed.certificate);
     await until('the new one is presented', async () => (await presented()) !== before);
     going = false;
-    await t.notThrowsAsync(load);
-    t.true(calls > 0);
+    await t.notThrowsAsync(Promise.all([load, arriving]));
+    t.true(calls > 0 && connections > 0);
   },
 );
 

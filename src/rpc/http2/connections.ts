@@ -1,6 +1,7 @@
 import { constants, type Http2Server } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import { holdingBack } from './holding.js';
 import { watchLifetimes } from './lifetimes.js';
 import { allowance, type RpcLimits } from './limits.js';
 import type { Link } from './link.js';
@@ -9,6 +10,9 @@ import { seldom } from './seldom.js';
 
 /** How long a connection without calls may take to go after it was told that the server stops, in milliseconds. */
 const idleGrace = 500;
+
+/** Calls under way with which a client may close its connection without being thought to do so for more. */
+const abandoned = 500;
 
 /** The connections of a server. */
 export type Connections = {
@@ -37,6 +41,7 @@ export function watchConnections(
   const links = new Map<Connection, Link>();
   // By the client's end, which a session knows too, with TLS or without.
   const sockets = new Map<string, Link>();
+  const holding = holdingBack(monotonic);
   let stopping = false;
 
   for (const server of servers) {
@@ -62,16 +67,22 @@ export function watchConnections(
       sockets.set(peer, link);
       lifetimes.begin(link);
       socket.once('close', () => {
+        if (link.calls > abandoned) holding.misbehaved(link.address);
         lifetimes.end(link);
         if (sockets.get(peer) === link) sockets.delete(peer);
       });
     });
+    holding.guard(server);
     server.on('drop', () => dropped());
     server.on('session', (session: Connection) => {
       const link = sockets.get(peerOf(session.socket));
       if (!link) return;
       links.set(session, link);
       session.once('close', () => links.delete(session));
+      // Whoever ended it: what HTTP/2 does not allow, or more than may be of something.
+      session.once('error', ({ code }: NodeJS.ErrnoException) => {
+        if (code?.startsWith('ERR_HTTP2')) holding.misbehaved(link.address);
+      });
       // A client's settings are the first thing that it must send.
       session.once('remoteSettings', () => {
         link.session = session;

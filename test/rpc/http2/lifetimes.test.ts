@@ -28,7 +28,7 @@ function silentSocket(
     if (say) socket.write(say);
     return socket.resume();
   });
-  return { open, gone: once(socket, 'close') };
+  return { open, gone: new Promise((resolve) => socket.once('close', resolve)) };
 }
 
 /** The beginning of a ClientHello, and no more. */
@@ -179,5 +179,35 @@ test('a connection that goes on with calls which are refused is ended, others ar
   const error = (await t.throwsAsync(client.check())) as { code?: number };
   t.is(error.code, status.RESOURCE_EXHAUSTED);
   client.close();
+  await server.stop(0);
+});
+
+test('where connections misbehaved, new ones wait a second and are served then', async (t) => {
+  const server = await bareServer({ rpc: { max_resets: 5 } });
+  const other = healthClient(server.address);
+  await other.check();
+  const cutOff = async () => {
+    const session = connectHttp2(`http://${server.address}`);
+    session.on('error', () => undefined);
+    const closed = once(session, 'close').catch(() => undefined);
+    session.on('connect', () => {
+      for (let i = 0; i < 20; i++) {
+        const call = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Watch' });
+        call.on('error', () => undefined);
+        call.close(constants.NGHTTP2_CANCEL);
+      }
+    });
+    await closed;
+  };
+  for (let i = 0; i < 4; i++) await cutOff();
+  const before = performance.now();
+  const late = healthClient(server.address);
+  const checked = late.check().then(() => performance.now() - before);
+  // One that is there already notices nothing.
+  await other.check();
+  t.true(performance.now() - before < 900);
+  const waited = await checked;
+  t.true(waited > 500 && waited < 10_000, `${waited}`);
+  for (const client of [late, other]) client.close();
   await server.stop(0);
 });
