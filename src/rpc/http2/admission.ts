@@ -25,17 +25,19 @@ export type Admission = {
   credentialOf(call: object): Credential;
 };
 
+/** What the call of a stream proved stands on the stream: a WeakMap of all streams is work for the garbage collector, which profiles show. */
+const proof = Symbol('what its call proved');
+type Proven = ServerHttp2Stream & { [proof]?: Credential };
+
 /** Admits calls by their credentials; those of paths that are `open`, such as health, come in without. */
 export function openAdmission(credentialOf: CredentialOf, open: (path: string) => boolean): Admission {
-  const proven = new WeakMap<ServerHttp2Stream, Credential>();
-
-  async function later(found: Promise<Credential>, stream: ServerHttp2Stream): Promise<Credential | MemoirError> {
+  async function later(found: Promise<Credential>, stream: Proven): Promise<Credential | MemoirError> {
     // Nobody else listens yet, and an error that nobody hears of ends the process.
     const ignore = () => {};
     stream.on('error', ignore);
     try {
       const credential = await found;
-      proven.set(stream, credential);
+      stream[proof] = credential;
       return credential;
     } catch (error) {
       return refusalOf(error);
@@ -67,12 +69,11 @@ export function openAdmission(credentialOf: CredentialOf, open: (path: string) =
         });
         return;
       }
-      proven.set(stream, found);
+      (stream as Proven)[proof] = found;
       enter(found);
     },
     credentialOf(call) {
-      const stream = streamOf(call);
-      const credential = stream && proven.get(stream);
+      const credential = (streamOf(call) as Proven | undefined)?.[proof];
       if (credential) return credential;
       throw new MemoirError('INTERNAL', 'NO_CREDENTIAL', 'who makes the call was told, and is not known any more');
     },
