@@ -31,7 +31,7 @@ const lengths = [2_000, 1_400, 1_000, 700, 400, 200, 100, 50] as const;
 const retryDelay = 1_000;
 
 /** Reasons of RESOURCE_EXHAUSTED that are the same however often it is tried. */
-const hopeless = ['MESSAGE_TOO_LARGE', 'ANSWER_TOO_LARGE'];
+const hopeless = /_TOO_(LARGE|LONG)$|^TOO_MANY_ROWS$/;
 
 /** A status as grpc-js sends it. */
 export type Status = { readonly code: status; readonly details: string; readonly metadata: Metadata };
@@ -65,7 +65,7 @@ function cutStatus(error: MemoirError, requestId: string, length: number, whatev
     const violation = { field: cut(error.field, length), description: message, reason: error.reason };
     details.push(anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: [violation] })));
   }
-  if (error.code === 'UNAVAILABLE' || (error.code === 'RESOURCE_EXHAUSTED' && !hopeless.includes(error.reason))) {
+  if (error.code === 'UNAVAILABLE' || (error.code === 'RESOURCE_EXHAUSTED' && !hopeless.test(error.reason))) {
     const delay = durationFromMs(error.retryAfterMs ?? retryDelay);
     details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay: delay })));
   }

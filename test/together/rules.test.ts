@@ -67,6 +67,7 @@ import '../rpc/kinds-of-reader.test.js';
 import '../rpc/limits/kinds-of-call.test.js';
 import '../rpc/limits/limiter.test.js';
 import '../rpc/outbox.test.js';
+import '../rpc/status.test.js';
 import '../rpc/telling.test.js';
 import '../support/linearizability/checker.test.js';
 import '../worker/pool.test.js';
