@@ -36,7 +36,7 @@ const fromBeginning = { start: { case: 'beginning', value: {} } } as const;
 const everything = { ...fromBeginning, eventTypes: [...eventTypes] };
 
 /** MEMOIR_ROUNDS=100 for the whole of it. */
-const live = rounds(70, 200);
+const live = rounds(30, 200);
 
 test.serial(`${live} live subscribers get every event of a busy log in order`, async (t) => {
   const server = await startTestServer({ repositories });
