@@ -4,6 +4,7 @@
 import '../cli/token-file.test.js';
 import '../eventstore/signing.test.js';
 import '../exclusions/kinds.test.js';
+import '../git/mirror/other-reader.test.js';
 import '../history/subscribe.test.js';
 import '../jobs/caps.test.js';
 import '../jobs/keep-commits.test.js';

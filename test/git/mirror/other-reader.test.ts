@@ -1,11 +1,11 @@
 import fs, { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
 import git from 'isomorphic-git';
 import { openRepositories } from '../../../src/git/repositories.js';
 import { serveGit } from '../../support/git-http-server.js';
 import { makeRepository } from '../../support/git-repository.js';
+import { test } from '../../support/serial.js';
 
 test('what is fetched is read by isomorphic-git as by git: packs and indexes of Memoir are anybody’s', async (t) => {
   const origin = makeRepository();
