@@ -27,7 +27,9 @@ async function serve(t: {
 }): Promise<{ child: ChildProcess; address: string; said: string[] }> {
   const args = ['serve', '--data-dir', data, '--listen', '127.0.0.1:0', '--keep-commits'];
   const command = [process.execPath, memoir, ...args, '--repository', `project=${project.repository.path}`];
-  const child = spawn('sh', ['-c', 'umask 0; exec "$@"', 'sh', ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // Those of the tests are no settings of a server.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MEMOIR_')));
+  const child = spawn('sh', ['-c', 'umask 0; exec "$@"', 'sh', ...command], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   t.teardown(() => child.kill('SIGKILL'));
   const said: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => said.push(line));

@@ -349,12 +349,14 @@ test.serial('with a tree goes what is below it, but for what others need, which 
 
 test.serial('who may read a job is told how long what it left stays, and when it was not there', async (t) => {
   const env = { MEMOIR_SERVER: server.address(), MEMOIR_PRINCIPAL: 'ada' };
-  const uuid = uuidOf(await request(ada, work('told', { outputTtl: durationFromMs(2 * day) })));
-  const queued = (await ada.jobs.getJob({ uuid })).job?.keeping;
+  const asked = await request(ada, work('told', { outputTtl: durationFromMs(2 * day) }));
+  const uuid = uuidOf(asked);
+  const { consistencyToken } = asked;
+  const queued = (await ada.jobs.getJob({ uuid, consistencyToken })).job?.keeping;
   t.like(queued, { outputTtl: { seconds: 172_800n }, keptUntil: undefined, pinnedAt: undefined, losses: [] });
   const output = await finish(uuid, { f: 'told' });
-  const { pinnedAt } = await ada.retention.pinJob({ uuid });
-  t.deepEqual((await ada.jobs.getJob({ uuid })).job?.keeping?.pinnedAt, pinnedAt);
+  const { pinnedAt, consistencyToken: pinned } = await ada.retention.pinJob({ uuid });
+  t.deepEqual((await ada.jobs.getJob({ uuid, consistencyToken: pinned })).job?.keeping?.pinnedAt, pinnedAt);
   await ada.retention.unpinJob({ uuid });
   pass(3 * day);
   const streamed = await collect(ada.retention.streamSweepContent({}));
