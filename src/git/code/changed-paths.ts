@@ -110,8 +110,13 @@ export function* changedPaths(
     b: CodeEntry | undefined,
   ): Generator<undefined, Pick<ChangedPath, 'lines' | 'without'>> {
     if (a?.mode === modes.submodule || b?.mode === modes.submodule) return { without: 'submodule' };
-    if (a?.oid === b?.oid) return { lines: { added: 0, removed: 0 } };
     yield;
+    if (a && a.oid === b?.oid) {
+      // Another mode alone. What has no lines has none then either.
+      const content = blobOf(a.oid);
+      const isBinary = typeof content !== 'string' && !isText(content);
+      return isBinary ? { without: 'binary' } : { lines: { added: 0, removed: 0 } };
+    }
     const [its, others] = [a, b].map((entry) => (entry ? blobOf(entry.oid) : Buffer.alloc(0)));
     if (typeof its === 'string') return { without: its };
     if (typeof others === 'string') return { without: others };

@@ -98,6 +98,21 @@ test('what has no lines is told apart, and what is not there any more', async (t
   await t.throwsAsync(repositories.changes('r', query, signal), { message: new RegExp(unknown) });
 });
 
+test('of what changed its mode alone no line changed, if it has any', async (t) => {
+  const repository = makeRepository({ bare: true });
+  t.teardown(() => repository.dispose());
+  const both = (mode: '100644' | '100755'): TreeChange[] => [
+    { path: 'binary', mode, content: '\0x' },
+    { path: 'text', mode, content: 'x\n' },
+  ];
+  const [one, other] = writeTrees(repository, [both('100644'), both('100755')]) as [string, string];
+  const repositories = await openRepositories({ r: { path: repository.path } });
+  t.teardown(() => repositories.close());
+  const { changed } = await repositories.changes('r', { one, other, paths: ['.'], most: 10 }, signal);
+  t.deepEqual(changed.map(numstat), ['-\t-\tbinary', '0\t0\ttext']);
+  t.is(repository.git('diff', '--numstat', one, other).trim(), '-\t-\tbinary\n0\t0\ttext');
+});
+
 test('lines are counted by the shortest way, and not where that is long', (t) => {
   const run = (one: string, other: string) => {
     const steps = countLines(Buffer.from(one), Buffer.from(other));
