@@ -37,6 +37,8 @@ import '../domain/ran/place-rules.test.js';
 import '../domain/repositories/repository-set.test.js';
 import '../domain/repository-glob.test.js';
 import '../domain/reuse.test.js';
+import '../domain/rule-pairs.test.js';
+import '../domain/superseded.test.js';
 import '../domain/secrets/secrets.test.js';
 import '../files/durable-file.test.js';
 import '../git/graph/graph-budget.test.js';
