@@ -1,6 +1,9 @@
 /** A rate: so many a second in the long run, and so many at once after a pause. */
 export type Rate = { readonly perSecond: number; readonly burst: number };
 
+/** What sums of fractions may be off by: what was said to be there at a time is there then. */
+const rounding = 1e-9;
+
 /**
  * A token bucket (as in RFC 2697, with one rate), which may also go into debt where what is taken is known only afterwards. Times are in milliseconds
  * of a clock that does not jump.
@@ -19,7 +22,7 @@ export class Bucket {
   /** Takes one. @returns 0 if there was one, else in how many milliseconds there will be */
   take(now: number): number {
     this.#fill(now);
-    if (this.#left >= 1) {
+    if (this.#left >= 1 - rounding) {
       this.#left -= 1;
       return 0;
     }

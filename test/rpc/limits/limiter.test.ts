@@ -4,6 +4,7 @@ import { MemoirError } from '../../../src/domain/errors.js';
 import { Bucket } from '../../../src/rpc/limits/bucket.js';
 import { networkOf, openLimiter } from '../../../src/rpc/limits/limiter.js';
 import { openShares, type ShareLimits } from '../../../src/rpc/limits/shares.js';
+import { rounds } from '../../support/rounds.js';
 
 const limits: ShareLimits = {
   calls: { perSecond: 10, burst: 5 },
@@ -54,6 +55,7 @@ test('a bucket gives no more than its burst and what came since, whatever is ask
       }
       t.true(taken <= given.burst + ((now - 1_000) / 1_000) * given.perSecond + 1e-6);
     }),
+    { numRuns: rounds(100, 20_000) },
   );
 });
 
