@@ -28,7 +28,8 @@ async function start(t: ExecutionContext) {
     ...systemEdge,
     now: () => clock.wall,
     monotonic() {
-      clock.looks++;
+      // Others look at this clock too, with every call.
+      if (/running\/leases\.[jt]s/.test(new Error().stack ?? '')) clock.looks++;
       return clock.monotonic;
     },
   };
