@@ -1,5 +1,5 @@
-import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { repositoryOfImageStream } from '../../src/domain/streams.js';
+import { millis } from '../running/millis.js';
 import type { Projection } from '../running/projection.js';
 
 /**
@@ -52,7 +52,3 @@ export const imageRegistrations: Projection = {
     };
   },
 };
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
-}

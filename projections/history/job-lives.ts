@@ -1,9 +1,10 @@
 import { toJson } from '@bufbuild/protobuf';
-import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { TasksSummarySchema } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { resultingPriority } from '../../src/domain/interests/interests.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import { minimaText } from '../read-model/interests.js';
+import { millis } from '../running/millis.js';
 import type { Projection } from '../running/projection.js';
 import { turnTable, turnWriter } from './job-turns.js';
 
@@ -189,7 +190,3 @@ const unchanged: Changes = {
   more: 0,
   leastRamMb: 0n,
 };
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
-}

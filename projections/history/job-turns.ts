@@ -1,9 +1,10 @@
-import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { durationMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import type { JobAttemptEnded, JobResumed, JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
 import { keptSize } from '../../src/domain/outputs/digest.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
 import { ranText } from '../read-model/attempts.js';
+import { millis } from '../running/millis.js';
 
 /**
  * SQL that makes the table of the turns of jobs that were queued again: each has the job run by an attempt, or queued. `begun` is the
@@ -99,8 +100,4 @@ export function turnWriter(db: Database.Database) {
       follow.run({ job, position, revision, running: 1, leaseMs, expiresAt, ...none });
     },
   };
-}
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
 }

@@ -1,11 +1,12 @@
 import { create, fromJson, toJson } from '@bufbuild/protobuf';
-import { type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import type { JobAttemptEnded, JobFailed, JobResumed, JobStarted } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Attempt, AttemptSchema, type Fault } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { type Ran, RanSchema } from '../../gen/memoir/jobs/v1/ran_pb.js';
 import { keptDigests, keptSize } from '../../src/domain/outputs/digest.js';
+import { millis } from '../running/millis.js';
 
 /**
  * SQL that makes the table of the attempts, in the file and beside the table `job`: one row each, by the position of the job. How the attempt
@@ -69,10 +70,6 @@ export function attemptWriter(db: Database.Database) {
       if (fault !== 0) fail.run(fault, output, keptSize(outputDigest), job, attempt || 1);
     },
   };
-}
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
 }
 
 /** What an attempt ran in and took as a column keeps it: ProtoJSON, null for nothing. */

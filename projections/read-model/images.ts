@@ -1,9 +1,10 @@
 import { create } from '@bufbuild/protobuf';
-import { type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { type Image, ImageSchema } from '../../gen/memoir/images/v1/image_pb.js';
 import type { ImageSearch } from '../../src/domain/image-name.js';
 import { repositoryOfImageStream } from '../../src/domain/streams.js';
+import { millis } from '../running/millis.js';
 import type { Projection } from '../running/projection.js';
 
 /**
@@ -53,10 +54,6 @@ export const images: Projection = {
     };
   },
 };
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
-}
 
 /** A row of the table `image`. */
 export type ImageRow = {

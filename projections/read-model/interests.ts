@@ -1,5 +1,5 @@
 import { create, fromJson, toJson } from '@bufbuild/protobuf';
-import { durationMs, type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { durationMs, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import type { JobJoined, JobLeft, JobRequested, JobUpdated } from '../../gen/memoir/events/v1/events_pb.js';
 import { type Interest, InterestSchema, type Minima, MinimaSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
@@ -9,6 +9,7 @@ import { minimaOf } from '../../src/domain/interests/minima.js';
 import { isFinished } from '../../src/domain/job-state.js';
 import { isUuid } from '../../src/domain/streams.js';
 import type { RecordedEvent } from '../../src/eventstore/port.js';
+import { millis } from '../running/millis.js';
 
 /**
  * SQL of the columns of `job` that tell of interests: how many stand, until the job has finished; since when the first of them does, NULL for since
@@ -130,10 +131,6 @@ export function interestWriter(db: Database.Database) {
     },
     finished: (job: number | null) => void removeAll.run(job),
   };
-}
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
 }
 
 /** Minima as they are kept; null for none. */

@@ -1,5 +1,5 @@
 import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
-import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { durationMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { RetryPolicySchema, TimeLimitsSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import {
@@ -11,6 +11,7 @@ import {
 import { codePathsText } from '../../src/domain/code/code-paths.js';
 import { keptSize } from '../../src/domain/outputs/digest.js';
 import { findJob, uuidIndex, whereUuid } from '../running/job-position.js';
+import { millis } from '../running/millis.js';
 import type { Projection } from '../running/projection.js';
 import { attemptQueries, attemptTable, attemptWriter, ranText } from './attempts.js';
 import { interestColumns, interestQueries, interestTable, interestWriter, keptId } from './interests.js';
@@ -282,10 +283,6 @@ export const jobs: Projection = {
 };
 
 type Labels = Record<string, string>;
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
-}
 
 function tasks(summary: TasksSummary | undefined): string | null {
   return jsonOrNull(TasksSummarySchema, summary);

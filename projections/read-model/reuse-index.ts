@@ -1,4 +1,3 @@
-import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { codePathsText } from '../../src/domain/code/code-paths.js';
@@ -8,6 +7,7 @@ import { type CandidateFacts, labelsText, type Ran } from '../../src/domain/reus
 import { secretsText } from '../../src/domain/secrets/grants.js';
 import type { Position } from '../../src/eventstore/port.js';
 import { checkpointOf } from '../running/checkpoint.js';
+import { millis } from '../running/millis.js';
 import type { Projection } from '../running/projection.js';
 import { type LossesOf, lossReader } from './content/content.js';
 import { type FlagsRow, flagsOf } from './flags.js';
@@ -122,10 +122,6 @@ export const reuseIndex: Projection = {
     };
   },
 };
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
-}
 
 /** Columns of a `CandidateRow`. */
 export const candidateColumns = [

@@ -1,8 +1,8 @@
 import { fromJsonString, toJsonString } from '@bufbuild/protobuf';
-import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { type Offer, OfferSchema } from '../../gen/memoir/jobs/v1/attempt_pb.js';
 import { uuidOfJobStream } from '../../src/domain/streams.js';
+import { millis } from '../running/millis.js';
 import type { Projection } from '../running/projection.js';
 
 /**
@@ -102,10 +102,6 @@ export const workers: Projection = {
     };
   },
 };
-
-function millis(time: Parameters<typeof timestampMs>[0] | undefined): number {
-  return time ? timestampMs(time) : 0;
-}
 
 /** Who a worker is. */
 export type WorkerId = { readonly principal: string; readonly workerName: string };

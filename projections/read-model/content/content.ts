@@ -1,4 +1,3 @@
-import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { ContentLossReason } from '../../../gen/memoir/events/v1/events_pb.js';
 import type { Digest } from '../../../gen/memoir/jobs/v1/digest_pb.js';
@@ -7,6 +6,7 @@ import { addressOf, hashOfAddress } from '../../../src/domain/outputs/digest.js'
 import type { Loss } from '../../../src/domain/outputs/losses.js';
 import type { CandidateFacts } from '../../../src/domain/reuse.js';
 import type { Position } from '../../../src/eventstore/port.js';
+import { millis } from '../../running/millis.js';
 import type { Projection } from '../../running/projection.js';
 
 /**
@@ -68,7 +68,7 @@ export const content: Projection = {
       ContentStored({ digest, job, storedAt, totalBytes, outputV1, storeId }, { position }) {
         if (!digest) return;
         const { hash, sizeBytes, kind } = digest;
-        const at = storedAt ? timestampMs(storedAt) : 0;
+        const at = millis(storedAt);
         insert.run(position, hash, Number(sizeBytes), kind, Number(totalBytes), at, Number(job !== ''), outputV1);
         again.run(at, Number(job !== ''), hash);
         storeIn.run({ hash, id: storeId || everywhere });
@@ -78,7 +78,7 @@ export const content: Projection = {
       ContentLost({ digest, reason, missing, path, lostAt }, { position }) {
         if (!digest) return;
         const text = missing ? `${missing.hash}/${missing.sizeBytes}` : '';
-        lose.run(position, digest.hash, reason, text, path, lostAt ? timestampMs(lostAt) : 0);
+        lose.run(position, digest.hash, reason, text, path, millis(lostAt));
       },
       ContentFound({ digest }, { position }) {
         if (digest) find.run(position, digest.hash);

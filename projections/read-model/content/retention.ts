@@ -1,8 +1,9 @@
-import { type Duration, durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import type { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { jobStream } from '../../../src/domain/streams.js';
 import type { Position } from '../../../src/eventstore/port.js';
+import { millis } from '../../running/millis.js';
 import type { Projection } from '../../running/projection.js';
 
 /**
@@ -61,10 +62,6 @@ export const retention: Projection = {
     };
   },
 };
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
-}
 
 /** A job as retention looks at it. */
 export type RetainedRow = {

@@ -1,6 +1,6 @@
-import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type Database from 'better-sqlite3';
 import { jobStream } from '../../../src/domain/streams.js';
+import { millis } from '../../running/millis.js';
 import type { Projection } from '../../running/projection.js';
 import { blockSize, type Entry, entryKinds, ledgerQueries, ledgerTables, ledgerWriter } from './ledger.js';
 import { type Party, partyNumbers, placeNumbers } from './parties.js';
@@ -207,10 +207,6 @@ type RunRow = {
   readonly ended_at: number | null;
   readonly result: number | null;
 };
-
-function millis(time: Timestamp | undefined): number {
-  return time ? timestampMs(time) : 0;
-}
 
 /** Reads of what was spent and saved. */
 export function savingQueries(db: Database.Database, size = blockSize) {
