@@ -9,8 +9,8 @@ import { imageSearch } from './domain/image-name.js';
 import { newestFormat } from './domain/log-format.js';
 import { isKeyName, parseVerifierKey } from './domain/log-tree/verifier-key.js';
 import { parseContentUrl } from './domain/outputs/content-url.js';
+import { repositoryGlobs } from './domain/repositories/repository-glob.js';
 import { longestRepositoryName, repositoryNamePattern } from './domain/repositories/repository-name.js';
-import { repositoryGlobs } from './domain/repository-glob.js';
 import { isPrice } from './domain/savings/prices.js';
 
 /** Names of repositories. */

@@ -1,5 +1,5 @@
 import { invalid, quote } from '../domain/errors.js';
-import { repositoryGlobs } from '../domain/repository-glob.js';
+import { repositoryGlobs } from '../domain/repositories/repository-glob.js';
 import { eventTypes } from '../eventstore/codec.js';
 import { checkRequired, checkUuid, textLimits } from '../jobs/limits.js';
 import type { EventFacts } from './event-facts.js';

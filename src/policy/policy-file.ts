@@ -6,14 +6,9 @@ import * as z from 'zod';
 import { type Access, accessOf, type Grant, type Policy } from '../domain/access.js';
 import type { Credential, Who } from '../domain/callers/credential.js';
 import { quote } from '../domain/errors.js';
-import {
-  type OwnersShare,
-  repositoryCapOf,
-  type SharePolicy,
-  type Shares,
-  shareOf,
-} from '../domain/placement/shares.js';
+import { repositoryCapOf, type SharePolicy, type Shares, shareOf } from '../domain/placement/shares.js';
 import { heaviest } from '../domain/placement/turns.js';
+import { remembering } from '../domain/remembering.js';
 import { watchText } from '../files/watched-files.js';
 
 /** Principals whose access is kept, and owners and repositories whose share is. */
@@ -96,21 +91,14 @@ export type PolicyFile = {
 export function openPolicyFile(path: string, logger: Logger): PolicyFile {
   const { policy: first, text } = read(path);
   let policy = first;
-  let known = new Map<string, Access>();
-  // By the credential itself: the groups of one are not those of another of the same principal.
-  let proven = new WeakMap<Credential, Access>();
-  let owners = new Map<string, OwnersShare>();
-  let caps = new Map<string, number | undefined>();
+  let known = lookedUp(policy);
   const listeners: (() => void)[] = [];
 
   function take(text: string): void {
     const next = parsePolicy(text);
     logger.info({ path, ...changes(policy, next) }, 'the policy was read again');
     policy = next;
-    known = new Map();
-    proven = new WeakMap();
-    owners = new Map();
-    caps = new Map();
+    known = lookedUp(policy);
     for (const listener of listeners) listener();
   }
 
@@ -125,29 +113,31 @@ export function openPolicyFile(path: string, logger: Logger): PolicyFile {
 
   return {
     accessOf(who) {
-      if (typeof who === 'string') return kept(known, who, () => accessOf(policy, who));
-      const before = proven.get(who);
+      if (typeof who === 'string') return known.access(who);
+      const before = known.proven.get(who);
       if (before) return before;
       const access = accessOf(policy, who.principal, who.groups);
-      proven.set(who, access);
+      known.proven.set(who, access);
       return access;
     },
     shares: {
-      ofOwner: (principal) => kept(owners, principal, () => shareOf(policy, principal)),
-      maxRunningOf: (repository) => kept(caps, repository, () => repositoryCapOf(policy, repository)),
+      ofOwner: (principal) => known.share(principal),
+      maxRunningOf: (repository) => known.cap(repository),
       onChange: (listener) => void listeners.push(listener),
     },
     close: () => watch.close(),
   };
 }
 
-/** What is known of a name, looked up once. */
-function kept<T>(known: Map<string, T>, name: string, look: () => T): T {
-  if (known.has(name)) return known.get(name) as T;
-  if (known.size >= remembered) known.clear();
-  const found = look();
-  known.set(name, found);
-  return found;
+/** What a policy says of who and what was asked for, looked up once. */
+function lookedUp(policy: WholePolicy) {
+  return {
+    access: remembering((principal: string) => accessOf(policy, principal), remembered),
+    // By the credential itself: the groups of one are not those of another of the same principal.
+    proven: new WeakMap<Credential, Access>(),
+    share: remembering((principal: string) => shareOf(policy, principal), remembered),
+    cap: remembering((repository: string) => repositoryCapOf(policy, repository), remembered),
+  };
 }
 
 /**

@@ -1,4 +1,5 @@
 import { type Access, permission } from '../domain/access.js';
+import { remembering } from '../domain/remembering.js';
 import type { JobFacts } from '../jobs/reading/permit.js';
 import type { Reader, ReaderAccess } from '../jobs/reading/redact.js';
 
@@ -40,15 +41,7 @@ function isOfKind(access: Access, asked: ReadonlyMap<string, Asked>): boolean {
 
 /** The facts, each asked for once. */
 function factsOnce({ jobs }: JobFacts): JobFacts {
-  const known = new Map<string, ReturnType<typeof jobs.facts>>();
-  return {
-    jobs: {
-      facts(uuid) {
-        if (!known.has(uuid)) known.set(uuid, jobs.facts(uuid));
-        return known.get(uuid);
-      },
-    },
-  };
+  return { jobs: { facts: remembering((uuid: string) => jobs.facts(uuid)) } };
 }
 
 /** An access that answers as another one, and notes what it was asked. */

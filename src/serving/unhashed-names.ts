@@ -1,5 +1,5 @@
 import type { ServerConfig } from '../config.js';
-import { repositoryGlobs } from '../domain/repository-glob.js';
+import { repositoryGlobs } from '../domain/repositories/repository-glob.js';
 import type { UnhashedNames } from '../jobs/ports/unhashed-names.js';
 
 /** Which parameters may be left out of what is computed; undefined if none may. */

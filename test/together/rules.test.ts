@@ -35,7 +35,7 @@ import '../domain/near-misses/leaves.test.js';
 import '../domain/placement/placement.test.js';
 import '../domain/ran/place-rules.test.js';
 import '../domain/repositories/repository-set.test.js';
-import '../domain/repository-glob.test.js';
+import '../domain/repositories/repository-glob.test.js';
 import '../domain/reuse.test.js';
 import '../domain/rule-pairs.test.js';
 import '../domain/superseded.test.js';

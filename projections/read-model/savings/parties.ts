@@ -1,4 +1,6 @@
 import type Database from 'better-sqlite3';
+import { remembering } from '../../../src/domain/remembering.js';
+import { labelsText } from '../../../src/domain/reuse.js';
 
 /** Most of them that are kept at hand. */
 const cacheSize = 20_000;
@@ -16,8 +18,8 @@ export function partyNumbers(db: Database.Database) {
   const numbers = remembering((key: string) => {
     const names = JSON.parse(key) as [string, string, string];
     return (select.get(...names) as number | undefined) ?? Number(insert.run(...names).lastInsertRowid);
-  });
-  const of = remembering((id: number) => selectOne.get(id) as Party);
+  }, cacheSize);
+  const of = remembering((id: number) => selectOne.get(id) as Party, cacheSize);
   return {
     number: ({ principal, repository, script }: Party) => numbers(JSON.stringify([principal, repository, script])),
     of,
@@ -30,19 +32,7 @@ export function placeNumbers(db: Database.Database) {
   const insert = db.prepare('INSERT INTO saving_place (labels) VALUES (?)');
   const numbers = remembering(
     (text: string) => (select.get(text) as number | undefined) ?? Number(insert.run(text).lastInsertRowid),
+    cacheSize,
   );
-  return (labels: Readonly<Record<string, string>>) =>
-    numbers(JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))));
-}
-
-function remembering<Key, Value>(look: (key: Key) => Value): (key: Key) => Value {
-  const known = new Map<Key, Value>();
-  return (key) => {
-    let value = known.get(key);
-    if (value !== undefined) return value;
-    value = look(key);
-    if (known.size >= cacheSize) known.clear();
-    known.set(key, value);
-    return value;
-  };
+  return (labels: Readonly<Record<string, string>>) => numbers(labelsText(labels) || '[]');
 }

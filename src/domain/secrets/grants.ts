@@ -1,5 +1,5 @@
 import { RE2JS } from 're2js';
-import { repositoryGlobs } from '../repository-glob.js';
+import { repositoryGlobs } from '../repositories/repository-glob.js';
 
 /** A secret as a job asks for it: by its name, and by which grant of the configuration of workers. */
 export type Secret = { readonly name: string; readonly grant: string };

@@ -3,6 +3,7 @@ import { type EntryKind, entryKinds, type Sum } from '../../../projections/read-
 import type { Access } from '../../domain/access.js';
 import { MemoirError } from '../../domain/errors.js';
 import { compareText } from '../../domain/filters/compare-text.js';
+import { remembering } from '../../domain/remembering.js';
 import type { Prices } from '../../domain/savings/prices.js';
 import type { Position } from '../../eventstore/port.js';
 import { pace } from '../pace.js';
@@ -203,12 +204,4 @@ function tooMany(): MemoirError {
     `there are more than ${mostRows} rows: tell less apart, or ask for a shorter time or one repository`,
     { field: 'by' },
   );
-}
-
-function remembering<Value>(look: (key: number) => Value): (key: number) => Value {
-  const known = new Map<number, Value>();
-  return (key) => {
-    if (!known.has(key)) known.set(key, look(key));
-    return known.get(key) as Value;
-  };
 }

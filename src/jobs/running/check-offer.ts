@@ -1,6 +1,6 @@
 import type { Offer } from '../../../gen/memoir/jobs/v1/attempt_pb.js';
 import { invalid, quote } from '../../domain/errors.js';
-import { repositoryGlobs } from '../../domain/repository-glob.js';
+import { repositoryGlobs } from '../../domain/repositories/repository-glob.js';
 import {
   type GrantedSecret,
   grantLimits,

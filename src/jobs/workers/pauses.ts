@@ -1,6 +1,6 @@
 import type { ReadModel } from '../../../projections/read-model/read-model.js';
 import type { PauseRow } from '../../../projections/read-model/workers.js';
-import { repositoryGlobs } from '../../domain/repository-glob.js';
+import { repositoryGlobs } from '../../domain/repositories/repository-glob.js';
 import { queuePausesStream } from '../../domain/streams.js';
 
 /** Which part of the queue is given to nobody. */

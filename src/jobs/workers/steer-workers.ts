@@ -10,7 +10,7 @@ import type { PauseRow, WorkerId, WorkerRow } from '../../../projections/read-mo
 import { invalid, MemoirError, quote } from '../../domain/errors.js';
 import type { MemoirEvent } from '../../domain/events.js';
 import { workerDigest } from '../../domain/placement/worker-digest.js';
-import { repositoryGlobs } from '../../domain/repository-glob.js';
+import { repositoryGlobs } from '../../domain/repositories/repository-glob.js';
 import { queuePausesStream, workerStream } from '../../domain/streams.js';
 import type { Position } from '../../eventstore/port.js';
 import type { Caller } from '../caller.js';

@@ -16,7 +16,7 @@ import { type Access, permission } from '../../domain/access.js';
 import { invalid, quote } from '../../domain/errors.js';
 import { markedToken, unmarkedToken } from '../../domain/generation.js';
 import { toldOffer } from '../../domain/placement/recorded-offer.js';
-import { repositoryGlobs } from '../../domain/repository-glob.js';
+import { repositoryGlobs } from '../../domain/repositories/repository-glob.js';
 import { checkDuration } from '../../jobs/check-duration.js';
 import type { JobsContext } from '../../jobs/context.js';
 import { checkLength, checkRequired, textLimits } from '../../jobs/limits.js';

@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'smol-toml';
 import * as z from 'zod';
 import { invalid, type MemoirError, quote } from '../../domain/errors.js';
-import { repositoryGlobs } from '../../domain/repository-glob.js';
+import { repositoryGlobs } from '../../domain/repositories/repository-glob.js';
 import {
   type GrantedSecret,
   grantLimits,

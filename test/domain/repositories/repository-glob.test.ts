@@ -1,8 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import picomatch from 'picomatch';
-import { repositoryGlobs } from '../../src/domain/repository-glob.js';
-import { rounds } from '../support/rounds.js';
+import { repositoryGlobs } from '../../../src/domain/repositories/repository-glob.js';
+import { rounds } from '../../support/rounds.js';
 
 const part = fc.stringMatching(/^[ab_-]([ab._-]{0,2}[ab_-])?$/);
 const name = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
