@@ -6,7 +6,7 @@ import { MemoirError } from '../../src/domain/errors.js';
 import { checkout } from '../../src/git/checkout.js';
 import { sha1 } from '../../src/git/hash.js';
 import { readLayout } from '../../src/git/layout.js';
-import { objectId } from '../../src/git/objects/object-store.js';
+import { rawId } from '../../src/git/objects/object-id.js';
 import { createPageCache } from '../../src/git/objects/paged-file.js';
 import { believedFor, openObjectReader } from '../../src/git/reader/object-reader.js';
 import { openRepositories } from '../../src/git/repositories.js';
@@ -138,7 +138,7 @@ test('alternates are found by names of any bytes, quoted as git quotes them or r
 function alike(repository: TestRepository, id: string, digits: number): string {
   for (let i = 0; ; i++) {
     const data = Buffer.from(`blob ${i}`);
-    if (objectId(sha1, { type: 'blob', data }).startsWith(id.slice(0, digits))) {
+    if (rawId(sha1, 'blob', data).toString('hex').startsWith(id.slice(0, digits))) {
       return repository.gitWithInput(data, 'hash-object', '-w', '--stdin');
     }
   }

@@ -1,9 +1,9 @@
-import { createHash, hash as digest } from 'node:crypto';
 import type { HashAlgorithm } from '../hash.js';
 import { damaged, errno } from '../problem.js';
 import { findObjectDirectories } from './alternates.js';
 import { type LooseObjects, openLooseObjects } from './loose.js';
 import { type GitObject, largestObject, type ObjectType } from './object.js';
+import { rawId } from './object-id.js';
 import { openPackDirectory, type PackDirectory } from './pack-directory.js';
 import { createPageCache, type PageCache } from './paged-file.js';
 
@@ -37,9 +37,6 @@ export type ObjectStoreOptions = {
 
 /** Bytes of pages that a store keeps if it is given no cache. */
 const ownPages = 32 * 1024 * 1024;
-
-/** Most bytes that are copied to be hashed in one call, which is faster for the small objects that most are. */
-const copied = 1024 * 1024;
 
 /**
  * Opens the objects of a repository.
@@ -102,8 +99,10 @@ export function openObjectStore({
   return {
     typeOf: (id) => typeOfRaw(Buffer.from(id, 'hex')),
     read(id) {
-      const object = readRaw(Buffer.from(id, 'hex'));
-      if (object && objectId(hash, object) !== id) throw damaged(repository, `object ${id} has another hash`);
+      const raw = Buffer.from(id, 'hex');
+      const object = readRaw(raw);
+      if (object && !rawId(hash, object.type, object.data).equals(raw))
+        throw damaged(repository, `object ${id} has another hash`);
       return object;
     },
     readUnverified: readRaw,
@@ -121,11 +120,4 @@ export function openObjectStore({
       for (const { packs } of directories) packs.close();
     },
   };
-}
-
-/** The id that git gives to an object. */
-export function objectId(hash: HashAlgorithm, { type, data }: GitObject): string {
-  const header = Buffer.from(`${type} ${data.length}\0`);
-  if (data.length > copied) return createHash(hash.name).update(header).update(data).digest('hex');
-  return digest(hash.name, Buffer.concat([header, data]), 'hex');
 }

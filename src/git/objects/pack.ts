@@ -2,6 +2,7 @@ import { inflateSync } from 'node:zlib';
 import { applyDelta } from './delta.js';
 import { inflateSmall } from './inflate-small.js';
 import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './object.js';
+import { isPackHeader, kinds, longestEntryHeader, packHeaderBytes, readEntryHeader } from './pack-entry.js';
 import { type PageCache, readPagedFile } from './paged-file.js';
 import { recentObjects } from './recent-objects.js';
 
@@ -32,16 +33,10 @@ type Entry = {
   readonly base: number | Buffer | undefined;
 };
 
-const types: readonly (ObjectType | undefined)[] = [undefined, 'commit', 'tree', 'blob', 'tag'];
-const offsetDelta = 6;
-const idDelta = 7;
-const headerBytes = 12;
 /** git makes chains of at most 4,095; a longer one is a loop. */
 const longestChain = 10_000;
 /** Up to here an object is inflated by what is made for small ones. */
 const smallObject = 16 * 1024;
-/** More than an entry's header can take: size, and offset or id of the base. */
-const longestEntryHeader = 64;
 
 /**
  * Opens a pack of version 2 or 3 (gitformat-pack(5)).
@@ -57,48 +52,26 @@ export function openPack(
   largest = largestObject,
 ): Pack {
   const file = readPagedFile(path, cache, (opened) => {
-    const header = opened.read(0, headerBytes);
-    const version = header.length < headerBytes ? 0 : header.readUInt32BE(4);
-    if (header.toString('latin1', 0, 4) !== 'PACK' || (version !== 2 && version !== 3)) {
-      throw fail('it is not a pack of version 2 or 3');
-    }
+    if (!isPackHeader(opened.read(0, packHeaderBytes))) throw fail('it is not a pack of version 2 or 3');
     return opened;
   });
   const end = file.size - hashBytes;
   const recent = recentObjects();
 
   function entryAt(offset: number): Entry {
-    if (offset < headerBytes || offset >= end) throw fail(`no object can begin at ${offset} of ${file.size} bytes`);
+    if (offset < packHeaderBytes || offset >= end) throw fail(`no object can begin at ${offset} of ${file.size} bytes`);
     const bytes = file.read(offset, Math.min(longestEntryHeader, end - offset));
-    let at = 0;
-    const next = (): number => {
-      const byte = bytes[at++];
-      if (byte === undefined) throw fail(`it ends within the object at ${offset}`);
-      return byte;
-    };
-    let byte = next();
-    const kind = (byte >> 4) & 7;
-    let size = byte & 15;
-    for (let scale = 16; byte & 0x80; scale *= 128) {
-      byte = next();
-      size += (byte & 0x7f) * scale;
-    }
-    let base: number | Buffer | undefined;
-    if (kind === offsetDelta) {
-      byte = next();
-      let distance = byte & 0x7f;
-      while (byte & 0x80) {
-        byte = next();
-        distance = (distance + 1) * 128 + (byte & 0x7f);
-      }
-      if (distance === 0 || distance > offset) throw fail(`the object at ${offset} has a base before the pack`);
-      base = offset - distance;
-    } else if (kind === idDelta) {
-      const id = Buffer.from(bytes.subarray(at, at + hashBytes));
-      at += hashBytes;
-      base = around.offsetOf(id) ?? id;
-    } else if (!types[kind]) throw fail(`the object at ${offset} is of the unknown kind ${kind}`);
-    return { kind, size, dataAt: offset + at, base };
+    const ended = () => fail(`it ends within the object at ${offset}`);
+    const { kind, size, head, base } = readEntryHeader(bytes, hashBytes, ended);
+    let from: Entry['base'];
+    if (typeof base === 'number') {
+      if (base === 0 || base > offset) throw fail(`the object at ${offset} has a base before the pack`);
+      from = offset - base;
+    } else if (base) {
+      const id = Buffer.from(base);
+      from = around.offsetOf(id) ?? id;
+    } else if (!kinds[kind]) throw fail(`the object at ${offset} is of the unknown kind ${kind}`);
+    return { kind, size, dataAt: offset + head, base: from };
   }
 
   function inflate({ size, dataAt }: Entry, offset: number): Buffer {
@@ -145,7 +118,7 @@ export function openPack(
   return {
     typeAt(offset) {
       const { kind, base } = walk(offset, () => undefined);
-      const type = base instanceof Buffer ? around.typeOf(base) : types[kind];
+      const type = base instanceof Buffer ? around.typeOf(base) : kinds[kind];
       if (!type) throw base instanceof Buffer ? missingBase(offset, base) : fail(`no kind at ${offset}`);
       return type;
     },
@@ -162,7 +135,7 @@ export function openPack(
         const data = inflate(entry, at);
         kept += data.length;
         if (kept > 2 * largest) throw fail(`the object at ${offset} needs more than ${2 * largest} bytes`);
-        const type = types[kind];
+        const type = kinds[kind];
         if (type) found = keep(at, { type, data });
         else if (typeof base === 'number') {
           deltas.push({ at, data });

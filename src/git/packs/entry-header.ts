@@ -1,4 +1,4 @@
-import { offsetDelta } from './pack-table.js';
+import { offsetDelta } from '../objects/pack-entry.js';
 
 /**
  * The bytes before the deflated content of an entry (gitformat-pack(5)).

@@ -4,15 +4,16 @@ import { crc32, deflateSync } from 'node:zlib';
 import { sortIds } from '../graph/sort-ids.js';
 import type { HashAlgorithm } from '../hash.js';
 import type { ObjectType } from '../objects/object.js';
+import { rawId } from '../objects/object-id.js';
+import { kinds, packHeaderBytes } from '../objects/pack-entry.js';
 import { entryHeader } from './entry-header.js';
 import type { KnownObjects } from './known-objects.js';
 import { createLinks } from './links.js';
-import { rawId } from './object-id.js';
 import { packFile } from './pack-file.js';
 import { type PackLimits, packBudget } from './pack-limits.js';
-import { kinds, PackTable } from './pack-table.js';
+import { PackTable } from './pack-table.js';
 import { deltaResolver } from './resolve-deltas.js';
-import { packHeaderBytes, scanPack, type Taker } from './scan-pack.js';
+import { scanPack, type Taker } from './scan-pack.js';
 
 /** A pack that was gone through. */
 export type IndexedPack = {

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import type { HashAlgorithm } from '../hash.js';
 import type { GitObject, ObjectType } from '../objects/object.js';
+import { rawId } from '../objects/object-id.js';
 import { openPackDirectory } from '../objects/pack-directory.js';
 import type { PageCache } from '../objects/paged-file.js';
 
@@ -35,8 +35,7 @@ export function openKnownObjects(
     read(id) {
       const found = packs.read(id);
       if (!found) return undefined;
-      const own = createHash(hash.name).update(`${found.type} ${found.data.length}\0`).update(found.data).digest();
-      if (!own.equals(id)) throw fail(`object ${id.toString('hex')} has another hash`);
+      if (!rawId(hash, found.type, found.data).equals(id)) throw fail(`object ${id.toString('hex')} has another hash`);
       return found;
     },
     rescan: () => packs.rescan(),

@@ -2,8 +2,8 @@ import { randomInt } from 'node:crypto';
 import type { HashAlgorithm } from '../hash.js';
 import { parseCommit, parseTag } from '../objects/commit.js';
 import type { ObjectType } from '../objects/object.js';
+import { kinds } from '../objects/pack-entry.js';
 import type { KnownObjects } from './known-objects.js';
-import { kinds } from './pack-table.js';
 
 /** What the objects of a pack name: each id once, with the kind that it is to have. */
 export type Links = {

@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib';
 import { replaceDurably, syncDirectory, writtenAside } from '../../files/durable-file.js';
 import { sortIds } from '../graph/sort-ids.js';
 import type { HashAlgorithm } from '../hash.js';
+import { idDelta, offsetDelta, packHeaderBytes } from '../objects/pack-entry.js';
 import { openPackIndex } from '../objects/pack-index.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { entryHeader } from './entry-header.js';
@@ -11,9 +12,9 @@ import { digestOf, write } from './index-pack.js';
 import { wholeEnding } from './known-objects.js';
 import { packFile } from './pack-file.js';
 import { packLimits } from './pack-limits.js';
-import { idDelta, none, offsetDelta, PackTable } from './pack-table.js';
+import { none, PackTable } from './pack-table.js';
 import { temporaryPrefix } from './receive-pack.js';
-import { entryAt, packHeaderBytes } from './scan-pack.js';
+import { entryAt } from './scan-pack.js';
 import { writePackIndex } from './write-index.js';
 
 /** More packs than that are put together, the small ones; so many stay. */

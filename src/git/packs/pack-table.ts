@@ -1,9 +1,4 @@
-import type { ObjectType } from '../objects/object.js';
-
-/** Kinds of entries in a pack by their numbers (gitformat-pack(5)). */
-export const kinds: readonly (ObjectType | undefined)[] = [undefined, 'commit', 'tree', 'blob', 'tag'];
-export const offsetDelta = 6;
-export const idDelta = 7;
+import { kinds } from '../objects/pack-entry.js';
 
 /** No row. */
 export const none = -1;

@@ -1,9 +1,10 @@
 import { sortIds } from '../graph/sort-ids.js';
 import { applyDelta } from '../objects/delta.js';
 import type { ObjectType } from '../objects/object.js';
+import { kinds } from '../objects/pack-entry.js';
 import type { PackFile } from './pack-file.js';
 import type { PackBudget } from './pack-limits.js';
-import { kinds, none, type PackTable } from './pack-table.js';
+import { none, type PackTable } from './pack-table.js';
 import type { Taker } from './scan-pack.js';
 
 /** Resolves deltas, from what is whole to what is a delta of it. */

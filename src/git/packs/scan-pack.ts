@@ -1,9 +1,19 @@
 import type { HashAlgorithm } from '../hash.js';
 import type { ObjectType } from '../objects/object.js';
-import { idInPieces } from './object-id.js';
+import { idInPieces } from '../objects/object-id.js';
+import {
+  type EntryHeader,
+  idDelta,
+  isPackHeader,
+  kinds,
+  longestEntryHeader,
+  offsetDelta,
+  packHeaderBytes,
+  readEntryHeader,
+} from '../objects/pack-entry.js';
 import type { PackFile } from './pack-file.js';
 import type { PackBudget } from './pack-limits.js';
-import { idDelta, kinds, none, offsetDelta, type PackTable } from './pack-table.js';
+import { none, type PackTable } from './pack-table.js';
 
 /** What is done with the objects of a pack as they come to light. */
 export type Taker = {
@@ -18,14 +28,8 @@ export type Taker = {
   ): Promise<void>;
 };
 
-/** Bytes of "PACK", the version and the number of objects. */
-export const packHeaderBytes = 12;
-
 /** Whole objects above this size are inflated piece by piece. */
 const inMemory = 16 * 1024 * 1024;
-
-/** Most bytes of an entry's header: size, and offset or id of the base. */
-const longestHeader = 64;
 
 /** Least bytes of an entry: a byte of header, and the least that deflate makes. */
 const shortestEntry = 9;
@@ -48,9 +52,7 @@ export async function scanPack(
 ): Promise<void> {
   const { limits } = budget;
   const header = file.read(0, packHeaderBytes);
-  const version = header.length < packHeaderBytes ? 0 : header.readUInt32BE(4);
-  if (header.toString('latin1', 0, 4) !== 'PACK' || (version !== 2 && version !== 3))
-    throw new Error('its pack is malformed: it is not a pack of version 2 or 3');
+  if (!isPackHeader(header)) throw new Error('its pack is malformed: it is not a pack of version 2 or 3');
   const objects = header.readUInt32BE(8);
   if (objects > limits.objects) throw new Error(`its pack has more than ${limits.objects} objects`);
   if (objects * shortestEntry > file.end() - packHeaderBytes)
@@ -89,46 +91,13 @@ export async function scanPack(
   told(objects, objects);
 }
 
-/** What stands before the deflated content of an object in a pack. */
-export type PackEntry = {
-  readonly kind: number;
-  readonly size: number;
-  /** Bytes of the header. */
-  readonly head: number;
-  /** Offset of the base in this pack, or its id. */
-  readonly base: number | Buffer | undefined;
-};
-
-/** The header of the entry at an offset. @throws Error if it is malformed */
-export function entryAt(file: PackFile, offset: number, idBytes: number): PackEntry {
-  const bytes = file.read(offset, longestHeader);
-  let at = 0;
-  const next = (): number => {
-    const byte = bytes[at++];
-    if (byte === undefined) throw new Error(`its pack is malformed: it ends within the object at ${offset}`);
-    return byte;
-  };
-  let byte = next();
-  const kind = (byte >> 4) & 7;
-  let size = byte & 15;
-  for (let scale = 16; byte & 0x80; scale *= 128) {
-    byte = next();
-    size += (byte & 0x7f) * scale;
-    if (size > Number.MAX_SAFE_INTEGER) throw new Error(`its pack is malformed: the object at ${offset} has no size`);
-  }
-  let base: number | Buffer | undefined;
-  if (kind === offsetDelta) {
-    byte = next();
-    let distance = byte & 0x7f;
-    while (byte & 0x80) {
-      byte = next();
-      distance = (distance + 1) * 128 + (byte & 0x7f);
-    }
-    base = offset - distance;
-  } else if (kind === idDelta) {
-    base = bytes.subarray(at, at + idBytes);
-    at += idBytes;
-    if (base.length < idBytes) throw new Error(`its pack is malformed: it ends within the object at ${offset}`);
-  } else if (!kinds[kind]) throw new Error(`its pack is malformed: the object at ${offset} is of the kind ${kind}`);
-  return { kind, size, head: at, base };
+/** The header of the entry at an offset, with the offset of a base that is named by one. @throws Error if it is malformed */
+export function entryAt(file: PackFile, offset: number, idBytes: number): EntryHeader {
+  const malformed = (what: string) => new Error(`its pack is malformed: ${what}`);
+  const bytes = file.read(offset, longestEntryHeader);
+  const entry = readEntryHeader(bytes, idBytes, () => malformed(`it ends within the object at ${offset}`));
+  const { kind, size, base } = entry;
+  if (size > Number.MAX_SAFE_INTEGER) throw malformed(`the object at ${offset} has no size`);
+  if (base === undefined && !kinds[kind]) throw malformed(`the object at ${offset} is of the kind ${kind}`);
+  return typeof base === 'number' ? { ...entry, base: offset - base } : entry;
 }

@@ -1,6 +1,6 @@
 import { createHash, hash as digest } from 'node:crypto';
 import type { HashAlgorithm } from '../hash.js';
-import type { ObjectType } from '../objects/object.js';
+import type { ObjectType } from './object.js';
 
 /** Most bytes that are copied to be hashed in one call, which is faster for the small objects that most are. */
 const copied = 64 * 1024;
