@@ -97,7 +97,7 @@ export async function indexPack(
     }
     if (resolver.resolved() < deltas)
       throw new Error(`its pack is malformed: ${deltas - resolver.resolved()} deltas have no base that is there`);
-    finish();
+    checksum = finishPack(file, pack.end(), table, hash);
   }
   progress('deltas', deltas, deltas);
   const sorted = sortIds(table.ids, table.count, hash.bytes);
@@ -117,14 +117,6 @@ export async function indexPack(
     write(file, deflated, offset + header.length);
     pack.extend(offset + header.length + deflated.length);
     return row;
-  }
-
-  function finish(): void {
-    const number = Buffer.alloc(4);
-    number.writeUInt32BE(table.count);
-    write(file, number, 8);
-    checksum = digestOf(file, pack.end(), hash);
-    write(file, checksum, pack.end());
   }
 }
 
@@ -170,8 +162,18 @@ function bytesAt(file: number, position: number, length: number): Buffer {
   return bytes.subarray(0, readSync(file, bytes, 0, length, position));
 }
 
+/** Writes the number of objects of a pack, and behind its last one the checksum, which it gives. */
+export function finishPack(file: number, end: number, { count }: PackTable, hash: HashAlgorithm): Buffer {
+  const number = Buffer.alloc(4);
+  number.writeUInt32BE(count);
+  write(file, number, 8);
+  const checksum = digestOf(file, end, hash);
+  write(file, checksum, end);
+  return checksum;
+}
+
 /** The hash of a file up to an end. */
-export function digestOf(file: number, end: number, hash: HashAlgorithm): Buffer {
+function digestOf(file: number, end: number, hash: HashAlgorithm): Buffer {
   const running = createHash(hash.name);
   const room = Buffer.allocUnsafe(pieceBytes);
   for (let at = 0; at < end; ) {

@@ -1,21 +1,20 @@
 import { closeSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { replaceDurably, syncDirectory, writtenAside } from '../../files/durable-file.js';
+import { syncDirectory } from '../../files/durable-file.js';
 import { sortIds } from '../graph/sort-ids.js';
 import type { HashAlgorithm } from '../hash.js';
 import { idDelta, offsetDelta, packHeaderBytes } from '../objects/pack-entry.js';
 import { openPackIndex } from '../objects/pack-index.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { entryHeader } from './entry-header.js';
-import { digestOf, write } from './index-pack.js';
+import { finishPack, write } from './index-pack.js';
 import { wholeEnding } from './known-objects.js';
 import { packFile } from './pack-file.js';
 import { packLimits } from './pack-limits.js';
 import { none, PackTable } from './pack-table.js';
-import { temporaryPrefix } from './receive-pack.js';
 import { entryAt } from './scan-pack.js';
-import { writePackIndex } from './write-index.js';
+import { packStem, writePack } from './write-pack.js';
 
 /** More packs than that are put together, the small ones; so many stay. */
 export const packCounts = { most: 50, stay: 10 } as const;
@@ -62,36 +61,17 @@ function sizeAndAge(path: string): { size: number; changed: number } {
 }
 
 async function writeMerged(directory: string, stems: readonly string[], hash: HashAlgorithm): Promise<string> {
-  const aside = join(directory, `${temporaryPrefix}2`);
-  rmSync(aside, { force: true });
-  return writtenAside({ aside, mode: 0o600 }, async ({ file, replace }) => {
-    const out = openSync(aside, 'r+');
-    try {
-      const table = new PackTable(hash.bytes);
-      const known = new Map<string, number>();
-      let end = packHeaderBytes;
-      write(out, Buffer.from('PACK\0\0\0\u0002\0\0\0\0', 'latin1'), 0);
-      for (const stem of stems) end = copyPack(join(directory, stem), out, end, table, known, hash);
-      if (longestChain(table, known) > packLimits.depth)
-        throw new Error(
-          `packs are left as they are: together they have a chain of more than ${packLimits.depth} deltas`,
-        );
-      const count = Buffer.alloc(4);
-      count.writeUInt32BE(table.count);
-      write(out, count, 8);
-      const checksum = digestOf(out, end, hash);
-      write(out, checksum, end);
-      const stem = `pack-${checksum.toString('hex')}`;
-      const path = join(directory, stem);
-      await file.chmod(0o444);
-      replaceDurably(path + wholeEnding, '', { folder: 'later' });
-      await replace(`${path}.pack`, { folder: 'later' });
-      writePackIndex(`${path}.idx`, table, sortIds(table.ids, table.count, hash.bytes), checksum, hash);
-      return stem;
-    } finally {
-      closeSync(out);
-    }
+  const { checksum } = await writePack(directory, '2', hash, async ({ file }) => {
+    const table = new PackTable(hash.bytes);
+    const known = new Map<string, number>();
+    let end = packHeaderBytes;
+    write(file, Buffer.from('PACK\0\0\0\u0002\0\0\0\0', 'latin1'), 0);
+    for (const stem of stems) end = copyPack(join(directory, stem), file, end, table, known, hash);
+    if (longestChain(table, known) > packLimits.depth)
+      throw new Error(`packs are left as they are: together they have a chain of more than ${packLimits.depth} deltas`);
+    return { table, sorted: sortIds(table.ids, table.count, hash.bytes), checksum: finishPack(file, end, table, hash) };
   });
+  return packStem(checksum);
 }
 
 /** Appends what a pack has and was not there yet. Gives where that ends. */

@@ -1,18 +1,14 @@
-import { closeSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { replaceDurably, writtenAside } from '../../files/durable-file.js';
 import { type IndexOptions, indexPack } from './index-pack.js';
 import { wholeEnding } from './known-objects.js';
-import { writePackIndex } from './write-index.js';
-
-/** How the names of files begin that are still being written. git takes them for leftovers of its own and prunes them. */
-export const temporaryPrefix = 'tmp_pack_memoir_';
+import { temporaryPrefix, writePack } from './write-pack.js';
 
 /**
- * Takes a pack in as it comes: into a file, then through `indexPack`, then under the name that git gives it, with its index and the mark
- * that it is whole. Nothing of it is seen before all of it is. Nobody else may do so in the same directory at the same time.
+ * Takes a pack in as it comes: into a file, then through `indexPack`, then to where it is seen, as `writePack` does. Nobody else may do so in
+ * the same directory at the same time.
  * @param directory - of packs
- * @param before - called when the pack was found whole, before anybody sees it; gets the ids, raw, of its objects by a look-up
+ * @param before - called when the pack was found whole, before anybody sees it
  * @returns the number of its objects, of which a pack without any leaves nothing
  * @throws what `pack` and `indexPack` throw, and as `replaceDurably`
  */
@@ -22,26 +18,13 @@ export async function receivePack(
   options: IndexOptions,
   before: () => void = () => undefined,
 ): Promise<number> {
-  const aside = join(directory, `${temporaryPrefix}1`);
-  rmSync(aside, { force: true });
-  return writtenAside({ aside, mode: 0o600 }, async ({ file, fill, replace }) => {
+  const { table } = await writePack(directory, '1', options.hash, async ({ fill, file }) => {
     await fill(pack);
-    const again = openSync(aside, 'r+');
-    try {
-      const { table, sorted, checksum } = await indexPack(again, options);
-      if (table.count === 0) return 0;
-      before();
-      const path = join(directory, `pack-${checksum.toString('hex')}`);
-      await file.chmod(0o400);
-      replaceDurably(path + wholeEnding, '', { folder: 'later' });
-      await replace(`${path}.pack`, { folder: 'later' });
-      // What has an index is seen.
-      writePackIndex(`${path}.idx`, table, sorted, checksum, options.hash);
-      return table.count;
-    } finally {
-      closeSync(again);
-    }
+    const indexed = await indexPack(file, options);
+    if (indexed.table.count > 0) before();
+    return indexed;
   });
+  return table.count;
 }
 
 /** Removes what a crash left behind in a directory of packs. */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -44,6 +44,9 @@ for (const hash of [sha1, sha256]) {
     const packs = readdirSync(directory).filter((name) => name.endsWith('.pack'));
     t.is(packs.length, 3);
     t.is(readdirSync(directory).length, 3 * 3 + 1);
+    // They are for the user alone, as those are that came.
+    for (const name of packs.flatMap((pack) => [pack, pack.replace('.pack', '.idx')]))
+      t.is(statSync(join(directory, name)).mode & 0o777, 0o400, name);
     for (const name of packs) run(['verify-pack', join(directory, name.replace('.pack', '.idx'))]);
     run(['update-ref', 'refs/heads/main', ids.at(-1) ?? '']);
     t.is(run(['fsck', '--strict', '--no-dangling']).toString(), '');
