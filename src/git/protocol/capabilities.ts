@@ -1,6 +1,6 @@
 import { quote } from '../../domain/errors.js';
 import { type HashAlgorithm, sha1, sha256 } from '../hash.js';
-import { lineText, type PktReader } from './pkt-line.js';
+import { delimiter, flush, lineText, type PktReader, pktLine } from './pkt-line.js';
 
 /** How a remote is spoken to; may be remembered, and goes from thread to thread. */
 export type Capabilities = {
@@ -51,12 +51,14 @@ export function objectFormat({ has }: Capabilities): HashAlgorithm {
   throw new Error(`its object format ${quote(format)} is not known`);
 }
 
-/** What is sent in the way of capabilities with every command of version 2. */
-export function commandHead(command: string, capabilities: Capabilities): string[] {
+/** A command of version 2 with its arguments, as it is sent. */
+export function commandRequest(command: string, capabilities: Capabilities, args: readonly string[]): Buffer {
   const { has } = capabilities;
-  return [
+  const head = [
     `command=${command}`,
     ...(has.agent === undefined ? [] : ['agent=memoir']),
     ...(has['object-format'] === undefined ? [] : [`object-format=${objectFormat(capabilities).name}`]),
   ];
+  const lines = (texts: readonly string[]) => texts.map((text) => pktLine(`${text}\n`));
+  return Buffer.concat([...lines(head), delimiter, ...lines(args), flush]);
 }

@@ -1,6 +1,6 @@
 import { quote } from '../../domain/errors.js';
-import { type Capabilities, commandHead, hasFeature } from './capabilities.js';
-import { delimiter, flush, lineText, pktLine } from './pkt-line.js';
+import { type Capabilities, commandRequest, hasFeature } from './capabilities.js';
+import { flush, lineText, pktLine } from './pkt-line.js';
 import { readSideBand } from './side-band.js';
 import type { Transport } from './transport.js';
 
@@ -58,7 +58,7 @@ async function askByCommand(
   { wants, haves, shallow, depth }: FetchRequest,
   told: (text: string) => void,
 ): Promise<FetchAnswer> {
-  const lines = [
+  const args = [
     'thin-pack',
     'ofs-delta',
     ...shallow.map((id) => `shallow ${id}`),
@@ -67,14 +67,7 @@ async function askByCommand(
     ...haves.map((id) => `have ${id}`),
     'done',
   ];
-  const answer = await transport.request(
-    Buffer.concat([
-      ...commandHead('fetch', capabilities).map((line) => pktLine(`${line}\n`)),
-      delimiter,
-      ...lines.map((line) => pktLine(`${line}\n`)),
-      flush,
-    ]),
-  );
+  const answer = await transport.request(commandRequest('fetch', capabilities, args));
   const changes = { shallow: [] as string[], unshallow: [] as string[] };
   for (;;) {
     const line = await answer.next(thePack);

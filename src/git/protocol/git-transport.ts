@@ -41,6 +41,11 @@ export function gitTransport(url: URL, rules: RemoteRules, limits: TransportLimi
     }
   }
 
+  function close(): void {
+    open?.socket.destroy();
+    open = undefined;
+  }
+
   return {
     async advertisement() {
       open?.socket.destroy();
@@ -68,13 +73,7 @@ export function gitTransport(url: URL, rules: RemoteRules, limits: TransportLimi
       open?.socket.setTimeout(0);
     },
     received: budget.received,
-    forget() {
-      open?.socket.destroy();
-      open = undefined;
-    },
-    close() {
-      open?.socket.destroy();
-      open = undefined;
-    },
+    forget: close,
+    close,
   };
 }

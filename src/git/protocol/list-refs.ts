@@ -5,13 +5,13 @@ import type { Ref } from '../refs.js';
 import {
   type Capabilities,
   capability,
-  commandHead,
+  commandRequest,
   hasFeature,
   objectFormat,
   readCapabilities,
   theList,
 } from './capabilities.js';
-import { delimiter, flush, lineText, type PktReader, pktLine } from './pkt-line.js';
+import { lineText, type PktReader } from './pkt-line.js';
 import type { Transport } from './transport.js';
 
 /** What a remote says it has. */
@@ -54,14 +54,7 @@ export async function listRefs(transport: Transport, remembered?: Capabilities):
 async function listByCommand(transport: Transport, capabilities: Capabilities): Promise<Listed> {
   const unborn = hasFeature(capabilities, 'ls-refs', 'unborn') ? ['unborn'] : [];
   const prefixes = ['HEAD', 'refs/heads/', 'refs/tags/'].map((prefix) => `ref-prefix ${prefix}`);
-  const lines = await transport.request(
-    Buffer.concat([
-      ...commandHead('ls-refs', capabilities).map((line) => pktLine(`${line}\n`)),
-      delimiter,
-      ...['symrefs', ...unborn, ...prefixes].map((line) => pktLine(`${line}\n`)),
-      flush,
-    ]),
-  );
+  const lines = await transport.request(commandRequest('ls-refs', capabilities, ['symrefs', ...unborn, ...prefixes]));
   const { hex } = objectFormat(capabilities);
   const found: Found = { names: new Map() };
   for await (const text of linesOf(lines, lines.next(theList))) {
