@@ -1,3 +1,5 @@
+import { Bucket } from '../limits/bucket.js';
+
 /** What one server, one connection and one call may take. */
 export type RpcLimits = {
   /** Connections at a time; one more is closed at once. */
@@ -26,8 +28,8 @@ export type RpcLimits = {
   readonly maxRequestBytes: number;
 };
 
-/** In how many milliseconds all resets that a connection may do become free again. */
-const refill = 10_000;
+/** In how many seconds all resets that a connection may do become free again. */
+const refill = 10;
 
 /** A count of what may happen. */
 export type Allowance = {
@@ -35,18 +37,8 @@ export type Allowance = {
   spend(): boolean;
 };
 
-/** A count of what may happen `most` times at once, and no more than that in ten seconds thereafter (a token bucket). */
+/** A count of what may happen `most` times at once, and no more than that in ten seconds thereafter. */
 export function allowance(most: number, monotonic: () => number): Allowance {
-  let left = most;
-  let at = monotonic();
-  return {
-    spend() {
-      const now = monotonic();
-      left = Math.min(most, left + ((now - at) / refill) * most);
-      at = now;
-      if (left < 1) return false;
-      left -= 1;
-      return true;
-    },
-  };
+  const bucket = new Bucket({ perSecond: most / refill, burst: most }, monotonic());
+  return { spend: () => bucket.take(monotonic()) === 0 };
 }
