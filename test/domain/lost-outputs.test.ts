@@ -6,16 +6,9 @@ import type { Loss } from '../../src/domain/outputs/losses.js';
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
 import { decideReuse, funnelOf } from '../../src/domain/rule-sets.js';
 import { rounds } from '../support/rounds.js';
+import { anyCommit, firstTerms, sound } from './candidates.js';
 
-const terms: ReuseTerms = {
-  rules: 2,
-  principal: 'alice',
-  acceptsCommit: () => true,
-  acceptedCommits: 'any',
-  dockerImageLocator: '',
-  arvadosSdkVersion: '',
-  reuseIfOutputsDiffer: false,
-};
+const terms: ReuseTerms = { ...firstTerms, ...anyCommit, rules: 2 };
 
 /** A complete job that was requested at a position and gave an output, which was lost from and until some positions. */
 function job(
@@ -25,20 +18,11 @@ function job(
 ): CandidateFacts {
   const losses = lost.map(([from, until]): Loss => ({ from, ...(until !== undefined && { until }), detail: 'lost' }));
   return {
+    ...sound,
     uuid: `at${requested}`,
     requested,
     ...(losses.length > 0 && { losses }),
-    owner: 'bob',
-    state: JobState.COMPLETE,
-    scriptVersion: 'c1',
-    dockerImageLocator: '',
-    arvadosSdkVersion: '',
-    nondeterministic: false,
-    leaveLfsPointers: true,
-    leaveSubmodules: true,
-    deleted: false,
     output,
-    log: 'l',
   };
 }
 const running = (requested: number): CandidateFacts => ({ ...job(requested, ''), state: JobState.RUNNING });

@@ -12,30 +12,7 @@ import {
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
 import { decideReuse, funnelOf, knowsRules, ruledOutByCheckoutAlone, usedRules } from '../../src/domain/rule-sets.js';
 import { rounds } from '../support/rounds.js';
-
-const terms: ReuseTerms = {
-  principal: 'alice',
-  acceptsCommit: (commit) => commit === 'c1',
-  acceptedCommits: 'c1',
-  dockerImageLocator: '',
-  arvadosSdkVersion: '',
-  reuseIfOutputsDiffer: false,
-};
-
-const sound: CandidateFacts = {
-  uuid: 'u',
-  owner: 'bob',
-  state: JobState.COMPLETE,
-  scriptVersion: 'c1',
-  dockerImageLocator: '',
-  arvadosSdkVersion: '',
-  nondeterministic: false,
-  leaveLfsPointers: true,
-  leaveSubmodules: true,
-  deleted: false,
-  output: 'o1',
-  log: 'l1',
-};
+import { sound, firstTerms as terms } from './candidates.js';
 
 const complete = (output = 'o1'): CandidateFacts => ({ ...sound, output });
 const running = (owner = 'alice'): CandidateFacts => ({

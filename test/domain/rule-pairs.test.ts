@@ -5,6 +5,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
 import { decideReuse } from '../../src/domain/rule-sets.js';
 import { rounds } from '../support/rounds.js';
+import { firstTerms, sound } from './candidates.js';
 
 // Rules in the order of docs/architecture.md, each with what breaks it and no earlier one: of a candidate that breaks several, the first is told.
 
@@ -13,32 +14,18 @@ type Cases = readonly (readonly [rule: keyof typeof Rule, broken: Broken])[];
 
 const amd64 = { platform: 'linux/amd64', sandbox: '' };
 const complete: CandidateFacts = {
-  uuid: 'u',
-  owner: 'bob',
-  state: JobState.COMPLETE,
+  ...sound,
   requested: 5,
-  scriptVersion: 'c1',
   dockerImageLocator: 'i',
   ranIn: { ...amd64, image: 'i' },
   ran: { worker: 'w', workerName: '', from: 1, until: 5_000 },
-  arvadosSdkVersion: '',
-  nondeterministic: false,
-  leaveLfsPointers: true,
-  leaveSubmodules: true,
-  deleted: false,
-  output: 'o',
-  log: 'l',
 };
 const { ran: _, ranIn: __, ...notRun } = complete;
 const queued: CandidateFacts = { ...notRun, state: JobState.QUEUED, dockerImageLocator: '', output: '', log: '' };
 const terms: ReuseTerms = {
+  ...firstTerms,
   rules: 2,
-  principal: 'alice',
-  acceptsCommit: (commit) => commit === 'c1',
-  acceptedCommits: 'c1',
   dockerImageLocator: 'i',
-  arvadosSdkVersion: '',
-  reuseIfOutputsDiffer: false,
   imagesStated: true,
   noChecks: true,
   secrets: '',

@@ -5,34 +5,13 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import type { CandidateFacts, ReuseTerms } from '../../src/domain/reuse.js';
 import { decideReuse, funnelOf } from '../../src/domain/rule-sets.js';
 import { rounds } from '../support/rounds.js';
+import { anyCommit, firstTerms, sound } from './candidates.js';
 
-const terms: ReuseTerms = {
-  rules: 2,
-  principal: 'alice',
-  acceptsCommit: () => true,
-  acceptedCommits: 'any',
-  dockerImageLocator: '',
-  arvadosSdkVersion: '',
-  reuseIfOutputsDiffer: false,
-};
+const terms: ReuseTerms = { ...firstTerms, ...anyCommit, rules: 2 };
 
 /** A complete job that gave an output. */
 function job(output: string, more: Partial<CandidateFacts> = {}): CandidateFacts {
-  return {
-    uuid: '',
-    owner: 'bob',
-    state: JobState.COMPLETE,
-    scriptVersion: 'c1',
-    dockerImageLocator: '',
-    arvadosSdkVersion: '',
-    nondeterministic: false,
-    leaveLfsPointers: true,
-    leaveSubmodules: true,
-    deleted: false,
-    output,
-    log: 'l',
-    ...more,
-  };
+  return { ...sound, output, ...more };
 }
 const over = (output: string, more: Partial<CandidateFacts> = {}) => job(output, { supersedes: true, ...more });
 const unfinished = (more: Partial<CandidateFacts> = {}, state = JobState.RUNNING) =>

@@ -6,6 +6,7 @@ import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { type Excerpt, isReordered, likelyCause } from '../../../src/domain/checks/likely-cause.js';
 import type { CandidateFacts, ReuseTerms } from '../../../src/domain/reuse.js';
 import { decideReuse, usedRules } from '../../../src/domain/rule-sets.js';
+import { anyCommit, firstTerms, sound } from '../candidates.js';
 
 /** Two files around their first difference. */
 function excerpts(one: string, other: string): [Excerpt, Excerpt] {
@@ -69,29 +70,8 @@ test('any order of the same lines is told, and nothing else', (t) => {
 });
 
 test('what runs another again to compare is no answer, and no difference; without the rule it was as any other', (t) => {
-  const job: CandidateFacts = {
-    uuid: 'one',
-    owner: 'ada',
-    state: JobState.COMPLETE,
-    scriptVersion: 'c1',
-    dockerImageLocator: '',
-    arvadosSdkVersion: '',
-    nondeterministic: false,
-    leaveLfsPointers: true,
-    leaveSubmodules: true,
-    deleted: false,
-    output: 'o1',
-    log: 'l1',
-  };
-  const terms: ReuseTerms = {
-    rules: usedRules,
-    principal: 'ada',
-    acceptsCommit: () => true,
-    acceptedCommits: 'any',
-    dockerImageLocator: '',
-    arvadosSdkVersion: '',
-    reuseIfOutputsDiffer: false,
-  };
+  const job: CandidateFacts = { ...sound, uuid: 'one', owner: 'ada' };
+  const terms: ReuseTerms = { ...firstTerms, ...anyCommit, rules: usedRules, principal: 'ada' };
   const check = { ...job, uuid: 'two', output: 'o2', isCheck: true };
   for (const state of [JobState.QUEUED, JobState.RUNNING, JobState.COMPLETE, JobState.FAILED]) {
     const { chosen, verdicts } = decideReuse([job, { ...check, state }], { ...terms, noChecks: true });

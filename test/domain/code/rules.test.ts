@@ -1,35 +1,13 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { Rule } from '../../../gen/memoir/jobs/v1/decision_pb.js';
-import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { isByCodeAlone } from '../../../src/domain/code/rules.js';
 import type { CandidateFacts, ReuseTerms } from '../../../src/domain/reuse.js';
 import { decideReuse } from '../../../src/domain/rule-sets.js';
 import { rounds } from '../../support/rounds.js';
+import { firstTerms, sound } from '../candidates.js';
 
-const sound: CandidateFacts = {
-  uuid: 'u',
-  owner: 'bob',
-  state: JobState.COMPLETE,
-  scriptVersion: 'c1',
-  dockerImageLocator: '',
-  arvadosSdkVersion: '',
-  nondeterministic: false,
-  leaveLfsPointers: true,
-  leaveSubmodules: true,
-  deleted: false,
-  output: 'o1',
-  log: 'l1',
-};
-const whole: ReuseTerms = {
-  rules: 2,
-  principal: 'alice',
-  acceptsCommit: (commit) => commit === 'c1',
-  acceptedCommits: 'c1',
-  dockerImageLocator: '',
-  arvadosSdkVersion: '',
-  reuseIfOutputsDiffer: false,
-};
+const whole: ReuseTerms = { ...firstTerms, rules: 2 };
 const [lib, all] = ['["lib"]', '["."]'];
 const part: ReuseTerms = { ...whole, codePaths: lib, codeDigest: 'd1' };
 

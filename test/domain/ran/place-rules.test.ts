@@ -8,31 +8,11 @@ import { askedOfText, askedText, ranInOf, ranInOfText, ranInText } from '../../.
 import type { PlaceFacts, PlaceTerms } from '../../../src/domain/ran/rules.js';
 import type { CandidateFacts, ReuseTerms } from '../../../src/domain/reuse.js';
 import { decideReuse, usedRules } from '../../../src/domain/rule-sets.js';
+import { anyCommit, firstTerms, sound } from '../candidates.js';
 
 const image = 'tools/align@sha256:1';
-const candidate: CandidateFacts = {
-  uuid: 'u',
-  owner: 'bob',
-  state: JobState.COMPLETE,
-  scriptVersion: 'c1',
-  dockerImageLocator: image,
-  arvadosSdkVersion: '',
-  nondeterministic: false,
-  leaveLfsPointers: true,
-  leaveSubmodules: true,
-  deleted: false,
-  output: 'o1',
-  log: 'l1',
-};
-const terms: ReuseTerms = {
-  rules: usedRules,
-  principal: 'alice',
-  acceptsCommit: () => true,
-  acceptedCommits: 'any',
-  dockerImageLocator: image,
-  arvadosSdkVersion: '',
-  reuseIfOutputsDiffer: false,
-};
+const candidate: CandidateFacts = { ...sound, dockerImageLocator: image };
+const terms: ReuseTerms = { ...firstTerms, ...anyCommit, rules: usedRules, dockerImageLocator: image };
 const stated = { image, platform: 'linux/amd64', sandbox: '' };
 const { RUNNING, QUEUED } = JobState;
 
