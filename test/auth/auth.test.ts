@@ -1,7 +1,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { connect as connectHttp2 } from 'node:http2';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
@@ -14,43 +14,19 @@ import {
   ContentAddressableStorage,
 } from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ByteStream } from '../../gen/google/bytestream/bytestream_pb.js';
-import { AuditService } from '../../gen/memoir/audit/v1/audit_service_pb.js';
-import { CallersService } from '../../gen/memoir/callers/v1/callers_service_pb.js';
-import { ContentService } from '../../gen/memoir/content/v1/content_service_pb.js';
-import { RetentionService } from '../../gen/memoir/content/v1/retention_service_pb.js';
-import { HistoryService } from '../../gen/memoir/history/v1/history_service_pb.js';
-import { ImagesService } from '../../gen/memoir/images/v1/images_service_pb.js';
-import { ExclusionsService } from '../../gen/memoir/jobs/v1/exclusions_service_pb.js';
 import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
-import { JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { RepositoriesService } from '../../gen/memoir/repositories/v1/repositories_service_pb.js';
-import { WorkerService } from '../../gen/memoir/worker/v1/worker_service_pb.js';
-import { WorkersService } from '../../gen/memoir/workers/v1/workers_service_pb.js';
 import { makeToken, revokeTokens } from '../../src/auth/token-file.js';
 import { openSqliteLog } from '../../src/eventstore/sqlite/store.js';
 import { CallError } from '../../src/rpc/call-error.js';
 import { connect } from '../../src/rpc/client.js';
 import { runMemoir } from '../support/command.js';
+import { statusOn } from '../support/http2-call.js';
 import { failure } from '../support/refused.js';
+import { memoirServices } from '../support/services.js';
 import { until } from '../support/until.js';
 import { scene, testIssuer } from './scene.js';
 
-const everyService = [
-  AuditService,
-  ByteStream,
-  CallersService,
-  Capabilities,
-  ContentAddressableStorage,
-  ContentService,
-  ExclusionsService,
-  HistoryService,
-  ImagesService,
-  JobsService,
-  RepositoriesService,
-  RetentionService,
-  WorkerService,
-  WorkersService,
-];
+const everyService = [...memoirServices, ByteStream, Capabilities, ContentAddressableStorage];
 
 // One server for all.
 let at: Awaited<ReturnType<typeof scene>>;
@@ -353,28 +329,6 @@ test.serial('streams end when what they were opened with expires or is taken bac
 });
 
 /** The reason that a call over a connection of HTTP/2 is refused with; empty if it is not. */
-function raw(session: ClientHttp2Session, path: string, headers: Record<string, string>): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const call = session.request({
-      ':method': 'POST',
-      ':path': path,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-      ...headers,
-    });
-    let code = '';
-    const take = (more: Record<string, unknown>) => {
-      code = String(more['grpc-status'] ?? code);
-    };
-    call.on('response', take);
-    call.on('trailers', take);
-    call.on('error', reject);
-    call.on('close', () => resolve(code));
-    call.resume();
-    call.end(Buffer.alloc(5));
-  });
-}
-
 test.serial('whatever stands in authorization is refused, and health alone is told to everybody', async (t) => {
   const session = connectHttp2(`https://${at.server.address()}`, { ca: at.authorities.own.ca() });
   const unauthenticated = String(status.UNAUTHENTICATED);
@@ -388,7 +342,7 @@ test.serial('whatever stands in authorization is refused, and health alone is to
     );
     await fc.assert(
       fc.asyncProperty(text, async (authorization) => {
-        t.is(await raw(session, whoAmI, { authorization }), unauthenticated);
+        t.is(await statusOn(session, whoAmI, { authorization }), unauthenticated);
       }),
       { numRuns: 60 },
     );
@@ -400,13 +354,16 @@ test.serial('whatever stands in authorization is refused, and health alone is to
       ...everyService.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`)),
     ];
     t.true(paths.length > 60);
-    for (const path of paths) t.is(await raw(session, path, {}), unauthenticated, path);
-    t.is(await raw(session, '/grpc.health.v1.Health/Check', {}), '0');
+    for (const path of paths) t.is(await statusOn(session, path), unauthenticated, path);
+    t.is(await statusOn(session, '/grpc.health.v1.Health/Check'), '0');
     const token = await at.issuers.corp.sign();
-    t.is(await raw(session, whoAmI, { authorization: `bearer ${token}` }), '0');
+    t.is(await statusOn(session, whoAmI, { authorization: `bearer ${token}` }), '0');
     // Who one says to be must be who one is.
-    t.is(await raw(session, whoAmI, { authorization: `Bearer ${token}`, 'memoir-principal': 'corp:ada' }), '0');
-    t.is(await raw(session, whoAmI, { authorization: `Bearer ${token}`, 'memoir-principal': 'root' }), unauthenticated);
+    t.is(await statusOn(session, whoAmI, { authorization: `Bearer ${token}`, 'memoir-principal': 'corp:ada' }), '0');
+    t.is(
+      await statusOn(session, whoAmI, { authorization: `Bearer ${token}`, 'memoir-principal': 'root' }),
+      unauthenticated,
+    );
   } finally {
     session.destroy();
   }

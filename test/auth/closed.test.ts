@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type ClientHttp2Session, connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
@@ -11,6 +10,7 @@ import { systemEdge } from '../../src/edge.js';
 import type { RpcServer } from '../../src/rpc/server.js';
 import { checkedAddress, openDoor } from '../../src/serving/door.js';
 import { bareServer } from '../rpc/http2/scene.js';
+import { callOn } from '../support/http2-call.js';
 import { rounds } from '../support/rounds.js';
 import { test } from '../support/serial.js';
 import { testIssuer } from './scene.js';
@@ -56,23 +56,7 @@ async function connection(open_health: boolean) {
 
 /** What a call is answered with. */
 async function answer(session: ClientHttp2Session, path: string, headers: Record<string, string | string[]> = {}) {
-  const call = session.request({
-    ':method': 'POST',
-    ':path': path,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    ...headers,
-  });
-  let all: IncomingHttpHeaders = {};
-  const take = (more: IncomingHttpHeaders) => {
-    all = { ...all, ...more };
-  };
-  call.on('response', take);
-  call.on('trailers', take);
-  call.resume();
-  call.end(Buffer.alloc(5));
-  await once(call, 'close');
-  const { date: _, ...told } = all;
+  const { date: _, ...told } = await callOn(session, path, Buffer.alloc(5), headers);
   return told;
 }
 

@@ -5,7 +5,7 @@ import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { CreateJobRequestSchema, JobsService } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { limitsConfig } from '../../src/config/limits.js';
 import { connect } from '../../src/rpc/client.js';
-import { framed, http2Call } from '../support/http2-call.js';
+import { framed, http2Call, statusOn } from '../support/http2-call.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { plenty, request, uuidOf } from '../support/runs.js';
@@ -113,32 +113,7 @@ test('streams count while they are open', async (t) => {
 
 /** Sends calls of one principal in one piece, and gives the codes of their answers. */
 function together(session: ClientHttp2Session, principal: string, path: string, count: number): Promise<string[]> {
-  const headers = {
-    ':method': 'POST',
-    ':path': path,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    'memoir-principal': principal,
-  };
-  return Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<string>((resolve, reject) => {
-          const call = session.request(headers);
-          let code = '';
-          const take = (more: Record<string, unknown>) => {
-            code = String(more['grpc-status'] ?? code);
-          };
-          call.on('response', take);
-          call.on('trailers', take);
-          call.on('error', reject);
-          call.on('close', () => resolve(code));
-          call.resume();
-          call.end(Buffer.alloc(5));
-        }),
-    ),
-  );
+  return Promise.all(Array.from({ length: count }, () => statusOn(session, path, { 'memoir-principal': principal })));
 }
 
 test('lists count while they are worked on; many calls in one piece are all answered', async (t) => {
