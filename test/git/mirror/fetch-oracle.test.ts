@@ -155,26 +155,40 @@ for (const [way, format] of [
   });
 }
 
-/** A way to a server that cuts a connection after so many bytes from there. */
-async function cutter(port: number): Promise<{ port: number; after: number; close(): void }> {
+/**
+ * A way to a server that cuts a connection once so many bytes came from there since the last cut, over whatever
+ * connections they came: which requests share a connection is a matter of time.
+ */
+async function cutter(port: number): Promise<{ port: number; cutAfter(bytes: number): void; close(): void }> {
+  let after = Number.POSITIVE_INFINITY;
+  let passed = 0;
   const server = createServer((socket) => {
     const upstream = connect(port, '127.0.0.1');
-    let passed = 0;
+    let cut = false;
     socket.on('error', () => undefined).on('close', () => upstream.destroy());
     upstream.on('error', () => undefined).on('close', () => socket.destroy());
     socket.pipe(upstream);
     upstream.on('data', (piece: Buffer) => {
-      const left = self.after - passed;
+      if (cut) return;
+      const left = after - passed;
       passed += piece.length;
+      cut = piece.length > left;
+      if (cut) passed = 0;
       socket.write(piece.subarray(0, Math.max(0, left)), () => {
-        if (piece.length > left) socket.destroy();
+        if (cut) socket.destroy();
       });
     });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const self = { port: (server.address() as AddressInfo).port, after: 0, close: () => void server.close() };
-  return self;
+  return {
+    port: (server.address() as AddressInfo).port,
+    cutAfter(bytes) {
+      after = bytes;
+      passed = 0;
+    },
+    close: () => void server.close(),
+  };
 }
 
 for (const way of ['http', 'git'] as const) {
@@ -188,7 +202,6 @@ for (const way of ['http', 'git'] as const) {
     t.teardown(() => server.close());
     const between = await cutter(Number(new URL(server.url).port));
     t.teardown(between.close);
-    between.after = Number.POSITIVE_INFINITY;
     const mirrored = await mirrorOf(`${way}://127.0.0.1:${between.port}/${basename(origin.path)}/.git`);
     t.teardown(mirrored.dispose);
     await check(t, mirrored, origin);
@@ -201,7 +214,7 @@ for (const way of ['http', 'git'] as const) {
     }
     let cuts = 0;
     for (let after = 100; after < 320_000; after += 65_536) {
-      between.after = after;
+      between.cutAfter(after);
       const error = await t.throwsAsync(mirrored.repositories.resolve('r', 'HEAD'), { instanceOf: MemoirError });
       t.is(error?.reason, 'MIRROR_UNAVAILABLE');
       t.is(refsOf(served), before);
@@ -209,7 +222,7 @@ for (const way of ['http', 'git'] as const) {
       cuts++;
     }
     t.true(cuts >= 5);
-    between.after = Number.POSITIVE_INFINITY;
+    between.cutAfter(Number.POSITIVE_INFINITY);
     await check(t, mirrored, origin);
     const packs = readdirSync(join(inMirror(mirrored.directory, 'fetched.git'), 'objects/pack'));
     t.deepEqual(
@@ -235,7 +248,7 @@ for (const way of ['http', 'git'] as const) {
     t.teardown(() => server.close());
     const between = await cutter(Number(new URL(server.url).port));
     t.teardown(between.close);
-    between.after = 260_000;
+    between.cutAfter(260_000);
     const url = `${way}://127.0.0.1:${between.port}/${basename(origin.path)}/.git`;
     const slices = { commits: 2, bytes: 60_000 };
     const mirrored = await mirrorOf(url, { slices });
