@@ -6,9 +6,10 @@ import { MemoirError, messageOf, quote } from '../domain/errors.js';
 import type { Edge } from '../edge.js';
 import { watchFiles } from '../files/watched-files.js';
 
-/** Longest time of one request for keys, in milliseconds, and most bytes of its answer. */
-const longestRequest = 5_000;
-const mostBytes = 1024 * 1024;
+/** What one request for keys may take: milliseconds until the last byte of its answer, and bytes of that. */
+export type KeyRequestBounds = { readonly longest: number; readonly mostBytes: number };
+
+const usualBounds: KeyRequestBounds = { longest: 5_000, mostBytes: 1024 * 1024 };
 
 /** How long keys are not asked for again because a token names one that is not among them, in milliseconds. */
 const pause = 30_000;
@@ -32,8 +33,15 @@ type KeySet = { readonly get: JWTVerifyGetKey; readonly states: ReadonlyMap<stri
  * While the issuer is away those that are known go on for a time.
  * @throws Error naming the file that cannot be used
  */
-export function openIssuerKeys(name: string, config: IssuerConfig, edge: Edge, logger: Logger): IssuerKeys {
-  return /^https?:\/\//i.test(config.jwks) ? ofUrl(name, config, edge, logger) : ofFile(name, config.jwks, logger);
+export function openIssuerKeys(
+  name: string,
+  config: IssuerConfig,
+  edge: Edge,
+  logger: Logger,
+  bounds = usualBounds,
+): IssuerKeys {
+  if (!/^https?:\/\//i.test(config.jwks)) return ofFile(name, config.jwks, logger);
+  return ofUrl(name, config, edge, logger, bounds);
 }
 
 function ofFile(name: string, path: string, logger: Logger): IssuerKeys {
@@ -62,7 +70,7 @@ function ofFile(name: string, path: string, logger: Logger): IssuerKeys {
   };
 }
 
-function ofUrl(name: string, config: IssuerConfig, edge: Edge, logger: Logger): IssuerKeys {
+function ofUrl(name: string, config: IssuerConfig, edge: Edge, logger: Logger, bounds: KeyRequestBounds): IssuerKeys {
   const { jwks: url, refresh_keys, accept_stale_keys } = config;
   let keys: KeySet | undefined;
   let heardAt = Number.NEGATIVE_INFINITY;
@@ -72,7 +80,7 @@ function ofUrl(name: string, config: IssuerConfig, edge: Edge, logger: Logger): 
 
   /** Asks for the keys; several who want them wait for one answer. */
   function ask(): Promise<void> {
-    asking ??= fetchKeys(url, closing.signal)
+    asking ??= fetchKeys(url, bounds, closing.signal)
       .then((text) => {
         keys = keySetOf(text);
         heardAt = edge.monotonic();
@@ -96,7 +104,7 @@ function ofUrl(name: string, config: IssuerConfig, edge: Edge, logger: Logger): 
 
   function usable(): KeySet {
     const age = edge.monotonic() - heardAt;
-    if (keys && age <= Math.max(accept_stale_keys, refresh_keys + longestRequest / 1_000) * 1_000) return keys;
+    if (keys && age <= Math.max(accept_stale_keys, refresh_keys + bounds.longest / 1_000) * 1_000) return keys;
     throw new MemoirError(
       'UNAVAILABLE',
       'ISSUER_UNAVAILABLE',
@@ -128,12 +136,12 @@ function ofUrl(name: string, config: IssuerConfig, edge: Edge, logger: Logger): 
 }
 
 /** @throws Error saying what is wrong with the answer, or that there was none in time */
-async function fetchKeys(url: string, signal: AbortSignal): Promise<string> {
+async function fetchKeys(url: string, { longest, mostBytes }: KeyRequestBounds, signal: AbortSignal): Promise<string> {
   const answer = await fetch(url, {
     // Where else the keys are is for the settings to say.
     redirect: 'error',
     headers: { accept: 'application/json, application/jwk-set+json' },
-    signal: AbortSignal.any([signal, AbortSignal.timeout(longestRequest)]),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(longest)]),
   }).catch((error: Error) => {
     throw new Error(messageOf(error.cause ?? error), { cause: error });
   });

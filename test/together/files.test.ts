@@ -1,6 +1,7 @@
 // Adapters: real files, the contract of a store.
 // What one process runs together; see ava.config.js.
 
+import '../auth/issuer-keys.test.js';
 import '../content/blob-files.test.js';
 import '../content/sweep-blobs.test.js';
 import '../eventstore/foreign.test.js';
