@@ -7,13 +7,14 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   rmSync,
-  symlinkSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { makeToken } from '../../src/auth/token-file.js';
@@ -63,19 +64,24 @@ function makeBase(folder: string): void {
   }
 }
 
-/** What the stage "build" leaves: the package, with what it needs beside it. */
+/** The commands of the first stage once all is there that it copies and has compiled. */
+function commandsOfBuild(): string {
+  const [, commands = ''] = /^RUN npm run build \\\n {2}&& ((?:.*\\\n)*.*)$/m.exec(text) ?? [];
+  return commands.replaceAll('\\\n', '');
+}
+
+/** What the stage "build" leaves, by its own commands: the package, with what it needs beside it. */
 function makeBuilt(folder: string): void {
-  for (const name of ['out/opt', 'out/usr/local/bin', 'out/var/lib/memoir'])
-    mkdirSync(join(folder, name), { recursive: true });
-  execFileSync('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: root, stdio: 'pipe' });
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  const home = join(folder, 'out/opt/memoir');
-  mkdirSync(home);
-  execFileSync('tar', ['-xzf', join(folder, `memoir-${version}.tgz`), '-C', home, '--strip-components=1']);
-  const modules = execFileSync('npm', ['ls', '--omit=dev', '--all', '--parseable'], { cwd: root, encoding: 'utf8' });
-  for (const path of modules.trim().split('\n').slice(1))
-    cpSync(path, join(home, relative(root, path)), { recursive: true });
-  symlinkSync('/opt/memoir/build/src/cli/main.js', join(folder, 'out/usr/local/bin/memoir'));
+  const at = join(folder, 'build');
+  mkdirSync(at, { recursive: true });
+  const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: readonly string[] };
+  const tops = new Set(files.filter((path) => !path.startsWith('!')).map((path) => path.split('/')[0] ?? ''));
+  for (const name of ['package.json', 'package-lock.json', 'LICENSE', ...tops])
+    cpSync(join(root, name), join(at, name), { recursive: true });
+  // Links to the same files; npm takes names away, and writes none of them but this list.
+  execFileSync('cp', ['-al', join(root, 'node_modules'), join(at, 'node_modules')]);
+  rmSync(join(at, 'node_modules/.package-lock.json'));
+  execFileSync('sh', ['-ec', commandsOfBuild().replaceAll('/out', join(folder, 'out'))], { cwd: at, stdio: 'pipe' });
 }
 
 test('the first stage takes what there is, all that the build needs among it', (t) => {
@@ -163,6 +169,12 @@ test('the image serves as nobody, by TLS, with nothing but its data directory to
   t.is(spawnSync('podman', ['healthcheck', 'run', 'server']).status, 0);
   const memoir = ['exec', 'server', 'node', '/opt/memoir/build/src/cli/main.js'];
   t.regex(podman(...memoir, 'whoami', '--token-file=/etc/memoir/ci.token'), /principal +token:ci/);
+  // Where the base has env, as all but this one have, it is a program by its own name.
+  const program = join(folder('built'), 'out/usr/local/bin/memoir');
+  t.is(readlinkSync(program), '/opt/memoir/build/src/cli/main.js');
+  const target = join(folder('built'), 'out', readlinkSync(program));
+  t.is(statSync(target).mode & 0o777, 0o755);
+  t.regex(execFileSync(target, ['--version'], { encoding: 'utf8' }), /^\d+\.\d+\.\d+/);
   // Nobody is let in without one, whatever name is given.
   t.is(spawnSync('podman', [...memoir, 'list', '--principal=token:ci']).status, 5);
   const seen = podman(
