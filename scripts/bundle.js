@@ -158,7 +158,9 @@ for (const file of beginnings) {
 const texts = Object.fromEntries(beginnings.map((file) => [relative(compiled, file), textOf(file)]));
 writeFileSync(keptAt, JSON.stringify(texts));
 for (const file of beginnings) writeFileSync(file, loader(file, texts[relative(compiled, file)]));
+// What is compiled into a module of WebAssembly has its licences beside that.
+const ofWebAssembly = readFileSync('src/git/objects/sha1-checked/LICENSES.txt', 'utf8');
 writeFileSync(
   join(bundled, 'LICENSES.txt'),
-  [...licences].map(([name, licence]) => `${name}\n\n${licence}\n`).join('\n----\n\n'),
+  [...[...licences].map(([name, licence]) => `${name}\n\n${licence}\n`), ofWebAssembly].join('\n----\n\n'),
 );

@@ -53,6 +53,19 @@ export function appending(baseLength: number, more: string): Buffer {
   return Buffer.from([...varint(baseLength), ...varint(baseLength + text.length), ...copy, text.length, ...text]);
 }
 
+/** A delta that has nothing of its base. */
+export function replacing(baseLength: number, data: Buffer): Buffer {
+  const most = 127;
+  const pieces = Array.from({ length: Math.ceil(data.length / most) }, (_, i) =>
+    data.subarray(i * most, (i + 1) * most),
+  );
+  return Buffer.from([
+    ...varint(baseLength),
+    ...varint(data.length),
+    ...pieces.flatMap((piece) => [piece.length, ...piece]),
+  ]);
+}
+
 export function varint(value: number): number[] {
   const bytes = [value % 128];
   for (let rest = Math.floor(value / 128); rest > 0; rest = Math.floor(rest / 128)) {

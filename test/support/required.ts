@@ -13,6 +13,7 @@ export type Wanted =
   | 'openssl'
   | 'podman'
   | 'python'
+  | 'rust'
   | 'spin'
   | 'systemd'
   | 'tini';

@@ -11,6 +11,7 @@ import '../git/commit-trees.test.js';
 import '../git/graph/checksum.test.js';
 import '../git/graph/commit-graph.test.js';
 import '../git/graph/slicer.test.js';
+import '../git/objects/checked-sha1.test.js';
 import '../git/objects/id-table.test.js';
 import '../git/packed-refs.test.js';
 import '../git/packs/index-pack.test.js';

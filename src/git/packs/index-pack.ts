@@ -3,8 +3,8 @@ import { fstatSync, readSync, writeSync } from 'node:fs';
 import { crc32, deflateSync } from 'node:zlib';
 import { sortIds } from '../graph/sort-ids.js';
 import type { HashAlgorithm } from '../hash.js';
+import { checkedId } from '../objects/checked-id.js';
 import type { ObjectType } from '../objects/object.js';
-import { rawId } from '../objects/object-id.js';
 import { kinds, packHeaderBytes } from '../objects/pack-entry.js';
 import { entryHeader } from './entry-header.js';
 import type { KnownObjects } from './known-objects.js';
@@ -32,6 +32,8 @@ export type IndexOptions = {
   readonly shallow: ReadonlySet<string>;
   readonly limits: PackLimits;
   readonly monotonic: () => number;
+  /** Names objects; `checkedId` unless given. */
+  readonly idOf?: typeof checkedId;
   /** Told what is done of what: entries that were found, then deltas that were resolved. */
   readonly progress?: (step: 'objects' | 'deltas', done: number, all: number) => void;
 };
@@ -47,7 +49,7 @@ const pieceBytes = 1024 * 1024;
  */
 export async function indexPack(
   file: number,
-  { hash, known, shallow, limits, monotonic, progress = () => undefined }: IndexOptions,
+  { hash, known, shallow, limits, monotonic, idOf = checkedId, progress = () => undefined }: IndexOptions,
 ): Promise<IndexedPack> {
   const { size } = fstatSync(file);
   const end = size - hash.bytes;
@@ -63,7 +65,7 @@ export async function indexPack(
 
   const taker: Taker = {
     take(row, type, data) {
-      const id = rawId(hash, type, data);
+      const id = idOf(hash, type, data);
       table.ids.set(id, row * hash.bytes);
       if (known.typeOf(id) !== undefined) refuseOther(id, type, data, known);
       links.add(id, type, data);

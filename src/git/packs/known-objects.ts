@@ -1,6 +1,6 @@
 import type { HashAlgorithm } from '../hash.js';
+import { checkedId } from '../objects/checked-id.js';
 import type { GitObject, ObjectType } from '../objects/object.js';
-import { rawId } from '../objects/object-id.js';
 import { openPackDirectory } from '../objects/pack-directory.js';
 import type { PageCache } from '../objects/paged-file.js';
 
@@ -35,7 +35,8 @@ export function openKnownObjects(
     read(id) {
       const found = packs.read(id);
       if (!found) return undefined;
-      if (!rawId(hash, found.type, found.data).equals(id)) throw fail(`object ${id.toString('hex')} has another hash`);
+      if (!checkedId(hash, found.type, found.data).equals(id))
+        throw fail(`object ${id.toString('hex')} has another hash`);
       return found;
     },
     rescan: () => packs.rescan(),

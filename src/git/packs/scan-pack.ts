@@ -1,6 +1,6 @@
 import type { HashAlgorithm } from '../hash.js';
+import { checkedIdInPieces } from '../objects/checked-id.js';
 import type { ObjectType } from '../objects/object.js';
-import { idInPieces } from '../objects/object-id.js';
 import {
   type EntryHeader,
   idDelta,
@@ -75,7 +75,7 @@ export async function scanPack(
     const type = kinds[kind];
     if (type && size > inMemory && type === 'blob') {
       const start = at + head;
-      const id = idInPieces(hash, type, size);
+      const id = checkedIdInPieces(hash, type, size);
       length = await file.inflateInPieces(start, size, id.add);
       table.ids.set(id.id(), row * hash.bytes);
       await takeLarge(row, type, size, (piece) => file.inflateInPieces(start, size, piece));

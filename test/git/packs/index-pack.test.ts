@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { sha1, sha256 } from '../../../src/git/hash.js';
+import { withoutCollision } from '../../../src/git/objects/checked-id.js';
 import { createPageCache } from '../../../src/git/objects/paged-file.js';
+import { createCheckedSha1 } from '../../../src/git/objects/sha1-checked/checked-sha1.js';
 import { type IndexOptions, indexPack } from '../../../src/git/packs/index-pack.js';
 import { type KnownObjects, openKnownObjects } from '../../../src/git/packs/known-objects.js';
 import { packLimits } from '../../../src/git/packs/pack-limits.js';
@@ -23,12 +25,14 @@ import {
   type PackEntry,
   packHeader,
   packOf,
+  replacing,
   tag,
   tree,
   varint,
   withChecksum,
 } from '../../support/pack-writer.js';
 import { rounds } from '../../support/rounds.js';
+import { shattered, shatteredHash } from '../../support/shattered.js';
 
 function scratch(t: ExecutionContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-packs-'));
@@ -225,6 +229,12 @@ const knows = (type: 'blob' | 'tree', id: Buffer, data: Buffer): KnownObjects =>
   read: (asked) => (asked.equals(id) ? { type, data } : undefined),
 });
 
+/** Names objects by their content alone: nobody has made blocks that collide behind the header of an object. */
+const byContent: Partial<IndexOptions> = {
+  idOf: (_hash, _type, data) => withoutCollision(createCheckedSha1().digest('', data)),
+};
+const collides = new RegExp(`object ${shatteredHash} is part of a collision attack on SHA-1`);
+
 /** Packs of hostile remotes, and what is said of them. */
 const hostile: Record<string, [Buffer, RegExp, Partial<IndexOptions>?]> = {
   nothing: [Buffer.alloc(0), /too short/],
@@ -393,6 +403,15 @@ const hostile: Record<string, [Buffer, RegExp, Partial<IndexOptions>?]> = {
     /did not arrive/,
   ],
   'a tag without an object': [packOf([{ kind: tag, data: Buffer.from('tag x') }]), /tag [0-9a-f]{40} cannot be read/],
+  'an object that was made to collide': [packOf([text('x'), { kind: blob, data: shattered[0] }]), collides, byContent],
+  'a delta that makes an object which was made to collide': [
+    packOf([
+      text('x'),
+      { kind: offsetDelta, data: replacing(1, shattered[1]), distance: entryBytes(text('x')).length },
+    ]),
+    collides,
+    byContent,
+  ],
   'another object with an id that is known': [
     packOf([text('new')]),
     /two objects have the same id/,
