@@ -6,12 +6,14 @@ const shortPiece = 64;
  * Applies a delta as packs hold them (gitformat-pack(5), "Deltified representation") to its base.
  * @param limit - most bytes that the result may have
  * @param fail - makes the error to throw for a delta that does not fit its base or itself
+ * @param room - gives at least so many bytes of memory for the result; its own unless given
  */
 export function applyDelta(
   base: Buffer,
   delta: Buffer,
   limit: number,
   fail: (what: string, cause?: unknown) => Error,
+  room: (size: number) => Buffer = Buffer.allocUnsafe,
 ): Buffer {
   let at = 0;
   const next = (): number => {
@@ -30,7 +32,7 @@ export function applyDelta(
   if (varint() !== base.length) throw fail('a delta belongs to a base of another size');
   const size = varint();
   if (size > limit) throw fail(`an object has more than ${limit} bytes`, new ObjectTooLarge(size));
-  const out = Buffer.allocUnsafe(size);
+  const out = room(size);
   let filled = 0;
   while (at < delta.length) {
     const command = next();
@@ -54,5 +56,5 @@ export function applyDelta(
     filled += length;
   }
   if (filled !== size) throw fail('a delta gives fewer bytes than it says');
-  return out;
+  return out.length === size ? out : out.subarray(0, size);
 }

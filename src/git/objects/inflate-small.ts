@@ -23,17 +23,23 @@ if (handle) {
 }
 
 /**
- * Inflates few bytes with one inflater for all: `inflateSync` makes one each time, which takes longer than what it is made for. Undefined
- * if the input is no whole zlib stream of as many bytes, or there is no such inflater; `inflateSync` says which.
+ * Inflates with one inflater for all: `inflateSync` makes one each time, which takes longer than most of what it is made for. Gives how many
+ * bytes of the input that took; undefined if the input is no whole zlib stream of as many bytes, or there is no such inflater;
+ * `inflateSync` says which.
  * @param input - the stream, and what may follow it
+ * @param output - where it is put, with a byte of room to spare, so that an end is told from a stream that has more
  * @param size - bytes that it is to give
  */
-export function inflateSmall(input: Buffer, size: number): Buffer | undefined {
+export function inflateInto(input: Buffer, output: Buffer, size: number): number | undefined {
   if (!handle?.writeSync || left?.length !== 2) return undefined;
-  const output = Buffer.allocUnsafe(size + 1);
   failed = false;
   handle.reset();
-  // With a byte of room to spare, so that an end is told from a stream that has more.
   handle.writeSync(constants.Z_FINISH, input, 0, input.length, output, 0, size + 1);
-  return failed || left[0] !== 1 ? undefined : output.subarray(0, size);
+  return failed || left[0] !== 1 ? undefined : input.length - (left[1] as number);
+}
+
+/** The same, into memory of its own. */
+export function inflateSmall(input: Buffer, size: number): Buffer | undefined {
+  const output = Buffer.allocUnsafe(size + 1);
+  return inflateInto(input, output, size) === undefined ? undefined : output.subarray(0, size);
 }

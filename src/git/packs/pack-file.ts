@@ -1,5 +1,6 @@
 import { readSync } from 'node:fs';
 import { crc32, createInflate, inflateSync } from 'node:zlib';
+import { inflateInto } from '../objects/inflate-small.js';
 
 /** A pack on the disk while it is indexed, read at positions. */
 export type PackFile = {
@@ -11,6 +12,8 @@ export type PackFile = {
   read(position: number, length: number): Buffer;
   /** Inflates what begins at a position and must give `size` bytes. `length`, if it is known, is how many bytes that takes. */
   inflate(position: number, size: number, length?: number): Inflated;
+  /** The same, into memory that is good until the next call, which spares the garbage collector most of its work. */
+  inflateBriefly(position: number, size: number, length?: number): Inflated;
   /** The same piece by piece. Gives how many bytes it took. @throws also what `take` throws */
   inflateInPieces(position: number, size: number, take: (piece: Buffer) => void): Promise<number>;
   /** CRC32 of bytes of the file. */
@@ -19,8 +22,11 @@ export type PackFile = {
 
 type Inflated = { readonly data: Buffer /** Bytes of the file that it took. */; readonly length: number };
 
-/** Objects are small and lie one after the other: a read gives hundreds of them. */
-const windowBytes = 1024 * 1024;
+/**
+ * Objects are small and lie one after the other: a read gives hundreds of them, as long as what is read goes on from what was read before.
+ * Where it does not, as when deltas are resolved, so much would be read for each.
+ */
+const windowBytes = { least: 16 * 1024, most: 1024 * 1024 } as const;
 
 /** Memory for what is inflated is taken in pieces of at most this size, since sizes are only claimed. */
 const largestPiece = 1024 * 1024;
@@ -33,9 +39,12 @@ const pieceBytes = 256 * 1024;
  */
 export function packFile(file: number, firstEnd: number): PackFile {
   let end = firstEnd;
-  const window = Buffer.allocUnsafe(windowBytes);
+  const window = Buffer.allocUnsafeSlow(windowBytes.most);
+  /** How much is read ahead. */
+  let ahead: number = windowBytes.most;
   let from = 0;
   let filled = 0;
+  const room = roomFor();
 
   function fill(into: Buffer, position: number): number {
     let at = 0;
@@ -50,21 +59,28 @@ export function packFile(file: number, firstEnd: number): PackFile {
   function read(position: number, length: number): Buffer {
     const wanted = Math.max(0, Math.min(length, end - position));
     if (position < from || position + wanted > from + filled) {
-      if (wanted > windowBytes) {
+      if (wanted > windowBytes.most) {
         const out = Buffer.allocUnsafe(wanted);
         return out.subarray(0, fill(out, position));
       }
+      const goesOn = position >= from && position <= from + filled;
+      ahead = goesOn ? Math.min(windowBytes.most, ahead * 2) : windowBytes.least;
       from = position;
-      filled = fill(window.subarray(0, Math.min(windowBytes, end - position)), position);
+      filled = fill(window.subarray(0, Math.min(Math.max(wanted, ahead), end - position)), position);
     }
     return window.subarray(position - from, position - from + Math.min(wanted, filled - (position - from)));
   }
 
-  function inflate(position: number, size: number, length?: number): Inflated {
+  function inflateTo(position: number, size: number, length: number | undefined, take: Room): Inflated {
     // zlib's own bound for what it makes of so many bytes, and some more for other deflaters; then all that there can be.
     const bound = size + (size >>> 8) + 64;
     for (const most of length === undefined ? [bound, 8 * bound + 65_536] : [length]) {
       const input = read(position, most);
+      if (size < largestPiece) {
+        const data = take(size + 1);
+        const took = inflateInto(input, data, size);
+        if (took !== undefined) return { data: data.subarray(0, size), length: took };
+      }
       try {
         const { buffer, engine } = inflateSync(input, {
           maxOutputLength: Math.max(1, size),
@@ -121,16 +137,30 @@ export function packFile(file: number, firstEnd: number): PackFile {
       filled = 0;
     },
     read,
-    inflate,
+    inflate: (position, size, length) => inflateTo(position, size, length, Buffer.allocUnsafe),
+    inflateBriefly: (position, size, length) => inflateTo(position, size, length, room),
     inflateInPieces,
     crc(position, length) {
-      if (length <= windowBytes) return crc32(read(position, length));
+      if (length <= windowBytes.most) return crc32(read(position, length));
       let sum = 0;
       for (let at = 0; at < length; at += pieceBytes) {
         sum = crc32(read(position + at, Math.min(pieceBytes, length - at)), sum);
       }
       return sum;
     },
+  };
+}
+
+/** Gives memory of a size. */
+export type Room = (size: number) => Buffer;
+
+/** Memory that is good until it is asked for again: the same each time, but for what is large. */
+export function roomFor(): Room {
+  let room = Buffer.allocUnsafeSlow(64 * 1024);
+  return (size) => {
+    if (size > largestPiece) return Buffer.allocUnsafe(size);
+    if (size > room.length) room = Buffer.allocUnsafeSlow(Math.min(largestPiece, 2 * size));
+    return room;
   };
 }
 

@@ -2,7 +2,7 @@ import { sortIds } from '../graph/sort-ids.js';
 import { applyDelta } from '../objects/delta.js';
 import type { ObjectType } from '../objects/object.js';
 import { kinds } from '../objects/pack-entry.js';
-import type { PackFile } from './pack-file.js';
+import { type PackFile, type Room, roomFor } from './pack-file.js';
 import type { PackBudget } from './pack-limits.js';
 import { none, type PackTable } from './pack-table.js';
 import type { Taker } from './scan-pack.js';
@@ -41,6 +41,7 @@ export function deltaResolver(
   const bytes = table.idBytes;
   /** Deltas that name their base by id, in the order of these ids. */
   const sorted = sortIds(table.baseIds, table.baseCount, bytes);
+  const room = roomFor();
   let resolved = 0;
   const fail = (what: string) => new Error(`its pack is malformed: ${what}`);
 
@@ -86,17 +87,19 @@ export function deltaResolver(
     return hasMore(frame) ? frame : undefined;
   }
 
-  function inflated(row: number): Buffer {
+  type Inflate = PackFile['inflate'];
+  function inflated(row: number, inflate: Inflate): Buffer {
     const size = table.size[row] as number;
     if (size > limits.deltaBytes) throw fail(`an object of ${size} bytes is the base of a delta`);
     budget.spend(size);
     const start = (table.offset[row] as number) + (table.head[row] as number);
     const end = row + 1 < table.count ? (table.offset[row + 1] as number) : file.end();
-    return file.inflate(start, size, end - start).data;
+    return inflate(start, size, end - start).data;
   }
 
-  function apply(row: number, base: Buffer): Buffer {
-    const data = applyDelta(base, inflated(row), limits.deltaBytes, fail);
+  /** @param room - where the result is put, if it is not to stay */
+  function apply(row: number, base: Buffer, room?: Room): Buffer {
+    const data = applyDelta(base, inflated(row, file.inflateBriefly), limits.deltaBytes, fail, room);
     budget.spend(data.length);
     return data;
   }
@@ -110,7 +113,7 @@ export function deltaResolver(
       rows.push(row);
       row = table.base[row] as number;
     }
-    let data = kept.get(row) ?? inflated(row);
+    let data = kept.get(row) ?? inflated(row, file.inflate);
     for (const delta of rows.reverse()) data = apply(delta, data);
     return data;
   }
@@ -148,7 +151,9 @@ export function deltaResolver(
       if (!base) continue;
       const depth = (table.depth[frame.row] as number) + 1;
       if (depth > limits.depth) throw fail(`it has a chain of more than ${limits.depth} deltas`);
-      const data = apply(row, base);
+      // Whether there are deltas that name it by its id is known only once it has one.
+      const mayStay = sorted.length > 0 || table.firstChild[row] !== none;
+      const data = apply(row, base, mayStay ? undefined : room);
       table.depth[row] = depth;
       table.type[row] = table.type[frame.row] as number;
       take(row, type, data);

@@ -17,7 +17,7 @@ import { none, type PackTable } from './pack-table.js';
 
 /** What is done with the objects of a pack as they come to light. */
 export type Taker = {
-  /** An object in memory, whose row gets its id. */
+  /** An object in memory that is good until it returns; its row gets its id. */
   take(row: number, type: ObjectType, data: Buffer): void;
   /** A blob that was too large for that; its id is there. `again` gives its content once more. */
   takeLarge(
@@ -80,7 +80,7 @@ export async function scanPack(
       table.ids.set(id.id(), row * hash.bytes);
       await takeLarge(row, type, size, (piece) => file.inflateInPieces(start, size, piece));
     } else {
-      const inflated = file.inflate(at + head, size);
+      const inflated = file.inflateBriefly(at + head, size);
       length = inflated.length;
       if (type) take(row, type, inflated.data);
     }
