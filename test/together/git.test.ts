@@ -16,6 +16,7 @@ import '../git/objects/id-table.test.js';
 import '../git/packed-refs.test.js';
 import '../git/packs/index-pack.test.js';
 import '../git/packs/merge-packs.test.js';
+import '../git/packs/resolve-in-threads.test.js';
 import '../git/reftable.test.js';
 import '../worker/find-script.test.js';
 import '../worker/find-tree.test.js';

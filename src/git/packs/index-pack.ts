@@ -8,12 +8,13 @@ import type { ObjectType } from '../objects/object.js';
 import { kinds, packHeaderBytes } from '../objects/pack-entry.js';
 import { entryHeader } from './entry-header.js';
 import type { KnownObjects } from './known-objects.js';
-import { createLinks } from './links.js';
 import { packFile } from './pack-file.js';
 import { type PackLimits, packBudget } from './pack-limits.js';
 import { PackTable } from './pack-table.js';
-import { deltaResolver } from './resolve-deltas.js';
-import { scanPack, type Taker } from './scan-pack.js';
+import { packTaker } from './pack-taker.js';
+import { helpingThreads, noHelp, worthwhileHelpers } from './resolve-in-threads.js';
+import { resolvedPlace, resolveShare, sharedWork } from './resolve-share.js';
+import { scanPack } from './scan-pack.js';
 
 /** A pack that was gone through. */
 export type IndexedPack = {
@@ -34,6 +35,8 @@ export type IndexOptions = {
   readonly monotonic: () => number;
   /** Names objects; `checkedId` unless given. */
   readonly idOf?: typeof checkedId;
+  /** How many threads help with a pack of so many bytes, where `known` can be opened by others; as many as are worth it unless given. */
+  readonly helpers?: (bytes: number) => number;
   /** Told what is done of what: entries that were found, then deltas that were resolved. */
   readonly progress?: (step: 'objects' | 'deltas', done: number, all: number) => void;
 };
@@ -49,7 +52,16 @@ const pieceBytes = 1024 * 1024;
  */
 export async function indexPack(
   file: number,
-  { hash, known, shallow, limits, monotonic, idOf = checkedId, progress = () => undefined }: IndexOptions,
+  {
+    hash,
+    known,
+    shallow,
+    limits,
+    monotonic,
+    idOf = checkedId,
+    helpers = worthwhileHelpers,
+    progress = () => undefined,
+  }: IndexOptions,
 ): Promise<IndexedPack> {
   const { size } = fstatSync(file);
   const end = size - hash.bytes;
@@ -59,53 +71,40 @@ export async function indexPack(
     throw new Error('its pack is malformed: it has another checksum');
   const pack = packFile(file, end);
   const table = new PackTable(hash.bytes);
-  const budget = packBudget(limits, monotonic);
   const claimed = bytesAt(file, 8, 4).readUInt32BE();
-  const links = createLinks(hash, known, shallow, claimed);
-
-  const taker: Taker = {
-    take(row, type, data) {
-      const id = idOf(hash, type, data);
-      table.ids.set(id, row * hash.bytes);
-      if (known.typeOf(id) !== undefined) refuseOther(id, type, data, known);
-      links.add(id, type, data);
-    },
-    async takeLarge(row, type, length, again) {
-      const id = Buffer.from(table.id(row));
-      if (known.typeOf(id) === undefined) return;
-      const other = known.read(id);
-      let at = 0;
-      let same = other?.type === type && other.data.length === length;
-      await again((piece) => {
-        same &&= other?.data.subarray(at, at + piece.length).equals(piece) === true;
-        at += piece.length;
-      });
-      if (!same) throw otherObject(id);
-    },
-  };
+  const shared = sharedWork(idOf === checkedId && known.directory !== undefined ? helpers(end) : 0);
+  const budget = packBudget(limits, monotonic, shared.spent);
+  const taker = packTaker(table, { hash, known, shallow, idOf, most: claimed });
 
   await scanPack(pack, table, hash, budget, taker, (done, all) => progress('objects', done, all));
   const arrived = table.count;
   const deltas = table.kind.subarray(0, arrived).reduce((sum, kind) => sum + (kinds[kind] ? 0 : 1), 0);
-  const resolver = deltaResolver(pack, table, budget, taker);
-  for (let row = 0; row < arrived; row++) {
-    if (kinds[table.kind[row] as number]) resolver.from(row);
-    if (row % 4_096 === 0) progress('deltas', resolver.resolved(), deltas);
-  }
-  if (resolver.resolved() < deltas) {
-    for (const id of resolver.missing()) {
-      const base = known.read(id);
-      if (base) resolver.from(append(id, base.type, base.data));
+  const told = () => progress('deltas', Atomics.load(shared.counts, resolvedPlace), deltas);
+  const work = { file, end, hash, shallow, limits, most: claimed };
+  const others = deltas > 0 ? helpingThreads(work, table, shared, known.directory) : noHelp;
+  try {
+    const resolver = resolveShare(pack, table, budget, taker, shared, told);
+    await others.resolved();
+    let left = unresolved(table);
+    if (left > 0) {
+      for (const id of resolver.missing()) {
+        const base = known.read(id);
+        if (base) resolver.from(append(id, base.type, base.data));
+      }
+      left = unresolved(table);
+      if (left > 0) throw new Error(`its pack is malformed: ${left} deltas have no base that is there`);
+      checksum = finishPack(file, pack.end(), table, hash);
     }
-    if (resolver.resolved() < deltas)
-      throw new Error(`its pack is malformed: ${deltas - resolver.resolved()} deltas have no base that is there`);
-    checksum = finishPack(file, pack.end(), table, hash);
+    progress('deltas', deltas, deltas);
+    const sorted = sortIds(table.ids, table.count, hash.bytes);
+    refuseTwice(table, sorted);
+    const checked = others.checkLinks(table, sorted);
+    taker.checkLinks(sorted);
+    await checked;
+    return { table, sorted, checksum };
+  } finally {
+    await others.end();
   }
-  progress('deltas', deltas, deltas);
-  const sorted = sortIds(table.ids, table.count, hash.bytes);
-  refuseTwice(table, sorted);
-  links.check(typesBy(table, sorted));
-  return { table, sorted, checksum };
 
   /** Adds an object that the pack lacks to it. */
   function append(id: Buffer, type: ObjectType, data: Buffer): number {
@@ -122,13 +121,11 @@ export async function indexPack(
   }
 }
 
-function refuseOther(id: Buffer, type: ObjectType, data: Buffer, known: KnownObjects): void {
-  const other = known.read(id);
-  if (other && (other.type !== type || !other.data.equals(data))) throw otherObject(id);
-}
-
-function otherObject(id: Buffer): Error {
-  return new Error(`it sends other content for object ${id.toString('hex')} than before: two objects have the same id`);
+/** How many deltas of a table have no content yet. */
+function unresolved({ type, count }: PackTable): number {
+  let left = 0;
+  for (let row = 0; row < count; row++) if (type[row] === 0) left++;
+  return left;
 }
 
 function refuseTwice(table: PackTable, sorted: Uint32Array): void {
@@ -137,26 +134,6 @@ function refuseTwice(table: PackTable, sorted: Uint32Array): void {
     if (id.equals(table.id(sorted[i - 1] as number)))
       throw new Error(`its pack is malformed: object ${id.toString('hex')} comes twice`);
   }
-}
-
-/** Looks up the number of the kind that an object of the pack has; 0 if it is not in it. */
-function typesBy(table: PackTable, sorted: Uint32Array): (id: Buffer) => number {
-  const words = Uint32Array.from(sorted, (row) => table.ids.readUInt32BE(row * table.idBytes));
-  return (id) => {
-    const word = id.readUInt32BE(0);
-    let low = 0;
-    let high = words.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((words[middle] as number) < word) low = middle + 1;
-      else high = middle;
-    }
-    for (; low < words.length && words[low] === word; low++) {
-      const row = sorted[low] as number;
-      if (table.id(row).equals(id)) return table.type[row] as number;
-    }
-    return 0;
-  };
 }
 
 function bytesAt(file: number, position: number, length: number): Buffer {

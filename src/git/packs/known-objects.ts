@@ -6,6 +6,8 @@ import type { PageCache } from '../objects/paged-file.js';
 
 /** Objects that are known to be whole: everything that they name, and what that names, is among them. */
 export type KnownObjects = {
+  /** The object directory that they are in, which other threads can open too. */
+  readonly directory?: string;
   typeOf(id: Buffer): ObjectType | undefined;
   /** An object, its hash verified. @throws Error if its file is damaged, or it is too large */
   read(id: Buffer): GitObject | undefined;
@@ -31,6 +33,7 @@ export function openKnownObjects(
   const nowhere = { read: () => undefined, typeOf: () => undefined };
   const packs = openPackDirectory(directory, hash, pages, nowhere, fail, largest, wholeEnding);
   return {
+    directory,
     typeOf: (id) => packs.typeOf(id),
     read(id) {
       const found = packs.read(id);

@@ -33,19 +33,31 @@ export type PackBudget = {
   spend(bytes: number): void;
 };
 
-/** Nothing is used yet. @param monotonic - a clock in milliseconds */
-export function packBudget(limits: PackLimits, monotonic: () => number): PackBudget {
+/**
+ * Nothing is used yet.
+ * @param monotonic - a clock in milliseconds
+ * @param counts - what each thread that works on the same pack has made, in memory that they share
+ * @param own - the place of this thread in it
+ */
+export function packBudget(
+  limits: PackLimits,
+  monotonic: () => number,
+  counts: Float64Array = new Float64Array(1),
+  own = 0,
+): PackBudget {
   const begun = monotonic();
-  let spent = 0;
-  let looked = 0;
+  let sinceLook = 0;
   let calls = 0;
   return {
     limits,
     spend(bytes) {
-      spent += bytes;
+      counts[own] = (counts[own] as number) + bytes;
+      let spent = 0;
+      for (let i = 0; i < counts.length; i++) spent += counts[i] as number;
       if (spent > limits.inflatedBytes) throw new Error(`its pack inflates to more than ${limits.inflatedBytes} bytes`);
-      if (spent - looked < clockEvery && ++calls % 1_024 !== 0) return;
-      looked = spent;
+      sinceLook += bytes;
+      if (sinceLook < clockEvery && ++calls % 1_024 !== 0) return;
+      sinceLook = 0;
       if (monotonic() - begun > limits.milliseconds)
         throw new Error(`its pack takes longer than ${limits.milliseconds} ms to be indexed`);
     },

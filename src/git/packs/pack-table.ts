@@ -7,34 +7,42 @@ const first = 1_024;
 
 /**
  * What is known of the objects of a pack, a row each in the order of the pack. Columns grow as rows come, whatever a header said of
- * their number.
+ * their number. They are in memory that threads share; while several use a table, no rows are added.
  */
 export class PackTable {
   count = 0;
-  offset = new Float64Array(first);
+  offset = float64s(first);
   /** Bytes of the inflated entry: of a delta, of the delta. */
-  size = new Float64Array(first);
-  crc = new Uint32Array(first);
+  size = float64s(first);
+  crc = uint32s(first);
   /** Bytes from the entry's offset to its deflated content. */
-  head = new Uint8Array(first);
+  head = uint8s(first);
   /** Kind of the object; 0 while a delta is not resolved. */
-  type = new Uint8Array(first);
+  type = uint8s(first);
   /** Kind of the entry. */
-  kind = new Uint8Array(first);
-  depth = new Uint16Array(first);
+  kind = uint8s(first);
+  depth = uint16s(first);
   /** Row of the base of a delta, if it is known. */
-  base = new Int32Array(first);
-  firstChild = new Int32Array(first).fill(none);
-  nextChild = new Int32Array(first).fill(none);
-  ids: Buffer<ArrayBuffer>;
+  base = int32s(first);
+  firstChild = int32s(first).fill(none);
+  nextChild = int32s(first).fill(none);
+  ids: Buffer;
   /** Ids of bases that are named by id, and the rows of their deltas, in the order in which they came. */
-  baseIds: Buffer<ArrayBuffer>;
-  baseRows = new Int32Array(first);
+  baseIds: Buffer;
+  baseRows = int32s(first);
   baseCount = 0;
 
   constructor(readonly idBytes: number) {
-    this.ids = Buffer.alloc(first * idBytes);
-    this.baseIds = Buffer.alloc(first * idBytes);
+    this.ids = sharedBytes(first * idBytes);
+    this.baseIds = sharedBytes(first * idBytes);
+  }
+
+  /** The table that another thread was sent: the same memory. */
+  static of(sent: PackTable): PackTable {
+    const table: PackTable = Object.assign(new PackTable(sent.idBytes), sent);
+    table.ids = asBuffer(sent.ids);
+    table.baseIds = asBuffer(sent.baseIds);
+    return table;
   }
 
   /** Adds a row. */
@@ -60,8 +68,8 @@ export class PackTable {
   /** Says that a row is a delta of the object of an id. */
   addBaseId(id: Uint8Array, row: number): void {
     if (this.baseCount === this.baseRows.length) {
-      this.baseRows = grown(this.baseRows, new Int32Array(this.baseCount * 2));
-      this.baseIds = grown(this.baseIds, Buffer.alloc(this.baseIds.length * 2));
+      this.baseRows = grown(this.baseRows, int32s(this.baseCount * 2));
+      this.baseIds = grown(this.baseIds, sharedBytes(this.baseIds.length * 2));
     }
     this.baseIds.set(id, this.baseCount * this.idBytes);
     this.baseRows[this.baseCount++] = row;
@@ -86,19 +94,30 @@ export class PackTable {
 
   #grow(): void {
     const room = this.count * 2;
-    this.offset = grown(this.offset, new Float64Array(room));
-    this.size = grown(this.size, new Float64Array(room));
-    this.crc = grown(this.crc, new Uint32Array(room));
-    this.head = grown(this.head, new Uint8Array(room));
-    this.type = grown(this.type, new Uint8Array(room));
-    this.kind = grown(this.kind, new Uint8Array(room));
-    this.depth = grown(this.depth, new Uint16Array(room));
-    this.base = grown(this.base, new Int32Array(room));
-    this.firstChild = grown(this.firstChild, new Int32Array(room).fill(none));
-    this.nextChild = grown(this.nextChild, new Int32Array(room).fill(none));
-    this.ids = grown(this.ids, Buffer.alloc(room * this.idBytes));
+    this.offset = grown(this.offset, float64s(room));
+    this.size = grown(this.size, float64s(room));
+    this.crc = grown(this.crc, uint32s(room));
+    this.head = grown(this.head, uint8s(room));
+    this.type = grown(this.type, uint8s(room));
+    this.kind = grown(this.kind, uint8s(room));
+    this.depth = grown(this.depth, uint16s(room));
+    this.base = grown(this.base, int32s(room));
+    this.firstChild = grown(this.firstChild, int32s(room).fill(none));
+    this.nextChild = grown(this.nextChild, int32s(room).fill(none));
+    this.ids = grown(this.ids, sharedBytes(room * this.idBytes));
   }
 }
+
+const shared = (bytes: number) => new SharedArrayBuffer(bytes);
+const float64s = (length: number) => new Float64Array(shared(length * 8));
+const uint32s = (length: number) => new Uint32Array(shared(length * 4));
+const int32s = (length: number) => new Int32Array(shared(length * 4));
+const uint16s = (length: number) => new Uint16Array(shared(length * 2));
+const uint8s = (length: number) => new Uint8Array(shared(length));
+const sharedBytes = (length: number) => Buffer.from(shared(length));
+
+/** What was a Buffer before it was sent. */
+const asBuffer = ({ buffer, byteOffset, byteLength }: Uint8Array) => Buffer.from(buffer, byteOffset, byteLength);
 
 function grown<T extends { set(from: T): void }>(from: T, to: T): T {
   to.set(from);

@@ -13,8 +13,6 @@ export type DeltaResolver = {
   from(row: number): void;
   /** Ids, raw, of the bases that deltas still wait for. */
   missing(): Buffer[];
-  /** How many deltas are resolved. */
-  resolved(): number;
 };
 
 /** An object on the way from what is whole to the delta that is being resolved, with further deltas of it to come. */
@@ -27,22 +25,29 @@ type Frame = {
   byId: number;
 };
 
-/** Most bytes of objects that are kept since more deltas of them are to come. */
+/** Most bytes of objects that are kept since more deltas of them are to come, by all threads together. */
 const keptBytes = 64 * 1024 * 1024;
 
-/** @throws Error from `from`, saying what is malformed or which limit is passed */
+/**
+ * Several threads may each have one of the same table, for objects of their own.
+ * @param done - called after each delta
+ * @param threads - how many there are
+ * @throws Error from `from`, saying what is malformed or which limit is passed
+ */
 export function deltaResolver(
   file: PackFile,
   table: PackTable,
   budget: PackBudget,
   { take }: Pick<Taker, 'take'>,
+  done: () => void,
+  threads = 1,
 ): DeltaResolver {
   const { limits } = budget;
   const bytes = table.idBytes;
   /** Deltas that name their base by id, in the order of these ids. */
   const sorted = sortIds(table.baseIds, table.baseCount, bytes);
   const room = roomFor();
-  let resolved = 0;
+  const mostKept = keptBytes / threads;
   const fail = (what: string) => new Error(`its pack is malformed: ${what}`);
 
   const baseIdAt = (place: number): Buffer => {
@@ -70,8 +75,8 @@ export function deltaResolver(
     }
     while (frame.byId < sorted.length && baseIdAt(frame.byId).equals(table.id(frame.row))) {
       const row = table.baseRows[sorted[frame.byId++] as number] as number;
-      // An object that comes twice would have its deltas twice.
-      if (table.type[row] !== 0) continue;
+      // An object that comes twice would have its deltas twice, and maybe two threads at the same moment.
+      if (Atomics.compareExchange(table.type, row, 0, table.type[frame.row] as number) !== 0) continue;
       table.base[row] = frame.row;
       return row;
     }
@@ -128,7 +133,7 @@ export function deltaResolver(
       frame.data = data;
       kept += data.length;
       for (const other of stack) {
-        if (kept <= keptBytes) break;
+        if (kept <= mostKept) break;
         if (other === frame || !other.data) continue;
         kept -= other.data.length;
         other.data = undefined;
@@ -157,7 +162,7 @@ export function deltaResolver(
       table.depth[row] = depth;
       table.type[row] = table.type[frame.row] as number;
       take(row, type, data);
-      resolved++;
+      done();
       const next = frameOf(row);
       if (!next) continue;
       stack.push(next);
@@ -176,6 +181,5 @@ export function deltaResolver(
       }
       return ids;
     },
-    resolved: () => resolved,
   };
 }
