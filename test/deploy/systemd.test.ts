@@ -6,11 +6,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { startMemoir } from '../../demo/program.js';
+import { JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { serverSettings } from '../../src/config/settings.js';
 import { runMemoir } from '../support/command.js';
 import { startDouble } from '../support/kurrentdb-double/double.js';
 import { programPath } from '../support/podman.js';
+import { makeProject } from '../support/project.js';
 import { wanting } from '../support/required.js';
+import { startTestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 import { deployFolder, environmentOf, readUnit } from './unit-file.js';
 
@@ -60,26 +63,62 @@ test('the unit names settings that there are, and tells systemd what the server 
   t.true(Number.parseInt(stop, 10) >= settings.drain_timeout + 60, 'systemd waits for calls under way and what closes');
 });
 
-test('systemd takes the unit, and finds little exposed', (t) => {
-  if (!programPath('systemd-analyze')) return wanting(t, 'systemd', 'systemd-analyze is not installed');
-  const there = join(directory, 'memoir');
-  writeFileSync(there, '#!/bin/sh\n');
-  chmodSync(there, 0o755);
-  mkdirSync(join(directory, 'units'));
-  const path = join(directory, 'units', 'memoir.service');
-  writeFileSync(path, unit.text.replace('ExecStart=/usr/local/bin/memoir ', `ExecStart=${there} `));
-  const verified = spawnSync('systemd-analyze', ['verify', '--man=no', path], { encoding: 'utf8' });
-  t.is(`${verified.stdout}${verified.stderr}`, '');
-  t.is(verified.status, 0);
-  // Of 10, the more the worse; 1.5 in the tenths of systemd-analyze.
-  t.notThrows(() =>
-    execFileSync('systemd-analyze', ['security', '--offline=true', '--threshold=15', path], { stdio: 'pipe' }),
-  );
-  if (!programPath('systemd-sysusers')) return;
-  const users = spawnSync('systemd-sysusers', ['--dry-run', `${deployFolder}systemd/memoir.sysusers.conf`], {
-    encoding: 'utf8',
+for (const [name, exposed] of [
+  ['memoir', 15],
+  // Its scripts are kept apart by what a unit could take away from it.
+  ['memoir-worker', 52],
+] as const) {
+  test(`systemd takes the unit ${name}, and finds no more exposed than there is reason for`, (t) => {
+    if (!programPath('systemd-analyze')) return wanting(t, 'systemd', 'systemd-analyze is not installed');
+    const there = join(directory, 'memoir');
+    writeFileSync(there, '#!/bin/sh\n');
+    chmodSync(there, 0o755);
+    mkdirSync(join(directory, 'units'), { recursive: true });
+    const path = join(directory, 'units', `${name}.service`);
+    writeFileSync(
+      path,
+      readUnit(`${name}.service`).text.replace('ExecStart=/usr/local/bin/memoir ', `ExecStart=${there} `),
+    );
+    const verified = spawnSync('systemd-analyze', ['verify', '--man=no', path], { encoding: 'utf8' });
+    t.is(`${verified.stdout}${verified.stderr}`, '');
+    t.is(verified.status, 0);
+    // Of 10, the more the worse; the threshold in tenths.
+    const args = ['security', '--offline=true', `--threshold=${exposed}`, path];
+    t.notThrows(() => execFileSync('systemd-analyze', args, { stdio: 'pipe' }));
+    if (!programPath('systemd-sysusers')) return;
+    const users = spawnSync('systemd-sysusers', ['--dry-run', `${deployFolder}systemd/${name}.sysusers.conf`], {
+      encoding: 'utf8',
+    });
+    t.is(users.status, 0, users.stderr);
   });
-  t.is(users.status, 0, users.stderr);
+}
+
+test('a worker of its unit has options that there are, runs a job, and ends well when it is told to', async (t) => {
+  const { repository } = makeProject();
+  const server = await startTestServer({ repositories: { project: repository.path } });
+  t.teardown(() => server.dispose());
+  const of = readUnit('memoir-worker.service');
+  const work = mkdtempSync(join(directory, 'work-'));
+  const state = `/var/lib/${of.values('Service', 'StateDirectory')[0]}`;
+  const args = (of.values('Service', 'ExecStart')[0] ?? '')
+    .split(' ')
+    .slice(1)
+    .flatMap((text) => (text === '$WORKER_OPTIONS' ? ['--repository', `project=${repository.path}`] : [text]))
+    .map((text) => text.replace('%H', 'here').replace(state, work));
+  t.true(args.includes(work), 'it works where it may write');
+  const { PATH = '' } = process.env;
+  // Whether there is bubblewrap here is for other tests.
+  const env = { PATH, ...environmentOf(of), MEMOIR_SERVER: server.address(), MEMOIR_SANDBOX: 'none' };
+  const worker = startMemoir(args, { env });
+  t.teardown(() => worker.stop('SIGKILL'));
+  const { jobs } = server.as('ada');
+  const request = { repository: 'project', script: 'run.sh', scriptVersion: 'HEAD' };
+  const uuid = (await jobs.createJob(request)).job?.uuid ?? '';
+  await until('the job has ended', async () => (await jobs.getJob({ uuid })).job?.finishedAt !== undefined);
+  t.is((await jobs.getJob({ uuid })).job?.state, JobState.COMPLETE);
+  t.is(await worker.stop('SIGTERM'), 0);
+  const [stop = ''] = of.values('Service', 'TimeoutStopSec');
+  t.true(Number.parseInt(stop, 10) >= 30 + 5 + 20, 'systemd waits for --drain-timeout, --grace and what is given back');
 });
 
 test('a server of the unit is ready when it serves and not before, keeps its watchdog, and says that it stops', async (t) => {
