@@ -1,4 +1,5 @@
 import { MemoirError, quote } from '../domain/errors.js';
+import { checkoutLimits } from './checkout-limits.js';
 
 /** What a tree says of one of its entries. */
 export type TreeEntry = {
@@ -38,7 +39,7 @@ function kindOf(mode: string): TreeEntry['kind'] | undefined {
  * The entries of a tree object, whose names are safe to create in a directory. `where` names the tree in errors. With `wants` it is those whose
  * names, bytes as latin1, it wants, and what else is there does not matter.
  * @throws MemoirError DATA_LOSS MALFORMED_TREE; FAILED_PRECONDITION UNSAFE_TREE naming the entry: a name that is empty, ".", "..",
- * ".git" in any case or with a "/", or that comes twice
+ * ".git" in any case or with a "/", or that comes twice; RESOURCE_EXHAUSTED TREE_TOO_LARGE if it has more than a checkout may have
  */
 export function treeEntries(
   content: Uint8Array,
@@ -49,7 +50,9 @@ export function treeEntries(
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
   const entries: TreeEntry[] = [];
   const names = new Set<string>();
+  let count = 0;
   for (let at = 0; at < bytes.length; ) {
+    if (++count > checkoutLimits.entries) throw tooLarge(where);
     const space = bytes.indexOf(0x20, at);
     const nul = space < 0 ? -1 : bytes.indexOf(0, space + 1);
     if (nul < 0 || nul + 1 + oidBytes > bytes.length) throw malformed(where, `it ends within an entry at byte ${at}`);
@@ -79,6 +82,11 @@ function checkName(key: string, name: Buffer, where: string): void {
 
 function malformed(where: string, what: string): MemoirError {
   return new MemoirError('DATA_LOSS', 'MALFORMED_TREE', `${where} is malformed: ${what}`);
+}
+
+function tooLarge(where: string): MemoirError {
+  const what = `${where} has more than ${checkoutLimits.entries} entries`;
+  return new MemoirError('RESOURCE_EXHAUSTED', 'TREE_TOO_LARGE', what);
 }
 
 function unsafe(where: string, name: Buffer, what: string): MemoirError {

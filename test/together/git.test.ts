@@ -18,5 +18,6 @@ import '../git/packs/index-pack.test.js';
 import '../git/packs/merge-packs.test.js';
 import '../git/packs/resolve-in-threads.test.js';
 import '../git/reftable.test.js';
+import '../git/tree-bombs.test.js';
 import '../worker/find-script.test.js';
 import '../worker/find-tree.test.js';

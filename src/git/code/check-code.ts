@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { CodeEntry } from '../../domain/code/code-digest.js';
 import { wholeTree } from '../../domain/code/code-paths.js';
-import { MemoirError, quote } from '../../domain/errors.js';
+import { quote } from '../../domain/errors.js';
 import { type Assignment, readAttributeFile } from '../attributes/attribute-file.js';
 import { checkoutLimits } from '../checkout-limits.js';
 import type { TreeEntry } from '../tree-entries.js';
 import { type LinkFollower, linkFollower } from './follow-links.js';
-import { type CodeObjects, modes } from './objects.js';
+import { type CodeObjects, modes, tooLarge } from './objects.js';
 import type { UnfitCode } from './unfit-code.js';
 
 /**
@@ -75,7 +75,7 @@ function checkEntry(
   objects: CodeObjects,
 ): 'quiet' | Unfit | undefined {
   if (kind === 'symlink') {
-    const target = objects.blob(oid).toString('latin1');
+    const target = follower.target(oid);
     if (!follower.leaves(path, target)) return undefined;
     const what = `${shown(path)} is a symbolic link to ${shown(target)}, which leads out of the code paths`;
     return { reason: 'CODE_LINK_LEAVES', what };
@@ -101,10 +101,4 @@ function shown(path: string): string {
 
 function kindOf(mode: string): TreeEntry['kind'] {
   return mode === modes.symlink ? 'symlink' : mode === modes.submodule ? 'submodule' : 'file';
-}
-
-function tooLarge(what: string): MemoirError {
-  return new MemoirError('RESOURCE_EXHAUSTED', 'CODE_TOO_LARGE', `the code paths have ${what}`, {
-    field: 'code_paths',
-  });
 }

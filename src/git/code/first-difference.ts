@@ -1,4 +1,5 @@
 import type { CodeEntry } from '../../domain/code/code-digest.js';
+import { checkoutLimits } from '../checkout-limits.js';
 import type { TreeEntry } from '../tree-entries.js';
 import { type CodeObjects, modes } from './objects.js';
 
@@ -10,16 +11,18 @@ export type CodeDifference = {
 };
 
 /**
- * The first path, in git's order, at which two commits differ, of what they have at the same path. Yields now and then.
+ * The first path, in git's order, at which two commits differ, of what they have at the same path. Directories that lie deeper than a checkout
+ * has them are not looked into. Yields now and then.
  * @returns undefined if they do not
  */
 export function* firstDifference(
   objects: Pick<CodeObjects, 'entries'>,
   one: CodeEntry,
   other: CodeEntry,
+  depth = 0,
 ): Generator<undefined, CodeDifference | undefined> {
   if (one.mode === other.mode && one.oid === other.oid) return undefined;
-  if (one.mode !== modes.tree || other.mode !== modes.tree) {
+  if (one.mode !== modes.tree || other.mode !== modes.tree || depth >= checkoutLimits.depth) {
     return { path: one.path, one: thing(one), other: thing(other) };
   }
   yield;
@@ -28,13 +31,13 @@ export function* firstDifference(
     const [a, b] = [its.get(key), others.get(key)];
     const path = join(one.path, a ?? (b as TreeEntry));
     if (a && b) {
-      const inside = yield* firstDifference(objects, entryOf(path, a), entryOf(path, b));
+      const inside = yield* firstDifference(objects, entryOf(path, a), entryOf(path, b), depth + 1);
       if (inside) return inside;
     } else if (a) {
-      const first = yield* firstOf(objects, entryOf(path, a));
+      const first = yield* firstOf(objects, entryOf(path, a), depth + 1);
       return { path: first.path, one: thing(first) };
     } else if (b) {
-      const first = yield* firstOf(objects, entryOf(path, b));
+      const first = yield* firstOf(objects, entryOf(path, b), depth + 1);
       return { path: first.path, other: thing(first) };
     }
   }
@@ -43,11 +46,15 @@ export function* firstDifference(
 }
 
 /** The first file of a directory, or what is none; a directory without any stands for itself. */
-function* firstOf(objects: Pick<CodeObjects, 'entries'>, entry: CodeEntry): Generator<undefined, CodeEntry> {
-  if (entry.mode !== modes.tree) return entry;
+function* firstOf(
+  objects: Pick<CodeObjects, 'entries'>,
+  entry: CodeEntry,
+  depth: number,
+): Generator<undefined, CodeEntry> {
+  if (entry.mode !== modes.tree || depth >= checkoutLimits.depth) return entry;
   yield;
   const [[, first] = []] = [...byOrder(objects.entries(entry.oid))].sort(([a], [b]) => compareLatin1(a, b));
-  return first ? yield* firstOf(objects, entryOf(join(entry.path, first), first)) : entry;
+  return first ? yield* firstOf(objects, entryOf(join(entry.path, first), first), depth + 1) : entry;
 }
 
 type Ordered = ReadonlyMap<string, TreeEntry>;

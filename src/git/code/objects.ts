@@ -1,4 +1,5 @@
 import type { CodeEntry } from '../../domain/code/code-digest.js';
+import { MemoirError } from '../../domain/errors.js';
 import type { HashAlgorithm } from '../hash.js';
 import type { ObjectType } from '../objects/object.js';
 import type { ObjectReader } from '../reader/object-reader.js';
@@ -45,3 +46,10 @@ export const modes: Readonly<Record<TreeEntry['kind'], CodeEntry['mode']>> = {
   symlink: '120000',
   submodule: '160000',
 };
+
+/** Says that code takes more than may be looked through. */
+export function tooLarge(what: string): MemoirError {
+  return new MemoirError('RESOURCE_EXHAUSTED', 'CODE_TOO_LARGE', `the code paths have ${what}`, {
+    field: 'code_paths',
+  });
+}

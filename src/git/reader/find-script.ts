@@ -28,16 +28,31 @@ export function* findScript(
     const object = objects.read(id);
     return object?.type === 'tree' ? treeEntries(object.data, hash.bytes, `tree ${id}`) : undefined;
   };
-  const kind = lookUp(objects, entriesOf, tree, Buffer.from(script).toString('latin1'));
+  const kind = lookUp(objects, byName(entriesOf), tree, Buffer.from(script).toString('latin1'));
   yield;
   if (kind !== 'missing') return kind && { kind };
   return { kind, near: yield* nearNames(entriesOf, tree, script) };
 }
 
+type Named = ReadonlyMap<string, TreeEntry>;
+
+/** Reads a tree once, however often links lead through it. */
+function byName(entriesOf: (tree: string) => readonly TreeEntry[] | undefined): (tree: string) => Named | undefined {
+  const known = new Map<string, Named>();
+  return (tree) => {
+    const before = known.get(tree);
+    if (before) return before;
+    const entries = entriesOf(tree);
+    const named = entries && new Map(entries.map((entry) => [entry.name.toString('latin1'), entry]));
+    if (named) known.set(tree, named);
+    return named;
+  };
+}
+
 /** Names are bytes as latin1 here. */
 function lookUp(
   objects: Objects,
-  entriesOf: (tree: string) => readonly TreeEntry[] | undefined,
+  entriesOf: (tree: string) => Named | undefined,
   root: string,
   path: string,
 ): ScriptFound['kind'] | undefined {
@@ -55,7 +70,7 @@ function lookUp(
     }
     const entries = entriesOf(at);
     if (!entries) return undefined;
-    const entry = entries.find((one) => one.name.toString('latin1') === name);
+    const entry = entries.get(name);
     if (!entry) return 'missing';
     switch (entry.kind) {
       case 'tree':

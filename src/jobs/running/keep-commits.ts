@@ -29,7 +29,14 @@ const defaultPace: KeepingPace = { slots: 4, remembered: 10_000, firstPause: 1_0
 const pageSize = 100;
 
 /** Reasons that are the same at every attempt, as a commit and a server's settings do not change. */
-const hopeless = new Set(['UNSAFE_TREE', 'MALFORMED_TREE', 'KEEP_TOO_LARGE', 'UNKNOWN_REPOSITORY', 'BAD_COMMIT']);
+const hopeless = new Set([
+  'UNSAFE_TREE',
+  'MALFORMED_TREE',
+  'TREE_TOO_LARGE',
+  'KEEP_TOO_LARGE',
+  'UNKNOWN_REPOSITORY',
+  'BAD_COMMIT',
+]);
 
 type Failing = { readonly job: JobToKeep; readonly pause: number; readonly due: number };
 
