@@ -15,6 +15,9 @@ import { invalidToken, openTokens } from './tokens.js';
 /** Most signed tokens whose check is remembered. */
 const remembered = 10_000;
 
+/** What an issuer signed and was checked, as the headers of a call had it. */
+type Shown = { readonly authorization: string; readonly credential: Credential };
+
 /** Tells who calls by what proves it. */
 export type Authenticator = {
   /**
@@ -72,10 +75,18 @@ export async function openAuthenticator(
   const certificates = await certificatesOf(tls, logger);
   /** What signed tokens prove, by their SHA-256. */
   const verified = new LRUCache<string, Credential>({ maxSize: remembered, sizeCalculation: () => 1 });
+  /** What each connection showed last of what an issuer signed, as it came: most show nothing else, and the same text needs no hash. */
+  const shown = new WeakMap<Http2Session, Shown>();
   /** What a service's certificate and a user's token prove together. */
   const together = new WeakMap<Credential, WeakMap<Credential, Credential>>();
 
-  function bearer(token: string): Credential | Promise<Credential> {
+  /** Whose key changed is checked anew; what has expired is no better for it. */
+  const isSettled = (credential: Credential) => credential.stands() || edge.now() >= credential.expiresAt;
+
+  function bearer(session: Http2Session | undefined, authorization: string): Credential | Promise<Credential> {
+    const last = session && shown.get(session);
+    if (last?.authorization === authorization && isSettled(last.credential)) return last.credential;
+    const token = tokenOf(authorization);
     if (token.startsWith(tokenPrefix)) {
       if (tokens) return tokens.of(token);
       throw invalidToken();
@@ -83,8 +94,10 @@ export async function openAuthenticator(
     if (!issuers) throw invalidToken();
     const key = hash('sha256', token, 'base64');
     const before = verified.get(key);
-    // Whose key changed is checked anew; what has expired is no better for it.
-    if (before && (before.stands() || edge.now() >= before.expiresAt)) return before;
+    if (before && isSettled(before)) {
+      if (session) shown.set(session, { authorization, credential: before });
+      return before;
+    }
     return issuers.verify(token).then((credential) => {
       verified.set(key, credential);
       return credential;
@@ -131,7 +144,7 @@ export async function openAuthenticator(
           'the call proves nobody: give a token (metadata authorization: Bearer …) or, by TLS, a certificate',
         );
       }
-      const found = bearer(tokenOf(authorization));
+      const found = bearer(session, authorization);
       if (found instanceof Promise) return found.then((credential) => checked(both(own, credential), headers));
       return checked(both(own, found), headers);
     },

@@ -182,7 +182,8 @@ test.serial('what cannot be believed is UNAUTHENTICATED, each with its reason', 
   for (const [what, proof, reason] of table) {
     const error = await failure(t, () => at.as(proof).callers.whoAmI({}));
     t.deepEqual([status[error.code], error.reason], ['UNAUTHENTICATED', reason], `${what}: ${error.message}`);
-    for (const secret of [proof?.token, corp.jwk.kid]) if (secret) t.false(error.message.includes(secret), what);
+    for (const secret of [proof?.token, corp.jwk.kid])
+      if (secret) t.false(error.message.includes(String(secret)), what);
   }
 });
 
@@ -488,6 +489,42 @@ test.serial(
     t.true(['INVALID_TOKEN', ''].includes(late.reason), late.message);
   },
 );
+
+test.serial('each call over one connection is of the token that it shows, good, bad, of one or another', async (t) => {
+  const { corp, away } = at.issuers;
+  const { token: fromFile } = await fileToken('one-of-many');
+  at.endpoint.answer = (_, response) => void response.end(JSON.stringify({ keys: [away.jwk] }));
+  const shown: Readonly<Record<string, string>> = {
+    'corp:ada': await corp.sign(),
+    'corp:eve': await corp.sign({ sub: 'eve' }),
+    'away:ada': await away.sign(),
+    'token:one-of-many': fromFile,
+    INVALID_TOKEN: `${(await corp.sign()).slice(0, -4)}AAAA`,
+  };
+  let token = '';
+  const { callers } = at.as({ token: () => token });
+  const told = () =>
+    callers
+      .whoAmI({})
+      .then(({ principal }) => principal)
+      .catch((error: CallError) => error.reason);
+  for (const [who, text] of Object.entries(shown)) {
+    token = text;
+    await until(`${who} is told`, async () => (await told()) === who);
+  }
+  for (const [who, text] of [...Object.entries(shown), ...Object.entries(shown).reverse()]) {
+    token = text;
+    for (let i = 0; i < 3; i++) t.is(await told(), who);
+  }
+  // A key that went ends what a connection showed before.
+  token = shown['away:ada'] ?? '';
+  t.is(await told(), 'away:ada');
+  const next = await testIssuer('https://away.example.org', 'ES256', 'yet another key');
+  at.endpoint.answer = (_, response) => void response.end(JSON.stringify({ keys: [next.jwk] }));
+  await until('the key is gone', async () => (await told()) === 'INVALID_TOKEN');
+  token = shown['corp:ada'] ?? '';
+  t.is(await told(), 'corp:ada');
+});
 
 test.serial('keys of a file are read again when it changes', async (t) => {
   const next = await testIssuer('https://id.example.org', 'ES256', 'a later key');

@@ -142,11 +142,16 @@ repositories = ["**"]
   const connections: { close(): void }[] = [];
 
   /** The services as whoever proves this calls them, over a connection of its own. */
-  function as(proof: { readonly token?: string; readonly certificate?: { key: Buffer; certificate: Buffer } } = {}) {
+  function as(
+    proof: {
+      readonly token?: string | (() => string);
+      readonly certificate?: { key: Buffer; certificate: Buffer };
+    } = {},
+  ) {
     const { token, certificate: client } = proof;
     const security: Security = {
       tls: { ca: own.ca(), ...(client && { cert: client.certificate, key: client.key }) },
-      ...(token !== undefined && { token: () => token }),
+      ...(token !== undefined && { token: typeof token === 'string' ? () => token : token }),
     };
     const connection = connect(server.address(), undefined, security);
     connections.push(connection);
