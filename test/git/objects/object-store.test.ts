@@ -40,10 +40,22 @@ function allObjects({ path }: TestRepository): Expected[] {
   return objects;
 }
 
-/** A repository with deltas in chains, of commits too: long messages that differ in a word are worth one. */
+/** A repository with deltas in chains, of commits too: long messages that differ in a word are worth one. A copy of one that is made once. */
 function makeDeltas(t: ExecutionContext, objectFormat: 'sha1' | 'sha256'): TestRepository {
+  made[objectFormat] ??= madeOnce(objectFormat);
   const repository = makeRepository({ objectFormat });
   t.teardown(repository.dispose);
+  cpSync(made[objectFormat].path, repository.path, { recursive: true });
+  return repository;
+}
+
+const made: Partial<Record<'sha1' | 'sha256', TestRepository>> = {};
+test.after.always(() => {
+  for (const repository of Object.values(made)) repository.dispose();
+});
+
+function madeOnce(objectFormat: 'sha1' | 'sha256'): TestRepository {
+  const repository = makeRepository({ objectFormat });
   const words = Array.from({ length: 400 }, (_, i) => `word${i}`);
   for (let i = 0; i < 12; i++) {
     words[i * 7] = `changed${i}`;
