@@ -6,7 +6,7 @@ export type CommitTable = {
   count: number;
   /** Raw ids, one after another. */
   ids: Buffer;
-  /** Raw ids of the trees. */
+  /** Raw ids of the trees; empty in a table without them. */
   trees: Buffer;
   /** Row of the first parent, or -1. */
   firstParent: Int32Array;
@@ -23,14 +23,14 @@ export type CommitTable = {
 /** Rows that a fresh table has room for. */
 const initialRows = 1024;
 
-/** An empty table with room for so many commits. */
-export function createCommitTable(hash: HashAlgorithm, room = initialRows): CommitTable {
+/** An empty table with room for so many commits, and for their trees unless these are not wanted. */
+export function createCommitTable(hash: HashAlgorithm, room = initialRows, withTrees = true): CommitTable {
   const rows = Math.max(room, 16);
   return {
     hash,
     count: 0,
     ids: Buffer.alloc(rows * hash.bytes),
-    trees: Buffer.alloc(rows * hash.bytes),
+    trees: Buffer.alloc(withTrees ? rows * hash.bytes : 0),
     firstParent: new Int32Array(rows).fill(-1),
     secondParent: new Int32Array(rows).fill(-1),
     moreParents: [],
@@ -95,7 +95,9 @@ function slotOf({ index, ids, hash }: CommitTable, bytes: Buffer, at: number): n
     const row = (index[slot] ?? 0) - 1;
     if (row < 0) return slot;
     const start = row * hash.bytes;
-    if (bytes.compare(ids, start, start + hash.bytes, at, at + hash.bytes) === 0) return slot;
+    let same = 0;
+    while (same < hash.bytes && bytes[at + same] === ids[start + same]) same++;
+    if (same === hash.bytes) return slot;
     slot = (slot + 1) & mask;
   }
 }
@@ -104,7 +106,7 @@ function growRows(table: CommitTable): void {
   const rows = table.dates.length * 2;
   const { hash } = table;
   const bytes = (old: Buffer) => {
-    const grown = Buffer.alloc(rows * hash.bytes);
+    const grown = Buffer.alloc(old.length === 0 ? 0 : rows * hash.bytes);
     old.copy(grown);
     return grown;
   };

@@ -37,8 +37,11 @@ export function openIdTable(
 
   const at = (place: number) => file.read(idsAt + place * stride, bytes);
 
-  /** Ids are random, so that a place in proportion (interpolation search) is close by, most often on the same page. */
-  function lowerBound(prefix: Buffer): number {
+  /**
+   * The place of an id, or the first one whose id is not below the bytes. Ids are random, so that a place in proportion (interpolation search)
+   * is close by, most often on the same page.
+   */
+  function search(prefix: Buffer, whole: boolean): number {
     const first = prefix[0] ?? 0;
     let low = fanout[first] ?? 0;
     let high = fanout[first + 1] ?? 0;
@@ -49,7 +52,10 @@ export function openIdTable(
       const part = key < 0 || tries >= mostGuesses ? 0.5 : Math.max(0, key - lowKey) / Math.max(1, highKey - lowKey);
       const middle = low + Math.min(high - low - 1, Math.floor(part * (high - low)));
       const found = key < 0 ? key : file.uint32(idsAt + middle * stride);
-      if (found === key ? Buffer.compare(at(middle), prefix) < 0 : found < key) {
+      const order = found === key ? file.compare(idsAt + middle * stride, prefix) : found - key;
+      // An id is in the table once.
+      if (order === 0 && whole) return middle;
+      if (order < 0) {
         low = middle + 1;
         lowKey = found;
       } else {
@@ -57,16 +63,13 @@ export function openIdTable(
         highKey = found;
       }
     }
-    return low;
+    return whole ? -1 : low;
   }
 
   return {
     count,
     at,
-    lowerBound,
-    find(id) {
-      const place = lowerBound(id);
-      return place < count && at(place).equals(id) ? place : -1;
-    },
+    lowerBound: (prefix) => search(prefix, false),
+    find: (id) => search(id, true),
   };
 }

@@ -29,17 +29,35 @@ if (handle) {
  * @param input - the stream, and what may follow it
  * @param output - where it is put, with a byte of room to spare, so that an end is told from a stream that has more
  * @param size - bytes that it is to give
+ * @param from - where in the input the stream begins
+ * @param to - where in the output it is put
  */
-export function inflateInto(input: Buffer, output: Buffer, size: number): number | undefined {
+export function inflateInto(input: Buffer, output: Buffer, size: number, from = 0, to = 0): number | undefined {
   if (!handle?.writeSync || left?.length !== 2) return undefined;
   failed = false;
   handle.reset();
-  handle.writeSync(constants.Z_FINISH, input, 0, input.length, output, 0, size + 1);
-  return failed || left[0] !== 1 ? undefined : input.length - (left[1] as number);
+  handle.writeSync(constants.Z_FINISH, input, from, input.length - from, output, to, size + 1);
+  return failed || left[0] !== 1 ? undefined : input.length - from - (left[1] as number);
 }
 
+/** Most of what is inflated is small, and memory of its own for each takes longer than the inflating. */
+const slabBytes = 32 * 1024;
+const largestInSlab = 4 * 1024;
+let slab = Buffer.allocUnsafeSlow(slabBytes);
+let used = 0;
+
 /** The same, into memory of its own. */
-export function inflateSmall(input: Buffer, size: number): Buffer | undefined {
-  const output = Buffer.allocUnsafe(size + 1);
-  return inflateInto(input, output, size) === undefined ? undefined : output.subarray(0, size);
+export function inflateSmall(input: Buffer, size: number, from = 0): Buffer | undefined {
+  if (size > largestInSlab) {
+    const output = Buffer.allocUnsafe(size + 1);
+    return inflateInto(input, output, size, from) === undefined ? undefined : output.subarray(0, size);
+  }
+  if (used + size + 1 > slabBytes) {
+    slab = Buffer.allocUnsafeSlow(slabBytes);
+    used = 0;
+  }
+  if (inflateInto(input, slab, size, from, used) === undefined) return undefined;
+  const output = slab.subarray(used, used + size);
+  used += size;
+  return output;
 }

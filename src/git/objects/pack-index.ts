@@ -54,7 +54,7 @@ function readSecondVersion(file: PagedFile, hash: HashAlgorithm, fail: (what: st
   return {
     ids,
     offset(place) {
-      const small = file.read(offsetsAt + place * 4, 4).readUInt32BE(0);
+      const small = file.uint32(offsetsAt + place * 4);
       if (small < isLarge) return small;
       const position = largeAt + (small - isLarge) * 8;
       if (position + 8 > end) throw fail('an offset is outside of its table');

@@ -2,7 +2,7 @@ import { inflateSync } from 'node:zlib';
 import { applyDelta } from './delta.js';
 import { inflateSmall } from './inflate-small.js';
 import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './object.js';
-import { isPackHeader, kinds, longestEntryHeader, packHeaderBytes, readEntryHeader } from './pack-entry.js';
+import { isPackHeader, kinds, packHeaderBytes, readEntryHeader } from './pack-entry.js';
 import { type PageCache, readPagedFile } from './paged-file.js';
 import { recentObjects } from './recent-objects.js';
 
@@ -29,12 +29,17 @@ type Entry = {
   /** Bytes of the inflated content. */
   readonly size: number;
   readonly dataAt: number;
+  /** What was read for it: the header, and what follows. */
+  readonly bytes: Buffer;
+  readonly head: number;
   /** Offset of the base in this pack, or the id of a base elsewhere. */
   readonly base: number | Buffer | undefined;
 };
 
 /** git makes chains of at most 4,095; a longer one is a loop. */
 const longestChain = 10_000;
+/** So many bytes are read where an object begins: most small ones are in that as a whole. */
+const firstRead = 384;
 /** Up to here an object is inflated by what is made for small ones. */
 const smallObject = 16 * 1024;
 
@@ -60,7 +65,7 @@ export function openPack(
 
   function entryAt(offset: number): Entry {
     if (offset < packHeaderBytes || offset >= end) throw fail(`no object can begin at ${offset} of ${file.size} bytes`);
-    const bytes = file.read(offset, Math.min(longestEntryHeader, end - offset));
+    const bytes = file.read(offset, Math.min(firstRead, end - offset));
     const ended = () => fail(`it ends within the object at ${offset}`);
     const { kind, size, head, base } = readEntryHeader(bytes, hashBytes, ended);
     let from: Entry['base'];
@@ -71,13 +76,18 @@ export function openPack(
       const id = Buffer.from(base);
       from = around.offsetOf(id) ?? id;
     } else if (!kinds[kind]) throw fail(`the object at ${offset} is of the unknown kind ${kind}`);
-    return { kind, size, dataAt: offset + head, base: from };
+    return { kind, size, dataAt: offset + head, bytes, head, base: from };
   }
 
-  function inflate({ size, dataAt }: Entry, offset: number): Buffer {
+  function inflate({ size, dataAt, bytes, head }: Entry, offset: number): Buffer {
     if (size > largest) throw fail(`the object at ${offset} has ${size} bytes`, new ObjectTooLarge(size));
     // zlib's own bound for what it makes of so many bytes, and some more for other deflaters; then all that is left.
-    for (const length of [size + (size >>> 8) + 64, end - dataAt]) {
+    const bound = size + (size >>> 8) + 64;
+    if (head + bound <= firstRead) {
+      const small = inflateSmall(bytes, size, head);
+      if (small) return small;
+    }
+    for (const length of [bound, end - dataAt]) {
       const input = file.read(dataAt, Math.min(length, end - dataAt));
       const small = size <= smallObject ? inflateSmall(input, size) : undefined;
       if (small) return small;
@@ -136,7 +146,8 @@ export function openPack(
         kept += data.length;
         if (kept > 2 * largest) throw fail(`the object at ${offset} needs more than ${2 * largest} bytes`);
         const type = kinds[kind];
-        if (type) found = keep(at, { type, data });
+        // Hardly any commit is the base of another, and walks through histories read very many.
+        if (type) found = type === 'commit' ? { type, data } : keep(at, { type, data });
         else if (typeof base === 'number') {
           deltas.push({ at, data });
           at = base;

@@ -25,6 +25,8 @@ export type PagedFile = {
   read(position: number, length: number): Buffer;
   /** The big-endian number of four bytes at a position; -1 beyond the end. */
   uint32(position: number): number;
+  /** Negative, zero or positive as what begins at a position is below, begins with, or is above the bytes; what the file lacks is below. */
+  compare(position: number, bytes: Uint8Array): number;
   close(): void;
 };
 
@@ -105,6 +107,17 @@ export function openPagedFile(path: string, cache: PageCache): PagedFile {
       }
       const bytes = page(position >>> pageBits);
       return within + 4 > bytes.length ? -1 : bytes.readUInt32BE(within);
+    },
+    compare(position, bytes) {
+      const first = Math.floor(position / pageSize);
+      const within = position - first * pageSize;
+      if (within + bytes.length > pageSize) return Buffer.compare(read(position, bytes.length), bytes);
+      const found = page(first);
+      for (let i = 0; i < bytes.length; i++) {
+        const difference = (found[within + i] ?? -1) - (bytes[i] as number);
+        if (difference !== 0) return difference;
+      }
+      return 0;
     },
     close() {
       if (!closed) closeSync(file);

@@ -1,8 +1,11 @@
 import { RE2JS } from 're2js';
 import type { NoRefspec, TextSearch } from './text-search.js';
 
-/** Tells whether a commit's message answers a search. */
-export type MessageTest = (message: string | undefined) => boolean;
+/** Tells whether a commit's message answers a search: the bytes of UTF-8, or of what else it is in. */
+export type MessageTest = (message: Buffer | undefined) => boolean;
+
+/** What stands for more than itself in a pattern, and what stands for bytes that are no UTF-8 in a text. */
+const special = /[\\^$.[\]|()*+?{}\ufffd\ud800-\udfff]/;
 
 /**
  * Compiles a search of `:/text` or `^{/text}`. The pattern is a POSIX extended regular expression over the whole message, where
@@ -10,11 +13,16 @@ export type MessageTest = (message: string | undefined) => boolean;
  * pattern is catastrophic. What POSIX leaves undefined, and what only backtracking can do, is refused.
  */
 export function compileSearch({ pattern, negated }: TextSearch): MessageTest | NoRefspec {
+  if (!special.test(pattern)) {
+    // The bytes of a text are found in UTF-8 where the text is, and nowhere else.
+    const bytes = Buffer.from(pattern);
+    return (message) => negated !== (message?.includes(bytes) === true);
+  }
   const translated = translate(pattern);
   if (typeof translated !== 'string') return translated;
   try {
     const expression = RE2JS.compile(translated, RE2JS.DOTALL);
-    return (message) => negated !== (message !== undefined && expression.matcher(message).find());
+    return (message) => negated !== (message !== undefined && expression.matcher(message.toString()).find());
   } catch (error) {
     const why = error instanceof Error ? error.message.replace(/^error parsing regexp: /, '') : String(error);
     return { problem: `has a malformed regular expression (${why})` };

@@ -14,6 +14,10 @@ export type CommitMemory = {
   has(number: number): boolean;
   /** Whether the commit was read before, or can be now; not if it is missing, damaged, or no commit. */
   read(number: number, objects: CommitObjects): boolean;
+  /** The number of the commit that a tag comes to, if that was found before. */
+  tagged(tag: number): number | undefined;
+  /** Remembers that. Tags have numbers too. */
+  noteTag(tag: number, commit: number): void;
   /** Of a commit that was read: its time in seconds since 1970. */
   date(number: number): number;
   /** Of a commit that was read: the numbers of its parents. */
@@ -33,14 +37,18 @@ const pieceBytes = 1024 * 1024;
 /** Most bytes of messages that are kept of one repository. What is beyond is read again by each search. */
 const mostKept = 64 * 1024 * 1024;
 
+/** What a tag takes in a map, about. */
+const bytesOfTag = 50;
+
 /** Length of a message that is not there, and that is not kept. */
 const noMessage = -1;
 const notKept = -2;
 
 /** An empty memory of the commits of a repository. */
 export function createCommitMemory(name: string, hash: HashAlgorithm): CommitMemory {
-  const table = createCommitTable(hash);
+  const table = createCommitTable(hash, undefined, false);
   const kept = keptMessages();
+  const tags = new Map<number, number>();
   const id = Buffer.alloc(hash.bytes);
   const fail = (what: string) => damaged(name, what);
 
@@ -81,6 +89,8 @@ export function createCommitMemory(name: string, hash: HashAlgorithm): CommitMem
       const data = load(number, objects);
       return data !== undefined && take(number, data);
     },
+    tagged: (tag) => tags.get(tag),
+    noteTag: (tag, commit) => void tags.set(tag, commit),
     date: (number) => table.dates[number] ?? 0,
     parents: (number) => parentsOf(table, number),
     message(number, objects) {
@@ -89,7 +99,7 @@ export function createCommitMemory(name: string, hash: HashAlgorithm): CommitMem
       const data = load(number, objects);
       return data && messageIn(data);
     },
-    bytes: () => bytesOf(table) + kept.bytes(),
+    bytes: () => bytesOf(table) + kept.bytes() + tags.size * bytesOfTag,
   };
 }
 

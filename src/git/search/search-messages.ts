@@ -54,7 +54,7 @@ export function* searchMessages(
     const next = waiting.pop();
     if (!next) return {};
     if (looked === limit) return { exhausted: true };
-    if (test(memory.message(next.number, objects)?.toString())) return { commit: memory.idOf(next.number) };
+    if (test(memory.message(next.number, objects))) return { commit: memory.idOf(next.number) };
     if (!cut.has(next.number)) for (const parent of memory.parents(next.number)) meet(parent);
     yield;
   }

@@ -19,8 +19,8 @@ import { type MessageSearch, searchMessages } from './search-messages.js';
 /** Bytes of pages that are kept of all packs and indexes together. */
 const pageBytes = 32 * 1024 * 1024;
 
-/** Bytes of commits that are remembered between searches, of all repositories together. */
-const rememberedBytes = 128 * 1024 * 1024;
+/** Bytes of commits that are remembered between searches, of all repositories together: those of the two million that a search looks at. */
+const rememberedBytes = 256 * 1024 * 1024;
 
 /** Without starts, from all refs. */
 type Search = Pick<MessageSearch, 'search' | 'limit'> & {
@@ -61,7 +61,7 @@ function* commitsOfRefs(layout: Layout, objects: ObjectStore, memory: CommitMemo
     const list = refs.list();
     const isHead = ({ name }: Ref) => name === 'HEAD';
     for (const { id } of [...list.filter(isHead), ...list.filter((ref) => !isHead(ref)).reverse()]) {
-      const commit = memory.has(memory.numberOf(id)) ? id : commitOf(layout, objects, id);
+      const commit = commitOf(layout, objects, memory, id);
       if (commit !== undefined) yield commit;
     }
   } finally {
@@ -70,15 +70,21 @@ function* commitsOfRefs(layout: Layout, objects: ObjectStore, memory: CommitMemo
 }
 
 /** The commit that an object is, or comes to if it is a tag; undefined for any other, and for what is missing or damaged. */
-function commitOf({ name, hash }: Layout, objects: ObjectStore, id: string): string | undefined {
+function commitOf({ name, hash }: Layout, objects: ObjectStore, memory: CommitMemory, id: string): string | undefined {
+  const number = memory.numberOf(id);
+  const known = memory.tagged(number);
+  if (known !== undefined) return memory.idOf(known);
+  if (memory.read(number, objects)) return id;
   try {
     let at = id;
     for (let depth = 0; depth < longestTagChain; depth++) {
-      const type = objects.typeOf(at);
-      if (type !== 'tag') return type === 'commit' ? at : undefined;
       const tag = objects.read(at);
-      if (!tag) return undefined;
+      if (tag?.type !== 'tag') return undefined;
       at = parseTag(tag.data, hash.hex, (what) => damaged(name, what));
+      const commit = memory.numberOf(at);
+      if (!memory.read(commit, objects)) continue;
+      memory.noteTag(number, commit);
+      return at;
     }
   } catch (error) {
     if (!(error instanceof MemoirError) || error.code !== 'DATA_LOSS') throw error;
