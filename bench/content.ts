@@ -1,8 +1,7 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
@@ -16,13 +15,15 @@ import {
   FindMissingBlobsResponseSchema,
 } from '../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ReadRequestSchema, ReadResponseSchema, WriteRequestSchema } from '../gen/google/bytestream/bytestream_pb.js';
-import { startChild } from './child-server.js';
+import { type BytesEncoding, bytesEncoding } from '../src/rpc/wire/bytes-message.js';
+import { windowOfClients } from '../src/rpc/wire/windows.js';
+import { memoryOf, processorOf, type Server, startCasd, startOurs } from './content-servers.js';
 import { percentile } from './percentile.js';
 import { table } from './table.js';
 
 // How fast are bytes put and had? Beside a bare grpc-js server that does the same work (hash, write, sync, send), and buildbox-casd
 // (MEMOIR_TEST_CASD=/path/to/it), which syncs nothing, so that it is told too what it takes with `sync` of its directory behind all that is put; all by
-// the same client. And cp. No turn is begun that would end, as long as the longest, behind the minutes; one is.
+// the same client. And cp. What the servers take of processors for a GiB, put and had, tells more than the rates where the machine has other work. No turn is begun that would end, as long as the longest, behind the minutes; one is.
 //
 //     node build/bench/content.js [mebibytes of the large blob, 4096 unless given] [small blobs of 4 kB, 10000 unless given] [turns, 3 unless given]
 //         [minutes, 8 unless given]
@@ -35,7 +36,6 @@ const batchSize = 400;
 
 type Name = { readonly hash: string; readonly sizeBytes: bigint };
 type Small = { readonly digest: Name; readonly data: Uint8Array };
-type Server = { readonly port: number; readonly pid: number | undefined; stop(): Promise<void> };
 
 /** A large blob, made as it is sent, since it may be larger than the memory. */
 type Large = { readonly name: Name; readonly size: number; pieces(): Generator<Buffer> };
@@ -60,10 +60,15 @@ function makeLarge(mebibytes: number, n: number): Large {
 const sha256 = (data: Uint8Array) => createHash('sha256').update(data).digest('hex');
 const bytes = (message: Buffer) => message;
 
+/** As Memoir's own clients encode it. */
+const encoding = bytesEncoding(WriteRequestSchema) as BytesEncoding;
+
 function clientOf(port: number): Client {
   return new Client(`127.0.0.1:${port}`, credentials.createInsecure(), {
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
+    // As Memoir's own clients have it.
+    'grpc-node.flow_control_window': windowOfClients,
   });
 }
 
@@ -76,14 +81,14 @@ function unary(client: Client, path: string, message: Uint8Array): Promise<Buffe
 }
 
 /** Sends messages no faster than they are taken. */
-function upload(client: Client, path: string, messages: Iterable<Uint8Array>): Promise<Buffer> {
+function upload(client: Client, path: string, messages: Iterable<Buffer>): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const call = client.makeClientStreamRequest(path, bytes, bytes, (error, answer) =>
       error ? reject(error) : resolve(answer as Buffer),
     );
     void (async () => {
       for (const message of messages) {
-        if (!call.write(Buffer.from(message))) await new Promise((drained) => call.once('drain', drained));
+        if (!call.write(message)) await new Promise((drained) => call.once('drain', drained));
       }
       call.end();
     })();
@@ -98,10 +103,24 @@ async function download(client: Client, path: string, message: Uint8Array, dataO
   return hash.digest('hex');
 }
 
-/** Resident memory of a process in MiB (proc(5)). */
-function memory(pid: number | undefined): number {
-  const status = process.platform === 'linux' && pid ? readFileSync(`/proc/${pid}/status`, 'utf8') : '';
-  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN) / 1024;
+/** Watches the memory of a process. @returns what gives how much more it had at most than now, in MiB */
+function watched(pid: number | undefined): () => number {
+  const idle = memoryOf(pid);
+  let most = idle;
+  const watch = setInterval(() => {
+    most = Math.max(most, memoryOf(pid));
+  }, 20);
+  return () => {
+    clearInterval(watch);
+    return most - idle;
+  };
+}
+
+/** What some work takes on the clock, and a process of processors meanwhile. */
+async function taken(pid: number | undefined, work: () => Promise<unknown>): Promise<Taken> {
+  const before = processorOf(pid);
+  const time = await seconds(work);
+  return { time, processor: processorOf(pid) - before };
 }
 
 async function seconds(work: () => Promise<unknown>): Promise<number> {
@@ -110,12 +129,18 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - begun) / 1_000;
 }
 
+/** Seconds. */
+type Taken = { readonly time: number; readonly processor: number };
+
 type Measured = {
   readonly up: number;
+  readonly down: number;
+  /** What the server took of processors meanwhile. */
+  readonly upProcessor: number;
+  readonly downProcessor: number;
   /** With what it takes until it is on the disk, where the server does not wait for that. */
   readonly upSynced?: number;
   readonly smallUpSynced?: number;
-  readonly down: number;
   readonly smallUp?: number;
   readonly smallDown?: number;
   readonly missing?: number;
@@ -137,10 +162,7 @@ async function measureCas(
     let at = 0;
     for (const data of pieces()) {
       const finishWrite = at + data.length === size;
-      yield toBinary(
-        WriteRequestSchema,
-        create(WriteRequestSchema, { resourceName, writeOffset: BigInt(at), data, finishWrite }),
-      );
+      yield encoding.encode(create(WriteRequestSchema, { resourceName, writeOffset: BigInt(at), data, finishWrite }));
       at += data.length;
     }
   }
@@ -150,20 +172,16 @@ async function measureCas(
     return fromBinary(FindMissingBlobsResponseSchema, answer).missingBlobDigests.length;
   };
   await askMissing([name]);
-  const idle = memory(pid);
-  let most = idle;
-  const watch = setInterval(() => {
-    most = Math.max(most, memory(pid));
-  }, 20);
+  const most = watched(pid);
   const synced = (time: number) => {
     if (unsynced === undefined) return time;
     const begun = performance.now();
     execFileSync('sync', ['-f', unsynced]);
     return time + (performance.now() - begun) / 1_000;
   };
-  const up = await seconds(() => upload(client, '/google.bytestream.ByteStream/Write', writes()));
-  const upSynced = synced(up);
-  const down = await seconds(async () => {
+  const up = await taken(pid, () => upload(client, '/google.bytestream.ByteStream/Write', writes()));
+  const upSynced = synced(up.time);
+  const down = await taken(pid, async () => {
     const request = toBinary(ReadRequestSchema, create(ReadRequestSchema, { resourceName: blob }));
     const found = await download(
       client,
@@ -199,10 +217,16 @@ async function measureCas(
       if (responses.some(({ data }) => data.length !== smallBytes)) throw new Error('a small blob did not come back');
     }),
   );
-  clearInterval(watch);
   client.close();
-  return { up, upSynced, down, smallUp, smallUpSynced, smallDown, missing, memory: most - idle };
+  return { ...large(up, down), upSynced, smallUp, smallUpSynced, smallDown, missing, memory: most() };
 }
+
+const large = (up: Taken, down: Taken) => ({
+  up: up.time,
+  down: down.time,
+  upProcessor: up.processor,
+  downProcessor: down.processor,
+});
 
 /** Four at a time. */
 async function inLanes<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
@@ -216,39 +240,14 @@ async function inLanes<T>(items: readonly T[], work: (item: T) => Promise<void>)
 
 async function measureSink({ port, pid }: Server, { name, pieces }: Large): Promise<Measured> {
   const client = clientOf(port);
-  const idle = memory(pid);
-  const up = await seconds(() => upload(client, '/bench.Blob/Put', pieces()));
-  const down = await seconds(async () => {
+  const most = watched(pid);
+  const up = await taken(pid, () => upload(client, '/bench.Blob/Put', pieces()));
+  const down = await taken(pid, async () => {
     const found = await download(client, '/bench.Blob/Get', new Uint8Array(), (answer) => answer);
     if (found !== name.hash) throw new Error('other bytes came back');
   });
   client.close();
-  return { up, down, memory: memory(pid) - idle };
-}
-
-async function startCasd(program: string, directory: string): Promise<Server> {
-  const port = await new Promise<number>((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const found = (probe.address() as { port: number }).port;
-      probe.close(() => resolve(found));
-    });
-  });
-  const args = [`--bind=127.0.0.1:${port}`, '--reserved=1M', '--log-level=info', directory];
-  const child: ChildProcess = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  await new Promise<void>((resolve, reject) => {
-    child.stderr?.on('data', (text: Buffer) => text.includes('Server listening') && resolve());
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`${program} ended with ${code}`)));
-  });
-  return {
-    port,
-    pid: child.pid,
-    async stop() {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill();
-      await ended;
-    },
-  };
+  return { ...large(up, down), memory: most() };
 }
 
 /** Copies a file as cp(1) does that makes no clone: by reads and writes, and then on the disk. */
@@ -273,21 +272,16 @@ const median = (values: readonly number[]): number => percentile(values, 0.5);
 
 async function main(mebibytes: number, count: number, mostTurns: number, minutes: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-bench-'));
-  const ofChild = (child: Awaited<ReturnType<typeof startChild>>): Server => ({
-    port: child.port,
-    pid: child.child.pid,
-    stop: () => child.stop(),
-  });
   const servers: Server[] = [];
   const started = async (server: Promise<Server>) => {
     servers.push(await server);
     return servers.at(-1) as Server;
   };
   try {
-    const sink = await started(startChild('blob-sink', directory).then(ofChild));
+    const sink = await started(startOurs('blob-sink', directory));
     const settings = { data_dir: join(directory, 'memoir'), listen: '127.0.0.1:0', log_level: 'error' };
     const config = JSON.stringify({ ...settings, content: { scrub_rate: 0 } });
-    const memoir = await started(startChild('memoir-server', config).then(ofChild));
+    const memoir = await started(startOurs('memoir-server', config));
     const program = process.env.MEMOIR_TEST_CASD;
     const casd = program ? await started(startCasd(program, join(directory, 'casd'))) : undefined;
     const rows: { readonly label: string; readonly all: Measured[] }[] = [
@@ -307,12 +301,17 @@ async function main(mebibytes: number, count: number, mostTurns: number, minutes
         const data = randomBytes(smallBytes);
         return { digest: { hash: sha256(data), sizeBytes: BigInt(smallBytes) }, data };
       });
-      const measured = [
-        await measureSink(sink, large),
-        await measureCas(memoir, large, small),
-        ...(casd ? [await measureCas(casd, large, small, join(directory, 'casd'))] : []),
+      const each = [
+        () => measureSink(sink, large),
+        () => measureCas(memoir, large, small),
+        ...(casd ? [() => measureCas(casd, large, small, join(directory, 'casd'))] : []),
       ];
-      for (const [i, one] of measured.entries()) rows[i]?.all.push(one);
+      // Who is first changes, so that nobody has the better of it.
+      for (const [i, measure] of each
+        .map((one, of) => [of, one] as const)
+        .sort(([a], [b]) => (turn % 2 ? b - a : a - b))) {
+        rows[i]?.all.push(await measure());
+      }
       copies.push(await copied(directory, large));
       longest = Math.max(longest, performance.now() - before);
     }
@@ -321,10 +320,12 @@ async function main(mebibytes: number, count: number, mostTurns: number, minutes
     const rate = (times: readonly number[]) => Math.round(bytes / 1e6 / median(times)).toLocaleString('en');
     const files = (times: readonly (number | undefined)[]) =>
       times.includes(undefined) ? '' : Math.round(count / median(times as number[])).toLocaleString('en');
+    const processor = (times: readonly number[]) => ((median(times) / bytes) * 2 ** 30).toFixed(1);
     const cells = rows.map(({ label, all }) => [
       label,
       rate(all.map(({ up }) => up)),
       rate(all.map(({ down }) => down)),
+      `${processor(all.map(({ upProcessor }) => upProcessor))}, ${processor(all.map(({ downProcessor }) => downProcessor))}`,
       files(all.map(({ smallUp }) => smallUp)),
       files(all.map(({ smallDown }) => smallDown)),
       all[0]?.missing === undefined ? '' : String(Math.round(median(all.map(({ missing = 0 }) => missing)) * 1_000)),
@@ -336,13 +337,14 @@ async function main(mebibytes: number, count: number, mostTurns: number, minutes
         theirs.map(({ upSynced = Number.NaN }) => upSynced),
         theirs.map(({ smallUpSynced }) => smallUpSynced),
       ];
-      cells.push(['the same, with sync behind what is put', rate(large), '', files(small), '', '', '']);
+      cells.push(['the same, with sync behind what is put', rate(large), '', '', files(small), '', '', '']);
     }
-    cells.push(['cp, and sync of the copy', rate(copies), '', '', '', '', '']);
+    cells.push(['cp, and sync of the copy', rate(copies), '', '', '', '', '', '']);
     const head = [
       `${mebibytes} MiB, ${count} × 4 kB, ${turns} turns`,
       'put MB/s',
       'had MB/s',
+      'server, s/GiB',
       'small put/s',
       'small had/s',
       `FindMissing of ${count}, ms`,

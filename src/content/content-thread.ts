@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, rm } from 'node:fs/promises';
 import { MemoirError } from '../domain/errors.js';
 import type { Call } from '../threads/methods.js';
+import { roomBefore } from '../threads/roomy.js';
 import { packError, type SentError } from '../threads/sent-error.js';
 import { serveThread } from '../threads/serve-thread.js';
 import { corrupt, hashInto, openBlobFiles } from './blob-files.js';
@@ -17,9 +18,6 @@ import { openUploads } from './uploads.js';
 
 // The thread that reads, writes and hashes blobs, so that the thread that answers calls does none of it.
 
-/** Bytes of one piece of a blob that is read. */
-const pieceBytes = 1024 * 1024;
-
 /** Most blobs that are being read, each with an open file. */
 const mostReadings = 256;
 
@@ -29,9 +27,16 @@ type Reading = {
   readonly file: FileHandle;
   /** Of all that was read, where it is read from its beginning. */
   readonly hash: Hash | undefined;
+  /** Where the next piece begins, and how far they were hashed. */
   at: number;
+  hashed: number;
   readonly end: number;
+  /** The piece before the next one. */
+  before: Promise<void>;
 };
+
+/** Which reading is gone on with, and where its next bytes are put. */
+type NextPiece = { readonly number: number; readonly memory: ArrayBuffer };
 
 /** What a scrub found and did. */
 export type Scrubbed = { readonly blobs: number; readonly bytes: number; readonly corrupt: readonly BlobName[] };
@@ -57,28 +62,35 @@ async function open({ directory }: { readonly directory: string }) {
     await reading?.file.close();
   }
 
-  async function next(number: number, call: Call): Promise<Uint8Array | undefined> {
+  async function next({ number, memory }: NextPiece, call: Call): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const reading = readings.get(number);
     if (!reading) return undefined;
-    const { name, file, hash, at, end } = reading;
-    const piece = new Uint8Array(Math.min(pieceBytes, end - at));
-    let length = 0;
-    while (length < piece.length) {
-      const { bytesRead } = await file.read(piece, length, piece.length - length, at + length);
-      if (bytesRead === 0) break;
-      length += bytesRead;
-    }
+    const { file, at, end, before } = reading;
+    const piece = new Uint8Array(memory, roomBefore, Math.min(memory.byteLength - roomBefore, end - at));
+    reading.at += piece.length;
+    // The next piece may be asked for meanwhile; they are hashed in their order.
+    const filled = fill(file, piece, at);
+    filled.catch(() => undefined);
+    const hashed = before.then(async () => hashNext(number, reading, piece, await filled));
+    hashed.catch(() => undefined);
+    reading.before = hashed;
+    await hashed;
+    call.handOver(memory);
+    return piece;
+  }
+
+  /** Looks at a piece that was read. @throws MemoirError BLOB_CORRUPT if it is not what it should be */
+  async function hashNext(number: number, reading: Reading, piece: Uint8Array, length: number): Promise<void> {
+    const { name, hash, end } = reading;
     hash?.update(piece.subarray(0, length));
-    reading.at += length;
-    const whole = reading.at === name.size;
+    reading.hashed += length;
+    const whole = reading.hashed === name.size;
     if (length < piece.length || (whole && hash && hash.digest('hex') !== name.hash)) {
       await done(number);
       await files.quarantine(name);
       throw corrupt(name);
     }
-    if (reading.at === end) await done(number);
-    call.handOver(piece.buffer);
-    return piece;
+    if (reading.hashed === end) await done(number);
   }
 
   return {
@@ -110,9 +122,11 @@ async function open({ directory }: { readonly directory: string }) {
       const file = await files.open(name);
       const hash = offset === 0 && limit >= name.size ? createHash('sha256') : undefined;
       const number = ++last;
-      readings.set(number, { name, file, hash, at: offset, end: Math.min(name.size, offset + limit) });
+      const end = Math.min(name.size, offset + limit);
+      readings.set(number, { name, file, hash, at: offset, hashed: offset, end, before: Promise.resolve() });
       return number;
     },
+    /** The next piece, with room before it, in the memory that is given. */
     next,
     endReading: done,
 
@@ -231,6 +245,17 @@ async function open({ directory }: { readonly directory: string }) {
       for (const number of [...readings.keys()]) await done(number);
     },
   };
+}
+
+/** Reads as much as there is. @returns how many bytes */
+async function fill(file: FileHandle, piece: Uint8Array, position: number): Promise<number> {
+  let length = 0;
+  while (length < piece.length) {
+    const { bytesRead } = await file.read(piece, length, piece.length - length, position + length);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return length;
 }
 
 const memoryOf = ({ buffer }: Uint8Array): ArrayBuffer => buffer as ArrayBuffer;

@@ -66,7 +66,9 @@ export type ContentStore = {
    * is not. @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL
    */
   put(blobs: readonly Blob[], how?: Blind): Promise<readonly (MemoirError | undefined)[]>;
-  /** Goes on with an upload. The bytes of the piece are not the caller's any more: their memory may be gone afterwards. @throws MemoirError naming what is wrong with the piece; CONTENT_FULL */
+  /**
+   * Goes on with an upload: what is committed before the upload is complete may fail to be yet, which whoever goes on with it is told. The bytes of the piece are not the caller's any more: their memory may be gone afterwards. @throws MemoirError naming what is wrong with the piece; CONTENT_FULL
+   */
   write(piece: UploadPiece): Promise<Uploaded>;
   /** How far an upload is; nothing was committed of one that was never begun. */
   uploaded(name: BlobName, upload: string, how?: Blind): Promise<Uploaded>;

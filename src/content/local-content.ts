@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import { MemoirError, messageOf, quote } from '../domain/errors.js';
+import { memoryPool } from '../threads/memory-pool.js';
+import { roomBefore, roomy } from '../threads/roomy.js';
 import { unpackError } from '../threads/sent-error.js';
 import { startThread } from '../threads/thread.js';
 import { threadOnDemand } from '../threads/thread-on-demand.js';
@@ -71,6 +73,15 @@ export type LocalContentOptions = {
 /** How long the background looks at nothing between two times, in milliseconds. */
 const scrubPause = 24 * 3_600_000;
 
+/** Bytes of one piece of a blob that is read. */
+const pieceBytes = 1024 * 1024;
+
+/** Pieces of a blob that are read before the one before them is taken. */
+const piecesAhead = 2;
+
+/** Memory for so many pieces is kept to be used anew. */
+const keptMemories = 8;
+
 /** Content in a directory of this machine, by a thread that is started when it is first asked. Files lie as docs/content.md says. */
 export function openLocalContent({ directory, scrubRate }: LocalContentOptions, logger: Logger): LocalContent {
   const file = new URL('./content-thread.js', import.meta.url);
@@ -83,6 +94,7 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
   const closing = new AbortController();
   const timers = new Set<NodeJS.Timeout>();
   const doubting: (() => void)[] = [];
+  const memories = memoryPool(roomBefore + pieceBytes, keptMemories);
   let begun = false;
 
   /** What goes on in the background once there is a thread. */
@@ -138,20 +150,30 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     return error;
   }
 
-  async function read(number: number): Promise<BlobReading> {
-    // One piece is read while the one before is sent.
-    let next = call.next(number);
-    next.catch(() => undefined);
+  /** Reads so many bytes. Pieces are read while those before are sent. */
+  function read(number: number, bytes: number): BlobReading {
+    const ahead: Promise<Uint8Array<ArrayBuffer> | undefined>[] = [];
+    let left = bytes;
+    function ask(): void {
+      if (left === 0) return;
+      left = Math.max(0, left - pieceBytes);
+      const memory = memories.take();
+      const piece = call.next({ number, memory }, { handOver: [memory] });
+      piece.catch(() => undefined);
+      ahead.push(piece);
+    }
+    for (let i = 0; i < piecesAhead; i++) ask();
     return {
       async next() {
-        const piece = await asked(next);
+        const piece = await asked(ahead.shift() ?? Promise.resolve(undefined));
         if (!piece || piece.length === 0) return new Uint8Array();
-        next = call.next(number);
-        next.catch(() => undefined);
-        return piece;
+        ask();
+        return roomy(piece, memories.give);
       },
       async close() {
-        await next.catch(() => undefined);
+        for (const end of await Promise.allSettled(ahead)) {
+          if (end.status === 'fulfilled' && end.value) memories.give(end.value.buffer);
+        }
         await call.endReading(number).catch(() => undefined);
       },
     };
@@ -165,7 +187,8 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     missing: (names) => asked(call.missing(names)),
     async read(name, offset, limit) {
       if (name.size === 0) return { next: async () => new Uint8Array(), close: async () => undefined };
-      return read(await asked(call.beginReading({ name, offset, limit })));
+      const number = await asked(call.beginReading({ name, offset, limit }));
+      return read(number, Math.max(0, Math.min(limit, name.size - offset)));
     },
     async get(names) {
       const found = await asked(call.get(names));

@@ -18,7 +18,15 @@ type Upload = {
   readonly hash: Hash;
   size: number;
   touched: number;
+  /** Bytes that nobody has asked the disk to keep. */
+  unsynced: number;
+  /** What the disk is asked now, or was: to take the last piece, and to keep what it has. */
+  writing: Promise<void>;
+  syncing: Promise<unknown>;
 };
+
+/** After how many bytes the disk is asked to keep them while more come, so that there is little left to wait for in the end, here and for the log. */
+const syncedEvery = 32 * 1024 * 1024;
 
 async function writeAt(file: FileHandle, data: Uint8Array, position: number): Promise<void> {
   for (let at = 0; at < data.length; ) {
@@ -59,7 +67,8 @@ export function openUploads(files: BlobFiles, now: () => number) {
     }
     const hash = createHash('sha256');
     const size = await hashInto(hash, file);
-    const upload = { file, hash, size, touched: now() };
+    const asked = Promise.resolve();
+    const upload: Upload = { file, hash, size, touched: now(), unsynced: 0, writing: asked, syncing: asked };
     uploads.set(key, upload);
     return upload;
   }
@@ -68,6 +77,12 @@ export function openUploads(files: BlobFiles, now: () => number) {
     uploads.delete(key);
     await upload.file.close();
     await rm(files.aside(key), { force: true });
+  }
+
+  /** What the disk has of an upload is found out when it is gone on with. */
+  async function forget(key: string, upload: Upload): Promise<void> {
+    uploads.delete(key);
+    await upload.file.close().catch(() => undefined);
   }
 
   async function take(key: string, upload: Upload, { name, offset, data }: UploadPiece): Promise<void> {
@@ -85,15 +100,30 @@ export function openUploads(files: BlobFiles, now: () => number) {
       throw mismatch(name, { size: upload.size + fresh.length });
     }
     await files.checkRoom(fresh.length);
-    const writing = writeAt(upload.file, fresh, upload.size);
-    // While the disk takes it. If that fails, the file is hashed anew.
+    // One piece is written while the next one comes. If that fails, whoever comes next is told, and the file is hashed anew.
+    await upload.writing;
+    upload.writing = writeAt(upload.file, fresh, upload.size);
+    upload.writing.catch(() => undefined);
     upload.hash.update(fresh);
-    await writing;
     upload.size += fresh.length;
     upload.touched = now();
+    upload.unsynced += fresh.length;
+    if (upload.unsynced >= syncedEvery && !syncing) syncSoFar(upload);
+  }
+
+  /** One at a time: what waits for the disk keeps a thread of the few that read and write for everybody. */
+  let syncing = false;
+  function syncSoFar(upload: Upload): void {
+    syncing = true;
+    upload.unsynced = 0;
+    upload.syncing = upload.file.datasync().finally(() => {
+      syncing = false;
+    });
+    upload.syncing.catch(() => undefined);
   }
 
   async function finish(key: string, upload: Upload, name: BlobName): Promise<void> {
+    await upload.writing;
     if (upload.size < name.size) {
       throw invalid(
         'finish_write',
@@ -107,7 +137,15 @@ export function openUploads(files: BlobFiles, now: () => number) {
       throw mismatch(name, { hash, size: upload.size });
     }
     await upload.file.chmod(0o400);
-    await upload.file.sync();
+    try {
+      await upload.file.sync();
+      // A disk tells of what it could not keep once, to whoever asks first.
+      await upload.syncing;
+    } catch (error) {
+      // What is read of it may be in memory alone.
+      await drop(key, upload);
+      throw error;
+    }
     await files.place(files.aside(key), name);
     await files.syncFolders([name.hash]);
     uploads.delete(key);
@@ -126,7 +164,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
   }
 
   return {
-    /** Takes a piece. A blob that is there already needs no more of it, unless that is not to be known. */
+    /** Takes a piece, which is written while the next one comes: `uploaded` tells what is. A blob that is there already needs no more of it, unless that is not to be known. */
     write(piece: UploadPiece): Promise<Uploaded> {
       const { name } = piece;
       const key = keyOf(name, piece.upload);
@@ -142,11 +180,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
           await take(key, upload, piece);
           if (piece.finish) await finish(key, upload, name);
         } catch (error) {
-          if (!(error instanceof MemoirError)) {
-            // What the disk has of it now is found out when it is gone on with.
-            uploads.delete(key);
-            await upload.file.close().catch(() => undefined);
-          }
+          if (!(error instanceof MemoirError)) await forget(key, upload);
           throw error;
         }
         return { committed: upload.size, complete: piece.finish };
@@ -159,7 +193,14 @@ export function openUploads(files: BlobFiles, now: () => number) {
       return serially(key, async () => {
         if (name.hash === emptyHash || (!blind && (await files.has(name))))
           return { committed: name.size, complete: true };
-        return { committed: (await find(key, false))?.size ?? 0, complete: false };
+        let upload = await find(key, false);
+        try {
+          await upload?.writing;
+        } catch {
+          await forget(key, upload as Upload);
+          upload = await find(key, false);
+        }
+        return { committed: upload?.size ?? 0, complete: false };
       });
     },
 

@@ -23,6 +23,8 @@ import { MemoirError, messageOf, quote } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
 import { CallError, callError } from './call-error.js';
 import { waitToComeAgain } from './patience.js';
+import { bytesEncoding } from './wire/bytes-message.js';
+import { windowOfClients } from './wire/windows.js';
 
 /** What a call may be given beside its request. */
 export type CallSettings = {
@@ -108,6 +110,7 @@ export function connect(address: string, principal: string | undefined, security
     // An answer of a thousand jobs is larger than grpc-js allows by default, and the server is the one asked for.
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
+    'grpc-node.flow_control_window': windowOfClients,
     'grpc.keepalive_time_ms': 60_000,
     'grpc.keepalive_timeout_ms': 20_000,
     'grpc.max_reconnect_backoff_ms': 5_000,
@@ -265,12 +268,17 @@ function metadataOf(own: Metadata, { metadata }: CallSettings): Metadata {
 
 /** How a method's messages cross the wire. */
 function wire(method: DescMethod) {
+  const bytesOf = bytesEncoding(method.input);
   return {
     path: `/${method.parent.typeName}/${method.name}`,
-    encode: (message: MessageShape<DescMessage>) => Buffer.from(toBinary(method.input, message)),
+    encode: bytesOf?.encode ?? ((message: MessageShape<DescMessage>) => bufferOf(toBinary(method.input, message))),
     decode: (bytes: Buffer) => fromBinary(method.output, bytes, { recursionLimit }),
   };
 }
+
+/** The same bytes, which are not copied. */
+const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
+  Buffer.from(buffer, byteOffset, byteLength);
 
 /** The settings of a call that is made again, with what is left of its time. */
 function leftOf(settings: CallSettings, since: number): CallSettings {

@@ -7,7 +7,6 @@ import {
   type DescService,
   fromBinary,
   type MessageShape,
-  ScalarType,
 } from '@bufbuild/protobuf';
 import type {
   ServerReadableStream,
@@ -22,10 +21,14 @@ import { MemoirError } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
 import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
+import { frameSink } from './http2/frames.js';
+import { readAhead, streamOf } from './http2/seam.js';
 import type { Meter } from './limits/meter.js';
 import { checkUnset } from './messages/unset-values.js';
 import { bytesOfTransfers, outbox } from './outbox.js';
 import { statusOf } from './status.js';
+import { bytesEncoding } from './wire/bytes-message.js';
+import { widenWindow } from './wire/windows.js';
 
 type Handler<M> =
   M extends DescMethodUnary<infer I, infer O>
@@ -113,6 +116,9 @@ export function serveService<S extends DescService>(
         const cut = () => signal.reason instanceof MemoirError && call.destroy(signal.reason);
         signal.addEventListener('abort', cut, { once: true });
         if (signal.aborted) cut();
+        readAhead(call, messagesAhead);
+        const stream = streamOf(call);
+        if (stream) widenWindow(stream);
         const paced = meter ? pacedBy(meter, call, context) : call;
         return encode(output, await handler(decodeAll(input, paced), context));
       });
@@ -143,18 +149,19 @@ export function serveService<S extends DescService>(
   function download(method: DescMethod, handler: StreamHandler) {
     const { input, output } = method;
     const meter = meterOf(method);
-    const givesBytes = output.fields.some(({ name, scalar }) => name === 'data' && scalar === ScalarType.BYTES);
+    const bytesOf = bytesEncoding(output);
     return async (call: ServerWritableStream<Bytes, Bytes>) => {
       let context: CallContext | undefined;
       try {
         context = calls.context(call);
         const { signal } = context;
         await open(method);
-        const send = outbox(call, signal, givesBytes ? bytesOfTransfers : undefined);
+        const frames = bytesOf && frameSink(call);
+        const send = outbox(frames ?? call, signal, bytesOf && bytesOfTransfers);
         for await (const message of handler(decode(input, call.request), context)) {
           if (signal.aborted) break;
-          const bytes = encode(output, message);
-          const full = send(bytes);
+          const { bytes, sent } = frames ? bytesOf.frame(message as never) : { bytes: encode(output, message) };
+          const full = send(bytes, sent);
           if (full) await full;
           const owed = meter?.count(call, context, bytes);
           if (owed) await owed;
@@ -169,6 +176,9 @@ export function serveService<S extends DescService>(
     };
   }
 }
+
+/** Messages of an upload that are read before the one before them was taken. */
+const messagesAhead = 2;
 
 /** Most bytes of an answer: what clients accept unless they are told otherwise. */
 const maxAnswer = 4 * 1024 * 1024;

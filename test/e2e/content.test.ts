@@ -116,6 +116,28 @@ test.serial('a large blob is written and read in pieces, from anywhere', async (
   t.is(again.committedSize, BigInt(data.length));
 });
 
+test.serial(
+  'whoever reads at once with others that are cut off is given its own bytes, although memory is used again',
+  async (t) => {
+    const blobs = Array.from({ length: 4 }, () => randomBytes(4 * 1024 * 1024 + 99));
+    for (const data of blobs) await client.bytes.write(writes(upload(data), data, { size: 1024 * 1024 }));
+    await Promise.all(
+      Array.from({ length: 12 }, async (_, i) => {
+        const data = blobs[i % 4] as Buffer;
+        if (i % 3 > 0) {
+          const from = (i % 2) * 777;
+          t.true((await read(download(data), from)).equals(data.subarray(from)), `read ${i}`);
+          return;
+        }
+        for await (const { data: first } of client.bytes.read({ resourceName: download(data) })) {
+          t.true(data.subarray(0, first.length).equals(first), `read ${i} until it is cut off`);
+          break;
+        }
+      }),
+    );
+  },
+);
+
 test.serial('an upload goes on where it was cut off, also at a server that was restarted', async (t) => {
   const data = randomBytes(700_000);
   const resourceName = upload(data);

@@ -50,6 +50,7 @@ const layers: readonly Layer[] = [
       'src/rpc/claim-header.ts',
       'src/rpc/library-log.ts',
       'src/rpc/patience.ts',
+      'src/rpc/wire/',
     ],
     imports: inner,
   },

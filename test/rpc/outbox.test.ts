@@ -3,7 +3,7 @@ import { outbox } from '../../src/rpc/outbox.js';
 
 /** A call whose client reads when it is told to. */
 function scene() {
-  const waiting: (() => void)[] = [];
+  const waiting: ((error?: Error) => void)[] = [];
   const stop = new AbortController();
   const write = (_: unknown, written?: unknown) => {
     waiting.push(written as () => void);
@@ -39,6 +39,17 @@ test('big messages fill it sooner', async (t) => {
   t.false(await settled(full));
   read(1);
   t.true(await settled(full));
+});
+
+test('it says of a message that it was sent once it was, and not if it is lost', (t) => {
+  const { send, waiting } = scene();
+  const sent: string[] = [];
+  send(Buffer.alloc(10), () => sent.push('first'));
+  send(Buffer.alloc(10), () => sent.push('second'));
+  waiting[1]?.(new Error('the client has gone'));
+  t.deepEqual(sent, []);
+  waiting[0]?.();
+  t.deepEqual(sent, ['first']);
 });
 
 test('nobody waits for a client that is gone', async (t) => {

@@ -68,6 +68,7 @@ import '../rpc/encoded.test.js';
 import '../rpc/kinds-of-reader.test.js';
 import '../rpc/limits/kinds-of-call.test.js';
 import '../rpc/limits/limiter.test.js';
+import '../rpc/bytes-message.test.js';
 import '../rpc/outbox.test.js';
 import '../rpc/status.test.js';
 import '../rpc/telling.test.js';

@@ -1,11 +1,8 @@
 import type { BlobName } from '../../content/blob-name.js';
 import type { ContentStore } from '../../content/content.js';
 
-/**
- * Bytes of one message: what a message costs beside its bytes is nearly all that a transfer costs, and every client takes up to 4 MiB. Two of them
- * wait to be sent while the next are read.
- */
-const messageBytes = 512 * 1024;
+/** Most bytes of one message: every client takes up to 4 MiB. */
+const mostBytes = 2 * 1024 * 1024;
 
 /** From which byte on a blob is read, and how many at most; 0 for all that follow. */
 export type Part = { readonly offset: number; readonly limit: number };
@@ -23,7 +20,9 @@ export async function* blobPieces(
       const data = await reading.next();
       if (data.length === 0) return;
       check();
-      for (let at = 0; at < data.length; at += messageBytes) yield data.subarray(at, at + messageBytes);
+      // As it came, since it may have room; a store elsewhere may give more at once than a client takes.
+      if (data.length <= mostBytes) yield data;
+      else for (let at = 0; at < data.length; at += mostBytes) yield data.subarray(at, at + mostBytes);
     }
   } finally {
     await reading.close();

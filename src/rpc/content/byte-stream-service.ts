@@ -48,7 +48,10 @@ export function byteStreamService(raw: RawAccess): Implementation<typeof ByteStr
         // Whether by this call or another: nothing more of it is needed.
         if (last.complete) break;
       }
-      if (!last) throw invalid('resource_name', 'REQUIRED', 'resource_name is required: the stream held no message');
+      if (!resource || !last) {
+        throw invalid('resource_name', 'REQUIRED', 'resource_name is required: the stream held no message');
+      }
+      if (!last.complete) last = await content.uploaded(resource, resource.upload);
       return create(WriteResponseSchema, { committedSize: BigInt(last.committed) });
     },
 

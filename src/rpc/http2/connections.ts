@@ -1,6 +1,7 @@
 import { constants, type Http2Server } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import { windowOfUploads } from '../wire/windows.js';
 import { holdingBack } from './holding.js';
 import { watchLifetimes } from './lifetimes.js';
 import { allowance, type RpcLimits } from './limits.js';
@@ -46,7 +47,12 @@ export function watchConnections(
 
   for (const server of servers) {
     server.maxConnections = limits.maxConnections;
-    server.updateSettings({ maxConcurrentStreams: limits.maxStreams, maxHeaderListSize: limits.maxHeaderBytes });
+    server.updateSettings({
+      maxConcurrentStreams: limits.maxStreams,
+      maxHeaderListSize: limits.maxHeaderBytes,
+      // Of one stream. All of a connection have those of the connection together, which are few until it uploads.
+      initialWindowSize: windowOfUploads,
+    });
     // Before Node.js makes a session of it, which it does at once without TLS.
     server.prependListener('connection', (socket: Socket) => {
       const now = monotonic();

@@ -33,6 +33,12 @@ export function streamOf(call: object): ServerHttp2Stream | undefined {
   return (call as { readonly call?: { readonly stream?: ServerHttp2Stream } }).call?.stream;
 }
 
+/** Has a call read so many messages ahead of whoever takes them; grpc-js has it read 16, of any size. A stream of Node.js has no public way to say so later. */
+export function readAhead(call: object, messages: number): void {
+  const state = (call as { readonly _readableState?: { highWaterMark?: number } })._readableState;
+  if (state?.highWaterMark !== undefined) state.highWaterMark = messages;
+}
+
 function changed(how: string): Error {
   return new Error(
     `this version of @grpc/grpc-js cannot be used: its server is not made as src/rpc/http2/seam.ts needs it; ${how}`,
