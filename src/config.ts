@@ -85,6 +85,8 @@ export const remotesConfig = z.strictObject({
     .int()
     .min(1)
     .default(16 * 1024 * 1024 * 1024),
+  /** How long a mirror keeps what no branch or tag of its remote reaches any more, and no job is of. */
+  keep_unreachable: z.number().min(3_600).max(3_153_600_000).default(1_209_600),
 });
 
 /** What past jobs are answers. */

@@ -19,6 +19,7 @@ import { openQuotas } from './jobs/deciding/quotas.js';
 import { openJobStreams } from './jobs/job-streams.js';
 import { watchLogEnd } from './jobs/log-end.js';
 import { ownWrites } from './jobs/own-writes.js';
+import { commitsOfJobs } from './jobs/reading/commits-of-jobs.js';
 import { damagedJobs } from './jobs/reading/damaged-jobs.js';
 import { recordingStore } from './jobs/recording-store.js';
 import { watchBackOffs } from './jobs/running/back-offs.js';
@@ -111,7 +112,16 @@ export async function startServer(
     // Git: refspecs, ranges, mirrors.
     const mayHaveCodePaths = store.allowedFormat >= sharedRunsFormat;
     const repositorySet = open(
-      await openServersRepositories(config, { directory: gitDirectory, edge, mayHaveCodePaths }, logger),
+      await openServersRepositories(
+        config,
+        {
+          directory: gitDirectory,
+          edge,
+          mayHaveCodePaths,
+          commitsOfJobs: (name) => commitsOfJobs({ store, readModel }, name),
+        },
+        logger,
+      ),
       (those) => those.close(),
     );
     const repositories = repositorySet.git;

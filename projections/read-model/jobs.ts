@@ -322,6 +322,9 @@ export function jobQueries(db: Database.Database) {
   const running = db.prepare(
     `SELECT uuid, lease_ms, lease_revision, attempt_count AS attempt, limits ->> '$.run' AS run_limit FROM job WHERE state = ${JobState.RUNNING}`,
   );
+  const commits = db.prepare(
+    'SELECT position, repository, script_version AS "commit" FROM job WHERE position > ? ORDER BY position LIMIT ?',
+  );
   return {
     /** The attempts of a job, of which the row is given, the first one first. */
     attempts: attemptQueries(db),
@@ -334,6 +337,9 @@ export function jobQueries(db: Database.Database) {
     facts: (uuid: string) => facts.get(uuid, uuid) as JobFactsRow | undefined,
     /** Revision of a job. */
     revision: (uuid: string) => revision.get(uuid, uuid) as number | undefined,
+    /** Repositories and commits of up to `limit` jobs after a position, deleted or not. */
+    commits: (after: number, limit: number) =>
+      commits.all(after, limit) as { position: number; repository: string; commit: string }[],
     /** The leases of all running jobs. */
     leases: () => running.all() as LeaseRow[],
   };

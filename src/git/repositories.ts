@@ -34,6 +34,11 @@ export type RepositoriesOptions = {
   readonly remotes?: Partial<RemoteOptions>;
   /** How long and how many histories stay in memory. */
   readonly histories?: GraphLimits;
+  /**
+   * Full hashes of the commits of all jobs of a repository, which stay in its mirror; undefined if that cannot be told now. Without it nothing is
+   * ever removed from mirrors.
+   */
+  readonly commitsOfJobs?: (repository: string) => Promise<readonly string[] | undefined>;
 };
 
 /** Where the commits of jobs are kept, in the directory of what is kept of repositories. */
@@ -73,6 +78,7 @@ export async function openRepositories(
     patience = 10_000,
     remotes = {},
     histories = graphLimits,
+    commitsOfJobs = async () => undefined,
   }: RepositoriesOptions = {},
 ): Promise<ChangingRepositories> {
   const monotonic = () => edge.monotonic();
@@ -98,8 +104,9 @@ export async function openRepositories(
       { ...remoteDefaults, ...remotes },
       {
         directory: join(directory, directoryName(name, place.url)),
-        monotonic,
+        edge,
         log,
+        commitsOfJobs: () => commitsOfJobs(name),
         patience,
         open: (path) => open(name, path),
       },

@@ -59,5 +59,6 @@ export function remoteRules({ remotes }: Pick<ServerConfig, 'remotes'>): NonNull
     silence: remotes.silence * 1_000,
     bytes: remotes.max_bytes,
     mirrorBytes: remotes.max_mirror_bytes,
+    keepUnreachable: remotes.keep_unreachable * 1_000,
   };
 }

@@ -6,7 +6,7 @@ import type { RepositorySet } from '../domain/repositories/repository-set.js';
 import { repositorySetStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import type { RepositoryPlace } from '../git/places.js';
-import { type ChangingRepositories, openRepositories } from '../git/repositories.js';
+import { type ChangingRepositories, openRepositories, type RepositoriesOptions } from '../git/repositories.js';
 import type { JobsContext } from '../jobs/context.js';
 import { keyedLock } from '../jobs/keyed-lock.js';
 import type { RepositoryPlaces } from '../jobs/ports/added-repositories.js';
@@ -35,7 +35,12 @@ export type ServersRepositories = {
  */
 export async function openServersRepositories(
   config: ServerConfig,
-  { directory, edge, mayHaveCodePaths }: { directory: string; edge: Edge; mayHaveCodePaths: boolean },
+  {
+    directory,
+    edge,
+    mayHaveCodePaths,
+    commitsOfJobs,
+  }: { directory: string; edge: Edge; mayHaveCodePaths: boolean } & Pick<RepositoriesOptions, 'commitsOfJobs'>,
   logger: Logger,
 ): Promise<ServersRepositories> {
   let settings: Pick<ServerConfig, 'repositories' | 'credentials'> = config;
@@ -45,6 +50,7 @@ export async function openServersRepositories(
     edge,
     directory,
     log: logger,
+    ...(commitsOfJobs && { commitsOfJobs }),
     remotes: remoteRules(config),
     histories: historyLimits(config),
   });

@@ -32,6 +32,7 @@ test('a data directory is all that is needed', async (t) => {
       allow_private_addresses: false,
       allowed_hosts: [],
       deadline: 120,
+      keep_unreachable: 1_209_600,
       max_bytes: 1073741824,
       max_mirror_bytes: 17179869184,
       refresh_after: 10,

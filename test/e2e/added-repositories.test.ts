@@ -60,6 +60,7 @@ const server = serverOfFile({
       silence: 30,
       max_bytes: 1_000_000,
       max_mirror_bytes: 1024 * 1024 * 1024,
+      keep_unreachable: 1_209_600,
     },
     credentials: { forge: { url: 'https://git.example.org/team/', username: 'memoir', password: 'secret' } },
   },

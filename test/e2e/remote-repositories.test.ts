@@ -1,12 +1,17 @@
-import { basename, dirname } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import test from 'ava';
 import { serverConfig } from '../../src/config.js';
+import { systemEdge } from '../../src/edge.js';
 import { serveDaemon } from '../support/git-daemon.js';
 import { serveGit } from '../support/git-http-server.js';
+import { gitEnvironment } from '../support/git-repository.js';
 import { makeProject } from '../support/project.js';
 import { failure } from '../support/refused.js';
 import { complete, find, uuidOf } from '../support/runs.js';
 import { startTestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 
 const project = makeProject();
 const origin = await serveGit(dirname(project.repository.path));
@@ -45,6 +50,59 @@ test.serial('a server that cannot be fetched from is UNAVAILABLE, not a stale an
   t.is(error.reason, 'MIRROR_UNAVAILABLE');
   origin.instead = undefined;
   t.truthy((await find(ada, { scriptVersion: 'main' })).job);
+});
+
+test('a commit that its remote lost weeks ago stays in the mirror where a job is of it, of whatever state, and else goes', async (t) => {
+  const { repository } = makeProject();
+  t.teardown(repository.dispose);
+  const away = await serveGit(dirname(repository.path));
+  t.teardown(() => away.close());
+  const time = { passed: 0 };
+  const edge = {
+    ...systemEdge,
+    now: () => Date.now() + time.passed,
+    monotonic: () => performance.now() + time.passed,
+  };
+  const place = `${away.url}/${basename(repository.path)}/.git`;
+  const own = await startTestServer({ edge, settings: { repositories: { project: { url: place } }, remotes } });
+  t.teardown(own.dispose);
+  const eva = own.as('eva');
+  const directory = join(own.config.data_dir, 'git');
+  const has = (commit: string) => {
+    const mirror = readdirSync(directory).find((name) => name.startsWith('project')) ?? '';
+    const cwd = join(directory, mirror, 'fetched.git');
+    return spawnSync('git', ['cat-file', '-e', commit], { cwd, env: gitEnvironment() }).status === 0;
+  };
+  const fork = (text: string) => {
+    repository.git('checkout', '--quiet', '--detach', 'main');
+    const commit = repository.commit({ 'run.sh': `#!/bin/sh\necho ${text}\n` });
+    repository.git('branch', '--force', 'side', commit);
+    repository.git('checkout', '--quiet', 'main');
+    return commit;
+  };
+  const made: string[] = [];
+  for (const text of ['one', 'two', 'three']) {
+    const commit = fork(text);
+    const { job } = await find(eva, { scriptVersion: 'side' });
+    t.is(job?.scriptVersion, commit);
+    made.push(commit);
+    const uuid = job?.uuid ?? '';
+    if (text === 'two') await complete(eva, uuid);
+    if (text === 'three') {
+      await eva.jobs.cancelJob({ uuid });
+      await eva.jobs.deleteJob({ uuid });
+    }
+  }
+  const unused = fork('nobody has a job of it');
+  const main = { repository: 'project', refspec: 'main' };
+  await eva.repositories.resolveRefspec(main);
+  repository.git('branch', '--quiet', '-D', 'side');
+  await eva.repositories.resolveRefspec(main);
+  t.true(has(unused));
+  time.passed += 15 * 86_400_000;
+  await eva.repositories.resolveRefspec(main);
+  await until('what nobody has a job of is gone', () => !has(unused));
+  for (const commit of made) t.true(has(commit), commit);
 });
 
 test('a remote repository that no rule allows keeps the server from starting', async (t) => {

@@ -17,6 +17,8 @@ import '../git/packed-refs.test.js';
 import '../git/packs/index-pack.test.js';
 import '../git/packs/merge-packs.test.js';
 import '../git/packs/resolve-in-threads.test.js';
+import '../git/prune/lost-tips.test.js';
+import '../git/prune/prune-packs.test.js';
 import '../git/reftable.test.js';
 import '../git/tree-bombs.test.js';
 import '../worker/find-script.test.js';

@@ -23,6 +23,8 @@ export type MirrorSource = {
   readonly rules: RemoteRules;
   readonly limits: TransportLimits & PackLimits & StoreLimits;
   readonly slices: SliceSizes;
+  /** Wall-clock time in milliseconds. */
+  readonly now: number;
 };
 
 /** How far a fetch is. */
@@ -134,7 +136,7 @@ async function receive(
   transport: Transport,
   { advertised, capabilities }: Listed,
   store: MirrorStore,
-  { limits, slices }: Pick<MirrorSource, 'limits' | 'slices'>,
+  { limits, slices, now }: Pick<MirrorSource, 'limits' | 'slices' | 'now'>,
   told: (progress: FetchProgress) => void,
 ): Promise<number> {
   async function fetch(wants: readonly string[], depth?: number): Promise<number> {
@@ -144,7 +146,7 @@ async function receive(
     );
     const taken = withProgress(answer, transport, told);
     const objects = await store.receive(taken, limits, (step, done, all) => told({ step, done, all }));
-    store.note(advertised);
+    store.note(advertised, now);
     return objects;
   }
 
@@ -155,7 +157,7 @@ async function receive(
   // A remote whose history was cut off may have all of it by now.
   const whole = store.shallow().size > 0 && canDeepen(capabilities) ? infinite : undefined;
   if (wants.length > 0) return fetch(wants, whole);
-  store.note(advertised);
+  store.note(advertised, now);
   return 0;
 }
 

@@ -14,6 +14,8 @@ import type { PackLimits } from '../packs/pack-limits.js';
 import { receivePack, removeLeftovers } from '../packs/receive-pack.js';
 import type { FetchAnswer } from '../protocol/fetch-request.js';
 import type { AdvertisedRefs } from '../protocol/list-refs.js';
+import { noteLostTips } from '../prune/lost-tips.js';
+import { finishRemoving } from '../prune/prune-packs.js';
 import { readShallow } from '../reader/shallow.js';
 import { packedRefs, replaceIfOther } from './packed-refs-text.js';
 
@@ -33,8 +35,8 @@ export type MirrorStore = {
   receive(answer: FetchAnswer, limits: PackLimits & StoreLimits, progress: Progress): Promise<number>;
   /** Puts packs together if there are many. Gives how many it put together. */
   tidy(): Promise<number>;
-  /** Takes note of what the remote has. @throws Error naming a ref whose object is not known */
-  note(advertised: AdvertisedRefs): void;
+  /** Takes note of what the remote has, at a time of the wall clock in milliseconds. @throws Error naming a ref whose object is not known */
+  note(advertised: AdvertisedRefs, now: number): void;
   close(): void;
 };
 
@@ -66,6 +68,7 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
   }
   const directory = join(path, 'objects/pack');
   makeDirectory(directory);
+  finishRemoving(path);
   removeLeftovers(directory);
   const known = openKnownObjects(join(path, 'objects'), hash, createPageCache(pageBytes), limits.deltaBytes);
   const shallow = () => readShallow(layout);
@@ -73,6 +76,16 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
 
   function cutOff(commits: ReadonlySet<string>): void {
     replaceShallow(path, commits);
+  }
+
+  /** What the refs named last. */
+  function noted(): ReadonlySet<string> {
+    const packed = openPackedRefs(join(path, 'packed-refs'), hash.hex, Date.now, damaged);
+    try {
+      return new Set([...packed.entries()].map(({ id }) => id));
+    } finally {
+      packed.close();
+    }
   }
 
   function hasParents(commit: string): boolean {
@@ -91,15 +104,7 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
     hash,
     known,
     shallow,
-    tips() {
-      const packed = openPackedRefs(join(path, 'packed-refs'), hash.hex, Date.now, damaged);
-      try {
-        const ids = new Set([...packed.entries()].map(({ id }) => id));
-        return [...ids].filter((id) => known.typeOf(Buffer.from(id, 'hex')) !== undefined);
-      } finally {
-        packed.close();
-      }
-    },
+    tips: () => [...noted()].filter((id) => known.typeOf(Buffer.from(id, 'hex')) !== undefined),
     slices: () => readSlices(join(path, slicesFile)),
     keepSlices(slices) {
       if (slices) replaceDurably(join(path, slicesFile), `${slices.depth} ${slices.step}\n`);
@@ -134,11 +139,12 @@ export function openMirrorStore(path: string, hash: HashAlgorithm, limits: PackL
       if (merged > 0) known.rescan();
       return merged;
     },
-    note({ refs, head }) {
+    note({ refs, head }, now) {
       for (const { name, id } of [...refs, ...(head === undefined ? [] : [{ name: 'HEAD', id: head }])])
         if (known.typeOf(Buffer.from(id, 'hex')) === undefined)
           throw new Error(`the object ${id} of ${name} did not arrive`);
       const own = head === undefined ? [] : [{ name: 'refs/memoir/head', id: head }];
+      noteLostTips(path, noted(), new Set([...refs, ...own].map(({ id }) => id)), now);
       replaceIfOther(join(path, 'packed-refs'), packedRefs([...refs, ...own]));
     },
     close: () => known.close(),

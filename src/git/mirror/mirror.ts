@@ -1,5 +1,7 @@
 import { join } from 'node:path';
+import { LRUCache } from 'lru-cache';
 import { MemoirError, messageOf, quote } from '../../domain/errors.js';
+import type { Edge } from '../../edge.js';
 import { makeDirectory } from '../../make-directory.js';
 import { startThread, type Thread, ThreadEnded } from '../../threads/thread.js';
 import { fileKind } from '../file-kind.js';
@@ -7,6 +9,7 @@ import type { HistoryLog } from '../graph/history.js';
 import { errno } from '../problem.js';
 import type { FetchProgress, MirrorSource } from './fetch-mirror.js';
 import type { MirrorThread } from './mirror-thread.js';
+import { mayPrune } from './prune-mirror.js';
 
 /** A copy of a remote repository. */
 export type Mirror = {
@@ -18,6 +21,8 @@ export type Mirror = {
   fresh(): Promise<string>;
   /** Path of the repository as it was fetched last, whenever that was; undefined if never. */
   fetched(): string | undefined;
+  /** Takes note that a commit was named by somebody, who may make a job of it. */
+  named(commit: string): void;
   close(): Promise<void>;
 };
 
@@ -31,6 +36,18 @@ export type MirrorTimes = {
   readonly deadline: number;
   /** How long a caller waits for a fetch, in milliseconds. */
   readonly patience: number;
+  /** How long what no ref of the remote reaches any more stays, in milliseconds. */
+  readonly keepUnreachable: number;
+  /** How long after a look for that the next one is, in milliseconds. */
+  readonly pruneEvery: number;
+};
+
+/** What a mirror takes from what is around it. */
+export type MirrorSurroundings = {
+  readonly edge: Pick<Edge, 'now' | 'monotonic'>;
+  readonly log: HistoryLog;
+  /** Full hashes of the commits of all jobs of the repository; undefined if that cannot be told now, so that nothing may be removed. */
+  readonly commitsOfJobs: () => Promise<readonly string[] | undefined>;
 };
 
 /** How often the progress of a fetch goes to the log, in milliseconds. */
@@ -39,13 +56,16 @@ const logEvery = 5_000;
 /** How long the thread is kept after a fetch, in milliseconds: the next one is sooner done by it. */
 const keptFor = 60_000;
 
+/** How many of the commits that were named lately are remembered, and how long, in milliseconds: until a job that is made of one is known. */
+const [mostNamed, namedFor] = [100_000, 3_600_000] as const;
+
 /** A mirror, of which nothing is fetched yet by this process. */
 export function createMirror(
-  source: MirrorSource,
-  { refreshAfter, acceptStale, deadline, patience }: MirrorTimes,
-  monotonic: () => number,
-  log: HistoryLog,
+  source: Omit<MirrorSource, 'now'>,
+  { refreshAfter, acceptStale, deadline, patience, keepUnreachable, pruneEvery }: MirrorTimes,
+  { edge, log, commitsOfJobs }: MirrorSurroundings,
 ): Mirror {
+  const monotonic = () => edge.monotonic();
   const { name, directory } = source;
   const served = join(directory, 'served.git');
   let thread: Thread<MirrorThread> | undefined;
@@ -55,6 +75,10 @@ export function createMirror(
   /** When the last fetch that succeeded began: what it brought is as old as that. */
   let asOf = Number.NEGATIVE_INFINITY;
   let closed = false;
+  let pruning: Promise<void> | undefined;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  /** Commits that may be those of jobs which are being made. */
+  const lately = new LRUCache<string, true>({ max: mostNamed, ttl: namedFor, perf: { now: monotonic } });
 
   const unavailable = (problem: string) =>
     new MemoirError('UNAVAILABLE', 'MIRROR_UNAVAILABLE', `repository ${quote(name)} cannot be fetched: ${problem}`, {
@@ -86,7 +110,26 @@ export function createMirror(
     return thread;
   }
 
+  /** Removes what has been unreachable for long, if it is time for that. Whatever goes wrong, nothing is amiss but room. */
+  async function pruneIfDue(started: Thread<MirrorThread>): Promise<void> {
+    if (monotonic() - lookedAt < pruneEvery) return;
+    lookedAt = monotonic();
+    const lostBefore = edge.now() - keepUnreachable;
+    try {
+      if (!mayPrune(source, lostBefore)) return;
+      const commits = await commitsOfJobs();
+      if (!commits || closed) return;
+      const staying = { commits: [...commits, ...lately.keys()], lostBefore };
+      const pruned = await started.call.prune({ source, staying });
+      log.info({ repository: name, ...pruned }, 'unreachable objects removed from mirror');
+    } catch (error) {
+      log.warn({ repository: name, problem: messageOf(error) }, 'unreachable objects stay in mirror');
+    }
+  }
+
   async function fetchOnce(): Promise<void> {
+    await pruning;
+    if (closed) throw unavailable('it is closed');
     const begun = monotonic();
     try {
       makeDirectory(directory);
@@ -95,23 +138,26 @@ export function createMirror(
     }
     const started = living();
     progress = undefined;
-    let logged = performance.now();
+    let logged = monotonic();
     let timer: NodeJS.Timeout | undefined;
     const onTold = (told: FetchProgress) => {
       progress = told;
       clearTimeout(timer);
-      if (performance.now() - logged < logEvery) return;
-      logged = performance.now();
+      if (monotonic() - logged < logEvery) return;
+      logged = monotonic();
       log.info({ repository: name, ...told }, 'fetching mirror');
     };
     try {
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => reject(new Error(`it takes longer than ${deadline} ms`)), deadline);
       });
-      const fetched = await Promise.race([started.call.fetch(source, { onTold }), late]);
+      const fetched = await Promise.race([started.call.fetch({ ...source, now: edge.now() }, { onTold }), late]);
       asOf = begun;
       log.info({ repository: name, ...fetched, milliseconds: Math.round(monotonic() - begun) }, 'mirror fetched');
-      idle = setTimeout(() => void started.close(), keptFor).unref();
+      pruning = pruneIfDue(started).finally(() => {
+        pruning = undefined;
+        if (!closed) idle = setTimeout(() => void started.close(), keptFor).unref();
+      });
     } catch (error) {
       await started.terminate();
       throw notFetched(problemOf(error), (error as Error).cause);
@@ -146,6 +192,7 @@ export function createMirror(
 
   return {
     fetched: () => (fileKind(join(served, 'packed-refs')) ? served : undefined),
+    named: (commit) => void lately.set(commit, true),
     async fresh() {
       if (closed) throw unavailable('it is closed');
       if (monotonic() - asOf <= refreshAfter) return served;
@@ -161,6 +208,7 @@ export function createMirror(
       clearTimeout(idle);
       await thread?.terminate();
       await fetching?.catch(() => undefined);
+      await pruning;
     },
   };
 }

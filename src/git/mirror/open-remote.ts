@@ -4,7 +4,7 @@ import { type PackLimits, packLimits } from '../packs/pack-limits.js';
 import type { TransportLimits } from '../protocol/transport.js';
 import type { Repository } from '../repository.js';
 import { type SliceSizes, sliceSizes } from './fetch-slices.js';
-import { createMirror, type MirrorTimes } from './mirror.js';
+import { createMirror, type MirrorSurroundings, type MirrorTimes } from './mirror.js';
 import type { StoreLimits } from './mirror-store.js';
 import { createRemoteRepository } from './remote-repository.js';
 import { type RemoteRules, refusedUrl } from './remote-rules.js';
@@ -23,6 +23,8 @@ export type RemoteOptions = RemoteRules &
   TransportLimits &
   StoreLimits & { readonly packs: Partial<PackLimits>; readonly slices: SliceSizes };
 
+const day = 86_400_000;
+
 /** Nothing is allowed; what would be is fetched at most every ten seconds, and never served stale. */
 export const remoteDefaults: RemoteOptions = {
   allowedHosts: [],
@@ -32,6 +34,8 @@ export const remoteDefaults: RemoteOptions = {
   refreshAfter: 10_000,
   acceptStale: 0,
   deadline: 120_000,
+  keepUnreachable: 14 * day,
+  pruneEvery: day,
   silence: 30_000,
   bytes: 1024 * 1024 * 1024,
   mirrorBytes: 16 * 1024 * 1024 * 1024,
@@ -43,8 +47,10 @@ export const remoteDefaults: RemoteOptions = {
 export type RemoteSurroundings = {
   /** Directory for the mirror, which no other repository may use. */
   readonly directory: string;
-  readonly monotonic: () => number;
+  readonly edge: MirrorSurroundings['edge'];
   readonly log: HistoryLog;
+  /** See `MirrorSurroundings`. */
+  readonly commitsOfJobs: MirrorSurroundings['commitsOfJobs'];
   /** How long a caller waits for a fetch, in milliseconds. */
   readonly patience: number;
   /** Opens the mirror at a path. */
@@ -66,13 +72,15 @@ export function openRemote(
     refreshAfter,
     acceptStale,
     deadline,
+    keepUnreachable,
+    pruneEvery,
     silence,
     bytes,
     mirrorBytes,
     packs,
     slices,
   }: RemoteOptions,
-  { directory, monotonic, log, patience, open }: RemoteSurroundings,
+  { directory, edge, log, commitsOfJobs, patience, open }: RemoteSurroundings,
 ): Repository {
   const rules: RemoteRules = { allowedHosts, allowHttp, allowGit, allowPrivateAddresses };
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
@@ -98,6 +106,7 @@ export function openRemote(
     limits: { silence, ...packLimits, ...packs, bytes, mirrorBytes },
     slices,
   };
-  const mirror = createMirror(data, { refreshAfter, acceptStale, deadline, patience }, monotonic, log);
+  const times = { refreshAfter, acceptStale, deadline, patience, keepUnreachable, pruneEvery };
+  const mirror = createMirror(data, times, { edge, log, commitsOfJobs });
   return createRemoteRepository(mirror, open);
 }

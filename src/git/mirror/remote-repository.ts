@@ -32,8 +32,16 @@ export function createRemoteRepository(mirror: Mirror, open: (path: string) => R
   }
 
   return {
-    resolve: (refspec, field, asking) => known([refspec], (repository) => repository.resolve(refspec, field, asking)),
-    range: (query, asking) => known(refspecsOf(query), (repository) => repository.range(query, asking)),
+    async resolve(refspec, field, asking) {
+      const commit = await known([refspec], (repository) => repository.resolve(refspec, field, asking));
+      mirror.named(commit);
+      return commit;
+    },
+    async range(query, asking) {
+      const range = await known(refspecsOf(query), (repository) => repository.range(query, asking));
+      mirror.named(range.end);
+      return range;
+    },
     async isAncestor(ancestor, commits) {
       const path = mirror.fetched();
       const known = path === undefined ? undefined : await at(path).isAncestor(ancestor, commits);

@@ -112,14 +112,10 @@ export function createLinks(
   function addTree(id: Buffer, data: Buffer): void {
     const { length } = data;
     for (let at = 0; at < length; ) {
-      // A mode in octal digits, a space, a name, a zero, and an id (git's tree format).
-      const first = data[at] as number;
-      const second = data[at + 1] as number;
       const nul = data.indexOf(0, at);
       if (nul < 0 || nul + 1 + bytes > length) throw malformed(id, 'tree');
-      const isTree = first === 0x34 || (first === 0x30 && second === 0x34);
-      const isLink = first === 0x31 && second === 0x36 && data[at + 6] === 0x20;
-      if (!isLink) link(data, nul + 1, isTree ? treeKind : blobKind, id);
+      const kind = namedKind(data, at);
+      if (kind !== 0) link(data, nul + 1, kind, id);
       at = nul + 1 + bytes;
     }
   }
@@ -158,6 +154,16 @@ export function createLinks(
       }
     },
   };
+}
+
+/**
+ * The kind, a number in `kinds`, of what an entry of a tree names, by its mode; 0 for a submodule, which is in no pack. An entry is a mode in octal
+ * digits, a space, a name, a zero, and an id.
+ */
+export function namedKind(data: Buffer, at: number): number {
+  const [first, second] = [data[at], data[at + 1]];
+  if (first === 0x31 && second === 0x36 && data[at + 6] === 0x20) return 0;
+  return first === 0x34 || (first === 0x30 && second === 0x34) ? treeKind : blobKind;
 }
 
 const hex = (id: Buffer): string => id.toString('hex');

@@ -32,11 +32,7 @@ export async function mergePacks(
   hash: HashAlgorithm,
   counts: { most: number; stay: number } = packCounts,
 ): Promise<number> {
-  const names = new Set(readdirSync(directory));
-  const stems = [...names]
-    .filter((name) => name.endsWith(wholeEnding))
-    .map((name) => name.slice(0, -wholeEnding.length))
-    .filter((stem) => names.has(`${stem}.idx`) && names.has(`${stem}.pack`));
+  const stems = wholePacks(directory);
   if (stems.length <= counts.most) return 0;
   const files = stems.map((stem) => ({ stem, ...sizeAndAge(join(directory, `${stem}.pack`)) }));
   const bySize = files.sort((a, b) => a.size - b.size || (a.stem < b.stem ? -1 : 1));
@@ -53,6 +49,15 @@ export async function mergePacks(
   }
   syncDirectory(directory);
   return small.length;
+}
+
+/** The names, without an ending, of the packs of a directory that were found whole. */
+export function wholePacks(directory: string): string[] {
+  const names = new Set(readdirSync(directory));
+  return [...names]
+    .filter((name) => name.endsWith(wholeEnding))
+    .map((name) => name.slice(0, -wholeEnding.length))
+    .filter((stem) => names.has(`${stem}.idx`) && names.has(`${stem}.pack`));
 }
 
 function sizeAndAge(path: string): { size: number; changed: number } {
