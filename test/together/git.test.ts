@@ -20,6 +20,5 @@ import '../git/packs/resolve-in-threads.test.js';
 import '../git/prune/lost-tips.test.js';
 import '../git/prune/prune-packs.test.js';
 import '../git/reftable.test.js';
-import '../git/tree-bombs.test.js';
 import '../worker/find-script.test.js';
 import '../worker/find-tree.test.js';
