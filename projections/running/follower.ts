@@ -97,6 +97,7 @@ export async function startFollower(
   const refusalListeners: ((error: LogRefused) => void)[] = [];
   const waiters = new Set<Waiter>();
   const liveWaiters = new Set<Waiter>();
+  let hurrying = false;
 
   function trouble(): string | undefined {
     const now = performance.now();
@@ -122,9 +123,18 @@ export async function startFollower(
     live = message.live;
     failure = undefined;
     doubt = undefined;
-    for (const waiter of [...waiters]) if (waiter.position <= position) waiter.resolve();
+    for (const waiter of waiters) if (waiter.position <= position) waiter.resolve();
     if (live) for (const { resolve } of [...liveWaiters]) resolve();
+    hurrying = false;
+    hurry();
     onApplied(message, nowLive);
+  }
+
+  /** Tells the thread that somebody waits, once for each batch. */
+  function hurry(): void {
+    if (hurrying || waiters.size === 0 || closed) return;
+    hurrying = true;
+    thread.call.hurry(undefined).catch(() => undefined);
   }
 
   function notePassedOver(count: number, first: readonly PassedOver[]): void {
@@ -166,6 +176,7 @@ export async function startFollower(
         waiter.reject(unavailable(`${name} is at position ${position} and did not come to ${wanted} in time`));
       signal?.addEventListener('abort', aborted, { once: true });
       those.add(waiter);
+      hurry();
       if (signal?.aborted) aborted();
     });
   }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type { MemoirEvent } from '../../src/domain/events.js';
 import { foreignEnvelope, type Judged, judged, whyForeign } from '../../src/eventstore/foreign.js';
@@ -38,8 +37,11 @@ export type RunnerOptions = {
   readonly signal?: AbortSignal;
   /** Most events in one transaction; 1,000 unless given. */
   readonly batchSize?: number;
-  /** Pause after a batch that ended at the end of the log, in milliseconds, so that what comes in it costs one transaction; 0 unless given. */
-  readonly pause?: number;
+  /**
+   * Is awaited after a batch that ended at the end of the log, so that what comes in meanwhile costs one transaction; `busy` says whether the
+   * batch was there as soon as it was asked for.
+   */
+  readonly rest?: (busy: boolean) => Promise<void> | undefined;
 };
 
 type Handler = (event: MemoirEvent, recorded: RecordedEvent) => void;
@@ -77,8 +79,9 @@ export async function runProjections(
   }
   const apply = applier(db, running, note, options.onPassedOver);
   const from = Math.min(...running.map(({ position }) => position));
-  const { signal, batchSize, pause = 0, onBroken, onDoubt } = options;
+  const { signal, batchSize, rest, onBroken, onDoubt } = options;
   let indexed = false;
+  let asked = performance.now();
   const following = {
     ...(signal && { signal }),
     ...(batchSize && { batchSize }),
@@ -86,13 +89,16 @@ export async function runProjections(
     ...(onDoubt && { onDoubt }),
   };
   for await (const batch of log.subscribeAll(from, following)) {
+    const busy = performance.now() - asked < atOnce;
     if (batch.events.length > 0) apply(batch);
     if (batch.live && !indexed) {
       for (const { indexes } of projections) if (indexes) db.exec(indexes);
       indexed = true;
     }
     options.onApplied?.(batch);
-    if (batch.live && pause > 0) await delay(pause, undefined, signal && { signal }).catch(() => undefined);
+    const resting = batch.live ? rest?.(busy) : undefined;
+    if (resting) await resting;
+    asked = performance.now();
   }
 }
 
@@ -139,6 +145,9 @@ function applier(
     for (const one of running) one.position = Math.max(one.position, batch.position);
   };
 }
+
+/** A batch that comes within so many milliseconds was there already. */
+const atOnce = 1;
 
 /** Part of the time that is spent on reading what changes nothing, and what may be spent at once, in milliseconds. */
 const partForUnread = 0.01;

@@ -14,6 +14,7 @@ import { serveThread } from '../../src/threads/serve-thread.js';
 import { type ProjectionSet, projectionSets } from '../all.js';
 import { pastFiles } from '../history/as-of.js';
 import { type Checkpoint, isDamage } from './database.js';
+import { letGather } from './gathering.js';
 import { type KeptFile, openKeptFile, setAside } from './kept-file.js';
 import { keptLeaves } from './kept-files.js';
 import { DamagedFile } from './page-sums.js';
@@ -23,6 +24,15 @@ import { type Applied, type PassedOver, runProjections } from './runner.js';
 
 /** Events in one transaction while the log's past is applied: the more, the less often a page of an index is written again. */
 const batchSize = 1_000;
+
+/** How long a patient thread lets events gather, in milliseconds. */
+const patientTime = 20;
+
+/**
+ * How long any other does, in milliseconds, while more has come in each time that it asks and nobody waits: a transaction of many events writes and
+ * checks a page that several of them change only once.
+ */
+const busyTime = 5;
 
 /** How long to wait after a failure, such as a full disk, before the batch is tried again, in milliseconds. */
 const retryAfter = 1_000;
@@ -107,8 +117,7 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
   /** No decision waits for the history, so that it may take its time. */
   const patient = keeps === 'history';
 
-  /** How long a patient thread lets events gather, in milliseconds. */
-  const pause = patient ? 20 : 0;
+  const gathering = patient ? letGather(patientTime) : letGather(busyTime, true);
 
   if (patient) giveWay();
 
@@ -218,7 +227,7 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
             signal: ended.signal,
             onApplied,
             batchSize,
-            pause,
+            rest: (busy) => gathering.rest(busy, ended.signal),
             // Each is told once, though both files pass it over.
             ...(!patient && { onPassedOver }),
             onOtherLog: (checkpoint) => refuseOther(log, checkpoint),
@@ -249,6 +258,8 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
       tell = call.tell;
       return follow(call.signal);
     },
+    /** Somebody waits for what was recorded. */
+    hurry: () => gathering.hurry(),
     /** A reader met damage in the file: it is made anew. */
     damaged,
   };

@@ -92,16 +92,23 @@ export const needs: readonly Need[] = [
 export const sharedRunsFormat = 4;
 
 /** The lowest format whose readers understand the event. */
-export function formatNeeded(event: MemoirEvent, among: readonly Need[] = needs): number {
+export function formatNeeded(event: MemoirEvent, among?: readonly Need[]): number {
   let format = 1;
   const name = event.$typeName.slice(event.$typeName.lastIndexOf('.') + 1);
-  for (const need of among) {
-    if (need.event === name && need.format > format && concerns(need, event)) {
-      format = need.format;
-    }
+  for (const need of (among ? byEvent(among) : needsByEvent).get(name) ?? []) {
+    if (need.format > format && concerns(need, event)) format = need.format;
   }
   return format;
 }
+
+function byEvent(among: readonly Need[]): ReadonlyMap<string, readonly Need[]> {
+  const found = new Map<string, Need[]>();
+  for (const need of among) found.set(need.event, [...(found.get(need.event) ?? []), need]);
+  return found;
+}
+
+/** Every append asks. */
+const needsByEvent = byEvent(needs);
 
 function concerns({ field, member }: Need, event: MemoirEvent): boolean {
   if (field === undefined) return true;

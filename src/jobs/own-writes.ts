@@ -52,18 +52,22 @@ export function ownWrites(
     if (position > readModel.position()) await readModel.waitFor(position, AbortSignal.timeout(longestWait));
   }
 
-  async function forget(key: string, position: Position): Promise<void> {
-    await readModel.waitFor(position).catch(() => undefined);
-    if (last.get(key) === position) last.delete(key);
+  /** Forgets the oldest notes, which stand first, as far as the read model has them. */
+  function forget(): void {
+    for (const [key, position] of last) {
+      if (position > readModel.position()) return;
+      last.delete(key);
+    }
   }
 
   return {
     catchUp,
     noted: () => Math.min(readModel.position(), settled()),
     note(key, position) {
+      forget();
+      last.delete(key);
       last.set(key, position);
       for (const listener of listeners) listener(key);
-      void forget(key, position);
     },
     pending(key) {
       const position = last.get(key);

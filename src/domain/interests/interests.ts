@@ -127,8 +127,9 @@ function told(interests: Interests, job: Job): Interests {
   const { standing } = interests;
   job.interestCount = standing.length;
   job.interests = standing.map((one) => one.told);
-  delete job.waitingSince;
-  if (standing[0]?.since) job.waitingSince = standing[0].since;
+  const since = standing[0]?.since;
+  if (since) job.waitingSince = since;
+  else delete job.waitingSince;
   return interests;
 }
 

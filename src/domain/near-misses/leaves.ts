@@ -2,12 +2,17 @@ import { hash } from 'node:crypto';
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import canonicalize from 'canonicalize';
 import { pointerPart } from '../json.js';
+import { remembering } from '../remembering.js';
 
 /** Most leaves by which parameters are compared in the index; what has more is found by its script alone. */
 export const mostLeaves = 64;
 
 /** Bytes of a key. */
-const keyBytes = 8;
+export const keyBytes = 8;
+
+/** Texts of which the digest is kept at hand, since jobs of a script have most of them in common, and how long they are at most. */
+const digestsKept = 10_000;
+const longestKept = 200;
 
 /** What parameters say, by JSON pointer (RFC 6901): each scalar, and each object or list that is empty, as RFC 8785 writes it. */
 export type Leaves = ReadonlyMap<string, string>;
@@ -48,9 +53,18 @@ export function nearKeys(repository: string, script: string, leaves: Leaves): Ne
 }
 
 function digest(texts: readonly string[]): Buffer {
-  return hash('sha256', JSON.stringify(texts), 'buffer').subarray(0, keyBytes);
+  const text = JSON.stringify(texts);
+  return text.length <= longestKept ? keptDigest(text) : digestOf(text);
+}
+
+const keptDigest = remembering(digestOf, digestsKept);
+
+function digestOf(text: string): Buffer {
+  return hash('sha256', text, 'buffer').subarray(0, keyBytes);
 }
 
 function xor(one: Buffer, other: Buffer): Buffer {
-  return Buffer.from(one.map((byte, i) => byte ^ (other[i] as number)));
+  const key = Buffer.allocUnsafe(keyBytes);
+  for (let i = 0; i < keyBytes; i++) key[i] = (one[i] as number) ^ (other[i] as number);
+  return key;
 }

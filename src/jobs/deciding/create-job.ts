@@ -244,7 +244,9 @@ function requested(
   now: number,
 ): JobRequested {
   const { commit, digests, dockerImageLocator, arvadosSdkVersion } = wanted;
-  return create(JobRequestedSchema, {
+  // In one literal, as `evolve` makes jobs.
+  const event: JobRequested = {
+    $typeName: 'memoir.events.v1.JobRequested',
     uuid,
     owner: caller.principal,
     repository: request.repository,
@@ -270,10 +272,18 @@ function requested(
     requiredLabels: request.requiredLabels,
     decision,
     requestedAt: timestampFromMs(now),
-    ...(request.runtimeConstraints && { runtimeConstraints: request.runtimeConstraints }),
-    ...(request.limits && { limits: request.limits }),
-    ...(request.outputTtl && { outputTtl: request.outputTtl }),
-  });
+    retryOf: '',
+    checkOf: '',
+    supersede: false,
+    inputs: [],
+    codePaths: [],
+    codeDigest: '',
+    secrets: [],
+  };
+  if (request.runtimeConstraints) event.runtimeConstraints = request.runtimeConstraints;
+  if (request.limits) event.limits = request.limits;
+  if (request.outputTtl) event.outputTtl = request.outputTtl;
+  return event;
 }
 
 function digestOfRequest(request: CreateJobRequest): string {
