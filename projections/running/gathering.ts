@@ -1,13 +1,13 @@
 /** Lets events gather between two transactions. */
 export type Gathering = {
   /** Resolves when enough time has passed, somebody hurries, or the signal aborts; undefined if there is nothing to wait for. */
-  rest(busy: boolean, signal: AbortSignal): Promise<void> | undefined;
+  rest(events: number, signal: AbortSignal): Promise<void> | undefined;
   /** Ends the rest at hand, or has the next one left out. */
   hurry(): void;
 };
 
-/** Rests for so many milliseconds, after any transaction or only after those that followed another at once. */
-export function letGather(time: number, onlyBusy = false): Gathering {
+/** Rests for so many milliseconds after each transaction of at least `least` events. */
+export function letGather(time: number, least = 0): Gathering {
   let hurried = false;
   let end: (() => void) | undefined;
 
@@ -27,8 +27,8 @@ export function letGather(time: number, onlyBusy = false): Gathering {
   }
 
   return {
-    rest(busy, signal) {
-      const skipped = hurried || (onlyBusy && !busy);
+    rest(events, signal) {
+      const skipped = hurried || events < least;
       hurried = false;
       return skipped ? undefined : wait(signal);
     },

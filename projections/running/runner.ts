@@ -37,11 +37,8 @@ export type RunnerOptions = {
   readonly signal?: AbortSignal;
   /** Most events in one transaction; 1,000 unless given. */
   readonly batchSize?: number;
-  /**
-   * Is awaited after a batch that ended at the end of the log, so that what comes in meanwhile costs one transaction; `busy` says whether the
-   * batch was there as soon as it was asked for.
-   */
-  readonly rest?: (busy: boolean) => Promise<void> | undefined;
+  /** Is awaited after a batch of so many events that ended at the end of the log, so that what comes in meanwhile costs one transaction. */
+  readonly rest?: (events: number) => Promise<void> | undefined;
 };
 
 type Handler = (event: MemoirEvent, recorded: RecordedEvent) => void;
@@ -81,7 +78,6 @@ export async function runProjections(
   const from = Math.min(...running.map(({ position }) => position));
   const { signal, batchSize, rest, onBroken, onDoubt } = options;
   let indexed = false;
-  let asked = performance.now();
   const following = {
     ...(signal && { signal }),
     ...(batchSize && { batchSize }),
@@ -89,16 +85,14 @@ export async function runProjections(
     ...(onDoubt && { onDoubt }),
   };
   for await (const batch of log.subscribeAll(from, following)) {
-    const busy = performance.now() - asked < atOnce;
     if (batch.events.length > 0) apply(batch);
     if (batch.live && !indexed) {
       for (const { indexes } of projections) if (indexes) db.exec(indexes);
       indexed = true;
     }
     options.onApplied?.(batch);
-    const resting = batch.live ? rest?.(busy) : undefined;
+    const resting = batch.live ? rest?.(batch.events.length) : undefined;
     if (resting) await resting;
-    asked = performance.now();
   }
 }
 
@@ -145,9 +139,6 @@ function applier(
     for (const one of running) one.position = Math.max(one.position, batch.position);
   };
 }
-
-/** A batch that comes within so many milliseconds was there already. */
-const atOnce = 1;
 
 /** Part of the time that is spent on reading what changes nothing, and what may be spent at once, in milliseconds. */
 const partForUnread = 0.01;

@@ -29,10 +29,11 @@ const batchSize = 1_000;
 const patientTime = 20;
 
 /**
- * How long any other does, in milliseconds, while more has come in each time that it asks and nobody waits: a transaction of many events writes and
- * checks a page that several of them change only once.
+ * How long any other does, in milliseconds, after a transaction of so many events, while nobody waits: a page that several events of a transaction change is
+ * written and checked only once.
  */
 const busyTime = 5;
+const busyEvents = 8;
 
 /** How long to wait after a failure, such as a full disk, before the batch is tried again, in milliseconds. */
 const retryAfter = 1_000;
@@ -117,7 +118,7 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
   /** No decision waits for the history, so that it may take its time. */
   const patient = keeps === 'history';
 
-  const gathering = patient ? letGather(patientTime) : letGather(busyTime, true);
+  const gathering = patient ? letGather(patientTime) : letGather(busyTime, busyEvents);
 
   if (patient) giveWay();
 
@@ -227,7 +228,7 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
             signal: ended.signal,
             onApplied,
             batchSize,
-            rest: (busy) => gathering.rest(busy, ended.signal),
+            rest: (events) => gathering.rest(events, ended.signal),
             // Each is told once, though both files pass it over.
             ...(!patient && { onPassedOver }),
             onOtherLog: (checkpoint) => refuseOther(log, checkpoint),

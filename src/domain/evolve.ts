@@ -1,6 +1,6 @@
 import { type Duration, durationMs, type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
-import { type Job, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { type Job, JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { attemptEnded, attemptResumed, attemptStarted, lastEnded } from './attempts/evolve-attempts.js';
 import type { JobEvent } from './events.js';
 import { finished, interestOfRequest, joined, left, reprioritised } from './interests/interests.js';
@@ -117,7 +117,7 @@ const fresh = {
  */
 function requested(event: JobRequested, revision: number, id: string): JobRecord {
   const job: Job = {
-    $typeName: 'memoir.jobs.v1.Job',
+    $typeName: JobSchema.typeName,
     uuid: event.uuid,
     owner: event.owner,
     repository: event.repository,

@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { type Job, JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { remembering } from '../domain/remembering.js';
 
 /** A message in its binary form, made once to be sent in many calls. */
 export class Encoded<Desc extends DescMessage> {
@@ -19,6 +20,8 @@ export function encode(schema: DescMessage, given: unknown): Buffer {
 }
 
 function binary(schema: DescMessage, message: MessageShape<DescMessage>): Buffer {
+  const field = jobOf(schema);
+  if (field) return withKeptJob(schema, field, message);
   const bytes = toBinary(schema, embedding(schema)?.(message) ?? message);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -29,11 +32,27 @@ const longestKept = 64 * 1024;
 /** Jobs in their binary form, with its length before it, each as long as the message is: nobody alters one that was answered. */
 const kept = new WeakMap<Job, Uint8Array>();
 
-/**
- * The message with its job encoded, since a job that is asked for again and again is the same message each time. It stands among the
- * unknown fields, which the library writes as they are.
- */
-function withKeptJob(field: DescField, message: MessageShape<DescMessage>): MessageShape<DescMessage> {
+/** The binary form of a message that has a job, which is asked for again and again and is the same message each time: that stands last. */
+function withKeptJob(schema: DescMessage, field: DescField, message: MessageShape<DescMessage>): Buffer {
+  const { [field.localName]: job, ...rest } = message as MessageShape<DescMessage> & Record<string, Job | undefined>;
+  const body = toBinary(schema, rest as unknown as MessageShape<DescMessage>);
+  if (!job) return Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const data = kept.get(job) ?? encodeJob(job);
+  const tag = tagOf(field);
+  const bytes = Buffer.allocUnsafe(body.length + tag.length + data.length);
+  bytes.set(body);
+  bytes.set(tag, body.length);
+  bytes.set(data, body.length + tag.length);
+  return bytes;
+}
+
+/** What stands before a field that is a message. */
+const tagOf = remembering((field: DescField) =>
+  new BinaryWriter().tag(field.number, WireType.LengthDelimited).finish(),
+);
+
+/** A part of an answer with its job encoded, which stands among the unknown fields: the library writes these as they are. */
+function partWithKeptJob(field: DescField, message: MessageShape<DescMessage>): MessageShape<DescMessage> {
   const { [field.localName]: job, ...rest } = message as MessageShape<DescMessage> & Record<string, Job | undefined>;
   if (!job) return message;
   const data = kept.get(job) ?? encodeJob(job);
@@ -47,7 +66,11 @@ export function encodedJobLength(job: Job): number {
 }
 
 function encodeJob(job: Job): Uint8Array {
-  const data = new BinaryWriter().bytes(toBinary(JobSchema, job)).finish();
+  const body = toBinary(JobSchema, job);
+  const length = new BinaryWriter().uint32(body.length).finish();
+  const data = new Uint8Array(length.length + body.length);
+  data.set(length);
+  data.set(body, length.length);
   if (data.length <= longestKept) kept.set(job, data);
   return data;
 }
@@ -55,21 +78,17 @@ function encodeJob(job: Job): Uint8Array {
 /** Puts jobs that were encoded before into a message. */
 type Embed = (message: MessageShape<DescMessage>) => MessageShape<DescMessage>;
 
-const embeddings = new WeakMap<DescMessage, { readonly embed: Embed | undefined }>();
+/** The field of a message that is a job; undefined if it has none such. */
+const jobOf = remembering(({ fields }: DescMessage) =>
+  fields.find(({ fieldKind, message }) => fieldKind === 'message' && message === JobSchema),
+);
 
-/** How jobs are put into an answer: one of its own, or one in each of its results; undefined if it has none such. */
-function embedding(schema: DescMessage): Embed | undefined {
-  let known = embeddings.get(schema);
-  if (!known) {
-    known = { embed: embeddingOf(schema) };
-    embeddings.set(schema, known);
-  }
-  return known.embed;
-}
+/** How jobs are put into an answer that has one in each of its results; undefined if it has none such. */
+const embedding = remembering(embeddingOf);
 
 function embeddingOf(schema: DescMessage): Embed | undefined {
-  const field = schema.fields.find(({ fieldKind, message }) => fieldKind === 'message' && message === JobSchema);
-  if (field) return (message) => withKeptJob(field, message);
+  const field = jobOf(schema);
+  if (field) return (message) => partWithKeptJob(field, message);
   for (const { fieldKind, message: inner, localName } of schema.fields) {
     const embed = fieldKind === 'list' && inner && inner !== schema ? embeddingOf(inner) : undefined;
     if (!embed) continue;

@@ -74,9 +74,9 @@ test('whoever asks for the same joins, and who no longer wants it leaves; the la
 test('who waits is told to itself and to admins, and to others how many; histories hide who', async (t) => {
   const uuid = uuidOf(await find(ada, own('who')));
   await find(bob, { submitId: 'mine', priority: 2, ...own('who') });
-  await find(cleo, own('who'));
+  const { consistencyToken: joined } = await find(cleo, own('who'));
   const seen = async (client: typeof ada) => {
-    const { job } = await client.jobs.getJob({ uuid });
+    const { job } = await client.jobs.getJob({ uuid, consistencyToken: joined });
     return [job?.interestCount, ...(job?.interests ?? []).map(({ principal }) => principal)];
   };
   t.deepEqual(await seen(bob), [3, 'bob']);

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import test from 'ava';
 import { StoreUnavailable, StoreUnreadable } from '../../src/eventstore/port.js';
 import { runWriter } from '../../src/eventstore/sqlite/writer.js';
-import type { BatchRequest } from '../../src/eventstore/sqlite/writer-protocol.js';
+import { type BatchRequest, packAppends, unpackAppends } from '../../src/eventstore/sqlite/writer-protocol.js';
 import { packError } from '../../src/threads/sent-error.js';
 import { newEvent, numbered } from '../contract/events.js';
 
@@ -114,7 +114,8 @@ test('what is asked while a commit is under way shares the next one, up to a lim
   const big = 'x'.repeat(3 * 1024 * 1024);
   for (let i = 0; i < 4; i++) asked.push(writer.append('a', 'any', [newEvent(big)]));
   for (const size of [1, 1_000, 4, 1]) {
-    const { appends, recordedAt } = thread.batches.at(-1) as BatchRequest;
+    const { appends: packed, recordedAt } = thread.batches.at(-1) as BatchRequest;
+    const appends = unpackAppends(packed);
     t.is(appends.length, size);
     t.is(recordedAt, 7);
     posted = thread.batch();
@@ -145,4 +146,14 @@ test('a thread that does not start is a clear error', async (t) => {
     end(thread);
     t.regex((await t.throwsAsync(starting, { instanceOf: expected })).message, message);
   }
+});
+
+test('appends are unpacked as they were packed', (t) => {
+  const appends = [
+    { stream: 'a', expected: 'any' as const, events: numbered(3) },
+    { stream: 'b', expected: 'no_stream' as const, events: numbered(1) },
+    { stream: 'c', expected: 7, events: numbered(2) },
+  ];
+  t.deepEqual(unpackAppends(packAppends(appends)), appends);
+  t.deepEqual(unpackAppends(packAppends([])), []);
 });

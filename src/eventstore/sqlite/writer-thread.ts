@@ -10,6 +10,7 @@ import {
   type BatchRequest,
   commitChannel,
   replacedFile,
+  unpackAppends,
   type WriterData,
   type WriterMessage,
 } from './writer-protocol.js';
@@ -57,7 +58,7 @@ function serve(): void {
 
   const commit = db.transaction((batch: BatchRequest): AppendOutcome[] => {
     let last = position;
-    return batch.appends.map((request) => {
+    return unpackAppends(batch.appends).map((request) => {
       const outcome = append(request, batch.recordedAt, last);
       if ('position' in outcome) last = outcome.position;
       return outcome;

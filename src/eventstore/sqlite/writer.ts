@@ -11,7 +11,13 @@ import {
   storeErrors,
   WrongExpectedRevision,
 } from '../port.js';
-import type { AppendOutcome, AppendRequest, BatchRequest, WriterMessage } from './writer-protocol.js';
+import {
+  type AppendOutcome,
+  type AppendRequest,
+  type BatchRequest,
+  packAppends,
+  type WriterMessage,
+} from './writer-protocol.js';
 
 /** Most appends in one transaction, so that no caller waits for more than some milliseconds of others' work. */
 const maxBatch = 1_000;
@@ -67,7 +73,7 @@ export function runWriter(thread: WriterThread, path: string, now: () => number)
       try {
         thread.postMessage({
           recordedAt: now(),
-          appends: committing.map(({ stream, expected, events }) => ({ stream, expected, events })),
+          appends: packAppends(committing),
         } satisfies BatchRequest);
       } catch (error) {
         settle({ kind: 'failed', error: packError(error) });

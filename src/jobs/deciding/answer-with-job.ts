@@ -71,7 +71,8 @@ const tooMany = `${mostInterests} want it already, so that this request does not
 
 function reusedEvent({ wanted, digest, basis, decision, record, now }: Answered): JobReused {
   const { caller, request, commit } = wanted;
-  return create(JobReusedSchema, {
+  const event: JobReused = {
+    $typeName: JobReusedSchema.typeName,
     uuid: record.job.uuid,
     requestedBy: caller.principal,
     suppliedScriptVersion: request.scriptVersion,
@@ -82,8 +83,9 @@ function reusedEvent({ wanted, digest, basis, decision, record, now }: Answered)
     decision,
     reusedAt: timestampFromMs(now),
     basis: basisMessage(wanted, basis),
-    ...(request.outputTtl && { outputTtl: request.outputTtl }),
-  });
+  };
+  if (request.outputTtl) event.outputTtl = request.outputTtl;
+  return event;
 }
 
 function joinedEvent({ wanted, digest, basis, decision, record, now }: Answered, turnWeight: number): JobJoined {

@@ -246,7 +246,7 @@ function requested(
   const { commit, digests, dockerImageLocator, arvadosSdkVersion } = wanted;
   // In one literal, as `evolve` makes jobs.
   const event: JobRequested = {
-    $typeName: 'memoir.events.v1.JobRequested',
+    $typeName: JobRequestedSchema.typeName,
     uuid,
     owner: caller.principal,
     repository: request.repository,

@@ -52,7 +52,8 @@ export function createdNoMatch(
   limit = maxCandidates,
 ): Decision {
   const count = candidateCount(decision);
-  return create(DecisionSchema, {
+  return {
+    $typeName: DecisionSchema.typeName,
     outcome: Outcome.CREATED_NO_MATCH,
     summary:
       count === 0
@@ -61,7 +62,7 @@ export function createdNoMatch(
     uuid,
     ...short(decision, limit),
     resolutions: resolutions(names),
-  });
+  };
 }
 
 /** The decision that a past job is the answer. */
@@ -74,13 +75,14 @@ export function reused(
   const complete = chosen.state === JobState.COMPLETE;
   const running = chosen.state === JobState.RUNNING;
   const how = complete ? 'complete' : running ? 'running' : 'queued';
-  return create(DecisionSchema, {
+  return {
+    $typeName: DecisionSchema.typeName,
     outcome: complete ? Outcome.REUSED_COMPLETE : running ? Outcome.REUSED_RUNNING : Outcome.REUSED_QUEUED,
     summary: `job ${chosen.uuid}, which is ${how}, is the same work${codeOf(decision)}`,
     uuid: chosen.uuid,
     ...short(decision, limit),
     resolutions: resolutions(names),
-  });
+  };
 }
 
 /** By which code it is the same, where it has code paths. */
@@ -126,7 +128,12 @@ function candidateCount({ verdicts, unlisted = 0 }: ReuseDecision<CandidateFacts
 }
 
 function resolutions(names: readonly ResolvedName[]) {
-  return names.map((name) => create(ResolutionSchema, name));
+  return names.map(({ field, given, resolved }) => ({
+    $typeName: ResolutionSchema.typeName,
+    field,
+    given,
+    resolved,
+  }));
 }
 
 type Short = ReturnType<typeof shortened>;

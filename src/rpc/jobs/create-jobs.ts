@@ -66,7 +66,7 @@ export async function createJobs(
 function resultOf(outcome: Answer | MemoirError): CreateJobsResult {
   if (isError(outcome)) return create(CreateJobsResultSchema, { error: requestError(outcome) });
   const { job, reused, decision } = outcome;
-  return create(CreateJobsResultSchema, { job, reused, decision });
+  return { $typeName: CreateJobsResultSchema.typeName, job, reused, decision, shortened: false };
 }
 
 /** Bytes that a result has at most, about. */

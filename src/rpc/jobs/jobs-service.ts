@@ -6,6 +6,7 @@ import {
   CancelJobsResponseSchema,
   CheckJobResponseSchema,
   type CreateJobRequest,
+  type CreateJobResponse,
   CreateJobResponseSchema,
   CreateJobsResponseSchema,
   DeleteJobResponseSchema,
@@ -103,10 +104,12 @@ export function jobsService(
   return {
     async createJob(request, { caller }) {
       const { job, reused, decision, position } = await answerOne(caller, request);
-      const answer = { job, reused, decision, consistencyToken: tokenOf(readModel, position) };
-      if (reused || !request.explainMisses) return create(CreateJobResponseSchema, answer);
+      const consistencyToken = tokenOf(readModel, position);
+      const { typeName: $typeName } = CreateJobResponseSchema;
+      const answer: CreateJobResponse = { $typeName, job, reused, decision, consistencyToken, nearMisses: [] };
+      if (reused || !request.explainMisses) return answer;
       const near = nearMissMessages(await nearMisses(readModel, context.repositories, caller.access, job));
-      return create(CreateJobResponseSchema, { ...answer, nearMisses: near });
+      return create(CreateJobResponseSchema, { job, reused, decision, consistencyToken, nearMisses: near });
     },
 
     async createJobs({ requests }, call) {
