@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { MemoirEvent } from '../../src/domain/events.js';
+import { remembering } from '../../src/domain/remembering.js';
 import { foreignEnvelope, type Judged, judged, whyForeign } from '../../src/eventstore/foreign.js';
 import type { Batch, EventLog, Position, RecordedEvent } from '../../src/eventstore/port.js';
 import { type Checkpoint, isOfLog, readCheckpoint, resetProjection } from './database.js';
@@ -105,20 +106,29 @@ function applier(
   const save = db.prepare('UPDATE projection SET position = ?, event_id = ? WHERE name = ?');
   let passedOver: PassedOver[] = [];
   const unread = sparingly(whyForeign, foreignEnvelope);
+  /** Which of the projections an event of a type concerns. */
+  const handling = remembering(
+    (type: string) =>
+      running.flatMap((of) => {
+        const handler = of.handlers[type];
+        return handler ? [{ of, handler }] : [];
+      }),
+    mostTypes,
+  );
   const all = db.transaction((batch: Batch) => {
     passedOver = [];
+    const first = Math.min(...running.map(({ position }) => position));
     for (const recorded of batch.events) {
       let found: Judged | undefined;
       note(recorded);
-      for (const { handlers, position } of running) {
-        const handler = handlers[recorded.type];
-        if (!handler || recorded.position <= position) continue;
+      for (const { of, handler } of handling(recorded.type)) {
+        if (recorded.position <= of.position) continue;
         found ??= judged(recorded);
         // What no Memoir wrote, or is malformed, changes nothing.
         if (!found.event) break;
         handler(found.event, recorded);
       }
-      if (!onPassedOver || running.every(({ position }) => recorded.position <= position)) continue;
+      if (!onPassedOver || recorded.position <= first) continue;
       const why = found ? found.why : unread(recorded);
       if (why === undefined) continue;
       const { stream, revision, id, type } = recorded;
@@ -139,6 +149,9 @@ function applier(
     for (const one of running) one.position = Math.max(one.position, batch.position);
   };
 }
+
+/** Types of events of which it is remembered whom they concern; others may write any into the store. */
+const mostTypes = 1_000;
 
 /** Part of the time that is spent on reading what changes nothing, and what may be spent at once, in milliseconds. */
 const partForUnread = 0.01;
