@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { openRepositories } from '../../../src/git/repositories.js';
 import { serveGit } from '../../support/git-http-server.js';
 import { gitEnvironment, makeRepository } from '../../support/git-repository.js';
+import { rounds } from '../../support/rounds.js';
 import { until } from '../../support/until.js';
 
 const day = 86_400_000;
@@ -18,32 +19,39 @@ async function scene(t: ExecutionContext) {
   const directory = mkdtempSync(join(tmpdir(), 'memoir-mirror-prune-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   const clock = { days: 20_000 };
-  const jobs: { commits: string[] | undefined; asked: number } = { commits: [], asked: 0 };
+  const jobs: { commits: string[] | undefined; asked: number; wait: Promise<void> } = {
+    commits: [],
+    asked: 0,
+    wait: Promise.resolve(),
+  };
   const said: string[] = [];
-  const repositories = await openRepositories(
-    { r: { url: `${server.url}/${basename(origin.path)}/.git` } },
-    {
-      directory,
-      patience: 100_000,
-      edge: { now: () => clock.days * day, monotonic: () => performance.now() + clock.days * day },
-      remotes: {
-        allowedHosts: ['127.0.0.1'],
-        allowHttp: true,
-        allowPrivateAddresses: true,
-        refreshAfter: 0,
-        pruneEvery: 0,
+  const open = () =>
+    openRepositories(
+      { r: { url: `${server.url}/${basename(origin.path)}/.git` } },
+      {
+        directory,
+        patience: 100_000,
+        edge: { now: () => clock.days * day, monotonic: () => performance.now() + clock.days * day },
+        remotes: {
+          allowedHosts: ['127.0.0.1'],
+          allowHttp: true,
+          allowPrivateAddresses: true,
+          refreshAfter: 0,
+          pruneEvery: 0,
+        },
+        log: {
+          info: (facts, message) => said.push(`${message} ${JSON.stringify(facts)}`),
+          warn: (facts, message) => said.push(`${message} ${JSON.stringify(facts)}`),
+        },
+        commitsOfJobs: async (name) => {
+          t.is(name, 'r');
+          jobs.asked++;
+          await jobs.wait;
+          return jobs.commits;
+        },
       },
-      log: {
-        info: (facts, message) => said.push(`${message} ${JSON.stringify(facts)}`),
-        warn: (facts, message) => said.push(`${message} ${JSON.stringify(facts)}`),
-      },
-      commitsOfJobs: async (name) => {
-        t.is(name, 'r');
-        jobs.asked++;
-        return jobs.commits;
-      },
-    },
-  );
+    );
+  const repositories = await open();
   t.teardown(() => repositories.close());
   const fetched = () => join(directory, readdirSync(directory)[0] ?? '', 'fetched.git');
   const git = (...args: string[]) =>
@@ -56,7 +64,7 @@ async function scene(t: ExecutionContext) {
       return false;
     }
   };
-  return { origin, repositories, clock, jobs, said, git, has };
+  return { origin, repositories, open, clock, jobs, said, git, has };
 }
 
 test('what a remote lost goes from its mirror after a while, but no commit of a job', async (t) => {
@@ -139,4 +147,65 @@ test('a commit that was named just now stays: a job may be made of it', async (t
   await until('removed', () => said.some((line) => line.startsWith('unreachable objects')));
   for (const id of [base, parent, named]) t.true(has(id), id);
   t.false(has(other));
+});
+
+test('a fetch that is wanted meanwhile waits until what is unreachable is gone', async (t) => {
+  const { origin, repositories, clock, jobs, said, git, has } = await scene(t);
+  const base = origin.commit({ file: '1' });
+  const other = origin.commit({ file: '2' });
+  await repositories.resolve('r', 'main');
+  origin.git('reset', '--quiet', '--hard', base);
+  await repositories.resolve('r', 'main');
+  clock.days += 15;
+  let goOn = () => {};
+  jobs.wait = new Promise((resolve) => {
+    goOn = resolve;
+  });
+  await repositories.resolve('r', 'main');
+  await until('commits of jobs are asked for', () => jobs.asked === 1);
+  // It names again what is about to go.
+  origin.git('reset', '--quiet', '--hard', other);
+  const last = origin.commit({ file: '3' });
+  const resolved = repositories.resolve('r', 'main');
+  goOn();
+  t.is(await resolved, last);
+  t.is(said.filter((line) => line.startsWith('unreachable objects removed')).length, 1);
+  t.true(has(other));
+  t.is(git('fsck', '--full', '--strict', '--no-dangling'), '');
+});
+
+test('a server that ends while what is unreachable goes leaves all that is reached, and what came again', async (t) => {
+  const { origin, open, clock, jobs, git, has } = await scene(t);
+  const base = origin.commit({ file: 'x'.repeat(10_000) });
+  for (let round = 0; round < rounds(6, 200); round++) {
+    const running = await open();
+    origin.git('reset', '--quiet', '--hard', base);
+    const forked = [1, 2, 3].map((n) =>
+      origin.commit({ file: `${round} ${n} ${'x'.repeat(10_000)}`, [`f${n}`]: `${round}` }),
+    );
+    await running.resolve('r', 'main');
+    origin.git('reset', '--quiet', '--hard', base);
+    const job = origin.commit({ job: `${round}` });
+    await running.resolve('r', 'main');
+    jobs.commits?.push(job);
+    origin.git('reset', '--quiet', '--hard', base);
+    const own = origin.commit({ own: `${round}` });
+    await running.resolve('r', 'main');
+    clock.days += 15;
+    const asked = jobs.asked;
+    await running.resolve('r', 'main');
+    await until('commits of jobs are asked for', () => jobs.asked > asked);
+    // Anywhere in it.
+    await new Promise((resolve) => setTimeout(resolve, (round * 7) % 40));
+    await running.close();
+    const again = await open();
+    if (round % 2 === 0) origin.git('reset', '--quiet', '--hard', forked[1] as string);
+    else origin.commit({ new: `${round}` });
+    const tip = origin.git('rev-parse', 'main');
+    t.is(await again.resolve('r', 'main'), tip);
+    await again.resolve('r', 'main');
+    for (const id of [base, own, tip, ...(jobs.commits ?? [])]) t.true(has(id), `round ${round}: ${id}`);
+    t.is(git('fsck', '--full', '--strict', '--no-dangling'), '');
+    await again.close();
+  }
 });

@@ -139,6 +139,33 @@ test('what is reached and missing is an error, and then nothing goes', async (t)
   t.deepEqual(everything(bare), all);
 });
 
+test('a history that is cut off is gone through to the cut, and not beyond', async (t) => {
+  const repository = makeRepository();
+  t.teardown(repository.dispose);
+  const bare = makeBare(sha1);
+  t.teardown(() => rmSync(bare, { recursive: true, force: true }));
+  const commits = manyCommits(repository, 4);
+  const objectsOf = (commit: string): string[] => [
+    commit,
+    repository.git('rev-parse', `${commit}^{tree}`),
+    ...linesOf(git(repository.path, ['ls-tree', '-r', '-t', '--object-only', commit])),
+  ];
+  const [cut, other] = [commits[3] as string, commits[1] as string];
+  const shallow = new Set([cut, other]);
+  const listed = [...new Set([...objectsOf(cut), ...objectsOf(other)])];
+  const pack = git(repository.path, ['pack-objects', '--stdout', '--quiet'], `${listed.join('\n')}\n`);
+  const known = open(bare, sha1);
+  t.teardown(() => known.close());
+  const options = { hash: sha1, known, shallow, limits: packLimits, monotonic: () => 0 };
+  await receivePack(once(pack), join(bare, 'objects/pack'), options);
+  known.rescan();
+  t.deepEqual(everything(bare), listed.sort());
+  await t.throwsAsync(prunePacks(bare, { must: [cut], may: [] }, known, new Set(), sha1), { message: /is missing/ });
+  t.deepEqual(everything(bare), listed);
+  await prunePacks(bare, { must: [cut], may: [] }, known, shallow, sha1);
+  t.deepEqual(everything(bare), objectsOf(cut).sort());
+});
+
 test('cut short at any step, everything that is reached is there, and the next who opens it goes on', async (t) => {
   const repository = makeRepository();
   t.teardown(repository.dispose);
