@@ -1,5 +1,5 @@
 import type { StoredRecord } from '../kurrentdb-double/log.js';
-import { digestOf, type Entry, type EventData, type Story, tell } from './story.js';
+import { type Attempted, digestOf, type Entry, type EventData, type Story, tell } from './story.js';
 import type { Told } from './told.js';
 
 /** What the log says of every job, and what in it breaks a promise, in words. */
@@ -72,9 +72,11 @@ function keptAsTold(
       if (!attempt || (attempt.entries[0]?.place ?? 0) >= one.at)
         wrong(`a claim was told of ${one.uuid}, and has no attempt`);
       const digest = digestOf(one.token);
-      const others = [...stories.values()].filter(
-        (other) => other !== story && other.attempts.some((its) => its.digest === digest),
-      );
+      const began = attempt?.entries[0]?.place ?? 0;
+      // Of an attempt that has ended its token is free again.
+      const stood = (its: Attempted) =>
+        its.digest === digest && (its.entries[0]?.place ?? 0) < began && its.over > began;
+      const others = [...stories.values()].filter((other) => other !== story && other.attempts.some(stood));
       if (others.length > 0) wrong(`one token was given ${one.uuid} and ${others.map(({ uuid }) => uuid)}`);
       return;
     }

@@ -41,13 +41,17 @@ export type Story = {
   readonly waited: { readonly who: string; readonly from: number; until: number }[];
 };
 
-/** An attempt. */
-export type Attempted = { readonly digest: string; readonly entries: Entry[]; ended: string };
+/** An attempt: what it ended by, and where, which is Infinity while it stands. */
+export type Attempted = { readonly digest: string; readonly entries: Entry[]; ended: string; over: number };
 
 /** The digest by which the log names a claim token, of hexadecimal digits. */
 export function digestOf(token: string): string {
   return createHash('sha256').update(Buffer.from(token, 'hex')).digest('hex');
 }
+
+/** Where what has not ended ends, and what ends an attempt. */
+const standing = Number.POSITIVE_INFINITY;
+const ends = new Set(['JobAttemptEnded', 'JobCompleted', 'JobFailed', 'JobCancelled']);
 
 const key = (principal = '', interest = '') => JSON.stringify([principal, interest]);
 const principalOf = (of: string): string => (JSON.parse(of) as [string])[0];
@@ -86,6 +90,7 @@ export function tell(entries: readonly Entry[], wrong: (what: string) => void): 
   for (const entry of rest) {
     const { type, data, place } = entry;
     const newest = story.attempts.at(-1);
+    if (newest?.over === standing && ends.has(type)) newest.over = place;
     const finished = story.finished < place;
     if (finished && type !== 'JobDeleted') say(entry, `after it was ${story.state}`);
     const ofNewest = () => {
@@ -100,7 +105,7 @@ export function tell(entries: readonly Entry[], wrong: (what: string) => void): 
       case 'JobStarted':
         if (story.state !== 'Queued') say(entry, `while it is ${story.state}`);
         story.state = 'Running';
-        story.attempts.push({ digest: data.claimTokenDigest ?? '', entries: [entry], ended: '' });
+        story.attempts.push({ digest: data.claimTokenDigest ?? '', entries: [entry], ended: '', over: standing });
         if (data.attempt !== story.attempts.length) say(entry, `of attempt ${data.attempt}`);
         break;
       case 'JobProgressed':
@@ -110,7 +115,7 @@ export function tell(entries: readonly Entry[], wrong: (what: string) => void): 
         if (newest?.ended !== 'LEASE_EXPIRED' || story.state !== 'Queued') say(entry, `after ${newest?.ended}`);
         ofNewest();
         story.state = 'Running';
-        if (newest) newest.ended = '';
+        if (newest) Object.assign(newest, { ended: '', over: standing });
         break;
       case 'JobAttemptEnded':
         running();
