@@ -5,6 +5,7 @@ import { findObjectDirectories } from '../objects/alternates.js';
 import { unavailable } from '../problem.js';
 import { BadCommitGraph, checkIntact, type GraphLayer, readGraphLayers, rowInLayers } from './graph-layers.js';
 import type { GraphLoaded, HistoryToLoad, LoadTold } from './history-load.js';
+import { noteIntact } from './intact-files.js';
 import { residentFromLayers } from './resident-from-layers.js';
 import type { ResidentGraph } from './resident-graph.js';
 
@@ -69,6 +70,7 @@ async function load(wanted: HistoryToLoad, tell: (told: LoadTold) => void): Prom
     try {
       const graph = complete ? undefined : asItIs(found);
       await checkIntact(layers);
+      noteIntact(keptIn, layers);
       if (graph) return { graph, source, imported: 0, written: false };
       const { importHistory } = await import('./import-history.js');
       return { ...importHistory(wanted, { layers, tell }), source };

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { MemoirError, quote } from '../../domain/errors.js';
 import { fileKind } from '../file-kind.js';
 import type { Layout } from '../layout.js';
@@ -67,6 +68,9 @@ const walkLimits = { first: 64, factor: 4, most: 2_048 };
 
 /** How long the same load is not tried again after it failed, in milliseconds; it may have taken minutes. */
 const restAfterFailure = 5_000;
+
+/** How long a range is looked for on the disk before all is loaded beside it, in milliseconds. */
+const headStart = 20;
 
 /** How often the progress of an import goes to the log, in milliseconds. */
 const logEvery = 2_000;
@@ -224,10 +228,20 @@ export function createHistory({
     const loadedFirst = new AbortController();
     try {
       const found = reader.read.range({ layout, tip, base, keptIn }, { signal: loadedFirst.signal });
-      const load = (loading ?? startLoad([tip, base], false)).then(
-        () => loadedFirst.abort(),
-        () => found,
-      );
+      // A load takes a processor and the disk for itself: what is short is sooner answered without one beside it.
+      const begun = Promise.race([
+        found.then(
+          () => undefined,
+          () => undefined,
+        ),
+        pause(headStart, undefined, { ref: false }),
+      ]);
+      const load = begun
+        .then(() => graph ?? loading ?? startLoad([tip, base], false))
+        .then(
+          () => loadedFirst.abort(),
+          () => found,
+        );
       // Of a long range the whole may be loaded sooner.
       return (await Promise.race([found, load])) ?? undefined;
     } catch (error) {

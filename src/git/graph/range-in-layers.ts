@@ -16,8 +16,8 @@ export type RangeFound = {
 const fromTip = 1;
 const fromBase = 2;
 
-/** A row of all files together, and its corrected commit date. */
-type Dated = { readonly row: number; readonly date: number };
+/** A row of all files together, its corrected commit date in seconds, and what the file has of its first two parents. */
+type Dated = { readonly row: number; readonly date: number; readonly first: number; readonly second: number };
 
 /**
  * The commits of `base..tip` straight from the files of a commit-graph, of which hardly more is looked at than the range: `computeRange` where
@@ -54,7 +54,7 @@ export function* rangeInLayers(
     if (after === fromTip) open++;
     else if (before === fromTip) open--;
     if (before !== 0) return;
-    const dated = { row, date: files.dateOf(row) };
+    const dated = files.read(row);
     if (child && later(child, dated) > 0) throw files.fail(row, 'a commit is dated before its parent');
     queue.push(dated);
   };
@@ -67,7 +67,7 @@ export function* rangeInLayers(
       open--;
       found.push(child.row);
     }
-    files.eachParent(child.row, visit);
+    files.eachParent(child, visit);
     yield;
   }
   const size = found.length;
@@ -115,30 +115,29 @@ function openRows(layers: readonly GraphLayer[], width: number) {
     count,
     fail,
 
-    /** Corrected commit date, in seconds. */
-    dateOf(row: number): number {
+    read(row: number): Dated {
       const { layer, view, within, data } = at(row);
-      const { offsets, largeOffsets } = layer;
-      let offset = offsets ? view.getUint32(offsets.start + within * 4) : 0;
+      const { offsets, largeOffsets, seek } = layer;
+      let offset = offsets ? view.getUint32(seek(offsets.start + within * 4, 4)) : 0;
       if (offset >= inEdges) {
         const place = (offset - inEdges) * 8;
         if (!largeOffsets || place + 8 > largeOffsets.length) throw fail(row, 'a date is outside of its chunk');
-        offset = Number(view.getBigUint64(largeOffsets.start + place));
+        offset = Number(view.getBigUint64(seek(largeOffsets.start + place, 8)));
       }
-      return (view.getUint32(data + 8) & 3) * 2 ** 32 + view.getUint32(data + 12) + offset;
+      const commit = seek(data, 16);
+      const date = (view.getUint32(commit + 8) & 3) * 2 ** 32 + view.getUint32(commit + 12) + offset;
+      return { row, date, first: view.getUint32(commit), second: view.getUint32(commit + 4) };
     },
 
-    eachParent(row: number, visit: (parent: number) => void): void {
-      const { layer, view, data } = at(row);
+    eachParent({ row, first, second }: Dated, visit: (parent: number) => void): void {
+      const { layer, view } = at(row);
       const { edges } = layer;
       const give = (parent: number) => {
         if (parent >= count) throw fail(row, `it has no commit number ${parent}`);
         visit(parent);
       };
-      const first = view.getUint32(data);
       if (first === noParent) return;
       give(first);
-      const second = view.getUint32(data + 4);
       if (second === noParent) return;
       if (second < inEdges) {
         give(second);
@@ -146,7 +145,7 @@ function openRows(layers: readonly GraphLayer[], width: number) {
       }
       for (let edge = second - inEdges; ; edge++) {
         if (!edges || (edge + 1) * 4 > edges.length) throw fail(row, 'a list of parents is outside of its chunk');
-        const entry = view.getUint32(edges.start + edge * 4);
+        const entry = view.getUint32(layer.seek(edges.start + edge * 4, 4));
         give(entry % inEdges);
         if (entry >= inEdges) return;
       }
@@ -154,7 +153,7 @@ function openRows(layers: readonly GraphLayer[], width: number) {
 
     copyId(row: number, to: Buffer, place: number): void {
       const { layer, within } = at(row);
-      const start = layer.ids.start + within * width;
+      const start = layer.seek(layer.ids.start + within * width, width);
       // Byte by byte, since a call of copy checks more than it copies.
       for (let i = 0; i < width; i++) to[place + i] = layer.bytes[start + i] ?? 0;
     },

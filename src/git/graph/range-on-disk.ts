@@ -1,6 +1,7 @@
 import type { Layout } from '../layout.js';
 import { findObjectDirectories } from '../objects/alternates.js';
-import { BadCommitGraph, checkIntact, readGraphLayers } from './graph-layers.js';
+import { BadCommitGraph, checkIntact, closeLayers, type GraphLayer, readGraphLayers } from './graph-layers.js';
+import { knownIntact } from './intact-files.js';
 import { type RangeFound, rangeInLayers } from './range-in-layers.js';
 
 /** Ends of a range, as commits, and where Memoir keeps a commit-graph of its own, if it may. */
@@ -18,10 +19,13 @@ export async function rangeOnDisk(
   { objectDir, hash }: Layout,
   { tip, base, keptIn }: EndsOnDisk,
   run: Run,
+  now: () => number = Date.now,
 ): Promise<RangeFound | undefined> {
+  const known = knownIntact(keptIn);
   for (const directory of [...findObjectDirectories(objectDir), ...(keptIn === undefined ? [] : [keptIn])]) {
+    let layers: GraphLayer[] | undefined;
     try {
-      const layers = readGraphLayers(directory, hash);
+      layers = readGraphLayers(directory, hash, known, now);
       if (!layers) continue;
       const intact = checkIntact(layers);
       // Both may fail, and either is waited for.
@@ -29,6 +33,8 @@ export async function rangeOnDisk(
       if (found) return found;
     } catch (error) {
       if (!(error instanceof BadCommitGraph)) throw error;
+    } finally {
+      closeLayers(layers ?? []);
     }
   }
   return undefined;

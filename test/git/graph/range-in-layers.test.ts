@@ -1,10 +1,13 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
 import { createCommitGraph } from '../../../src/git/graph/commit-graph.js';
 import { computeRange, descending } from '../../../src/git/graph/commit-range.js';
-import { readGraphLayers } from '../../../src/git/graph/graph-layers.js';
+import { checkIntact, closeLayers, readGraphLayers } from '../../../src/git/graph/graph-layers.js';
+import { knownIntact, noteIntact } from '../../../src/git/graph/intact-files.js';
 import { rangeInLayers } from '../../../src/git/graph/range-in-layers.js';
 import { rangeOnDisk } from '../../../src/git/graph/range-on-disk.js';
 import { residentFromLayers } from '../../../src/git/graph/resident-from-layers.js';
@@ -18,6 +21,9 @@ import { rounds } from '../../support/rounds.js';
 function atOnce<T>(steps: Generator<undefined, T>): T {
   for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value;
 }
+
+/** When a file of now is old enough to be remembered. */
+const later = () => Date.now() + 60_000;
 
 for (const hash of [sha1, sha256]) {
   test(`ranges by the files of a commit-graph are those of the resident graph, in the same order: ${hash.name}`, (t) => {
@@ -38,12 +44,18 @@ for (const hash of [sha1, sha256]) {
             repository.git('commit-graph', 'write', '--reachable', ...how);
             const layers = readGraphLayers(join(repository.path, 'objects'), hash) ?? [];
             const resident = residentFromLayers(layers, hash) as ResidentGraph;
+            const piecewise = readGraphLayers(join(repository.path, 'objects'), hash, () => true, later) ?? [];
+            if (!piecewise.every(({ bytes, size }) => bytes.length > size))
+              throw new Error('a file was read as a whole');
             const graph = createCommitGraph(resident);
             for (const tip of ids) {
               for (const base of ids) {
                 const set = atOnce(computeRange(graph, graph.numberOf(tip), graph.numberOf(base)));
                 const wanted = Array.from(descending(set), graph.idOf);
                 const found = atOnce(rangeInLayers(layers, hash, tip, base));
+                const asNeeded = atOnce(rangeInLayers(piecewise, hash, tip, base));
+                if (!isDeepStrictEqual(asNeeded, found))
+                  throw new Error(`${base}..${tip}: not the same piece by piece`);
                 const text = found?.ids.toString('hex') ?? '';
                 if (text !== wanted.join('')) throw new Error(`${base}..${tip}: ${text}, not ${wanted.join(' ')}`);
                 const inOrder = Array.from(found?.byId ?? [], (place) => wanted[place]);
@@ -51,6 +63,7 @@ for (const hash of [sha1, sha256]) {
                 ranges++;
               }
             }
+            closeLayers(piecewise);
             if (atOnce(rangeInLayers(layers, hash, ids[0] ?? '', '0'.repeat(hash.hex)))) throw new Error('no commit');
           } finally {
             repository.dispose();
@@ -95,5 +108,62 @@ test('a commit-graph that is damaged anywhere gives a right range or none', asyn
     t.is(await range(), undefined, `${length} bytes`);
   }
   writeFileSync(path, sound);
+  t.is(await range(), right);
+});
+
+test('a file that was found intact is known as long as it is the same, and none that is too new to be told apart', async (t) => {
+  const repository = makeRepository({ bare: true });
+  t.teardown(() => repository.dispose());
+  const keptIn = mkdtempSync(join(tmpdir(), 'memoir-kept-'));
+  t.teardown(() => rmSync(keptIn, { recursive: true, force: true }));
+  const ids = writeHistory(
+    repository,
+    Array.from({ length: 300 }, (_, n) => ({ parents: n === 0 ? [] : [n - 1], date: 1_700_000_000 + n })),
+  );
+  repository.git('commit-graph', 'write', '--reachable');
+  const objects = join(repository.path, 'objects');
+  const path = join(objects, 'info/commit-graph');
+  const layout = readLayout('r', repository.path);
+  const ends = { tip: ids.at(-1) ?? '', base: ids[10] ?? '', keptIn };
+  const range = async () =>
+    (await rangeOnDisk(layout, ends, async (steps) => atOnce(steps), later))?.ids.toString('hex');
+  const isKnown = (now: () => number) => {
+    const layers = readGraphLayers(objects, sha1, knownIntact(keptIn), now) ?? [];
+    closeLayers(layers);
+    return layers.every(({ bytes, size }) => bytes.length > size);
+  };
+  const note = async (now: () => number) => {
+    const layers = readGraphLayers(objects, sha1, undefined, now) ?? [];
+    await checkIntact(layers);
+    noteIntact(keptIn, layers);
+  };
+  const right = await range();
+  t.truthy(right);
+  await note(Date.now);
+  t.false(isKnown(later), 'a file of this moment may change without a trace');
+  await note(later);
+  t.true(isKnown(later));
+  t.false(isKnown(Date.now));
+  t.is(await range(), right, 'piece by piece');
+
+  // Who changes it in place, and sets its time back, is found out by the time that nobody sets.
+  chmodSync(path, 0o644);
+  const sound = readFileSync(path);
+  const changed = Buffer.from(sound);
+  changed[sound.length - 30] = (changed[sound.length - 30] ?? 0) ^ 1;
+  writeFileSync(path, changed);
+  utimesSync(path, 1_700_000_000, 1_700_000_000);
+  t.false(isKnown(later));
+  t.is(await range(), undefined, 'its checksum is looked at again');
+  writeFileSync(path, sound);
+  t.false(isKnown(later));
+  t.is(await range(), right);
+  await note(later);
+  t.true(isKnown(later));
+  repository.git('commit-graph', 'write', '--reachable', '--split=replace');
+  t.false(isKnown(later), 'others are others');
+
+  rmSync(keptIn, { recursive: true });
+  t.false(isKnown(later));
   t.is(await range(), right);
 });
