@@ -162,7 +162,7 @@ async function measureFirstRanges(path: string, end: string, ids: readonly strin
 
 /** Opens a repository and waits until its history is loaded, as a server does that ran before. */
 async function loadOnce(path: string, directory: string, query: { end: Named; minimum: Named }): Promise<void> {
-  let loaded = () => undefined as void;
+  let loaded: () => void = () => undefined;
   const ready = new Promise<void>((resolve) => {
     loaded = resolve;
   });

@@ -4,7 +4,7 @@ import { MemoirError } from '../domain/errors.js';
 import type { CommitGraph } from './graph/commit-graph.js';
 import { type CommitSet, computeRange, descending, includes } from './graph/commit-range.js';
 import type { History } from './graph/history.js';
-import type { RangeFound } from './graph/range-in-layers.js';
+import type { RangeFound } from './graph/on-disk/range-in-layers.js';
 import type { Slicer } from './graph/slicer.js';
 import type { CommitRange } from './port.js';
 

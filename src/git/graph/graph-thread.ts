@@ -5,7 +5,7 @@ import { findObjectDirectories } from '../objects/alternates.js';
 import { unavailable } from '../problem.js';
 import { BadCommitGraph, checkIntact, type GraphLayer, readGraphLayers, rowInLayers } from './graph-layers.js';
 import type { GraphLoaded, HistoryToLoad, LoadTold } from './history-load.js';
-import { noteIntact } from './intact-files.js';
+import { noteIntact } from './on-disk/intact-files.js';
 import { residentFromLayers } from './resident-from-layers.js';
 import type { ResidentGraph } from './resident-graph.js';
 

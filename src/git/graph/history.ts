@@ -7,7 +7,7 @@ import type { Reader } from '../reader/reader.js';
 import type { WalkedCommit } from '../reader/reader-thread.js';
 import { type CommitGraph, createCommitGraph } from './commit-graph.js';
 import { type GraphLoad, loadGraph } from './load-graph.js';
-import type { RangeFound } from './range-in-layers.js';
+import type { RangeFound } from './on-disk/range-in-layers.js';
 import type { Slicer } from './slicer.js';
 
 /** Where to write what operators should see; a pino logger will do. */

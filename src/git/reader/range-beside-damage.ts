@@ -1,6 +1,6 @@
 import TinyQueue from 'tinyqueue';
 import { MemoirError } from '../../domain/errors.js';
-import type { RangeFound } from '../graph/range-in-layers.js';
+import type { RangeFound } from '../graph/on-disk/range-in-layers.js';
 import { sharedBytes, sharedUint32 } from '../graph/resident-graph.js';
 import { sortIds } from '../graph/sort-ids.js';
 import type { Commit } from '../objects/commit.js';

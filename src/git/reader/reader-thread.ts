@@ -7,7 +7,7 @@ import { type ChangesQuery, changedPaths } from '../code/changed-paths.js';
 import { type CodeQuery, codeAt } from '../code/code-at.js';
 import { firstDifference } from '../code/first-difference.js';
 import { type CodeObjects, codeObjects } from '../code/objects.js';
-import { type EndsOnDisk, rangeOnDisk } from '../graph/range-on-disk.js';
+import { type EndsOnDisk, rangeOnDisk } from '../graph/on-disk/range-on-disk.js';
 import { type Layout, whyMissing } from '../layout.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { damaged, unavailable } from '../problem.js';

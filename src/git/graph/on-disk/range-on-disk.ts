@@ -1,6 +1,6 @@
-import type { Layout } from '../layout.js';
-import { findObjectDirectories } from '../objects/alternates.js';
-import { BadCommitGraph, checkIntact, closeLayers, type GraphLayer, readGraphLayers } from './graph-layers.js';
+import type { Layout } from '../../layout.js';
+import { findObjectDirectories } from '../../objects/alternates.js';
+import { BadCommitGraph, checkIntact, closeLayers, type GraphLayer, readGraphLayers } from '../graph-layers.js';
 import { knownIntact } from './intact-files.js';
 import { type RangeFound, rangeInLayers } from './range-in-layers.js';
 

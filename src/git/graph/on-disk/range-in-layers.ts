@@ -1,8 +1,8 @@
 import TinyQueue from 'tinyqueue';
-import type { HashAlgorithm } from '../hash.js';
-import { BadCommitGraph, type GraphLayer, inEdges, noParent, rowInLayers } from './graph-layers.js';
-import { sharedBytes, sharedUint32 } from './resident-graph.js';
-import { sortIds } from './sort-ids.js';
+import type { HashAlgorithm } from '../../hash.js';
+import { BadCommitGraph, type GraphLayer, inEdges, noParent, rowInLayers } from '../graph-layers.js';
+import { sharedBytes, sharedUint32 } from '../resident-graph.js';
+import { sortIds } from '../sort-ids.js';
 
 /** The commits of a range by their ids, in memory that threads share. */
 export type RangeFound = {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { replaceDurably } from '../../files/durable-file.js';
-import { makeDirectory } from '../../make-directory.js';
-import type { GraphLayer } from './graph-layers.js';
+import { replaceDurably } from '../../../files/durable-file.js';
+import { makeDirectory } from '../../../make-directory.js';
+import type { GraphLayer } from '../graph-layers.js';
 
 // Which files of a commit-graph were found intact is remembered where Memoir keeps what it has of a repository, by what they are: a server that
 // starts anew need not compute their checksums before its first answer.
