@@ -1,9 +1,9 @@
 import { hash as digest, type Hash } from 'node:crypto';
-import { rmSync, statSync, utimesSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { MemoirError } from '../domain/errors.js';
-import { directorySynced, named } from '../files/durable-file.js';
+import { directorySynced, named, namedNow } from '../files/durable-file.js';
 import { type BlobName, blobText, isHash } from './blob-name.js';
 
 /** Free space below which nothing more is taken: a part of the whole, and bytes, whichever is more. The log may be on the same disk. */
@@ -47,8 +47,10 @@ export async function openBlobFiles(options: BlobFilesOptions): Promise<BlobFile
 }
 
 function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
-  const folderOf = (hash: string) => join(directory, 'blobs', hash.slice(0, 2));
-  const pathOf = (hash: string) => join(folderOf(hash), hash);
+  // Put together as they are, since this is done for every blob that is asked for.
+  const blobs = join(directory, 'blobs') + sep;
+  const folderOf = (hash: string) => blobs + hash.slice(0, 2);
+  const pathOf = (hash: string) => `${folderOf(hash)}${sep}${hash}`;
   const aside = (name: string) => join(directory, 'uploads', name);
   let room: { readonly until: number; readonly free: number; readonly least: number } | undefined;
 
@@ -68,6 +70,14 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     utimesSync(pathOf(hash), seconds, seconds);
   }
 
+  function openNow(name: BlobName): number {
+    try {
+      return openSync(pathOf(name.hash), 'r');
+    } catch (error) {
+      throw codeOf(error) === 'ENOENT' ? notFound(name) : error;
+    }
+  }
+
   function markIfThere(hash: string): void {
     try {
       mark(hash);
@@ -81,7 +91,7 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     /** Where a blob lies, if it is there. */
     pathOf: ({ hash }: BlobName): string => pathOf(hash),
     /** Whether the blob is there, whole as far as its size tells; it is marked as asked for. */
-    has: async ({ hash, size: bytes }: BlobName): Promise<boolean> => size(hash) === bytes,
+    has: ({ hash, size: bytes }: BlobName): boolean => size(hash) === bytes,
 
     /** Holds a blob for so many milliseconds at least. @returns whether it is there */
     async hold({ hash, size: bytes }: BlobName, ms: number): Promise<boolean> {
@@ -113,15 +123,28 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
       throw notFound(name);
     },
 
-    /** All of a small blob; undefined if its bytes are not its own. @throws as `open` */
-    async get(name: BlobName): Promise<Uint8Array | undefined> {
+    /** All of a small blob, in memory of its size; undefined if its bytes are not its own. @throws as `open` */
+    async get(name: BlobName, into: Uint8Array<ArrayBuffer>): Promise<Uint8Array | undefined> {
       const file = await this.open(name);
       try {
-        const data = Buffer.allocUnsafeSlow(name.size);
-        const { bytesRead } = await file.read(data, 0, data.length, 0);
-        return bytesRead === name.size && digest('sha256', data) === name.hash ? data : undefined;
+        const { bytesRead } = await file.read(into, 0, into.length, 0);
+        return bytesRead === name.size && digest('sha256', into) === name.hash ? into : undefined;
       } finally {
         await file.close();
+      }
+    },
+
+    /** The same at once, which holds this thread up where the disk has to be waited for. */
+    getNow(name: BlobName, into: Uint8Array<ArrayBuffer>): Uint8Array | undefined {
+      const file = openNow(name);
+      try {
+        const { size: bytes, mtimeMs } = fstatSync(file);
+        if (bytes !== name.size) throw notFound(name);
+        if (now() - mtimeMs > markedFor) markIfThere(name.hash);
+        const read = readSync(file, into, 0, into.length, 0);
+        return read === name.size && digest('sha256', into) === name.hash ? into : undefined;
+      } finally {
+        closeSync(file);
       }
     },
 
@@ -160,7 +183,7 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     },
 
     /** Gives a file that was written and synced aside its name. `syncFolders` is to follow. */
-    place: (from: string, { hash }: BlobName): Promise<void> => named(from, pathOf(hash)),
+    place: (from: string, { hash }: BlobName): void => namedNow(from, pathOf(hash)),
 
     /** Makes names of blobs outlive a crash. */
     async syncFolders(hashes: Iterable<string>): Promise<void> {

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, rm } from 'node:fs/promises';
 import { MemoirError } from '../domain/errors.js';
+import { letGo } from '../threads/let-go.js';
 import type { Call } from '../threads/methods.js';
 import { roomBefore } from '../threads/roomy.js';
 import { packError, type SentError } from '../threads/sent-error.js';
@@ -38,6 +39,9 @@ type Reading = {
 /** Which reading is gone on with, and where its next bytes are put. */
 type NextPiece = { readonly number: number; readonly memory: ArrayBuffer };
 
+/** Names of blobs, one after the other: many objects take longer to hand over than it takes to look for what they name. */
+type PackedNames = { readonly hashes: string; readonly sizes: Float64Array };
+
 /** What a scrub found and did. */
 export type Scrubbed = { readonly blobs: number; readonly bytes: number; readonly corrupt: readonly BlobName[] };
 
@@ -49,7 +53,7 @@ async function open({ directory }: { readonly directory: string }) {
   const id = await openStoreId(files, directory);
   const former = await formerIds(directory);
   const marker = markerOf(id).name;
-  const uploads = openUploads(files, Date.now);
+  const uploads = openUploads(files, Date.now, (data) => letGo(memoryOf(data)));
   let sweep = sweepBlobs(files, Date.now, marker);
   const reader = rootReader(files);
   let erasing: TreeToErase | undefined;
@@ -96,7 +100,7 @@ async function open({ directory }: { readonly directory: string }) {
   return {
     async identity(_: undefined): Promise<StoreIdentity> {
       const now = await idIn(directory);
-      return { id: now ?? id, marked: now === id && (await files.has(marker)), former };
+      return { id: now ?? id, marked: now === id && files.has(marker), former };
     },
     async hold({ names, ms }: { names: readonly BlobName[]; ms: number }): Promise<readonly BlobName[]> {
       const there = await Promise.all(names.map((name) => name.hash === emptyHash || files.hold(name, ms)));
@@ -105,9 +109,13 @@ async function open({ directory }: { readonly directory: string }) {
     async corrupted(names: readonly BlobName[]): Promise<readonly BlobName[]> {
       return names.filter(files.wasCorrupt);
     },
-    async missing(names: readonly BlobName[]): Promise<readonly BlobName[]> {
-      const there = await Promise.all(names.map((name) => name.hash === emptyHash || files.has(name)));
-      return names.filter((_, i) => !there[i]);
+    missing({ hashes, sizes }: PackedNames): readonly number[] {
+      const missing: number[] = [];
+      for (const [i, size] of sizes.entries()) {
+        const hash = hashes.slice(i * 64, (i + 1) * 64);
+        if (hash !== emptyHash && !files.has({ hash, size })) missing.push(i);
+      }
+      return missing;
     },
 
     /** Begins to read; gives the number that it is read on by. */
@@ -132,7 +140,9 @@ async function open({ directory }: { readonly directory: string }) {
 
     async get(names: readonly BlobName[], call: Call): Promise<readonly (Uint8Array | SentError)[]> {
       const found = await getBlobs(files, names);
-      call.handOver(...found.flatMap((one) => (one instanceof Error || one.length === 0 ? [] : [memoryOf(one)])));
+      call.handOver(
+        ...new Set(found.flatMap((one) => (one instanceof Error || one.length === 0 ? [] : [memoryOf(one)]))),
+      );
       return found.map((one) => (one instanceof Error ? packError(one) : one));
     },
     async put({
@@ -140,6 +150,7 @@ async function open({ directory }: { readonly directory: string }) {
       blind,
     }: { readonly blobs: readonly Blob[] } & Blind): Promise<readonly (SentError | undefined)[]> {
       const errors = await putBlobs(files, blobs, blind);
+      for (const memory of new Set(blobs.map(({ data }) => memoryOf(data)))) letGo(memory);
       return errors.map((error) => error && packError(error));
     },
     write: (piece: UploadPiece): Promise<Uploaded> => uploads.write(piece),

@@ -184,7 +184,11 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     hold: (names, ms) => asked(call.hold({ names, ms })),
     corrupted: (names) => asked(call.corrupted(names)),
     onDoubt: (listener) => void doubting.push(listener),
-    missing: (names) => asked(call.missing(names)),
+    async missing(names) {
+      const hashes = names.map(({ hash }) => hash).join('');
+      const found = await asked(call.missing({ hashes, sizes: Float64Array.from(names, ({ size }) => size) }));
+      return found.map((i) => names[i] as BlobName);
+    },
     async read(name, offset, limit) {
       if (name.size === 0) return { next: async () => new Uint8Array(), close: async () => undefined };
       const number = await asked(call.beginReading({ name, offset, limit }));

@@ -20,7 +20,7 @@ const formerPath = (directory: string) => join(directory, 'former-stores');
  */
 export async function openStoreId(files: BlobFiles, directory: string): Promise<string> {
   const before = await idIn(directory);
-  if (before !== undefined && (await files.has(markerOf(before).name))) return before;
+  if (before !== undefined && files.has(markerOf(before).name)) return before;
   const id = randomUUID();
   const { name, data } = markerOf(id);
   // However full the disk is: it is the smallest of all.

@@ -37,9 +37,9 @@ async function writeAt(file: FileHandle, data: Uint8Array, position: number): Pr
 
 /**
  * Takes blobs piece by piece. What was taken stays over a restart, so that an upload goes on where it was. Calls for one upload are made one
- * after the other.
+ * after the other. `done` is called with the bytes of each piece when nobody looks at them any more.
  */
-export function openUploads(files: BlobFiles, now: () => number) {
+export function openUploads(files: BlobFiles, now: () => number, done: (data: Uint8Array) => void = () => undefined) {
   const uploads = new Map<string, Upload>();
 
   const keyOf = (name: BlobName, upload: string) =>
@@ -102,7 +102,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
     await files.checkRoom(fresh.length);
     // One piece is written while the next one comes. If that fails, whoever comes next is told, and the file is hashed anew.
     await upload.writing;
-    upload.writing = writeAt(upload.file, fresh, upload.size);
+    upload.writing = writeAt(upload.file, fresh, upload.size).finally(() => done(data));
     upload.writing.catch(() => undefined);
     upload.hash.update(fresh);
     upload.size += fresh.length;
@@ -146,7 +146,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
       await drop(key, upload);
       throw error;
     }
-    await files.place(files.aside(key), name);
+    files.place(files.aside(key), name);
     await files.syncFolders([name.hash]);
     uploads.delete(key);
     await upload.file.close();
@@ -171,7 +171,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
       return serially(key, async () => {
         if (name.hash === emptyHash) return { committed: 0, complete: true };
         const begun = uploads.get(key);
-        if (!begun && !piece.blind && (await files.has(name))) {
+        if (!begun && !piece.blind && files.has(name)) {
           await rm(files.aside(key), { force: true });
           return { committed: name.size, complete: true };
         }
@@ -191,8 +191,7 @@ export function openUploads(files: BlobFiles, now: () => number) {
     uploaded(name: BlobName, upload: string, blind = false): Promise<Uploaded> {
       const key = keyOf(name, upload);
       return serially(key, async () => {
-        if (name.hash === emptyHash || (!blind && (await files.has(name))))
-          return { committed: name.size, complete: true };
+        if (name.hash === emptyHash || (!blind && files.has(name))) return { committed: name.size, complete: true };
         let upload = await find(key, false);
         try {
           await upload?.writing;

@@ -163,6 +163,15 @@ export async function named(aside: string, path: string): Promise<void> {
   }
 }
 
+/** As `named`, at once: for many files, whose names take microseconds each. */
+export function namedNow(aside: string, path: string): void {
+  try {
+    renameSync(aside, path);
+  } catch (error) {
+    throw unwritten(path, error);
+  }
+}
+
 /** Makes the names in a directory outlive a crash of the machine. @throws what the system says */
 export function syncDirectory(path: string): void {
   try {

@@ -18,3 +18,14 @@ export async function inTurns<T>(steps: Generator<undefined, T>, { signal }: Pic
   }
   return step.value;
 }
+
+/** What is called after each step of a loop: it resolves at once until the loop took so long that others are to have their turn. */
+export function sliced(): () => Promise<unknown> | undefined {
+  let until = performance.now() + slice;
+  return () => {
+    if (performance.now() < until) return undefined;
+    return turn().then(() => {
+      until = performance.now() + slice;
+    });
+  };
+}

@@ -14,9 +14,11 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openBlobFiles } from '../../src/content/blob-files.js';
 import type { ContentThread, Scrubbed } from '../../src/content/content-thread.js';
+import { getBlobs } from '../../src/content/get-blobs.js';
 import { putBlobs } from '../../src/content/put-blobs.js';
 import { openUploads } from '../../src/content/uploads.js';
 import { MemoirError } from '../../src/domain/errors.js';
+import { letGo } from '../../src/threads/let-go.js';
 import { startThread } from '../../src/threads/thread.js';
 
 const gib = 1024 ** 3;
@@ -27,10 +29,12 @@ function scratch(t: ExecutionContext): string {
   return directory;
 }
 
-const blob = (data: Uint8Array) => ({
+const blob = (data: Buffer) => ({
   name: { hash: createHash('sha256').update(data).digest('hex'), size: data.length },
   data,
 });
+
+type Made = ReturnType<typeof blob>;
 
 const pathOf = (directory: string, hash: string) => join(directory, 'blobs', hash.slice(0, 2), hash);
 
@@ -68,15 +72,59 @@ test('who asks for a blob marks it, in the file itself and not at every look', a
   await putBlobs(files, [{ name, data }]);
   const path = pathOf(directory, name.hash);
   utimesSync(path, 1_000, 1_000);
-  t.true(await files.has(name));
+  t.true(files.has(name));
   const marked = statSync(path).mtimeMs;
   t.true(Math.abs(marked - now) < 1_000);
   now += 60_000;
-  t.true(await files.has(name));
+  t.true(files.has(name));
   t.is(statSync(path).mtimeMs, marked);
   now += 3_600_000;
   await (await files.open(name)).close();
   t.true(statSync(path).mtimeMs > marked);
+});
+
+test('many small blobs are put and had, each by itself, though some are missing, empty or damaged', async (t) => {
+  const directory = scratch(t);
+  const files = await openBlobFiles({ directory, now: Date.now });
+  const blobs = Array.from({ length: 300 }, (_, i) => blob(randomBytes(i === 7 ? 1_200_000 : (i * 37) % 5_000)));
+  const wrong = { name: (blobs[1] as Made).name, data: randomBytes(37) };
+  const errors = await putBlobs(files, [wrong, ...blobs]);
+  t.deepEqual(
+    errors.map((error) => error?.reason),
+    ['DIGEST_MISMATCH', ...blobs.map(() => undefined)],
+  );
+  t.deepEqual(readdirSync(join(directory, 'uploads')), []);
+  const [damaged, short] = [blobs[100], blobs[200]] as [Made, Made];
+  const bytes = Buffer.from(damaged.data);
+  bytes.writeUInt8(bytes.readUInt8(3) ^ 1, 3);
+  for (const [{ name }, to] of [[damaged, bytes] as const, [short, short.data.subarray(1)] as const]) {
+    const path = pathOf(directory, name.hash);
+    rmSync(path);
+    writeFileSync(path, to);
+  }
+  const unknown = blob(randomBytes(9));
+  for (const asked of [[...blobs, unknown], [unknown, ...blobs].toReversed()]) {
+    for (const [i, found] of (
+      await getBlobs(
+        files,
+        asked.map(({ name }) => name),
+      )
+    ).entries()) {
+      const { name, data } = asked[i] as Made;
+      if (found instanceof MemoirError) {
+        // One that was found damaged is missing from then on.
+        const why = name === damaged.name && asked[0] === blobs[0] ? 'BLOB_CORRUPT' : 'BLOB_NOT_FOUND';
+        t.true([damaged, short, unknown].some((one) => one.name === name));
+        t.is(found.reason, why);
+      } else t.true(data.equals(found), `blob ${i}`);
+    }
+  }
+});
+
+test('memory that is let go is gone at once', (t) => {
+  const memory = new ArrayBuffer(1_000);
+  letGo(memory);
+  t.is(memory.byteLength, 0);
 });
 
 test('what was written aside goes when nobody touched it for long, and nothing else does', async (t) => {

@@ -135,6 +135,7 @@ const reserved: readonly {
     files: [
       'src/threads/thread.ts',
       'src/threads/serve-thread.ts',
+      'src/threads/let-go.ts',
       'src/eventstore/sqlite/writer.ts',
       'src/eventstore/sqlite/writer-thread.ts',
     ],
