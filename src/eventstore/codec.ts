@@ -1,4 +1,4 @@
-import { type DescMessage, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type JsonValue, mergeFromJson, toJson } from '@bufbuild/protobuf';
 import {
   CheckpointSignedSchema,
   ContentFoundSchema,
@@ -40,6 +40,7 @@ import {
 import { quote } from '../domain/errors.js';
 import type { MemoirEvent } from '../domain/events.js';
 import { recursionLimit } from '../domain/json.js';
+import { emptyMessage } from '../domain/messages/empty-messages.js';
 import { type NewEvent, type RecordedEvent, StoreUnreadable } from './port.js';
 
 const schemas: ReadonlyMap<string, DescMessage> = new Map(
@@ -83,6 +84,8 @@ const schemas: ReadonlyMap<string, DescMessage> = new Map(
   ].map((schema) => [schema.name, schema]),
 );
 
+const readAs = { ignoreUnknownFields: true, recursionLimit };
+
 /** Bare names of all events that this version knows. */
 export const eventTypes: readonly string[] = [...schemas.keys()];
 
@@ -109,7 +112,7 @@ export function decodeEvent(
   try {
     const json = JSON.parse(recorded.data) as Record<string, JsonValue>;
     for (const field of omit) if (json[field] !== undefined) delete json[field];
-    return fromJson(schema, json, { ignoreUnknownFields: true, recursionLimit }) as MemoirEvent;
+    return mergeFromJson(schema, emptyMessage(schema), json, readAs) as MemoirEvent;
   } catch (error) {
     throw new StoreUnreadable(`${place(recorded)} is no ${recorded.type}: ${(error as Error).message}`, error);
   }

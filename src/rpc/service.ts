@@ -5,8 +5,8 @@ import {
   type DescMethodServerStreaming,
   type DescMethodUnary,
   type DescService,
-  fromBinary,
   type MessageShape,
+  mergeFromBinary,
 } from '@bufbuild/protobuf';
 import type {
   ServerReadableStream,
@@ -19,6 +19,7 @@ import type {
 import type { Logger } from 'pino';
 import { MemoirError } from '../domain/errors.js';
 import { recursionLimit } from '../domain/json.js';
+import { emptyMessage } from '../domain/messages/empty-messages.js';
 import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
 import { frameSink } from './http2/frames.js';
@@ -195,7 +196,7 @@ function fitting(answer: Bytes): Bytes {
 
 function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
   try {
-    const message = fromBinary(schema, bytes, { readUnknownFields: false, recursionLimit });
+    const message = mergeFromBinary(schema, emptyMessage(schema), bytes, { readUnknownFields: false, recursionLimit });
     checkUnset(schema, bytes, message);
     return message;
   } catch (error) {

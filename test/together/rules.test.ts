@@ -16,6 +16,7 @@ import '../domain/code/code-paths.test.js';
 import '../domain/code/rules.test.js';
 import '../domain/comparison/compared-fields.test.js';
 import '../domain/computation.test.js';
+import '../domain/messages/empty-messages.test.js';
 import '../domain/errors.test.js';
 import '../domain/filters/like.test.js';
 import '../domain/filters/parse-filters.test.js';
