@@ -1,12 +1,11 @@
-import {
-  type DescMessage,
-  type DescMethod,
-  type DescMethodClientStreaming,
-  type DescMethodServerStreaming,
-  type DescMethodUnary,
-  type DescService,
-  type MessageShape,
-  mergeFromBinary,
+import type {
+  DescMessage,
+  DescMethod,
+  DescMethodClientStreaming,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  DescService,
+  MessageShape,
 } from '@bufbuild/protobuf';
 import type {
   ServerReadableStream,
@@ -18,13 +17,12 @@ import type {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { MemoirError } from '../domain/errors.js';
-import { recursionLimit } from '../domain/json.js';
-import { emptyMessage } from '../domain/messages/empty-messages.js';
 import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
 import { frameSink } from './http2/frames.js';
 import { readAhead, streamOf } from './http2/seam.js';
 import type { Meter } from './limits/meter.js';
+import { readMessage } from './messages/read-message.js';
 import { checkUnset } from './messages/unset-values.js';
 import { bytesOfTransfers, outbox } from './outbox.js';
 import { statusOf } from './status.js';
@@ -196,7 +194,7 @@ function fitting(answer: Bytes): Bytes {
 
 function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
   try {
-    const message = mergeFromBinary(schema, emptyMessage(schema), bytes, { readUnknownFields: false, recursionLimit });
+    const message = readMessage(schema, bytes);
     checkUnset(schema, bytes, message);
     return message;
   } catch (error) {
