@@ -31,8 +31,8 @@ export function broughtContent(content: ContentStore, brought: Brought): Content
       let next = 0;
       return names.map((name) => (knows(name) ? (found[next++] as Uint8Array | MemoirError) : notFound(name)));
     },
-    async put(blobs) {
-      const errors = await content.put(blobs, { blind: blobs.some(({ name }) => !knows(name)) });
+    async put(blobs, how) {
+      const errors = await content.put(blobs, { ...how, blind: blobs.some(({ name }) => !knows(name)) });
       for (const [i, { name }] of blobs.entries()) if (!errors[i]) brought.add(name.hash, name.size);
       return errors;
     },

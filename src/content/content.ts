@@ -63,9 +63,9 @@ export type ContentStore = {
   get(names: readonly BlobName[]): Promise<readonly (Uint8Array | MemoirError)[]>;
   /**
    * Keeps small blobs, each by itself: undefined where it is kept when this resolves, so that it outlives a crash of the machine, or why it
-   * is not. @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL
+   * is not. With `own` nobody else uses their bytes, whose memory may be gone afterwards. @throws MemoirError RESOURCE_EXHAUSTED CONTENT_FULL
    */
-  put(blobs: readonly Blob[], how?: Blind): Promise<readonly (MemoirError | undefined)[]>;
+  put(blobs: readonly Blob[], how?: Blind & { readonly own?: boolean }): Promise<readonly (MemoirError | undefined)[]>;
   /**
    * Goes on with an upload: what is committed before the upload is complete may fail to be yet, which whoever goes on with it is told. The bytes of the piece are not the caller's any more: their memory may be gone afterwards. @throws MemoirError naming what is wrong with the piece; CONTENT_FULL
    */

@@ -7,7 +7,7 @@ import { startThread } from '../threads/thread.js';
 import { threadOnDemand } from '../threads/thread-on-demand.js';
 import { type BlobName, blobText } from './blob-name.js';
 import type { Root } from './blobs-of-root.js';
-import type { BlobReading, ContentStore } from './content.js';
+import type { Blob, BlobReading, ContentStore } from './content.js';
 import type { ContentThread, Usage } from './content-thread.js';
 import type { NeededBlob, PlaceOfBlob } from './erase-tree.js';
 import type { BoundedRoot, Removed, Room } from './sweep-blobs.js';
@@ -198,8 +198,9 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
       const found = await asked(call.get(names));
       return found.map((one) => (one instanceof Uint8Array ? one : told(unpackError(one) as MemoirError)));
     },
-    async put(blobs, { blind = false } = {}) {
-      const errors = await asked(call.put({ blobs, blind }));
+    async put(blobs, { blind = false, own = false } = {}) {
+      const handOver = own ? memoriesOfTheirOwn(blobs) : [];
+      const errors = await asked(call.put({ blobs, blind }, { handOver }));
       return errors.map((error) => error && (unpackError(error) as MemoirError));
     },
     write: (piece) => asked(call.write(piece, { handOver: memoryOfItsOwn(piece.data) })),
@@ -240,6 +241,15 @@ const mostBeside = 4_096;
 function memoryOfItsOwn({ buffer, byteLength }: Uint8Array): ArrayBuffer[] {
   const own = byteLength >= 16 * mostBeside && buffer.byteLength - byteLength <= mostBeside;
   return own && buffer instanceof ArrayBuffer ? [buffer] : [];
+}
+
+/** The memories that are half full of some blobs at least, and large enough to be of one message alone. */
+function memoriesOfTheirOwn(blobs: readonly Blob[]): ArrayBuffer[] {
+  const used = new Map<ArrayBufferLike, number>();
+  for (const { data } of blobs) used.set(data.buffer, (used.get(data.buffer) ?? 0) + data.length);
+  return [...used].flatMap(([memory, bytes]) =>
+    memory instanceof ArrayBuffer && bytes >= 16 * mostBeside && bytes >= memory.byteLength / 2 ? [memory] : [],
+  );
 }
 
 /** The error for what the system refuses, which a client cannot mend. */

@@ -26,7 +26,7 @@ import { readMessage } from './messages/read-message.js';
 import { checkUnset } from './messages/unset-values.js';
 import { bytesOfTransfers, outbox } from './outbox.js';
 import { statusOf } from './status.js';
-import { bytesEncoding } from './wire/bytes-message.js';
+import { bytesEncoding, listEncoding } from './wire/bytes-message.js';
 import { widenWindow } from './wire/windows.js';
 
 type Handler<M> =
@@ -95,11 +95,13 @@ export function serveService<S extends DescService>(
   function unary(method: DescMethod, handler: UnaryHandler) {
     const { input, output } = method;
     const meter = meterOf(method);
+    const encoded = listEncoding(output) ?? ((message: MessageShape<DescMessage>) => encode(output, message));
     return (call: ServerUnaryCall<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
       answer(method, call, callback, async (context) => {
         // It does not wait: what it owes, later calls wait for.
         meter?.count(call, context, call.request);
-        const bytes = fitting(encode(output, await handler(decode(input, call.request), context)));
+        const answered = await handler(decode(input, call.request), context);
+        const bytes = fitting(encoded(answered as MessageShape<DescMessage>));
         meter?.count(call, context, bytes);
         return bytes;
       });

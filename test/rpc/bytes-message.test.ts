@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { create, fromBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import test from 'ava';
+import { BatchReadBlobsResponseSchema } from '../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
 import { ReadResponseSchema, WriteRequestSchema } from '../../gen/google/bytestream/bytestream_pb.js';
 import { ReadOutputResponseSchema } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { GetJobResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
-import { type BytesEncoding, bytesEncoding } from '../../src/rpc/wire/bytes-message.js';
+import { type BytesEncoding, bytesEncoding, listEncoding } from '../../src/rpc/wire/bytes-message.js';
 import { memoryPool } from '../../src/threads/memory-pool.js';
 import { isRoomy, roomBefore, roomy } from '../../src/threads/roomy.js';
 
@@ -62,6 +63,25 @@ test('memory is given back once its message was sent, and once alone', (t) => {
   sent();
   t.deepEqual(given, [data.buffer]);
   t.is(bytesEncoding(GetJobResponseSchema), undefined, 'a message without bytes is none of these');
+});
+
+test('a list of messages with bytes is read as what it was', (t) => {
+  const encoded = listEncoding(BatchReadBlobsResponseSchema);
+  const digest = { hash: 'ab'.repeat(32), sizeBytes: 5n };
+  for (const lengths of [[], [0], [5], [0, 1, 127, 128, 70_000], Array.from({ length: 500 }, (_, i) => i * 7)]) {
+    const message = create(BatchReadBlobsResponseSchema, {
+      responses: lengths.map((length, i) =>
+        i % 5 === 4
+          ? { digest, status: { code: 5, message: 'not here' } }
+          : { digest, data: randomBytes(length), status: { code: 0 } },
+      ),
+    });
+    const read = fromBinary(BatchReadBlobsResponseSchema, encoded?.(message) ?? new Uint8Array());
+    t.true(
+      Buffer.from(toBinary(BatchReadBlobsResponseSchema, read)).equals(toBinary(BatchReadBlobsResponseSchema, message)),
+    );
+  }
+  t.is(listEncoding(ReadResponseSchema), undefined);
 });
 
 test('a pool keeps so many memories, of its size', (t) => {

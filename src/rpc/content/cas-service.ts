@@ -62,7 +62,10 @@ export function casService(
         given.map(({ blob }) => blob.name),
       );
       const taken = given.filter(({ error }) => !error);
-      const errors = await content.put(taken.map(({ blob }) => blob));
+      const errors = await content.put(
+        taken.map(({ blob }) => blob),
+        { own: true },
+      );
       const errorOf = new Map(taken.map((one, i) => [one, errors[i]]));
       return create(BatchUpdateBlobsResponseSchema, {
         responses: given.map((one) => {

@@ -22,18 +22,52 @@ export type BytesEncoding = {
   frame(message: MessageShape<DescMessage>): Frame;
 };
 
+/** The field `data` of bytes of a type. */
+const dataOf = ({ fields }: DescMessage): DescField | undefined =>
+  fields.find(({ name, scalar }) => name === 'data' && scalar === ScalarType.BYTES);
+
+/**
+ * How messages of a type are encoded that are little but a list of messages with bytes in their field `data`: all at once into as much memory as they take. undefined for types that are not.
+ */
+export function listEncoding(schema: DescMessage): ((message: MessageShape<DescMessage>) => Buffer) | undefined {
+  for (const list of schema.fields) {
+    const item = list.fieldKind === 'list' ? list.message : undefined;
+    const field = item && dataOf(item);
+    if (item && field) return (message) => encodeList(schema, list, message, item, field);
+  }
+  return undefined;
+}
+
+function encodeList(
+  schema: DescMessage,
+  { localName, number }: DescField,
+  message: MessageShape<DescMessage>,
+  item: DescMessage,
+  field: DescField,
+): Buffer {
+  const rest = toBinary(schema, { ...message, [localName]: [] });
+  const parts: Uint8Array[] = [rest];
+  for (const one of (message as unknown as Record<string, MessageShape<DescMessage>[]>)[localName] ?? []) {
+    const data = (one as unknown as Record<string, Uint8Array>)[field.localName] ?? none;
+    const head = headOf(item, field, one, data.length);
+    const before = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(head.length + data.length);
+    parts.push(before.raw(head).finish(), data);
+  }
+  return Buffer.concat(parts);
+}
+
 /**
  * Encodes messages with large bytes without copying these twice, as the library does, or at all where they have room in front. undefined for types that
  * have no field `data` of bytes.
  */
 export function bytesEncoding(schema: DescMessage): BytesEncoding | undefined {
-  const field = schema.fields.find(({ name, scalar }) => name === 'data' && scalar === ScalarType.BYTES);
+  const field = dataOf(schema);
   if (!field) return undefined;
   const { localName } = field;
-  const dataOf = (message: MessageShape<DescMessage>) => (message as unknown as Record<string, Uint8Array>)[localName];
+  const bytesIn = (message: MessageShape<DescMessage>) => (message as unknown as Record<string, Uint8Array>)[localName];
 
   function bytesOf(message: MessageShape<DescMessage>, before: number): Buffer {
-    const data = dataOf(message) ?? none;
+    const data = bytesIn(message) ?? none;
     const head = headOf(schema, field as DescField, message, data.length);
     const length = head.length + data.length;
     const from = data.byteOffset - head.length - before;
@@ -54,7 +88,7 @@ export function bytesEncoding(schema: DescMessage): BytesEncoding | undefined {
       const bytes = bytesOf(message, prefixBytes);
       bytes.writeUInt8(0, 0);
       bytes.writeUInt32BE(bytes.length - prefixBytes, 1);
-      return { bytes, sent: () => free(dataOf(message) ?? none) };
+      return { bytes, sent: () => free(bytesIn(message) ?? none) };
     },
   };
 }
