@@ -1,10 +1,12 @@
-import { hash as digest, type Hash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { hash as digest, type Hash, randomUUID } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readSync, rmSync, statSync, utimesSync, writeSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { MemoirError } from '../domain/errors.js';
 import { directorySynced, named, namedNow } from '../files/durable-file.js';
 import { type BlobName, blobText, isHash } from './blob-name.js';
+import type { Blob } from './content.js';
+import { type Batches, openBatches } from './journal/batches.js';
 
 /** Free space below which nothing more is taken: a part of the whole, and bytes, whichever is more. The log may be on the same disk. */
 const leastFree = { part: 0.05, bytes: 2 * 1024 ** 3 };
@@ -18,11 +20,14 @@ export const heldFor = 3_600_000;
 /** A blob that was asked for within so many milliseconds needs no new mark of it. */
 const markedFor = 600_000;
 
+/** Blobs of which it is remembered that they are marked. */
+const mostMarks = 16_384;
+
 /** Bytes that are read at once where a whole blob is hashed. */
 const pieceBytes = 1024 * 1024;
 
-/** Blobs as files: `blobs/<first two digits>/<hash>`, and what is not whole in `uploads`, what is damaged in `corrupt`. */
-export type BlobFiles = ReturnType<typeof blobFiles>;
+/** Blobs as files: `blobs/<first two digits>/<hash>`, and what is not whole in `uploads`, what is damaged in `corrupt`, what is not on the disk yet as a file of its own in `batches`. */
+export type BlobFiles = ReturnType<typeof blobFiles> & { readonly batches: Batches };
 
 /** Where blobs lie, and the clock, in milliseconds since 1970-01-01T00:00Z. `free` tells of the disk, as statfs(2) has it. */
 export type BlobFilesOptions = {
@@ -34,7 +39,8 @@ export type BlobFilesOptions = {
 /** Makes the folders if need be. @throws Error naming the folder if it cannot be made */
 export async function openBlobFiles(options: BlobFilesOptions): Promise<BlobFiles> {
   const { directory } = options;
-  for (const folder of ['blobs', 'uploads', 'corrupt']) await mkdir(join(directory, folder), { recursive: true });
+  for (const folder of ['blobs', 'uploads', 'corrupt', 'batches'])
+    await mkdir(join(directory, folder), { recursive: true });
   const blobs = join(directory, 'blobs');
   const there = new Set(await readdir(blobs));
   for (let i = 0; i < 256; i++) {
@@ -43,7 +49,8 @@ export async function openBlobFiles(options: BlobFilesOptions): Promise<BlobFile
   }
   await directorySynced(blobs);
   await directorySynced(directory);
-  return blobFiles(options);
+  const files = blobFiles(options);
+  return { ...files, batches: await openBatches(join(directory, 'batches'), files, options.now) };
 }
 
 function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
@@ -68,7 +75,18 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
   function mark(hash: string, from = now()): void {
     const seconds = from / 1_000;
     utimesSync(pathOf(hash), seconds, seconds);
+    noteMark(hash, from);
   }
+
+  /** Since when some blobs are marked, as far as that is remembered: to ask a file takes as long as to read a small one. */
+  const marks = new Map<string, number>();
+
+  function noteMark(hash: string, at: number): void {
+    if (marks.size >= mostMarks) marks.clear();
+    marks.set(hash, at);
+  }
+
+  const markedLately = (hash: string): boolean => now() - (marks.get(hash) ?? Number.NEGATIVE_INFINITY) <= markedFor;
 
   function openNow(name: BlobName): number {
     try {
@@ -138,11 +156,15 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     getNow(name: BlobName, into: Uint8Array<ArrayBuffer>): Uint8Array | undefined {
       const file = openNow(name);
       try {
-        const { size: bytes, mtimeMs } = fstatSync(file);
-        if (bytes !== name.size) throw notFound(name);
-        if (now() - mtimeMs > markedFor) markIfThere(name.hash);
+        if (!markedLately(name.hash)) {
+          const { mtimeMs } = fstatSync(file);
+          if (now() - mtimeMs > markedFor) markIfThere(name.hash);
+          else noteMark(name.hash, mtimeMs);
+        }
         const read = readSync(file, into, 0, into.length, 0);
-        return read === name.size && digest('sha256', into) === name.hash ? into : undefined;
+        if (read === name.size && digest('sha256', into) === name.hash) return into;
+        if (fstatSync(file).size !== name.size) throw notFound(name);
+        return undefined;
       } finally {
         closeSync(file);
       }
@@ -155,7 +177,10 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     },
 
     /** Removes a blob that is there, at once. `syncFolders` is to follow. */
-    remove: ({ hash }: Pick<BlobName, 'hash'>): void => rmSync(pathOf(hash), { force: true }),
+    remove({ hash }: Pick<BlobName, 'hash'>): void {
+      marks.delete(hash);
+      rmSync(pathOf(hash), { force: true });
+    },
 
     /** Removes what was put aside of a blob. */
     removeCorrupt: ({ hash }: Pick<BlobName, 'hash'>): Promise<void> =>
@@ -184,6 +209,30 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
 
     /** Gives a file that was written and synced aside its name. `syncFolders` is to follow. */
     place: (from: string, { hash }: BlobName): void => namedNow(from, pathOf(hash)),
+
+    /**
+     * Writes a blob at once, whole as far as anybody in this process can see, in place of what is there. Nothing is synced: a crash may leave a part of it, or nothing.
+     * @throws the system's error; then it is not there, or what was there is
+     */
+    replace({ name: { hash }, data }: Blob): void {
+      const path = pathOf(hash);
+      let [at, file] = [path, created(path)];
+      if (file === undefined) {
+        at = aside(randomUUID());
+        file = openSync(at, 'wx', 0o400);
+      }
+      try {
+        try {
+          for (let done = 0; done < data.length; ) done += writeSync(file, data, done);
+        } finally {
+          closeSync(file);
+        }
+        if (at !== path) namedNow(at, path);
+      } catch (error) {
+        rmSync(at, { force: true });
+        throw error;
+      }
+    },
 
     /** Makes names of blobs outlive a crash. */
     async syncFolders(hashes: Iterable<string>): Promise<void> {
@@ -222,6 +271,16 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
       return removed;
     },
   };
+}
+
+/** Makes a file that is read alone from then on; undefined if something is there. */
+function created(path: string): number | undefined {
+  try {
+    return openSync(path, 'wx', 0o400);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return undefined;
+    throw error;
+  }
 }
 
 /** Gives an open file to a hash from its beginning on, and how many bytes it has. `each` is called after every piece with its bytes. */

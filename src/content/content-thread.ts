@@ -163,6 +163,7 @@ async function open({ directory }: { readonly directory: string }) {
     /** Lets go of what nobody uses, and removes uploads that nobody went on with for so many milliseconds. */
     async tidy({ olderThan }: { olderThan: number }): Promise<number> {
       await uploads.rest();
+      await files.batches.tidy();
       return files.sweepUploads(olderThan);
     },
 
@@ -199,6 +200,7 @@ async function open({ directory }: { readonly directory: string }) {
 
     /** Begins a sweep. There is one at a time. */
     async sweepBegin(_: undefined): Promise<void> {
+      await files.batches.settle();
       sweep = sweepBlobs(files, Date.now, marker);
     },
     sweepKeep: (roots: readonly Root[]): Promise<void> => sweep.keep(roots),
@@ -230,6 +232,7 @@ async function open({ directory }: { readonly directory: string }) {
     /** Removes blobs at once, and what was put aside of them. @returns how many were there */
     async erase(hashes: readonly string[]): Promise<number> {
       let there = 0;
+      await files.batches.settle();
       for (const hash of hashes) {
         if (files.askedSince({ hash })) there++;
         files.remove({ hash });
@@ -253,6 +256,7 @@ async function open({ directory }: { readonly directory: string }) {
 
     async close() {
       await uploads.close();
+      files.batches.close();
       for (const number of [...readings.keys()]) await done(number);
     },
   };

@@ -14,7 +14,7 @@ const mostTogether = 1024 * 1024;
 
 /**
  * All of small blobs, each by itself or why it cannot be had. One whose bytes are not its own is put aside. They are read one after the other as long as that is quick, since they
- * are in memory, else several at once.
+ * are in memory; after one that was not come several at once.
  */
 export async function getBlobs(
   files: BlobFiles,
@@ -23,22 +23,19 @@ export async function getBlobs(
   const found: (Uint8Array | MemoirError)[] = [];
   const memoryFor = together(names);
   const turns = sliced();
-  for (const [i, name] of names.entries()) {
+  while (found.length < names.length) {
+    const name = names[found.length] as BlobName;
     const begun = performance.now();
-    found[i] = await told(files, name, () => files.getNow(name, memoryFor(name.size)));
-    if (performance.now() - begun > quick) break;
+    found.push(await told(files, name, () => files.getNow(name, memoryFor(name.size))));
+    if (performance.now() - begun > quick) {
+      const next = names.slice(found.length, found.length + atOnce);
+      found.push(
+        ...(await Promise.all(next.map((one) => told(files, one, () => files.get(one, memoryFor(one.size)))))),
+      );
+    }
     const others = turns();
     if (others) await others;
   }
-  const rest = names.slice(found.length).entries();
-  const at = found.length;
-  await Promise.all(
-    Array.from({ length: Math.min(atOnce, names.length - at) }, async () => {
-      for (const [i, name] of rest) {
-        found[at + i] = await told(files, name, () => files.get(name, memoryFor(name.size)));
-      }
-    }),
-  );
   return found;
 }
 

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import { MemoirError, messageOf, quote } from '../domain/errors.js';
+import { lendAll } from '../threads/lent.js';
+import { letGo } from '../threads/let-go.js';
 import { memoryPool } from '../threads/memory-pool.js';
 import { roomBefore, roomy } from '../threads/roomy.js';
 import { unpackError } from '../threads/sent-error.js';
@@ -82,13 +84,16 @@ const piecesAhead = 2;
 /** Memory for so many pieces is kept to be used anew. */
 const keptMemories = 8;
 
+/** Room for the young objects of the thread, in MiB: they are names and little else, and what they have at most stays its own. */
+const youngMiB = 12;
+
 /** Content in a directory of this machine, by a thread that is started when it is first asked. Files lie as docs/content.md says. */
 export function openLocalContent({ directory, scrubRate }: LocalContentOptions, logger: Logger): LocalContent {
   const file = new URL('./content-thread.js', import.meta.url);
   const { call, close } = threadOnDemand<ContentThread>({
     start: () => {
       begin();
-      return startThread(file, { directory }, { name: 'the thread that keeps content' });
+      return startThread(file, { directory }, { name: 'the thread that keeps content', youngMiB });
     },
   });
   const closing = new AbortController();
@@ -196,6 +201,8 @@ export function openLocalContent({ directory, scrubRate }: LocalContentOptions, 
     },
     async get(names) {
       const found = await asked(call.get(names));
+      const had = found.filter((one): one is Uint8Array<ArrayBuffer> => one instanceof Uint8Array && one.length > 0);
+      lendAll(had, letGo);
       return found.map((one) => (one instanceof Uint8Array ? one : told(unpackError(one) as MemoirError)));
     },
     async put(blobs, { blind = false, own = false } = {}) {

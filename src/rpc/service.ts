@@ -17,6 +17,7 @@ import type {
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { MemoirError } from '../domain/errors.js';
+import { passed } from '../threads/garbage.js';
 import { type CallContext, type Calls, goneReason, type ServerCall } from './call.js';
 import { type Encoded, encode } from './encoded.js';
 import { frameSink } from './http2/frames.js';
@@ -100,9 +101,12 @@ export function serveService<S extends DescService>(
       answer(method, call, callback, async (context) => {
         // It does not wait: what it owes, later calls wait for.
         meter?.count(call, context, call.request);
+        passed(call.request.length);
         const answered = await handler(decode(input, call.request), context);
         const bytes = fitting(encoded(answered as MessageShape<DescMessage>));
         meter?.count(call, context, bytes);
+        // grpc-js copies it.
+        passed(2 * bytes.length);
         return bytes;
       });
   }
@@ -211,7 +215,10 @@ function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
 
 async function* decodeAll(schema: DescMessage, call: AsyncIterable<Bytes>): AsyncGenerator<MessageShape<DescMessage>> {
   try {
-    for await (const bytes of call) yield decode(schema, bytes);
+    for await (const bytes of call) {
+      yield decode(schema, bytes);
+      passed(bytes.length);
+    }
   } catch (error) {
     // The stream was cut off by a deadline, or the connection is gone.
     throw error instanceof MemoirError ? error : uploadCut;

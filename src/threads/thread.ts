@@ -3,6 +3,7 @@ import { messageOf } from '../domain/errors.js';
 import type { FromThread, ToThread } from './messages.js';
 import type { CallOptions, Calls, DataOf, OpenThread } from './methods.js';
 import { type ErrorClass, unpackError, unsendable } from './sent-error.js';
+import { youngSpace } from './young-space.js';
 
 /** A thread as those see it who call its methods. */
 export type Thread<Open extends OpenThread> = {
@@ -30,6 +31,8 @@ export type ThreadOptions = {
   readonly name: string;
   /** Further classes of errors that come out of it as what they were. */
   readonly errors?: readonly ErrorClass[];
+  /** Room for its young objects, in MiB, beyond which V8 looks what is garbage; as the process was started with unless given. */
+  readonly youngMiB?: number;
 };
 
 /** The thread answers nothing any more. The cause is what it died of, if that is known. */
@@ -69,9 +72,9 @@ type Waiting = {
 export function startThread<Open extends OpenThread>(
   file: URL,
   data: DataOf<Open>,
-  { name, errors }: ThreadOptions,
+  { name, errors, youngMiB }: ThreadOptions,
 ): Thread<Open> {
-  const worker = new Worker(file, { workerData: data });
+  const worker = new Worker(file, { workerData: data, resourceLimits: youngSpace(youngMiB) });
   const waiting = new Map<number, Waiting>();
   let asked = opening;
   /** Why it takes no further calls. */

@@ -6,6 +6,7 @@ import { ReadResponseSchema, WriteRequestSchema } from '../../gen/google/bytestr
 import { ReadOutputResponseSchema } from '../../gen/memoir/content/v1/content_service_pb.js';
 import { GetJobResponseSchema } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { type BytesEncoding, bytesEncoding, listEncoding } from '../../src/rpc/wire/bytes-message.js';
+import { lendAll } from '../../src/threads/lent.js';
 import { memoryPool } from '../../src/threads/memory-pool.js';
 import { isRoomy, roomBefore, roomy } from '../../src/threads/roomy.js';
 
@@ -93,4 +94,20 @@ test('a pool keeps so many memories, of its size', (t) => {
     [true, true],
   );
   t.not(pool.take(), c);
+});
+
+test('bytes that were lent are given back once they lie in a message, each memory when all of it was copied', (t) => {
+  const encoded = listEncoding(BatchReadBlobsResponseSchema);
+  const given: ArrayBuffer[] = [];
+  const [one, other] = [new Uint8Array(new ArrayBuffer(300)).fill(1), new Uint8Array(new ArrayBuffer(200)).fill(2)];
+  const parts = [one.subarray(0, 100), one.subarray(100), other];
+  lendAll(parts, (memory) => given.push(memory));
+  const digest = { hash: 'ab'.repeat(32), sizeBytes: 5n };
+  const messageOf = (datas: readonly Uint8Array[]) =>
+    create(BatchReadBlobsResponseSchema, { responses: datas.map((data) => ({ digest, data })) });
+  encoded?.(messageOf(parts.slice(0, 1)));
+  t.deepEqual(given, []);
+  encoded?.(messageOf(parts.slice(1)));
+  encoded?.(messageOf(parts));
+  t.deepEqual(given, [one.buffer, other.buffer]);
 });

@@ -2,6 +2,7 @@
 // What one process runs together; see ava.config.js.
 
 import '../auth/issuer-keys.test.js';
+import '../content/batches.test.js';
 import '../content/blob-files.test.js';
 import '../content/sweep-blobs.test.js';
 import '../eventstore/foreign.test.js';

@@ -1,5 +1,7 @@
 import { type DescField, type DescMessage, type MessageShape, ScalarType, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { passed } from '../../threads/garbage.js';
+import { giveBack } from '../../threads/lent.js';
 import { free, isRoomy, roomBefore } from '../../threads/roomy.js';
 
 /** Bytes that stand before a message of a call: whether it is compressed, and its length. */
@@ -33,27 +35,79 @@ export function listEncoding(schema: DescMessage): ((message: MessageShape<DescM
   for (const list of schema.fields) {
     const item = list.fieldKind === 'list' ? list.message : undefined;
     const field = item && dataOf(item);
-    if (item && field) return (message) => encodeList(schema, list, message, item, field);
+    if (item && field) return (message) => encodeList(schema, list, message, field);
   }
   return undefined;
 }
 
+/**
+ * All but the bytes is encoded at once, since a writer for each message costs more than copying its bytes; then each message is made longer by its bytes, behind what else it has.
+ */
 function encodeList(
   schema: DescMessage,
   { localName, number }: DescField,
   message: MessageShape<DescMessage>,
-  item: DescMessage,
   field: DescField,
 ): Buffer {
-  const rest = toBinary(schema, { ...message, [localName]: [] });
-  const parts: Uint8Array[] = [rest];
-  for (const one of (message as unknown as Record<string, MessageShape<DescMessage>[]>)[localName] ?? []) {
-    const data = (one as unknown as Record<string, Uint8Array>)[field.localName] ?? none;
-    const head = headOf(item, field, one, data.length);
-    const before = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(head.length + data.length);
-    parts.push(before.raw(head).finish(), data);
+  const list = (message as unknown as Record<string, Record<string, Uint8Array>[]>)[localName] ?? [];
+  const rest = list.map((one) => ({ ...one, [field.localName]: none }));
+  const heads = toBinary(schema, { ...message, [localName]: rest });
+  const tag = tagOf(field.number);
+  let most = heads.length;
+  for (const one of list) most += (one[field.localName]?.length ?? 0) + longestTag + 2 * longestLength;
+  const bytes = Buffer.allocUnsafe(most);
+  let at = 0;
+  let next = 0;
+  const reader = new BinaryReader(heads);
+  for (let from = 0; reader.pos < reader.len; from = reader.pos) {
+    const [no, type] = reader.tag();
+    if (no !== number || type !== WireType.LengthDelimited) {
+      reader.skip(type, no);
+      bytes.set(heads.subarray(from, reader.pos), at);
+      at += reader.pos - from;
+      continue;
+    }
+    const tagged = reader.pos;
+    const length = reader.uint32();
+    const head = reader.pos;
+    reader.pos += length;
+    const data = list[next++]?.[field.localName] ?? none;
+    bytes.set(heads.subarray(from, tagged), at);
+    at += tagged - from;
+    const more = data.length === 0 ? 0 : tag.length + lengthOf(data.length) + data.length;
+    at = writeLength(bytes, at, length + more);
+    bytes.set(heads.subarray(head, reader.pos), at);
+    at += length;
+    if (data.length === 0) continue;
+    bytes.set(tag, at);
+    at = writeLength(bytes, at + tag.length, data.length);
+    bytes.set(data, at);
+    at += data.length;
+    giveBack(data);
   }
-  return Buffer.concat(parts);
+  return bytes.subarray(0, at);
+}
+
+/** Most bytes of the number of a field, and of a length. */
+const longestTag = 5;
+const longestLength = 5;
+
+const tagOf = (number: number): Uint8Array => new BinaryWriter().tag(number, WireType.LengthDelimited).finish();
+
+/** Bytes that a length takes, and the length itself, in base 128 with the lowest digits first. */
+function lengthOf(length: number): number {
+  let bytes = 1;
+  for (let left = length; left > 127; left = Math.floor(left / 128)) bytes++;
+  return bytes;
+}
+
+/** @returns where the next byte goes */
+function writeLength(bytes: Uint8Array, at: number, length: number): number {
+  let next = at;
+  let left = length;
+  for (; left > 127; left = Math.floor(left / 128)) bytes[next++] = (left % 128) + 128;
+  bytes[next++] = left;
+  return next;
 }
 
 /**
@@ -77,6 +131,7 @@ export function bytesEncoding(schema: DescMessage): BytesEncoding | undefined {
     } else {
       bytes = Buffer.allocUnsafe(before + length);
       bytes.set(data, before + head.length);
+      passed(bytes.length);
     }
     bytes.set(head, before);
     return bytes;
