@@ -16,8 +16,8 @@ export type Refs = {
   read(name: string): string | undefined;
   /** The ref that a short name means, looked up in git's order (gitrevisions(7)); undefined if there is none. */
   find(short: string): Ref | undefined;
-  /** HEAD and every ref under `refs/`, sorted by name; those that point nowhere are left out. */
-  list(): Ref[];
+  /** HEAD and every ref under `refs/`, sorted by name; those that point nowhere are left out. In steps, since there may be very many. */
+  list(): Generator<undefined, Ref[]>;
   close(): void;
 };
 
@@ -52,10 +52,13 @@ export function openRefs(layout: Layout, now: () => number): Refs {
     return undefined;
   }
 
-  function list(): Ref[] {
+  function* list(): Generator<undefined, Ref[]> {
     const found = new Map<string, string>();
-    for (const { name, id } of [...storage.list(), { name: 'HEAD', id: undefined }]) {
-      if (name !== 'HEAD' && (!name.startsWith('refs/') || !isRefName(name))) continue;
+    const head = readSound('HEAD');
+    if (head !== undefined) found.set('HEAD', head);
+    for (const { name, id } of storage.list()) {
+      yield;
+      if (!name.startsWith('refs/') || !isRefName(name)) continue;
       const named = id ?? readSound(name);
       if (named !== undefined) found.set(name, named);
     }

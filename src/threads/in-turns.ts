@@ -19,6 +19,14 @@ export async function inTurns<T>(steps: Generator<undefined, T>, { signal }: Pic
   return step.value;
 }
 
+/** Takes all steps at once, where nobody else has to have a turn. */
+export function atOnce<T>(steps: Generator<undefined, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
 /** What is called after each step of a loop: it resolves at once until the loop took so long that others are to have their turn. */
 export function sliced(): () => Promise<unknown> | undefined {
   let until = performance.now() + slice;

@@ -19,6 +19,7 @@ import { readLayout } from '../../src/git/layout.js';
 import { openRefs, type Refs } from '../../src/git/refs.js';
 import { openStack, type RefContent } from '../../src/git/reftable/stack.js';
 import { openRepositories } from '../../src/git/repositories.js';
+import { atOnce } from '../../src/threads/in-turns.js';
 import { gitEnvironment, makeRepository } from '../support/git-repository.js';
 import { reftable, type TableForm, type WrittenRef } from '../support/reftable-writer.js';
 import { wanting } from '../support/required.js';
@@ -330,8 +331,7 @@ function gitOfReftables(
 
 /** What Memoir and git list of a repository, HEAD left out. */
 const listed = (refs: Refs) =>
-  refs
-    .list()
+  atOnce(refs.list())
     .filter(({ name }) => name !== 'HEAD')
     .map(({ name, id }) => `${id} ${name}`);
 

@@ -32,7 +32,7 @@ export function importCommits(
 
   function readRow(row: number): void {
     table.ids.copy(id, 0, row * hash.bytes, (row + 1) * hash.bytes);
-    const object = objects.readUnverified(id);
+    const object = objects.readFleeting(id);
     if (object?.type !== 'commit') {
       throw damaged(name, `commit ${id.toString('hex')} is ${object ? `a ${object.type}` : 'missing'}`);
     }

@@ -1,4 +1,5 @@
 import { MemoirError } from '../../domain/errors.js';
+import { atOnce } from '../../threads/in-turns.js';
 import { openObjectStore } from '../objects/object-store.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { damaged } from '../problem.js';
@@ -55,8 +56,7 @@ export function importHistory(
     };
     const refs = openRefs(layout, Date.now);
     try {
-      return refs
-        .list()
+      return atOnce(refs.list())
         .map(({ id }) => peel(id))
         .filter((peeled) => peeled?.type === 'commit')
         .map((peeled) => peeled?.id ?? '');

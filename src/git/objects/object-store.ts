@@ -13,8 +13,10 @@ export type ObjectStore = {
   typeOf(id: string): ObjectType | undefined;
   /** An object, its hash verified; undefined if the repository does not have it. At most of the bytes that the store was opened for. */
   read(id: string): GitObject | undefined;
-  /** Like `read`, by the raw id and without a check of the hash: for walks over a whole history. */
-  readUnverified(id: Buffer): GitObject | undefined;
+  /**
+   * Like `read`, by the raw id and without a check of the hash: for walks over a whole history. What is given holds until the next call.
+   */
+  readFleeting(id: Buffer): GitObject | undefined;
   /** Ids of the objects that begin with these four or more digits, in order, at most `limit` of them. */
   withPrefix(prefix: string, limit: number): string[];
   /** Forgets nothing that is right, but looks at once for packs that came or went. */
@@ -92,6 +94,17 @@ export function openObjectStore({
     return twice(id, ({ packs, loose }) => packs.read(id) ?? loose.read(id.toString('hex')));
   }
 
+  /** A commit or tag, if it can be had without much ado; whatever hinders that is found by those who look properly. */
+  function fleeting(id: Buffer): GitObject | undefined {
+    try {
+      for (const { packs } of directories) {
+        const found = packs.fleeting(id);
+        if (found) return found;
+      }
+    } catch {}
+    return undefined;
+  }
+
   function typeOfRaw(id: Buffer): ObjectType | undefined {
     return twice(id, ({ packs, loose }) => packs.typeOf(id) ?? loose.typeOf(id.toString('hex')));
   }
@@ -105,7 +118,7 @@ export function openObjectStore({
         throw damaged(repository, `object ${id} has another hash`);
       return object;
     },
-    readUnverified: readRaw,
+    readFleeting: (id) => fleeting(id) ?? readRaw(id),
     withPrefix(prefix, limit) {
       rescan();
       const ids = new Set<string>();

@@ -14,6 +14,8 @@ import type { PageCache } from './paged-file.js';
 export type PackDirectory = {
   typeOf(id: Buffer): ObjectType | undefined;
   read(id: Buffer): GitObject | undefined;
+  /** See `Pack.fleetingAt`. */
+  fleeting(id: Buffer): GitObject | undefined;
   /** Ids that begin with the given digits, at most `limit` of them. */
   withPrefix(prefix: string, limit: number): string[];
   /** Looks for packs that came or went. */
@@ -66,20 +68,21 @@ export function openPackDirectory(
     return found;
   }
 
-  function offsetIn(name: string, id: Buffer): number | undefined {
+  function offsetIn(name: string, id: Buffer, often = false): number | undefined {
     const { ids, offset } = index(name);
-    const place = ids.find(id);
+    const place = often ? ids.findOften(id) : ids.find(id);
     return place < 0 ? undefined : offset(place);
   }
 
-  function locate(id: Buffer): { name: string; offset: number } | undefined {
-    const place = multi?.ids.find(id) ?? -1;
+  function locate(id: Buffer, often = false): { name: string; offset: number } | undefined {
+    const place = (often ? multi?.ids.findOften(id) : multi?.ids.find(id)) ?? -1;
     if (multi && place >= 0) {
       const { pack: number, offset } = multi.location(place);
       return { name: stem(multi.packs[number] ?? ''), offset };
     }
-    for (const [i, name] of single.entries()) {
-      const offset = offsetIn(name, id);
+    for (let i = 0; i < single.length; i++) {
+      const name = single[i] as string;
+      const offset = offsetIn(name, id, often);
       if (offset === undefined) continue;
       if (i > 0) single = [name, ...single.filter((other) => other !== name)];
       return { name, offset };
@@ -129,6 +132,10 @@ export function openPackDirectory(
     read(id) {
       const at = locate(id);
       return at && pack(at.name).readAt(at.offset);
+    },
+    fleeting(id) {
+      const at = locate(id, true);
+      return at && pack(at.name).fleetingAt(at.offset);
     },
     withPrefix(prefix, limit) {
       const bytes = Buffer.from(prefix.length % 2 ? `${prefix}0` : prefix, 'hex');

@@ -4,6 +4,8 @@ import type { ObjectType } from './object.js';
 
 /** Kinds of entries in a pack by their numbers. */
 export const kinds: readonly (ObjectType | undefined)[] = [undefined, 'commit', 'tree', 'blob', 'tag'];
+export const commitKind = 1;
+export const tagKind = 4;
 export const offsetDelta = 6;
 export const idDelta = 7;
 

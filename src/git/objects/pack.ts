@@ -1,9 +1,9 @@
 import { inflateSync } from 'node:zlib';
 import { applyDelta } from './delta.js';
-import { inflateSmall } from './inflate-small.js';
+import { inflateInto, inflateSmall } from './inflate-small.js';
 import { type GitObject, largestObject, ObjectTooLarge, type ObjectType } from './object.js';
-import { isPackHeader, kinds, packHeaderBytes, readEntryHeader } from './pack-entry.js';
-import { type PageCache, readPagedFile } from './paged-file.js';
+import { commitKind, isPackHeader, kinds, packHeaderBytes, readEntryHeader, tagKind } from './pack-entry.js';
+import { type PageCache, readPagedFile, withinPage } from './paged-file.js';
 import { recentObjects } from './recent-objects.js';
 
 /** One pack file, read at positions. */
@@ -12,6 +12,11 @@ export type Pack = {
   typeAt(offset: number): ObjectType;
   /** The object at an offset. */
   readAt(offset: number): GitObject;
+  /**
+   * The commit or tag at an offset, whose content the next call overwrites; undefined where `readAt` is to be asked, for anything but one that
+   * is there as such, as nearly all are, and small. Histories have very many, and most of the time would go into memory for each.
+   */
+  fleetingAt(offset: number): GitObject | undefined;
   close(): void;
 };
 
@@ -42,6 +47,10 @@ const longestChain = 10_000;
 const firstRead = 384;
 /** Up to here an object is inflated by what is made for small ones. */
 const smallObject = 16 * 1024;
+
+/** Where commits and tags are read and inflated that are looked at once. */
+const glimpse = Buffer.allocUnsafeSlow(1024);
+const fleeting = Buffer.allocUnsafeSlow(smallObject + 1);
 
 /**
  * Opens a pack of version 2 or 3 (gitformat-pack(5)).
@@ -160,6 +169,23 @@ export function openPack(
       for (const { at, data } of deltas.reverse())
         found = keep(at, { type: found.type, data: applyDelta(found.data, data, largest, fail) });
       return found;
+    },
+    fleetingAt(offset) {
+      if (offset < packHeaderBytes || offset >= end) return undefined;
+      const page = file.nearPage(offset);
+      const bytes = page ?? glimpse.subarray(0, file.readInto(glimpse, offset));
+      let at = page ? withinPage(offset) : 0;
+      let byte = bytes[at++] ?? 0;
+      const kind = (byte >> 4) & 7;
+      if (kind !== commitKind && kind !== tagKind) return undefined;
+      let size = byte & 15;
+      for (let scale = 16; byte & 0x80; scale *= 128) {
+        byte = bytes[at++] ?? 0;
+        size += (byte & 0x7f) * scale;
+      }
+      if (size > smallObject || at >= bytes.length) return undefined;
+      if (inflateInto(bytes, fleeting, size, at) === undefined) return undefined;
+      return { type: kind === commitKind ? 'commit' : 'tag', data: fleeting.subarray(0, size) };
     },
     close: () => file.close(),
   };

@@ -23,6 +23,13 @@ export type PagedFile = {
    * Bytes from a position on; not to be written to. Fewer than asked for only where the file ends.
    */
   read(position: number, length: number): Buffer;
+  /**
+   * The page that a position is in, where `withinPage` tells, if it is kept, or beside the one that was asked for last; not to be written to. Undefined
+   * of any other, so that looks here and there neither cost a page each nor take the room of those that are needed again.
+   */
+  nearPage(position: number): Buffer | undefined;
+  /** Reads from a position on into memory of the caller, past the pages. Gives how many bytes there were. */
+  readInto(bytes: Buffer, position: number): number;
   /** The big-endian number of four bytes at a position; -1 beyond the end. */
   uint32(position: number): number;
   /** Negative, zero or positive as what begins at a position is below, begins with, or is above the bytes; what the file lacks is below. */
@@ -32,6 +39,11 @@ export type PagedFile = {
 
 /** What is longer is read at once, past the pages, which it would take from others. */
 const largestOfPages = 16 * pageSize;
+
+/** Where in its page a position of a file is. */
+export function withinPage(position: number): number {
+  return position > largestInteger ? position % pageSize : position & (pageSize - 1);
+}
 
 let opened = 0;
 
@@ -54,6 +66,7 @@ export function openPagedFile(path: string, cache: PageCache): PagedFile {
   let closed = false;
   let recent: Buffer = Buffer.alloc(0);
   let recentNumber = -1;
+  let nearNumber = Number.NaN;
 
   function page(number: number): Buffer {
     if (number === recentNumber) return recent;
@@ -99,6 +112,13 @@ export function openPagedFile(path: string, cache: PageCache): PagedFile {
   return {
     size,
     read,
+    nearPage(position) {
+      const number = Math.floor(position / pageSize);
+      const isNear = Math.abs(number - nearNumber) <= 1;
+      nearNumber = number;
+      return isNear ? page(number) : cache.get(firstKey + number);
+    },
+    readInto: fill,
     uint32(position) {
       const within = position & (pageSize - 1);
       if (position > largestInteger || within + 4 > pageSize) {

@@ -14,6 +14,8 @@ export type CommitMemory = {
   has(number: number): boolean;
   /** Whether the commit was read before, or can be now; not if it is missing, damaged, or no commit. */
   read(number: number, objects: CommitObjects): boolean;
+  /** Takes what was read of a commit for it. Whether it is one. */
+  take(number: number, data: Buffer): boolean;
   /** The number of the commit that a tag comes to, if that was found before. */
   tagged(tag: number): number | undefined;
   /** Remembers that. Tags have numbers too. */
@@ -29,7 +31,7 @@ export type CommitMemory = {
 };
 
 /** Where commits are read from. The hashes of what is read are not verified, as git does not when it walks through a history. */
-export type CommitObjects = Pick<ObjectStore, 'readUnverified'>;
+export type CommitObjects = Pick<ObjectStore, 'readFleeting'>;
 
 /** Bytes of the pieces that messages are kept in. */
 const pieceBytes = 1024 * 1024;
@@ -56,7 +58,7 @@ export function createCommitMemory(name: string, hash: HashAlgorithm): CommitMem
     const at = number * hash.bytes;
     for (let i = 0; i < hash.bytes; i++) id[i] = table.ids[at + i] ?? 0;
     return sound(() => {
-      const object = objects.readUnverified(id);
+      const object = objects.readFleeting(id);
       return object?.type === 'commit' ? object.data : undefined;
     });
   }
@@ -89,6 +91,7 @@ export function createCommitMemory(name: string, hash: HashAlgorithm): CommitMem
       const data = load(number, objects);
       return data !== undefined && take(number, data);
     },
+    take,
     tagged: (tag) => tags.get(tag),
     noteTag: (tag, commit) => void tags.set(tag, commit),
     date: (number) => table.dates[number] ?? 0,
@@ -137,7 +140,7 @@ function keptMessages() {
         pieces.push(Buffer.allocUnsafeSlow(pieceBytes));
         filled = 0;
       }
-      pieces.at(-1)?.set(message, filled);
+      copyBytes(message, pieces[pieces.length - 1] as Buffer, filled);
       note(number, (pieces.length - 1) * pieceBytes + filled, length);
       filled += length;
       keptBytes += length;
@@ -153,6 +156,14 @@ function keptMessages() {
   };
 }
 
+/** Most messages are so short that a call takes longer than the copying. */
+const shortMessage = 256;
+
+function copyBytes(from: Buffer, to: Buffer, at: number): void {
+  if (from.length > shortMessage) to.set(from, at);
+  else for (let i = 0; i < from.length; i++) to[at + i] = from[i] ?? 0;
+}
+
 function bytesOf({ ids, trees, firstParent, secondParent, dates, index }: CommitTable): number {
   return [ids, trees, firstParent, secondParent, dates, index].reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
@@ -161,8 +172,9 @@ function bytesOf({ ids, trees, firstParent, secondParent, dates, index }: Commit
 function messageIn(data: Buffer): Buffer | undefined {
   const start = messageStart(data);
   if (start === undefined) return undefined;
-  const end = data.indexOf(0, start);
-  return data.subarray(start, end < 0 ? data.length : end);
+  let end = start;
+  while (end < data.length && data[end] !== 0) end++;
+  return data.subarray(start, end);
 }
 
 /** What is read, unless that is damaged or missing: like git, a search passes over it, so that one bad commit does not end them all. */

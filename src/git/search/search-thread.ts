@@ -6,6 +6,7 @@ import { serveThread } from '../../threads/serve-thread.js';
 import type { Layout } from '../layout.js';
 import { parseTag } from '../objects/commit.js';
 import { longestTagChain } from '../objects/object.js';
+import { rawId } from '../objects/object-id.js';
 import { type ObjectStore, openObjectStore } from '../objects/object-store.js';
 import { createPageCache } from '../objects/paged-file.js';
 import { damaged, unavailable } from '../problem.js';
@@ -39,10 +40,12 @@ function open() {
     const { name, hash, objectDir } = layout;
     const objects = openObjectStore({ repository: name, directory: objectDir, hash, pages });
     const memory = memories.get(objectDir) ?? createCommitMemory(name, hash);
+    function* steps() {
+      const from = starts ?? commitsOfRefs(layout, objects, memory, yield* listRefs(layout));
+      return yield* searchMessages(memory, { ...wanted, objects, starts: from, shallow: readShallow(layout) });
+    }
     try {
-      const from = starts ?? commitsOfRefs(layout, objects, memory);
-      const steps = searchMessages(memory, { ...wanted, objects, starts: from, shallow: readShallow(layout) });
-      return await inTurns(steps, call);
+      return await inTurns(steps(), call);
     } catch (error) {
       throw error instanceof MemoirError || call.signal.aborted ? error : unavailable(name, messageOf(error), error);
     } finally {
@@ -54,18 +57,27 @@ function open() {
   return { search };
 }
 
-/** Of commits of the same date git looks first at HEAD, then at the refs from the last to the first. */
-function* commitsOfRefs(layout: Layout, objects: ObjectStore, memory: CommitMemory): Generator<string> {
+function* listRefs(layout: Layout): Generator<undefined, Ref[]> {
   const refs = openRefs(layout, Date.now);
   try {
-    const list = refs.list();
-    const isHead = ({ name }: Ref) => name === 'HEAD';
-    for (const { id } of [...list.filter(isHead), ...list.filter((ref) => !isHead(ref)).reverse()]) {
-      const commit = commitOf(layout, objects, memory, id);
-      if (commit !== undefined) yield commit;
-    }
+    return yield* refs.list();
   } finally {
     refs.close();
+  }
+}
+
+/** Of commits of the same date git looks first at HEAD, then at the refs from the last to the first. */
+function* commitsOfRefs(
+  layout: Layout,
+  objects: ObjectStore,
+  memory: CommitMemory,
+  refs: readonly Ref[],
+): Generator<string | undefined> {
+  const isHead = ({ name }: Ref) => name === 'HEAD';
+  for (const { id } of refs.filter(isHead)) yield commitOf(layout, objects, memory, id);
+  for (let i = refs.length - 1; i >= 0; i--) {
+    const ref = refs[i] as Ref;
+    if (!isHead(ref)) yield commitOf(layout, objects, memory, ref.id);
   }
 }
 
@@ -74,17 +86,20 @@ function commitOf({ name, hash }: Layout, objects: ObjectStore, memory: CommitMe
   const number = memory.numberOf(id);
   const known = memory.tagged(number);
   if (known !== undefined) return memory.idOf(known);
-  if (memory.read(number, objects)) return id;
+  if (memory.has(number)) return id;
   try {
     let at = id;
-    for (let depth = 0; depth < longestTagChain; depth++) {
-      const tag = objects.read(at);
-      if (tag?.type !== 'tag') return undefined;
-      at = parseTag(tag.data, hash.hex, (what) => damaged(name, what));
-      const commit = memory.numberOf(at);
-      if (!memory.read(commit, objects)) continue;
-      memory.noteTag(number, commit);
-      return at;
+    for (let depth = 0; depth <= longestTagChain; depth++) {
+      const raw = Buffer.from(at, 'hex');
+      const object = objects.readFleeting(raw);
+      if (object?.type === 'commit') {
+        const commit = memory.numberOf(at);
+        if (!memory.has(commit) && !memory.take(commit, object.data)) return undefined;
+        if (commit !== number) memory.noteTag(number, commit);
+        return at;
+      }
+      if (object?.type !== 'tag' || !rawId(hash, 'tag', object.data).equals(raw)) return undefined;
+      at = parseTag(object.data, hash.hex, (what) => damaged(name, what));
     }
   } catch (error) {
     if (!(error instanceof MemoirError) || error.code !== 'DATA_LOSS') throw error;

@@ -55,6 +55,20 @@ test('finds the place of every id and of what is none, however alike the ids are
   t.pass();
 });
 
+test('after many were looked for in a large table the same is found', (t) => {
+  const prng = fc.sample(fc.uint8Array({ minLength: 20, maxLength: 20 }), { numRuns: 3_000, seed: 7 });
+  const alike = Array.from({ length: 300 }, (_, i) => Buffer.concat([Buffer.alloc(18, 9), Buffer.of(i >> 8, i & 255)]));
+  const every = [...prng.map((id) => Buffer.from(id)), ...alike].sort(Buffer.compare);
+  const sorted = every.filter((id, i) => i === 0 || !id.equals(every[i - 1] as Buffer));
+  const { table, close } = openTable(sorted.filter((_, i) => i % 2 === 0));
+  for (let round = 0; round < 2; round++) {
+    for (const [i, id] of sorted.entries())
+      if (table.findOften(id) !== (i % 2 === 0 ? i / 2 : -1)) t.fail(id.toString('hex'));
+  }
+  close();
+  t.pass();
+});
+
 test('a table that is in no order, as only damage leaves it, ends every search all the same', (t) => {
   fc.assert(
     fc.property(manyIds, (list) => {

@@ -96,6 +96,9 @@ for (const objectFormat of ['sha1', 'sha256'] as const) {
         const object = store.read(id);
         t.is(object?.type, type as never);
         t.true(object?.data.equals(content));
+        const fleeting = store.readFleeting(Buffer.from(id, 'hex'));
+        t.is(fleeting?.type, type as never);
+        t.true(fleeting?.data.equals(content));
         t.deepEqual(store.withPrefix(id.slice(0, 12), 10), [id]);
       }
       const absent = 'ab'.repeat(objectFormat === 'sha1' ? 20 : 32);
