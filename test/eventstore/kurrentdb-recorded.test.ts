@@ -1,6 +1,7 @@
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import test from 'ava';
+import { readAnswerFrom, type SentEvent } from '../../src/eventstore/kurrentdb/read-answer.js';
 import { checkpointFrom, recordedFrom } from '../../src/eventstore/kurrentdb/recorded.js';
 import { StoreUnreadable } from '../../src/eventstore/port.js';
 import '../support/native-client.js';
@@ -41,7 +42,11 @@ function sent({ data = '{"a":1}', metadata = ours, contentType = 'application/js
   event.getMetadataMap().set('content-type', contentType);
   event.getMetadataMap().set('created', more.created ?? '17958822379999999');
   // As it comes over the wire.
-  return recordedFrom('node:1', streamsPb.ReadResp.ReadEvent.RecordedEvent.deserializeBinary(event.serializeBinary()));
+  const read = new streamsPb.ReadResp.ReadEvent();
+  read.setEvent(event);
+  const answer = new streamsPb.ReadResp();
+  answer.setEvent(read);
+  return recordedFrom('node:1', readAnswerFrom(Buffer.from(answer.serializeBinary())).event as SentEvent);
 }
 
 test('an event of Memoir is as it was written, its time to the second', (t) => {
@@ -93,6 +98,6 @@ test('positions that are none, or too big, are refused; a checkpoint of such is 
     message: /beyond 900719925474099/,
   });
   t.throws(() => sent({ commit: String(2n ** 64n - 1n) }), { instanceOf: StoreUnreadable, message: /too old/ });
-  t.is(checkpointFrom('42'), 42);
-  t.is(checkpointFrom(String(2n ** 64n - 1n)), undefined);
+  t.is(checkpointFrom(42), 42);
+  t.is(checkpointFrom(2n ** 64n - 1n), undefined);
 });

@@ -1,66 +1,108 @@
-import {
-  ANY,
-  type AppendResult,
-  type AppendStreamState,
-  type JSONEventData,
-  type JSONEventType,
-  type KurrentDBClient,
-  NO_STREAM,
-} from '@kurrent/kurrentdb-client';
-import { quote } from '../../domain/errors.js';
-import { isPlainJson } from '../json-text.js';
-import type { ExpectedRevision, NewEvent } from '../port.js';
+import type { ClientDuplexStream } from '@grpc/grpc-js';
+import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
+import { unpackToCommandError } from '@kurrent/kurrentdb-client/dist/streams/appendToStream/unpackError.js';
+import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
+import type { ExpectedRevision } from '../port.js';
+import { type AppendAnswer, appendAnswerFrom } from './append-answer.js';
+import { type AppendData, appendRequest } from './append-request.js';
+import { asCommandError, internalsOf } from './read-call.js';
 
 /**
- * Appends under way at once by one client. All of them share one stream of requests, answered as they are done. It is one less than
- * the stream takes without waiting: writes that wait in the client when a connection breaks end the process by an unhandled
- * rejection.
+ * Appends under way at once by one client. All of them share one stream of requests, and are answered as they are done. Each may be of a
+ * megabyte or more, which is kept until it was sent.
  */
-export const maxUnderWay = 15;
+export const maxUnderWay = 64;
 
-/** An append is always one request, for the same reason. The server's own limit is far below. */
-const oneRequest = 64 * 1024 * 1024;
+/** Where an append ended, as the server says. */
+export type AppendedThere = Pick<AppendAnswer, 'revision' | 'commit'>;
 
-/** Events as the client wants them: parsed, for it writes the JSON itself. */
-export type AppendData = JSONEventData<JSONEventType>[];
+type Waiting = {
+  readonly stream: string;
+  readonly resolve: (appended: AppendedThere) => void;
+  readonly reject: (error: unknown) => void;
+};
 
-/** One attempt to append. Throws as the client does. */
-export function appendOnce(
+/** A stream of requests, and what was sent there and not answered yet. */
+type Live = {
+  readonly call: ClientDuplexStream<Uint8Array, AppendAnswer>;
+  readonly waiting: Map<string, Waiting>;
+};
+
+/** That of each client, while it lives. */
+const streams = new WeakMap<KurrentDBClient, Live | Promise<Live>>();
+
+const { path } = streamsGrpc.StreamsService.batchAppend;
+
+/**
+ * One attempt to append, by the published protocol, over the channel of the client, which would parse and write each event again.
+ * `correlation` is a UUID that no other attempt has. Throws as the client does.
+ */
+export async function appendOnce(
   client: KurrentDBClient,
+  correlation: string,
   stream: string,
   expected: ExpectedRevision,
   data: AppendData,
-): Promise<AppendResult> {
-  return client.appendToStream(stream, data, {
-    streamState: stateFrom(expected),
-    batchAppendSize: oneRequest,
-    requiresLeader: true,
+): Promise<AppendedThere> {
+  const there = streams.get(client) ?? open(client);
+  const { call, waiting } = there instanceof Promise ? await there : there;
+  const deadline = internalsOf(client).createDeadline().getTime();
+  return new Promise((resolve, reject) => {
+    waiting.set(correlation, { stream, resolve, reject });
+    call.write(appendRequest(correlation, stream, expected, deadline, data));
   });
 }
 
-function stateFrom(expected: ExpectedRevision): AppendStreamState {
-  if (expected === 'any') return ANY;
-  if (expected === 'no_stream') return NO_STREAM;
-  return BigInt(expected);
+/** Opens the client's stream of requests. */
+function open(client: KurrentDBClient): Promise<Live> {
+  const opening = openNow(client);
+  streams.set(client, opening);
+  opening.catch(() => {
+    if (streams.get(client) === opening) streams.delete(client);
+  });
+  return opening;
 }
 
-/**
- * The event as the client wants it.
- * @throws TypeError if it would not come back as it was given
- */
-export function dataFrom({ id, type, data, metadata }: NewEvent): AppendData[number] {
-  return {
-    id,
-    type,
-    contentType: 'application/json',
-    data: faithful(id, data) as JSONEventType['data'],
-    metadata: faithful(id, metadata) as Record<string, unknown>,
-  };
+async function openNow(client: KurrentDBClient): Promise<Live> {
+  const waiting: Live['waiting'] = new Map();
+  const internals = internalsOf(client);
+  const make = internals.GRPCStreamCreator(streamsGrpc.StreamsClient, 'appendToStream', (stub) => {
+    const made = stub.makeBidiStreamRequest(
+      path,
+      ({ buffer, byteOffset, byteLength }: Uint8Array) => Buffer.from(buffer, byteOffset, byteLength),
+      appendAnswerFrom,
+      ...internals.callArguments({ requiresLeader: true }, { deadline: Number.POSITIVE_INFINITY }),
+    );
+    made.on('data', (answer: AppendAnswer) => hear(waiting, answer));
+    made.on('error', (error) => end(asCommandError(error)));
+    made.on('end', () => end(new Error('the server ended the stream of appends')));
+    return made;
+  });
+
+  let ended: unknown;
+
+  /** What was sent and not answered may have been recorded or not; what comes now goes by another stream. */
+  function end(error: unknown): void {
+    ended = error;
+    streams.delete(client);
+    for (const { reject } of waiting.values()) reject(error);
+    waiting.clear();
+  }
+
+  try {
+    const live: Live = { call: await make(), waiting };
+    if (ended !== undefined) throw ended;
+    streams.set(client, live);
+    return live;
+  } catch (error) {
+    throw asCommandError(error);
+  }
 }
 
-function faithful(id: string, text: string): unknown {
-  if (isPlainJson(text)) return JSON.parse(text);
-  throw new TypeError(
-    `${quote(text)} of event ${id} is not JSON as JSON.stringify writes it, and would not come back so`,
-  );
+function hear(waiting: Live['waiting'], { correlation, refusal, revision, commit }: AppendAnswer): void {
+  const one = waiting.get(correlation);
+  if (!one) return;
+  waiting.delete(correlation);
+  if (refusal) one.reject(unpackToCommandError(refusal, one.stream));
+  else one.resolve({ revision, commit });
 }

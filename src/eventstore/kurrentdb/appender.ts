@@ -1,5 +1,6 @@
-import type { AppendResult, KurrentDBClient } from '@kurrent/kurrentdb-client';
+import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { quote } from '../../domain/errors.js';
+import type { Edge } from '../../edge.js';
 import { lastOfStream } from '../last-event.js';
 import {
   type Appended,
@@ -9,7 +10,8 @@ import {
   StoreUnavailable,
   WrongExpectedRevision,
 } from '../port.js';
-import { type AppendData, appendOnce, dataFrom, maxUnderWay } from './append-once.js';
+import { type AppendedThere, appendOnce, maxUnderWay } from './append-once.js';
+import { type AppendData, dataFrom } from './append-request.js';
 import { type AppendSizes, appendSizes } from './append-size.js';
 import type { Connection } from './connection.js';
 import { actualRevision, breaksClient, failureOf, sizeLimitOf, unavailable } from './failure.js';
@@ -37,7 +39,13 @@ export type Appender = {
 };
 
 /** Appends by `connection`. */
-export function appenderOf(connection: Connection, address: string, patience: Patience, reader: Reader): Appender {
+export function appenderOf(
+  connection: Connection,
+  address: string,
+  patience: Patience,
+  reader: Reader,
+  { uuid }: Pick<Edge, 'uuid'>,
+): Appender {
   const waiting: (() => void)[] = [];
   const sizes = appendSizes();
   const unfinished = new Set<Promise<unknown>>();
@@ -60,7 +68,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
       used(client);
       const opening = opened.get(client);
       if (opening) await opening;
-      const answer = inTime(appendOnce(client, stream, expected, data), patience.timings.answerTimeout);
+      const answer = inTime(appendOnce(client, uuid(), stream, expected, data), patience.timings.answerTimeout);
       if (!opening)
         opened.set(
           client,
@@ -76,7 +84,7 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
 
   async function append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended> {
     sizes.check(stream, events);
-    const data = events.map(dataFrom);
+    const data = dataFrom(events);
     const ids = events.map(({ id }) => id);
     // True once an attempt may have been recorded although no answer says so.
     let uncertain = false;
@@ -115,14 +123,14 @@ export function appenderOf(connection: Connection, address: string, patience: Pa
     stream: string,
     expected: ExpectedRevision,
     ids: readonly string[],
-    result: AppendResult,
+    result: AppendedThere,
     uncertain: boolean,
   ) {
-    const revision = Number(result.nextExpectedRevision);
+    const revision = Number(result.revision);
     // A stream that was deleted goes on where it was: what was to be its first event is none, and every reader passes over it.
     if (expected === 'no_stream' && revision >= ids.length) throw new WrongExpectedRevision(stream, expected, revision);
-    if (!uncertain && result.position) {
-      return { revision, position: positionFrom(address, result.position.commit, () => `stream ${quote(stream)}`) };
+    if (!uncertain && result.commit !== undefined) {
+      return { revision, position: positionFrom(address, result.commit, () => `stream ${quote(stream)}`) };
     }
     // The server knew the events already, and then it does not say where they are.
     for await (const event of reader.tryStream(stream, revision, { limit: 1 })) {

@@ -1,9 +1,10 @@
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { LogImporter } from '../importer.js';
 import { isPlainJson } from '../json-text.js';
-import type { RecordedEvent } from '../port.js';
+import type { NewEvent, RecordedEvent } from '../port.js';
 import { logOrder } from '../transfer/log-order.js';
-import { appendOnce, dataFrom, maxUnderWay } from './append-once.js';
+import { appendOnce } from './append-once.js';
+import { dataFrom } from './append-request.js';
 import { connect, withOneStream } from './connection.js';
 import { failureOf, isFinal, messageOf, unavailable } from './failure.js';
 import type { KurrentOptions } from './options.js';
@@ -15,6 +16,9 @@ import type { KurrentUrl } from './url.js';
 /** Most events in one append of several, and characters of them: below the smallest limit of servers, 1 MiB, in any script. */
 const maxEvents = 500;
 const maxCharacters = 256 * 1024;
+
+/** Appends under way at once. */
+const maxUnderWay = 15;
 
 /** Events that follow each other in the log and are of one stream. */
 type Append = { readonly stream: string; readonly events: readonly RecordedEvent[] };
@@ -66,7 +70,8 @@ export async function openKurrentImporter(url: KurrentUrl, options: KurrentOptio
     for (const [i, { stream, events }] of appends.entries()) {
       if (failure !== undefined) break;
       const revision = events[0]?.revision ?? 0;
-      const request = appendOnce(client, stream, revision === 0 ? 'no_stream' : revision - 1, events.map(dataOf));
+      const expected = revision === 0 ? 'no_stream' : revision - 1;
+      const request = appendOnce(client, options.edge.uuid(), stream, expected, dataFrom(events.map(newOf)));
       const sent: Promise<void> = inTime(request, patience.timings.answerTimeout)
         .then(
           () => undefined,
@@ -120,9 +125,9 @@ export async function openKurrentImporter(url: KurrentUrl, options: KurrentOptio
   };
 }
 
-function dataOf(event: RecordedEvent) {
+function newOf(event: RecordedEvent): NewEvent {
   const { id, type, data, metadata } = event;
-  return dataFrom({ id, type, data, metadata: withOrigin(metadata, event) });
+  return { id, type, data, metadata: withOrigin(metadata, event) };
 }
 
 function appendsOf(events: readonly RecordedEvent[]): Append[] {

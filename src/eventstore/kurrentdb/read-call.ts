@@ -6,9 +6,7 @@ import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v
 import { streamPrefixes } from '../../domain/streams.js';
 import { type Position, start } from '../port.js';
 import { NoAnswer } from './failure.js';
-
-/** A message of a read or a subscription. */
-export type ReadAnswer = InstanceType<typeof streamsPb.ReadResp>;
+import { type ReadAnswer, readAnswerFrom } from './read-answer.js';
 
 /** What is asked for. */
 export type ReadRequest = InstanceType<typeof streamsPb.ReadReq>;
@@ -27,13 +25,20 @@ export type ReadCallOptions = {
 
 /** What the client makes its own calls with: its channel, which it connects anew, to the leader, when a call fails. */
 type Internals = {
-  GRPCStreamCreator(
+  GRPCStreamCreator<Call>(
     service: typeof streamsGrpc.StreamsClient,
     name: string,
-    creator: (stub: InstanceType<typeof streamsGrpc.StreamsClient>) => ReadCall,
-  ): () => Promise<ReadCall>;
+    creator: (stub: InstanceType<typeof streamsGrpc.StreamsClient>) => Call,
+  ): () => Promise<Call>;
   callArguments(of: ReadCallOptions, options: CallOptions): [Metadata, CallOptions];
+  /** When a call that begins now is to be given up. */
+  createDeadline(): Date;
 };
+
+/** The same of a client. */
+export const internalsOf = (client: KurrentDBClient): Internals => client as unknown as Internals;
+
+const { read: readMethod } = streamsGrpc.StreamsService;
 
 /**
  * Sends a read by the published protocol, over the channel of the client. (The client's own reads go by its other half, in which a small
@@ -44,9 +49,15 @@ export async function openRead(
   request: ReadRequest,
   options: ReadCallOptions,
 ): Promise<ReadCall> {
-  const internals = client as unknown as Internals;
+  const internals = internalsOf(client);
   const open = internals.GRPCStreamCreator(streamsGrpc.StreamsClient, 'read', (stub) =>
-    stub.read(request, ...internals.callArguments(options, { deadline: Number.POSITIVE_INFINITY })),
+    stub.makeServerStreamRequest(
+      readMethod.path,
+      readMethod.requestSerialize,
+      readAnswerFrom,
+      request,
+      ...internals.callArguments(options, { deadline: Number.POSITIVE_INFINITY }),
+    ),
   );
   try {
     return await open();

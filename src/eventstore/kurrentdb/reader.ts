@@ -60,8 +60,7 @@ export function readerOf(connection: Connection, { address, credentials }: Kurre
     const events: RecordedEvent[] = [];
     try {
       const call = openRead(client, request, { credentials, requiresLeader: true });
-      await readToEnd(call, patience.timings.answerTimeout, (answer) => {
-        const event = answer.getEvent()?.getEvent();
+      await readToEnd(call, patience.timings.answerTimeout, ({ event }) => {
         if (event) events.push(recordedFrom(address, event));
       });
       failures.delete(client);

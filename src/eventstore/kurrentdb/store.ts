@@ -22,7 +22,7 @@ import type { KurrentUrl } from './url.js';
 export async function openKurrentStore(url: KurrentUrl, options: KurrentOptions): Promise<EventStore> {
   const { log, reader, patience, closed } = openParts(url, options, true);
   const connection = connect(url);
-  const appender = appenderOf(connection, url.address, patience, reader);
+  const appender = appenderOf(connection, url.address, patience, reader, options.edge);
   const place = ownPlace(reader, 'this server');
   let suspected = false;
 

@@ -5,7 +5,8 @@ import { type Connection, connect } from './connection.js';
 import { breaksClient, isFinal, NoAnswer } from './failure.js';
 import { type OwnPlace, ownPlace } from './own-place.js';
 import type { Patience } from './patience.js';
-import { asCommandError, openRead, type ReadAnswer, type ReadCall, subscriptionRequest } from './read-call.js';
+import type { ReadAnswer } from './read-answer.js';
+import { asCommandError, openRead, type ReadCall, subscriptionRequest } from './read-call.js';
 import { firstPageSize, nextPageSize, type Page, type Reader } from './reader.js';
 import { checkpointFrom, recordedFrom } from './recorded.js';
 import type { KurrentUrl } from './url.js';
@@ -177,15 +178,15 @@ export function subscriberOf(url: KurrentUrl, patience: Patience, reader: Reader
 
     function hear(answer: ReadAnswer): void {
       news++;
-      if (answer.hasConfirmation()) {
+      if (answer.confirmed) {
         confirmed = true;
         onConfirmed();
       }
-      const reached = answer.getCheckpoint();
-      if (reached) checkpoint = Math.max(checkpoint, checkpointFrom(reached.getCommitPosition()) ?? from);
-      const recorded = answer.getEvent()?.getEvent();
-      if (recorded) {
-        const event = recordedFrom(url.address, recorded);
+      if (answer.checkpoint !== undefined) {
+        checkpoint = Math.max(checkpoint, checkpointFrom(answer.checkpoint) ?? from);
+      }
+      if (answer.event) {
+        const event = recordedFrom(url.address, answer.event);
         if (event.position > progress.position) waiting.push(event);
         if (waiting.length >= buffered) call?.pause();
       }
