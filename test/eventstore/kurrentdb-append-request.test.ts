@@ -3,8 +3,8 @@ import statusPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import test from 'ava';
 import * as fc from 'fast-check';
-import { appendAnswerFrom } from '../../src/eventstore/kurrentdb/append-answer.js';
-import { appendRequest, dataFrom } from '../../src/eventstore/kurrentdb/append-request.js';
+import { appendAnswerFrom } from '../../src/eventstore/kurrentdb/wire/append-answer.js';
+import { appendRequest, dataFrom } from '../../src/eventstore/kurrentdb/wire/append-request.js';
 import type { ExpectedRevision } from '../../src/eventstore/port.js';
 import { rounds } from '../support/rounds.js';
 import '../support/native-client.js';

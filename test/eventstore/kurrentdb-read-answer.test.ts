@@ -2,7 +2,7 @@ import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import test from 'ava';
 import * as fc from 'fast-check';
-import { readAnswerFrom } from '../../src/eventstore/kurrentdb/read-answer.js';
+import { readAnswerFrom } from '../../src/eventstore/kurrentdb/wire/read-answer.js';
 import { rounds } from '../support/rounds.js';
 import '../support/native-client.js';
 

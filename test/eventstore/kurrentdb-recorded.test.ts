@@ -1,8 +1,8 @@
 import sharedPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/shared_pb.js';
 import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_pb.js';
 import test from 'ava';
-import { readAnswerFrom, type SentEvent } from '../../src/eventstore/kurrentdb/read-answer.js';
 import { checkpointFrom, recordedFrom } from '../../src/eventstore/kurrentdb/recorded.js';
+import { readAnswerFrom, type SentEvent } from '../../src/eventstore/kurrentdb/wire/read-answer.js';
 import { StoreUnreadable } from '../../src/eventstore/port.js';
 import '../support/native-client.js';
 

@@ -3,9 +3,9 @@ import type { KurrentDBClient } from '@kurrent/kurrentdb-client';
 import { unpackToCommandError } from '@kurrent/kurrentdb-client/dist/streams/appendToStream/unpackError.js';
 import streamsGrpc from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/streams_grpc_pb.js';
 import type { ExpectedRevision } from '../port.js';
-import { type AppendAnswer, appendAnswerFrom } from './append-answer.js';
-import { type AppendData, appendRequest } from './append-request.js';
 import { asCommandError, internalsOf } from './read-call.js';
+import { type AppendAnswer, appendAnswerFrom } from './wire/append-answer.js';
+import { type AppendData, appendRequest } from './wire/append-request.js';
 
 /**
  * Appends under way at once by one client. All of them share one stream of requests, and are answered as they are done. Each may be of a

@@ -11,13 +11,13 @@ import {
   WrongExpectedRevision,
 } from '../port.js';
 import { type AppendedThere, appendOnce, maxUnderWay } from './append-once.js';
-import { type AppendData, dataFrom } from './append-request.js';
 import { type AppendSizes, appendSizes } from './append-size.js';
 import type { Connection } from './connection.js';
 import { actualRevision, breaksClient, failureOf, sizeLimitOf, unavailable } from './failure.js';
 import { inTime, type Patience } from './patience.js';
 import type { Reader } from './reader.js';
 import { positionFrom } from './recorded.js';
+import { type AppendData, dataFrom } from './wire/append-request.js';
 
 /** How far back a stream is searched for events that were appended with any revision and not answered. */
 const searchDepth = 4_096;

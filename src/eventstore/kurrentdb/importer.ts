@@ -4,7 +4,6 @@ import { isPlainJson } from '../json-text.js';
 import type { NewEvent, RecordedEvent } from '../port.js';
 import { logOrder } from '../transfer/log-order.js';
 import { appendOnce } from './append-once.js';
-import { dataFrom } from './append-request.js';
 import { connect, withOneStream } from './connection.js';
 import { failureOf, isFinal, messageOf, unavailable } from './failure.js';
 import type { KurrentOptions } from './options.js';
@@ -12,6 +11,7 @@ import { withOrigin } from './origin.js';
 import { inTime } from './patience.js';
 import { openParts } from './store.js';
 import type { KurrentUrl } from './url.js';
+import { dataFrom } from './wire/append-request.js';
 
 /** Most events in one append of several, and characters of them: below the smallest limit of servers, 1 MiB, in any script. */
 const maxEvents = 500;

@@ -6,7 +6,7 @@ import streamsPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v
 import { streamPrefixes } from '../../domain/streams.js';
 import { type Position, start } from '../port.js';
 import { NoAnswer } from './failure.js';
-import { type ReadAnswer, readAnswerFrom } from './read-answer.js';
+import { type ReadAnswer, readAnswerFrom } from './wire/read-answer.js';
 
 /** What is asked for. */
 export type ReadRequest = InstanceType<typeof streamsPb.ReadReq>;

@@ -1,7 +1,7 @@
 import { quote } from '../../domain/errors.js';
 import { type Position, type RecordedEvent, StoreUnreadable } from '../port.js';
 import { splitOrigin } from './origin.js';
-import type { SentEvent } from './read-answer.js';
+import type { SentEvent } from './wire/read-answer.js';
 
 /** The event as the port has it. One that was imported is as it was recorded before, but for its position. */
 export function recordedFrom(address: string, event: SentEvent): RecordedEvent {

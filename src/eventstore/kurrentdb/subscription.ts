@@ -5,11 +5,11 @@ import { type Connection, connect } from './connection.js';
 import { breaksClient, isFinal, NoAnswer } from './failure.js';
 import { type OwnPlace, ownPlace } from './own-place.js';
 import type { Patience } from './patience.js';
-import type { ReadAnswer } from './read-answer.js';
 import { asCommandError, openRead, type ReadCall, subscriptionRequest } from './read-call.js';
 import { firstPageSize, nextPageSize, type Page, type Reader } from './reader.js';
 import { checkpointFrom, recordedFrom } from './recorded.js';
 import type { KurrentUrl } from './url.js';
+import type { ReadAnswer } from './wire/read-answer.js';
 
 /** Events in one batch unless the subscriber wants another number. */
 const usualBatch = 1_000;

@@ -1,8 +1,8 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { quote } from '../../domain/errors.js';
-import { isPlainJson } from '../json-text.js';
-import type { ExpectedRevision, NewEvent } from '../port.js';
-import { comesBackAsItIs } from './recorded.js';
+import { quote } from '../../../domain/errors.js';
+import { isPlainJson } from '../../json-text.js';
+import type { ExpectedRevision, NewEvent } from '../../port.js';
+import { comesBackAsItIs } from '../recorded.js';
 
 /** The events of an append, encoded. */
 export type AppendData = Uint8Array;

@@ -1,6 +1,6 @@
 import statusPb from '@kurrent/kurrentdb-client/generated/kurrentdb/protocols/v1/status_pb.js';
+import { Fields } from './fields.js';
 import { uuidOf } from './read-answer.js';
-import { Fields } from './wire.js';
 
 /** The status of an append that was refused. */
 export type Refusal = InstanceType<typeof statusPb.Status>;

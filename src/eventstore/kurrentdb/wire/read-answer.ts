@@ -1,4 +1,4 @@
-import { Fields } from './wire.js';
+import { Fields } from './fields.js';
 
 /** An event as the server sends it. */
 export type SentEvent = {
