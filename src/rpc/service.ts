@@ -24,7 +24,6 @@ import { frameSink } from './http2/frames.js';
 import { readAhead, streamOf } from './http2/seam.js';
 import type { Meter } from './limits/meter.js';
 import { readMessage } from './messages/read-message.js';
-import { checkUnset } from './messages/unset-values.js';
 import { bytesOfTransfers, outbox } from './outbox.js';
 import { statusOf } from './status.js';
 import { bytesEncoding, listEncoding } from './wire/bytes-message.js';
@@ -200,9 +199,7 @@ function fitting(answer: Bytes): Bytes {
 
 function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
   try {
-    const message = readMessage(schema, bytes);
-    checkUnset(schema, bytes, message);
-    return message;
+    return readMessage(schema, bytes);
   } catch (error) {
     if (error instanceof MemoirError) throw error;
     throw new MemoirError(

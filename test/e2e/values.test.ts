@@ -5,6 +5,7 @@ import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
 import {
+  CreateJobsResponseSchema,
   type GetJobResponse,
   GetJobResponseSchema,
   type ListJobsResponse,
@@ -104,6 +105,20 @@ test.serial('a Value without a value is refused, naming its place', async (t) =>
   }
   const noValue = field(4, field(1, field(1, 'a')));
   t.is((await failure(t, () => rawCall(server.address(), createJob, onWire(noValue)))).reason, 'UNSET_VALUE');
+  // Of many requests it is the error of the one that has it.
+  const many = await rawCall(
+    server.address(),
+    '/memoir.jobs.v1.JobsService/CreateJobs',
+    Buffer.concat([field(3, 'x'), unset].map((value) => field(1, onWire(parameters(member('many', value)))))),
+  );
+  const { results } = fromBinary(CreateJobsResponseSchema, many);
+  t.deepEqual(
+    results.map(({ job, error }) => [job !== undefined, error?.reason, error?.field]),
+    [
+      [true, undefined, undefined],
+      [false, 'UNSET_VALUE', 'script_parameters'],
+    ],
+  );
   const isNull = Buffer.from([8, 0]);
   t.truthy(
     await rawCall(server.address(), createJob, onWire(parameters(member('a', isNull), member('b', list(isNull))))),

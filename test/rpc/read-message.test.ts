@@ -8,7 +8,7 @@ import {
   GetJobRequestSchema,
 } from '../../gen/memoir/jobs/v1/jobs_service_pb.js';
 import { recursionLimit } from '../../src/domain/json.js';
-import { readMessage } from '../../src/rpc/messages/read-message.js';
+import { readMessage, refusalOf } from '../../src/rpc/messages/read-message.js';
 
 const options = { readUnknownFields: false, recursionLimit };
 const request = fc.record(
@@ -97,4 +97,35 @@ test('parts may be nested as deep as in the library, and no deeper', (t) => {
   const levels = Array.from({ length: recursionLimit + 10 }, (_, i) => i);
   t.deepEqual(levels.map(ours), levels.map(library));
   t.deepEqual([...new Set(levels.map(library))], [true, false]);
+});
+
+test('of parts without number all are counted, and no more are made than any method takes ten times over', (t) => {
+  const parts = 1_500_000;
+  const bytes = new Uint8Array(2 * parts);
+  for (let i = 0; i < bytes.length; i += 2) bytes[i] = 0x0a;
+  const { requests } = readMessage(CreateJobsRequestSchema, bytes) as unknown as { requests: object[] };
+  t.is(requests.length, parts);
+  t.is(new Set(requests).size, 10_001);
+});
+
+test('a Value without a value is an error of its part alone', (t) => {
+  const part = (value: Uint8Array) => {
+    const entry = new BinaryWriter().tag(1, WireType.LengthDelimited).string('n');
+    entry.tag(2, WireType.LengthDelimited).bytes(value);
+    const struct = new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(entry.finish()).finish();
+    const { number } = CreateJobRequestSchema.field.scriptParameters;
+    return new BinaryWriter().tag(number, WireType.LengthDelimited).bytes(struct).finish();
+  };
+  const isNull = new BinaryWriter().tag(1, WireType.Varint).int32(0).finish();
+  const writer = new BinaryWriter();
+  for (const value of [isNull, new Uint8Array(), isNull]) writer.tag(1, WireType.LengthDelimited).bytes(part(value));
+  const { requests } = readMessage(CreateJobsRequestSchema, writer.finish()) as unknown as { requests: object[] };
+  t.deepEqual(
+    requests.map((one) => refusalOf(one)?.reason),
+    [undefined, 'UNSET_VALUE', undefined],
+  );
+  t.is(refusalOf(requests[1] as object)?.field, 'script_parameters');
+  t.throws(() => readMessage(CreateJobRequestSchema, part(new Uint8Array())), {
+    message: /script_parameters at "\/n"/,
+  });
 });

@@ -18,6 +18,8 @@ export type RequestLine = {
 /** Most bytes of a file of requests that are read. */
 const mostBytes = 256 * 1024 ** 2;
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 /** How many wrong lines are named. */
 const named = 10;
 
@@ -44,12 +46,15 @@ export async function requestLines(
   let [number, bytes] = [0, 0];
   try {
     const input = file === '-' ? process.stdin : createReadStream(file);
-    for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    // Byte by byte, so that only line ends are such: the text has others that JSON allows in strings.
+    input.setEncoding('latin1');
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
       number += 1;
-      bytes += text.length;
-      if (bytes > mostBytes) throw new Error(`more than ${mostBytes} characters; split it`);
-      if (text.trim() === '') continue;
+      bytes += line.length;
+      if (bytes > mostBytes) throw new Error(`more than ${mostBytes} bytes; split it`);
       try {
+        const text = textOf(line);
+        if (text.trim() === '') continue;
         const request = requestOf(text, defaults);
         lines.push({ number, request, bytes: toBinary(CreateJobRequestSchema, request).length });
       } catch (error) {
@@ -71,6 +76,15 @@ export async function requestLines(
   }
   if (lines.length === 0) throw invalid('requests', 'BAD_LINES', `--from ${source}: there is no request`);
   return lines;
+}
+
+/** The text of a line that was read byte by byte, without a byte order mark. What is not UTF-8 would silently become another text. */
+function textOf(line: string): string {
+  try {
+    return utf8.decode(Buffer.from(line, 'latin1'));
+  } catch {
+    throw new Error('not UTF-8');
+  }
 }
 
 function requestOf(text: string, defaults: MessageInitShape<typeof CreateJobRequestSchema>): CreateJobRequest {

@@ -25,8 +25,8 @@ export function filterFromTriple(triple: unknown, field = 'filter'): Filter {
  */
 export function filtersFromText(text: string, field = 'filter'): Filter[] {
   const value = parsed(text);
-  if (value === undefined) throw noTriple(field, text);
-  const several = Array.isArray(value) && value.every((member) => Array.isArray(member));
+  if (!Array.isArray(value)) throw noTriple(field, text);
+  const several = value.every((member) => Array.isArray(member));
   return several
     ? (value as unknown[]).map((triple) => filterFromTriple(triple, field))
     : [filterFromTriple(value, field)];

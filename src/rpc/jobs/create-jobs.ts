@@ -12,6 +12,7 @@ import type { Caller } from '../../jobs/caller.js';
 import type { Answer } from '../../jobs/deciding/create-job.js';
 import type { CallContext } from '../call.js';
 import { encodedJobLength } from '../encoded.js';
+import { refusalOf } from '../messages/read-message.js';
 import { cut } from '../status.js';
 import { each, isError, requestError } from './many.js';
 
@@ -52,7 +53,12 @@ export async function createJobs(
   if (requests.length > maxRequests) {
     throw invalid('requests', 'TOO_MANY', `requests has ${requests.length}, and ${maxRequests} is the limit`);
   }
-  const outcomes = await each(requests, call.signal, (request) => one(call.caller, request), meant);
+  const answered = async (request: CreateJobRequest): Promise<Answer> => {
+    const refusal = refusalOf(request);
+    if (refusal) throw refusal;
+    return one(call.caller, request);
+  };
+  const outcomes = await each(requests, call.signal, answered, meant);
   let [bytes, position] = [0, start];
   const results = outcomes.map((outcome) => {
     const whole = resultOf(outcome);
