@@ -1,6 +1,7 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import test from 'ava';
 import { parse } from 'yaml';
 import { serverSettings } from '../../src/config/settings.js';
@@ -31,6 +32,7 @@ const folder = join(deployFolder, 'compose');
 const { services, volumes, networks } = parse(readFileSync(join(folder, 'compose.yaml'), 'utf8'), {
   merge: true,
 }) as Compose;
+const page = readFileSync(join(deployFolder, '../docs/deploy.md'), 'utf8');
 const servers = Object.entries(services).filter(([name]) => name.startsWith('memoir-'));
 const variables: Readonly<Record<string, string>> = { KURRENTDB_PASSWORD: 'right-secret' };
 
@@ -130,4 +132,50 @@ test('certificates are for the names that servers are called by', async (t) => {
     .map((text) => /\/certs\/(\w+)\/node\.(?:crt|key)$/.exec(text)?.[1])
     .filter((of) => of !== undefined);
   t.deepEqual(files.sort(), ['cas', 'cas', 'kurrentdb', 'kurrentdb']);
+});
+
+test('certificates that are there stay, and those that were removed are made anew by the same authority', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'memoir-compose-'));
+  t.teardown(() => rmSync(root, { recursive: true }));
+  const at = (...names: string[]) => join(root, ...names);
+  for (const name of ['bin', 'certs', 'tokens', 'cas']) mkdirSync(at(name));
+  // What is made says how many were made before it, and in what it was made.
+  writeFileSync(
+    at('bin/es-gencert-cli'),
+    `#!/bin/sh
+while [ "$1" != -out ]; do shift; done
+mkdir -p "$2" && echo >> ${at('made')}
+for kind in crt key; do
+  name="$2/node.$kind"; [ "$2" = ca ] && name="ca/ca.$kind"
+  [ ! -e "$name" ] || exit 1
+  wc -l < ${at('made')} > "$name"
+done
+`,
+    { mode: 0o755 },
+  );
+  // Whose files are is not for this user to say.
+  writeFileSync(at('bin/chown'), '#!/bin/sh\n', { mode: 0o755 });
+  const script = filled(services.prepared?.command?.[1] ?? '').replaceAll(
+    /(?<=[ \n])\/(?=certs|tokens|cas)/g,
+    `${root}/`,
+  );
+  const env = { ...process.env, PATH: `${at('bin')}${delimiter}${process.env.PATH}` };
+  const prepare = () => {
+    execFileSync('bash', ['-c', script], { env, stdio: 'pipe' });
+    return ['ca/ca', 'kurrentdb/node', 'cas/node', 'memoir/node'].map((name) =>
+      readFileSync(at('certs', `${name}.crt`), 'utf8').trim(),
+    );
+  };
+  t.deepEqual(prepare(), ['1', '2', '3', '4']);
+  t.deepEqual(prepare(), ['1', '2', '3', '4']);
+  const [removal = ''] = /(?<=docker compose run --rm prepared -c ').*(?=')/.exec(page) ?? [];
+  execFileSync('bash', ['-c', removal.replaceAll('/certs', at('certs'))]);
+  writeFileSync(at('tokens/tokens.json'), 'of an operator');
+  t.deepEqual(prepare(), ['1', '5', '6', '7']);
+  t.is(readFileSync(at('tokens/tokens.json'), 'utf8'), 'of an operator');
+});
+
+test('what the page has an operator keep there is not for the repository', (t) => {
+  const ignored = readFileSync(join(folder, '.gitignore'), 'utf8').split('\n');
+  for (const name of ['.env', '*.token', 'ca.crt', '*.jsonl', '*.key']) t.true(ignored.includes(name), name);
 });

@@ -91,6 +91,10 @@ test('the first stage takes what there is, all that the build needs among it', (
   for (const path of ['package-lock.json', 'buf.gen.yaml', 'proto', 'scripts', 'src', 'projections', 'tsconfig.json']) {
     t.true(copied.includes(path), path);
   }
+  // Nothing else is sent to who builds it: first all is left out, and then not.
+  const [, first, ...kept] = readFileSync(join(root, '.dockerignore'), 'utf8').trim().split('\n');
+  t.is(first, '*');
+  t.deepEqual(kept.sort(), copied.map((path) => `!${path}`).sort());
 });
 
 test('the image serves as nobody, by TLS, with nothing but its data directory to write to, and tells how it is', async (t) => {

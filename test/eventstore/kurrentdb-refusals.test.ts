@@ -312,6 +312,13 @@ test.serial(
     await waiting.says(/^ready on (\S+)$/m);
     t.is(await waiting.stop('SIGTERM'), 0);
     for (const line of waiting.errors().trim().split('\n')) t.notThrows(() => JSON.parse(line), line);
+
+    for (const node of nodes.nodes) node.swallow(true);
+    const unanswered = serve(withCa(url), '--wait-for-store');
+    await until('the warning', () => unanswered.errors().includes('does not answer'));
+    const before = performance.now();
+    t.is(await unanswered.stop('SIGTERM'), 0);
+    t.true(performance.now() - before < 15_000, 'amid the 20 s for which an answer is waited');
   },
 );
 

@@ -78,18 +78,29 @@ async function startWhenThere(
 ): Promise<RunningServer | undefined> {
   let told: string | undefined;
   manager.status('opens the log');
-  while (!stop.aborted) {
-    try {
-      return await startServer(config, systemEdge, logger, accepted);
-    } catch (error) {
-      if (!(error instanceof StoreUnreachable && config.wait_for_store)) throw error;
-      if (error.message !== told) {
-        logger.warn(`waiting for the store: ${error.message}`);
-        manager.status(`waits for the store: ${error.message}`);
+  // One look at a store that does not answer may take as long as a write may wait for it.
+  let leaving: NodeJS.Timeout | undefined;
+  const leave = () => {
+    leaving = setTimeout(() => process.exit(), lingering).unref();
+  };
+  stop.addEventListener('abort', leave, { once: true });
+  try {
+    while (!stop.aborted) {
+      try {
+        return await startServer(config, systemEdge, logger, accepted);
+      } catch (error) {
+        if (!(error instanceof StoreUnreachable && config.wait_for_store)) throw error;
+        if (error.message !== told) {
+          logger.warn(`waiting for the store: ${error.message}`);
+          manager.status(`waits for the store: ${error.message}`);
+        }
+        told = error.message;
+        await delay(betweenStarts, undefined, { signal: stop }).catch(() => undefined);
       }
-      told = error.message;
-      await delay(betweenStarts, undefined, { signal: stop }).catch(() => undefined);
     }
+    return undefined;
+  } finally {
+    stop.removeEventListener('abort', leave);
+    clearTimeout(leaving);
   }
-  return undefined;
 }
