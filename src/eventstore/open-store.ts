@@ -52,7 +52,7 @@ export function storeName(url: string): string {
 
 /** How a store is opened. */
 export type OpenOptions = Omit<Formats, 'verified'> &
-  Pick<LossOptions, 'onLoss' | 'check'> & {
+  Pick<LossOptions, 'onLoss' | 'check' | 'onNothing'> & {
     /** Signs what is appended and verifies what is read, where it is given. */
     readonly signing?: Signing | undefined;
   };
@@ -66,7 +66,7 @@ export async function openStore(
   url: string,
   edge: Edge,
   onTrouble?: OnTrouble,
-  { onLoss, check, signing, ...given }: OpenOptions = {},
+  { onLoss, check, onNothing, signing, ...given }: OpenOptions = {},
 ): Promise<GuardedStore> {
   const place = placeOf(url);
   const formats = { ...given, verified: signing !== undefined };
@@ -78,7 +78,7 @@ export async function openStore(
   }
   let guarded: GuardedStore | undefined;
   const onReplaced = (error: LogRefused) => guarded?.refuse(error);
-  const options = { ...(onLoss && { onLoss }), ...(check && { check }), onReplaced };
+  const options = { ...(onLoss && { onLoss }), ...(check && { check }), ...(onNothing && { onNothing }), onReplaced };
   guarded = guardStore(withSignatures(await openSqliteStore(place.path, edge.now, options)), formats);
   return guarded;
 }

@@ -57,13 +57,19 @@ export async function openServersLog(opening: Opening): Promise<OpenedLog> {
   };
   let lost = unfinished && `the event log ${quote(name)} is not what it was: ${begunWords(unfinished)}`;
 
+  function missing(how: string, evidence: string | undefined): void {
+    if (evidence === undefined) return;
+    lost = `the event log ${quote(name)} ${how}, and ${evidence} shows that there was one`;
+    if (accepted.shorterLog) return;
+    throw new LogRefused('LOG_MISSING', `${lost}: is its volume mounted? ${choices}--accept-shorter-log`);
+  }
+  const evidence = places[0]?.what ?? evidenceOf(config, unfinished);
   const absent = absenceOfLog(url);
-  const evidence = places[0]?.what ?? evidenceOf(config, name, unfinished);
-  if (absent !== undefined && evidence !== undefined) {
-    lost = `the event log ${quote(name)} ${absent}, and ${evidence} shows that there was one`;
-    if (!accepted.shorterLog) {
-      throw new LogRefused('LOG_MISSING', `${lost}: is its volume mounted? ${choices}--accept-shorter-log`);
-    }
+  if (absent !== undefined) missing(absent, evidence ?? existing([`${name}-wal`]));
+
+  /** All that a log has before it was first copied from its -wal is there, so that the file without it has no table. */
+  function onNothing(): void {
+    if (absent === undefined) missing('has nothing of a log in it, as a copy without its -wal', evidence);
   }
   function onLoss(path: string, { losses, foreign }: WalFindings): void {
     lost = `the event log ${quote(path)} lost writes that were acknowledged: ${losses.join('; ')}`;
@@ -84,22 +90,25 @@ export async function openServersLog(opening: Opening): Promise<OpenedLog> {
     return found !== undefined && (await isAccepted(log, found));
   }
 
+  function refuseUnlessAccepted(found: Contradiction): void {
+    if (!(found.kind === 'other' ? accepted.otherLog : accepted.shorterLog)) throw contradicted(name, found);
+  }
+
   /** What is refused is refused before the log can be written. */
   async function check(log: EventLog): Promise<void> {
     const found = await contradiction(log);
     if (await begun(log, found)) return;
-    if (found && !(found.kind === 'other' ? accepted.otherLog : accepted.shorterLog)) {
-      throw contradicted(name, found);
-    }
+    if (found) refuseUnlessAccepted(found);
     if (unfinished && !accepted.shorterLog && !accepted.otherLog) {
       throw new LogRefused('SHORTER_LOG', `${lost}. ${choices}--accept-shorter-log`);
     }
   }
 
-  const store = await openStore(url, edge, onTrouble, { ...formats, onLoss, check });
+  const store = await openStore(url, edge, onTrouble, { ...formats, onLoss, check, onNothing });
   try {
     const found = await contradiction(store);
     if ((found || lost !== undefined) && !(await begun(store, found))) {
+      if (found) refuseUnlessAccepted(found);
       const cause = found ?? { kind: 'shorter' };
       const runs = found
         ? knownRuns(files.readModel, found.kind === 'other' ? start : (found.found?.position ?? start))
@@ -147,12 +156,15 @@ function treeContradicts(history: string, { size, root }: KeptCheckpoint): boole
 }
 
 /** What else shows that there was a log, where no projection does. */
-function evidenceOf(config: ServerConfig, log: string, unfinished: Acceptance | undefined): string | undefined {
-  const beside = [
-    `${log}-wal`,
+function evidenceOf(config: ServerConfig, unfinished: Acceptance | undefined): string | undefined {
+  return existing([
     ...(unfinished ? [unfinished.directory] : []),
     ...(config.checkpoint_key === undefined ? [join(config.data_dir, 'checkpoint.key')] : []),
-  ];
-  const there = beside.find((path) => existsSync(path));
+  ]);
+}
+
+/** The first of some files that is there, as it is named in messages. */
+function existing(paths: readonly string[]): string | undefined {
+  const there = paths.find((path) => existsSync(path));
   return there && quote(there);
 }

@@ -119,6 +119,13 @@ function forget(directory: string, ...names: readonly string[]): void {
     for (const suffix of ['', '-wal', '-shm']) rmSync(join(directory, name + suffix), { force: true });
 }
 
+/** A file as SQLite makes it before the first transaction is copied into it. */
+function withoutTables(log: string): void {
+  const db = new Database(log);
+  db.pragma('journal_mode = WAL');
+  db.close();
+}
+
 const middle = (log: string) => Math.floor(statSync(`${log}-wal`).size / 2);
 const lastCheckpoint = 'log.checkpoint';
 const projections = ['read-model.sqlite', 'history.sqlite'];
@@ -210,6 +217,25 @@ const cases: readonly Case[] = [
     message: /events\.sqlite" is empty, and the read model/,
   },
   {
+    name: 'a first log was copied without its -wal, which had all of it',
+    spoil: (directory, log) => {
+      forget(directory, 'events.sqlite');
+      withoutTables(log);
+    },
+    reason: 'LOG_MISSING',
+    message:
+      /events\.sqlite" has nothing of a log in it, as a copy without its -wal, and the read model .* shows that there was one/,
+  },
+  {
+    name: 'a first log was copied without its -wal, and only the key is left',
+    spoil: (directory, log) => {
+      forget(directory, 'events.sqlite', ...keptFiles);
+      withoutTables(log);
+    },
+    reason: 'LOG_MISSING',
+    message: /has nothing of a log in it.*checkpoint\.key" shows/,
+  },
+  {
     name: 'the log is a link to nothing',
     spoil(directory, log) {
       forget(directory, 'events.sqlite');
@@ -266,6 +292,16 @@ for (const { name, spoil, reason, message } of cases) {
     rmSync(directory, { recursive: true });
   });
 }
+
+test('a first start that was cut off before anything was recorded is begun again', async (t) => {
+  const directory = mkdtempSync(join(scratch, 'cut-'));
+  withoutTables(join(directory, 'events.sqlite'));
+  writeFileSync(join(directory, 'events.sqlite-wal'), '');
+  const server = await start(directory);
+  await server.ready();
+  await server.stop();
+  t.true(statSync(join(directory, 'events.sqlite')).size > 4_096);
+});
 
 test('another log is refused by name, and can be accepted', async (t) => {
   const other = await startTestServer({ repositories: { project: project.repository.path } });
@@ -345,6 +381,20 @@ const foreignWal = (directory: string, log: string) => {
   rmSync(`${log}-shm`);
   forget(directory, ...projections);
 };
+
+test('a log without anything that is accepted begins empty, in a generation of its own', async (t) => {
+  const directory = spoilt((place, log) => {
+    forget(place, 'events.sqlite');
+    withoutTables(log);
+  });
+  const server = await start(directory, { shorterLog: true });
+  await server.ready();
+  await server.stop();
+  const db = new Database(join(directory, 'events.sqlite'), { readonly: true });
+  t.is(db.prepare("SELECT count(*) FROM event WHERE type = 'GenerationStarted'").pluck().get(), 1);
+  db.close();
+  rmSync(directory, { recursive: true });
+});
 
 test('a -wal of another file is moved aside whole when that is accepted', async (t) => {
   const directory = spoilt(foreignWal);

@@ -19,6 +19,8 @@ export type LossOptions = {
   readonly onLoss?: (path: string, findings: WalFindings) => void;
   /** Called with the log before anything can write it, unless it has nothing yet; what it throws refuses the log, as it is. */
   readonly check?: (log: EventLog) => Promise<void>;
+  /** Called instead where the file is a new one, or has none of the tables of a log; what it throws leaves it so. */
+  readonly onNothing?: () => void;
   /** Called when the file has its name no more while it is open, as when it was removed. */
   readonly onReplaced?: (error: LogRefused) => void;
 };
@@ -35,14 +37,14 @@ const lookInterval = 1_000;
 export async function openSqliteStore(
   path: string,
   now: () => number,
-  { onLoss = refuseLoss, check, onReplaced }: LossOptions = {},
+  { onLoss = refuseLoss, check, onNothing, onReplaced }: LossOptions = {},
 ): Promise<EventStore> {
   const file = claimFile(path);
   const unlock = lockLog(file);
   try {
     const findings = inspectWal(file);
     if (findings.losses.length > 0) onLoss(file, findings);
-    if (check) await checkUntouched(file, check);
+    await checkUntouched(file, check, onNothing);
     const writer = await startWriter(file, now);
     const log = await readerOrClose(file, writer);
     const looking = onReplaced && lookFor(file, onReplaced);
@@ -73,9 +75,18 @@ function refuseLoss(path: string, { losses }: WalFindings): never {
   );
 }
 
-async function checkUntouched(file: string, check: (log: EventLog) => Promise<void>): Promise<void> {
+async function checkUntouched(
+  file: string,
+  check: LossOptions['check'],
+  onNothing: LossOptions['onNothing'],
+): Promise<void> {
+  if (!check && !onNothing) return;
   const db = openUntouched(file);
-  if (!db) return;
+  if (!db) return onNothing?.();
+  if (!check) {
+    db.close();
+    return;
+  }
   const log = openReader(file, db);
   try {
     await check(log);
