@@ -135,8 +135,12 @@ const tooNew = 2_500;
  */
 async function measureFirstRanges(path: string, end: string, ids: readonly string[]): Promise<void> {
   await delay(tooNew);
-  const near = await runGit(path, ['rev-parse', `${end}~1000`]);
-  const bases = { 'of a thousand generations': near, 'from a random commit': pick(ids) };
+  const ago = (generations: number) => runGit(path, ['rev-parse', `${end}~${generations}`]);
+  const bases: Record<string, string> = {
+    'of a thousand generations': await ago(1_000),
+    'from a random commit': pick(ids),
+  };
+  if (ids.length >= sampled) bases['of ten thousand generations'] = await ago(10_000);
   for (const [what, base] of Object.entries(bases)) {
     const query = { end: named(end), minimum: named(base) };
     const git = await bestOf(() => gitCpu(path, ['rev-list', '--count', `${base}..${end}`]));

@@ -189,7 +189,6 @@ export function openRepository(name: string, path: string, options: RepositoryOp
     changes: trees.changes,
     objects: async () => layout,
     async range({ end, minimum, exclude = [] }, asking) {
-      if (minimum) history.preload();
       const resolved = (named: NamedRefspec) => resolve(named.refspec, named.field, asking);
       const ends: RangeEnds = {
         end: await resolved(end),

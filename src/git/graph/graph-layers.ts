@@ -33,28 +33,30 @@ export type GraphLayer = {
   /** Corrected commit dates less the dates, and those that are too large for that. */
   readonly offsets: Chunk | undefined;
   readonly largeOffsets: Chunk | undefined;
-  /** Whether the checksum is right. Nothing may be told of the layer before that is known. */
-  readonly intact: Promise<boolean>;
+  /** Whether the checksum is right; undefined of a file that is read as it is needed. Nothing may be told of the layer before that is known. */
+  readonly intact: Promise<boolean> | undefined;
+  /** Reads from a position of a file that is read as it is needed. Gives how many bytes there were. */
+  readonly readInto: ((bytes: Buffer, position: number) => number) | undefined;
 };
 
 /**
  * The files of git's commit-graph (gitformat-commit-graph(5), version 1) of an object directory, in order: one file, or a split
  * chain. Their sizes were checked; their checksums are being computed meanwhile. Undefined if there is none.
- * @param known - whether a file, by its identity, was found intact before: it is then read as it is needed, until `closeLayers`
+ * @param asNeeded - whether they are read as they are needed, until `closeLayers`; their checksums are then left to `checkOnDisk`
  * @param now - wall-clock time in milliseconds
  * @throws BadCommitGraph if one is truncated or of another version or object format
  */
 export function readGraphLayers(
   objectDir: string,
   hash: HashAlgorithm,
-  known: (identity: string) => boolean = () => false,
+  asNeeded = false,
   now: () => number = Date.now,
 ): GraphLayer[] | undefined {
   const info = join(objectDir, 'info');
-  const single = readFile(join(info, 'commit-graph'), known, now);
+  const single = readFile(join(info, 'commit-graph'), asNeeded, now);
   if (single) return [parseLayer(join(info, 'commit-graph'), single, hash)];
   const chainPath = join(info, 'commit-graphs', 'commit-graph-chain');
-  const chain = readFile(chainPath, () => false, now);
+  const chain = readFile(chainPath, false, now);
   if (!chain) return undefined;
   const names = chain.bytes.toString('latin1').split('\n').filter(Boolean);
   const layers: GraphLayer[] = [];
@@ -62,7 +64,7 @@ export function readGraphLayers(
     for (const name of names) {
       if (name.length !== hash.hex || !/^[0-9a-f]+$/.test(name)) throw new BadCommitGraph(`${chainPath} is malformed`);
       const path = join(info, 'commit-graphs', `graph-${name}.graph`);
-      const file = readFile(path, known, now);
+      const file = readFile(path, asNeeded, now);
       if (!file) throw new BadCommitGraph(`${path} is missing`);
       const layer = parseLayer(path, file, hash);
       layers.push(layer);
@@ -91,7 +93,7 @@ function parseLayer(path: string, file: ReadFile, hash: HashAlgorithm): GraphLay
 
 function parsedLayer(
   path: string,
-  { bytes, size, seek, identity, isKnown }: ReadFile,
+  { bytes, size, seek, identity, readInto }: ReadFile,
   hash: HashAlgorithm,
 ): GraphLayer {
   function read(start: number, length: number): Buffer {
@@ -129,7 +131,8 @@ function parsedLayer(
     edges: chunks.get('EDGE'),
     offsets,
     largeOffsets: chunks.get('GDO2'),
-    intact: isKnown ? Promise.resolve(true) : isIntact(bytes, end, hash),
+    intact: readInto ? undefined : isIntact(bytes, end, hash),
+    readInto,
   };
 }
 
@@ -141,7 +144,7 @@ async function isIntact(bytes: Buffer, end: number, { name }: HashAlgorithm): Pr
 }
 
 /**
- * Waits until the checksums of all layers are known.
+ * Waits until the checksums of all layers, whose files are in memory, are known.
  * @throws BadCommitGraph if one of them is wrong
  */
 export async function checkIntact(layers: readonly GraphLayer[]): Promise<void> {
@@ -168,16 +171,13 @@ export function rowInLayers(layers: readonly GraphLayer[], { bytes: width }: Has
   return -1;
 }
 
-type ReadFile = Pick<GraphLayer, 'bytes' | 'size' | 'seek' | 'identity'> & {
-  /** Whether it was found intact before, and is read as it is needed. */
-  readonly isKnown: boolean;
-};
+type ReadFile = Pick<GraphLayer, 'bytes' | 'size' | 'seek' | 'identity' | 'readInto'>;
 
 /** So long, in milliseconds, a file may change again without another time. */
 const tooNew = 2_000;
 
-/** A file's content in shared memory; undefined if there is no such file. */
-function readFile(path: string, known: (identity: string) => boolean, now: () => number): ReadFile | undefined {
+/** A file's content in shared memory, all of it or as it is needed; undefined if there is no such file. */
+function readFile(path: string, asNeeded: boolean, now: () => number): ReadFile | undefined {
   let file: number;
   try {
     file = openSync(path, 'r');
@@ -185,18 +185,21 @@ function readFile(path: string, known: (identity: string) => boolean, now: () =>
     if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return undefined;
     throw error;
   }
-  let isKnown = false;
+  let keepOpen = false;
   try {
     const stats = fstatSync(file, { bigint: true });
     const identity = identityOf(stats, now());
-    isKnown = identity !== undefined && known(identity);
     const size = Number(stats.size);
-    if (isKnown) return { ...readAsNeeded(file, size), identity, isKnown };
+    if (asNeeded) {
+      const read = { ...readAsNeeded(file, size), identity };
+      keepOpen = true;
+      return read;
+    }
     const bytes = Buffer.from(new SharedArrayBuffer(size));
     const length = fill(file, bytes, 0);
-    return { bytes: bytes.subarray(0, length), size: length, seek: (start) => start, identity, isKnown };
+    return { bytes: bytes.subarray(0, length), size: length, seek: (start) => start, identity, readInto: undefined };
   } finally {
-    if (!isKnown) closeSync(file);
+    if (!keepOpen) closeSync(file);
   }
 }
 
@@ -213,7 +216,7 @@ const openFiles = new WeakMap<GraphLayer['seek'], () => void>();
  * and memory that was never used takes longer than what is read into it. When very much was read so, all of it is: in the first bytes of `bytes`
  * is what is read piece by piece, and behind them the file.
  */
-function readAsNeeded(file: number, size: number): Pick<GraphLayer, 'bytes' | 'size' | 'seek'> {
+function readAsNeeded(file: number, size: number): Omit<ReadFile, 'identity'> {
   const bytes = Buffer.from(new SharedArrayBuffer(pieceBytes + size));
   const mostReads = Math.ceil(size / bytesOfPiece);
   let reads = 0;
@@ -232,7 +235,7 @@ function readAsNeeded(file: number, size: number): Pick<GraphLayer, 'bytes' | 's
     if (!closed) closeSync(file);
     closed = true;
   });
-  return { bytes, size, seek };
+  return { bytes, size, seek, readInto: (target, position) => fill(file, target, position) };
 }
 
 const pieceBytes = 4 * 1024;

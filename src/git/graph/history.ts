@@ -34,8 +34,6 @@ export type History = {
    * @throws MemoirError DATA_LOSS if that may have to do with the range
    */
   rangeBesideDamage(tip: string, base: string): Promise<RangeFound>;
-  /** Begins to load the history if that is quick because the repository has a commit-graph. */
-  preload(): void;
   /** The graph if it is loaded. */
   loaded(): CommitGraph | undefined;
   /** Bytes that the graph takes; 0 if there is none, or while another is being loaded. */
@@ -70,7 +68,7 @@ const walkLimits = { first: 64, factor: 4, most: 2_048 };
 const restAfterFailure = 5_000;
 
 /** How long a range is looked for on the disk before all is loaded beside it, in milliseconds. */
-const headStart = 20;
+const headStart = 250;
 
 /** How often the progress of an import goes to the log, in milliseconds. */
 const logEvery = 2_000;
@@ -243,7 +241,8 @@ export function createHistory({
           () => found,
         );
       // Of a long range the whole may be loaded sooner.
-      return (await Promise.race([found, load])) ?? undefined;
+      const first = (await Promise.race([found, load])) ?? undefined;
+      return first === 'long' ? undefined : first;
     } catch (error) {
       if (!closed) log.warn({ repository: name, problem: String(error) }, 'commit-graph not read');
       return undefined;
@@ -256,11 +255,6 @@ export function createHistory({
     graphWith,
     rangeOnDisk,
     rangeBesideDamage: (tip, base) => inTime(reader.read.rangeBesideDamage({ layout, tip, base })),
-    preload() {
-      usedAt = monotonic();
-      if (graph || loading || closed) return;
-      if (hasCommitGraph(layout.objectDir)) startLoad([], false).catch(() => undefined);
-    },
     loaded() {
       usedAt = monotonic();
       return graph;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,18 +9,22 @@ import { createCommitGraph } from '../../../src/git/graph/commit-graph.js';
 import { computeRange, descending } from '../../../src/git/graph/commit-range.js';
 import { checkIntact, closeLayers, readGraphLayers } from '../../../src/git/graph/graph-layers.js';
 import { knownIntact, noteIntact } from '../../../src/git/graph/on-disk/intact-files.js';
-import { rangeInLayers } from '../../../src/git/graph/on-disk/range-in-layers.js';
+import { type RangeFound, rangeInLayers } from '../../../src/git/graph/on-disk/range-in-layers.js';
 import { rangeOnDisk } from '../../../src/git/graph/on-disk/range-on-disk.js';
 import { residentFromLayers } from '../../../src/git/graph/resident-from-layers.js';
 import type { ResidentGraph } from '../../../src/git/graph/resident-graph.js';
 import { sha1, sha256 } from '../../../src/git/hash.js';
 import { readLayout } from '../../../src/git/layout.js';
+import { openRepositories } from '../../../src/git/repositories.js';
+import { atOnce } from '../../../src/threads/in-turns.js';
 import { histories, writeHistory } from '../../support/git-history.js';
 import { makeRepository } from '../../support/git-repository.js';
 import { rounds } from '../../support/rounds.js';
 
-function atOnce<T>(steps: Generator<undefined, T>): T {
-  for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value;
+/** A range, of which none here is too long. */
+function short(range: RangeFound | 'long' | undefined): RangeFound | undefined {
+  if (range === 'long') throw new Error('the range is too long');
+  return range;
 }
 
 /** When a file of now is old enough to be remembered. */
@@ -44,7 +49,7 @@ for (const hash of [sha1, sha256]) {
             repository.git('commit-graph', 'write', '--reachable', ...how);
             const layers = readGraphLayers(join(repository.path, 'objects'), hash) ?? [];
             const resident = residentFromLayers(layers, hash) as ResidentGraph;
-            const piecewise = readGraphLayers(join(repository.path, 'objects'), hash, () => true, later) ?? [];
+            const piecewise = readGraphLayers(join(repository.path, 'objects'), hash, true, later) ?? [];
             if (!piecewise.every(({ bytes, size }) => bytes.length > size))
               throw new Error('a file was read as a whole');
             const graph = createCommitGraph(resident);
@@ -52,8 +57,8 @@ for (const hash of [sha1, sha256]) {
               for (const base of ids) {
                 const set = atOnce(computeRange(graph, graph.numberOf(tip), graph.numberOf(base)));
                 const wanted = Array.from(descending(set), graph.idOf);
-                const found = atOnce(rangeInLayers(layers, hash, tip, base));
-                const asNeeded = atOnce(rangeInLayers(piecewise, hash, tip, base));
+                const found = short(atOnce(rangeInLayers(layers, hash, tip, base)));
+                const asNeeded = short(atOnce(rangeInLayers(piecewise, hash, tip, base)));
                 if (!isDeepStrictEqual(asNeeded, found))
                   throw new Error(`${base}..${tip}: not the same piece by piece`);
                 const text = found?.ids.toString('hex') ?? '';
@@ -91,7 +96,11 @@ test('a commit-graph that is damaged anywhere gives a right range or none', asyn
   const sound = readFileSync(path);
   const layout = readLayout('r', repository.path);
   const ends = { tip: ids.at(-1) ?? '', base: ids[2] ?? '', keptIn: undefined };
-  const range = async () => (await rangeOnDisk(layout, ends, async (steps) => atOnce(steps)))?.ids.toString('hex');
+  const range = async () => {
+    const found = await rangeOnDisk(layout, ends, async (steps) => atOnce(steps));
+    // Where a generation is damaged the whole is loaded, and then refused.
+    return found === 'long' ? undefined : found?.ids.toString('hex');
+  };
   const right = await range();
   t.truthy(right);
   let refused = 0;
@@ -111,6 +120,36 @@ test('a commit-graph that is damaged anywhere gives a right range or none', asyn
   t.is(await range(), right);
 });
 
+test('a range of very many generations is left to who loads all, with the same answer', async (t) => {
+  const repository = makeRepository({ bare: true });
+  t.teardown(() => repository.dispose());
+  const history = Array.from({ length: 20 }, (_, n) => ({ parents: n === 0 ? [] : [n - 1], date: 1_700_000_000 + n }));
+  const ids = writeHistory(repository, history);
+  repository.git('commit-graph', 'write', '--reachable');
+  const [tip = '', base = ''] = [ids.at(-1), ids[4]];
+  const range = (path: string) =>
+    rangeOnDisk(readLayout('r', path), { tip, base, keptIn: undefined }, async (steps) => atOnce(steps));
+  const found = await range(repository.path);
+  t.is(found === 'long' ? found : found?.size, 15);
+  // The generation of the tip is said to be large, and the checksum is right.
+  const path = join(repository.path, 'objects/info/commit-graph');
+  chmodSync(path, 0o644);
+  const file = readFileSync(path);
+  const [layer] = readGraphLayers(join(repository.path, 'objects'), sha1) ?? [];
+  const row = ids.toSorted().indexOf(tip);
+  file.writeUInt32BE((200_000 << 2) >>> 0, (layer?.data.start ?? 0) + row * 36 + 28);
+  createHash('sha1')
+    .update(file.subarray(0, -20))
+    .digest()
+    .copy(file, file.length - 20);
+  writeFileSync(path, file);
+  t.is(await range(repository.path), 'long');
+  const repositories = await openRepositories({ r: { path: repository.path } });
+  t.teardown(() => repositories.close());
+  const named = (refspec: string) => ({ refspec, field: 'f' });
+  t.is((await repositories.range('r', { end: named(tip), minimum: named(base) })).size, 16);
+});
+
 test('a file that was found intact is known as long as it is the same, and none that is too new to be told apart', async (t) => {
   const repository = makeRepository({ bare: true });
   t.teardown(() => repository.dispose());
@@ -126,14 +165,15 @@ test('a file that was found intact is known as long as it is the same, and none 
   const layout = readLayout('r', repository.path);
   const ends = { tip: ids.at(-1) ?? '', base: ids[10] ?? '', keptIn };
   const range = async () =>
-    (await rangeOnDisk(layout, ends, async (steps) => atOnce(steps), later))?.ids.toString('hex');
+    short(await rangeOnDisk(layout, ends, async (steps) => atOnce(steps), later))?.ids.toString('hex');
   const isKnown = (now: () => number) => {
-    const layers = readGraphLayers(objects, sha1, knownIntact(keptIn), now) ?? [];
+    const layers = readGraphLayers(objects, sha1, true, now) ?? [];
     closeLayers(layers);
-    return layers.every(({ bytes, size }) => bytes.length > size);
+    const known = knownIntact(keptIn);
+    return layers.every(({ identity }) => identity !== undefined && known(identity));
   };
   const note = async (now: () => number) => {
-    const layers = readGraphLayers(objects, sha1, undefined, now) ?? [];
+    const layers = readGraphLayers(objects, sha1, false, now) ?? [];
     await checkIntact(layers);
     noteIntact(keptIn, layers);
   };

@@ -13,6 +13,9 @@ export type RangeFound = {
   readonly byId: Uint32Array;
 };
 
+/** Where so many generations lie between the ends, a thread of its own has loaded the whole history sooner. */
+const longRange = 150_000;
+
 const fromTip = 1;
 const fromBase = 2;
 
@@ -22,7 +25,8 @@ type Dated = { readonly row: number; readonly date: number; readonly first: numb
 /**
  * The commits of `base..tip` straight from the files of a commit-graph, of which hardly more is looked at than the range: `computeRange` where
  * nothing is loaded, with a queue by corrected commit date (git's `paint_down_to_common`) in the place of its numbers. Undefined if the files do
- * not have both commits, or no corrected dates. Nothing of it may be told before their checksums are known to be right.
+ * not have both commits, or no corrected dates; 'long' if the range is too long for this. Nothing of it may be told before their checksums are
+ * known to be right.
  * @throws BadCommitGraph if the commits do not fit together
  */
 export function* rangeInLayers(
@@ -30,7 +34,7 @@ export function* rangeInLayers(
   hash: HashAlgorithm,
   tip: string,
   base: string,
-): Generator<undefined, RangeFound | undefined> {
+): Generator<undefined, RangeFound | 'long' | undefined> {
   if (layers.some(({ offsets }) => !offsets)) return undefined;
   const [tipRow, baseRow] = [tip, base].map((id) => rowInLayers(layers, hash, Buffer.from(id, 'hex'))) as [
     number,
@@ -39,6 +43,7 @@ export function* rangeInLayers(
   if (tipRow < 0 || baseRow < 0) return undefined;
   const width = hash.bytes;
   const files = openRows(layers, width);
+  if (files.generation(tipRow) - files.generation(baseRow) > longRange) return 'long';
 
   const paint = new Uint8Array(files.count);
   const queue = new TinyQueue<Dated>([], later);
@@ -127,6 +132,12 @@ function openRows(layers: readonly GraphLayer[], width: number) {
       const commit = seek(data, 16);
       const date = (view.getUint32(commit + 8) & 3) * 2 ** 32 + view.getUint32(commit + 12) + offset;
       return { row, date, first: view.getUint32(commit), second: view.getUint32(commit + 4) };
+    },
+
+    /** The length of the longest way to a commit without parents, in commits. */
+    generation(row: number): number {
+      const { layer, view, data } = at(row);
+      return view.getUint32(layer.seek(data, 16) + 8) >>> 2;
     },
 
     eachParent({ row, first, second }: Dated, visit: (parent: number) => void): void {

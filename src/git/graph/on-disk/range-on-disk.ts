@@ -1,6 +1,7 @@
 import type { Layout } from '../../layout.js';
 import { findObjectDirectories } from '../../objects/alternates.js';
-import { BadCommitGraph, checkIntact, closeLayers, type GraphLayer, readGraphLayers } from '../graph-layers.js';
+import { BadCommitGraph, closeLayers, type GraphLayer, readGraphLayers } from '../graph-layers.js';
+import { checkOnDisk } from './check-on-disk.js';
 import { knownIntact } from './intact-files.js';
 import { type RangeFound, rangeInLayers } from './range-in-layers.js';
 
@@ -11,8 +12,8 @@ export type EndsOnDisk = { readonly tip: string; readonly base: string; readonly
 type Run = <T>(steps: Generator<undefined, T>) => Promise<T>;
 
 /**
- * The commits of `base..tip` by the first commit-graph that has both. Undefined if none has, or if it is damaged: whoever loads all of it tells
- * what is wrong with it, and does without.
+ * The commits of `base..tip` by the first commit-graph that has both, or that they seem to be so many that all is sooner loaded. Undefined if none has,
+ * or if it is damaged: whoever loads all of it tells what is wrong with it, and does without.
  * @throws Error of the system
  */
 export async function rangeOnDisk(
@@ -20,17 +21,17 @@ export async function rangeOnDisk(
   { tip, base, keptIn }: EndsOnDisk,
   run: Run,
   now: () => number = Date.now,
-): Promise<RangeFound | undefined> {
+): Promise<RangeFound | 'long' | undefined> {
   const known = knownIntact(keptIn);
   for (const directory of [...findObjectDirectories(objectDir), ...(keptIn === undefined ? [] : [keptIn])]) {
     let layers: GraphLayer[] | undefined;
     try {
-      layers = readGraphLayers(directory, hash, known, now);
+      layers = readGraphLayers(directory, hash, true, now);
       if (!layers) continue;
-      const intact = checkIntact(layers);
-      // Both may fail, and either is waited for.
-      const [found] = await Promise.all([run(rangeInLayers(layers, hash, tip, base)), intact]);
-      if (found) return found;
+      const found = await run(rangeInLayers(layers, hash, tip, base));
+      if (!found) continue;
+      if (found !== 'long') await run(checkOnDisk(layers, hash, known));
+      return found;
     } catch (error) {
       if (!(error instanceof BadCommitGraph)) throw error;
     } finally {
