@@ -44,7 +44,8 @@ function together(names: readonly BlobName[]): (size: number) => Uint8Array<Arra
   let left = names.reduce((bytes, { size }) => bytes + size, 0);
   let memory = new Uint8Array();
   return (size) => {
-    if (memory.length < size) memory = new Uint8Array(new ArrayBuffer(Math.max(size, Math.min(left, mostTogether))));
+    if (memory.length < size)
+      memory = new Uint8Array(Buffer.allocUnsafeSlow(Math.max(size, Math.min(left, mostTogether))).buffer);
     const part = memory.subarray(0, size);
     memory = memory.subarray(size);
     left -= size;

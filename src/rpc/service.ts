@@ -26,7 +26,7 @@ import type { Meter } from './limits/meter.js';
 import { readMessage } from './messages/read-message.js';
 import { bytesOfTransfers, outbox } from './outbox.js';
 import { statusOf } from './status.js';
-import { bytesEncoding, listEncoding } from './wire/bytes-message.js';
+import { bytesEncoding, listEncoding, prefixBytes } from './wire/bytes-message.js';
 import { widenWindow } from './wire/windows.js';
 
 type Handler<M> =
@@ -75,7 +75,9 @@ export function serveService<S extends DescService>(
     definition[method.localName] = {
       path: `/${service.typeName}/${method.name}`,
       requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
-      responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
+      // One message that is sent as a stream's is the same to clients, and need not be copied by grpc-js.
+      responseStream:
+        method.methodKind !== 'unary' ? method.methodKind !== 'client_streaming' : hasLargeAnswers(method),
       requestSerialize: (bytes: Bytes) => bytes,
       requestDeserialize: (bytes: Bytes) => bytes,
       responseSerialize: (bytes: Bytes) => bytes,
@@ -86,6 +88,7 @@ export function serveService<S extends DescService>(
   return { definition, implementation: bound };
 
   function bind(method: DescMethod, handler: unknown): UntypedServiceImplementation[string] {
+    if (hasLargeAnswers(method)) return unaryOfBytes(method, handler as UnaryHandler);
     if (method.methodKind === 'unary') return unary(method, handler as UnaryHandler);
     if (method.methodKind === 'server_streaming') return download(method, handler as StreamHandler);
     if (method.methodKind === 'client_streaming') return upload(method, handler as UploadHandler);
@@ -95,19 +98,40 @@ export function serveService<S extends DescService>(
   function unary(method: DescMethod, handler: UnaryHandler) {
     const { input, output } = method;
     const meter = meterOf(method);
-    const encoded = listEncoding(output) ?? ((message: MessageShape<DescMessage>) => encode(output, message));
     return (call: ServerUnaryCall<Bytes, Bytes>, callback: sendUnaryData<Bytes>) =>
       answer(method, call, callback, async (context) => {
         // It does not wait: what it owes, later calls wait for.
         meter?.count(call, context, call.request);
-        passed(call.request.length);
+        // It came in pieces.
+        passed(2 * call.request.length);
         const answered = await handler(decode(input, call.request), context);
-        const bytes = fitting(encoded(answered as MessageShape<DescMessage>));
+        const bytes = fitting(encode(output, answered));
         meter?.count(call, context, bytes);
         // grpc-js copies it.
         passed(2 * bytes.length);
         return bytes;
       });
+  }
+
+  function unaryOfBytes(method: DescMethod, handler: UnaryHandler) {
+    const { input, output } = method;
+    const meter = meterOf(method);
+    const frameOf = listEncoding(output);
+    return (call: ServerWritableStream<Bytes, Bytes>) => {
+      const frames = frameSink(call);
+      const done: sendUnaryData<Bytes> = (error) => (error ? call.emit('error', error) : call.end());
+      return answer(method, call, done, async (context) => {
+        meter?.count(call, context, call.request);
+        passed(2 * call.request.length);
+        const answered = await handler(decode(input, call.request), context);
+        const { bytes, sent } = (frameOf as NonNullable<typeof frameOf>)(answered as MessageShape<DescMessage>);
+        const message = fitting(bytes.subarray(prefixBytes));
+        meter?.count(call, context, message);
+        if (frames) frames.write(bytes, (error) => !error && sent());
+        else call.write(message);
+        return message;
+      });
+    };
   }
 
   function upload(method: DescMethod, handler: UploadHandler) {
@@ -181,6 +205,10 @@ export function serveService<S extends DescService>(
   }
 }
 
+/** Whether a method is answered with one message that is little but bytes of others. */
+const hasLargeAnswers = ({ methodKind, output }: DescMethod): boolean =>
+  methodKind === 'unary' && listEncoding(output) !== undefined;
+
 /** Messages of an upload that are read before the one before them was taken. */
 const messagesAhead = 2;
 
@@ -213,8 +241,9 @@ function decode(schema: DescMessage, bytes: Bytes): MessageShape<DescMessage> {
 async function* decodeAll(schema: DescMessage, call: AsyncIterable<Bytes>): AsyncGenerator<MessageShape<DescMessage>> {
   try {
     for await (const bytes of call) {
-      yield decode(schema, bytes);
+      // Its memory is somebody else's afterwards.
       passed(bytes.length);
+      yield decode(schema, bytes);
     }
   } catch (error) {
     // The stream was cut off by a deadline, or the connection is gone.

@@ -77,7 +77,7 @@ test('a list of messages with bytes is read as what it was', (t) => {
           : { digest, data: randomBytes(length), status: { code: 0 } },
       ),
     });
-    const read = fromBinary(BatchReadBlobsResponseSchema, encoded?.(message) ?? new Uint8Array());
+    const read = fromBinary(BatchReadBlobsResponseSchema, encoded?.(message).bytes.subarray(5) ?? new Uint8Array());
     t.true(
       Buffer.from(toBinary(BatchReadBlobsResponseSchema, read)).equals(toBinary(BatchReadBlobsResponseSchema, message)),
     );

@@ -75,6 +75,7 @@ import '../rpc/limits/kinds-of-call.test.js';
 import '../rpc/limits/limiter.test.js';
 import '../rpc/bytes-message.test.js';
 import '../rpc/outbox.test.js';
+import '../rpc/read-digests.test.js';
 import '../rpc/read-message.test.js';
 import '../rpc/status.test.js';
 import '../rpc/telling.test.js';

@@ -41,7 +41,8 @@ export function casService(
       checkAsked(instanceName, digestFunction);
       checkCount('blob_digests', blobDigests.length);
       const names = blobDigests.map((digest, i) => blobName(`blob_digests[${i}]`, digest));
-      const missing = new Set(await content.missing(once(names)).then((found) => found.map(({ hash }) => hash)));
+      const missing = new Set<string>();
+      for (const { hash } of await content.missing(names)) missing.add(hash);
       // As they were asked for, each once.
       const told = blobDigests.filter(({ hash }) => missing.delete(hash));
       return create(FindMissingBlobsResponseSchema, { missingBlobDigests: told });
@@ -104,10 +105,6 @@ export function casService(
       }
     },
   };
-}
-
-function once(names: readonly BlobName[]): BlobName[] {
-  return [...new Map(names.map((name) => [name.hash, name])).values()];
 }
 
 function checkCount(field: string, count: number): void {

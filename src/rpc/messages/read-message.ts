@@ -4,6 +4,7 @@ import { MemoirError } from '../../domain/errors.js';
 import { recursionLimit } from '../../domain/json.js';
 import { emptyMessage, inOneLiteral } from '../../domain/messages/empty-messages.js';
 import { remembering } from '../../domain/remembering.js';
+import { readDigests } from './read-digests.js';
 import { checkUnset } from './unset-values.js';
 
 /**
@@ -25,6 +26,8 @@ export const refusalOf = (part: object): MemoirError | undefined => refusals.get
  * @throws MemoirError as `checkUnset`; Error if the bytes are no such message, or it is nested too deep
  */
 export function readMessage(schema: DescMessage, bytes: Uint8Array): MessageShape<DescMessage> {
+  const digests = readDigests(schema, bytes, () => emptyMessage(schema));
+  if (digests) return digests;
   const field = partsOf(schema);
   if (!field) {
     const whole = mergeFromBinary(schema, emptyMessage(schema), bytes, { readUnknownFields: false, recursionLimit });

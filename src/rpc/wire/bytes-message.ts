@@ -2,10 +2,11 @@ import { type DescField, type DescMessage, type MessageShape, ScalarType, toBina
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { passed } from '../../threads/garbage.js';
 import { giveBack } from '../../threads/lent.js';
+import { letGo } from '../../threads/let-go.js';
 import { free, isRoomy, roomBefore } from '../../threads/roomy.js';
 
 /** Bytes that stand before a message of a call: whether it is compressed, and its length. */
-const prefixBytes = 5;
+export const prefixBytes = 5;
 
 const none = new Uint8Array();
 
@@ -29,9 +30,10 @@ const dataOf = ({ fields }: DescMessage): DescField | undefined =>
   fields.find(({ name, scalar }) => name === 'data' && scalar === ScalarType.BYTES);
 
 /**
- * How messages of a type are encoded that are little but a list of messages with bytes in their field `data`: all at once into as much memory as they take. undefined for types that are not.
+ * How messages of a type go over HTTP/2 that are little but a list of messages with bytes in their field `data`: all at once into memory of its own, which is let go of when they were sent. Bytes that
+ * were lent are given back. undefined for types that are not.
  */
-export function listEncoding(schema: DescMessage): ((message: MessageShape<DescMessage>) => Buffer) | undefined {
+export function listEncoding(schema: DescMessage): ((message: MessageShape<DescMessage>) => Frame) | undefined {
   for (const list of schema.fields) {
     const item = list.fieldKind === 'list' ? list.message : undefined;
     const field = item && dataOf(item);
@@ -48,15 +50,15 @@ function encodeList(
   { localName, number }: DescField,
   message: MessageShape<DescMessage>,
   field: DescField,
-): Buffer {
+): Frame {
   const list = (message as unknown as Record<string, Record<string, Uint8Array>[]>)[localName] ?? [];
   const rest = list.map((one) => ({ ...one, [field.localName]: none }));
   const heads = toBinary(schema, { ...message, [localName]: rest });
   const tag = tagOf(field.number);
   let most = heads.length;
   for (const one of list) most += (one[field.localName]?.length ?? 0) + longestTag + 2 * longestLength;
-  const bytes = Buffer.allocUnsafe(most);
-  let at = 0;
+  const bytes = Buffer.allocUnsafeSlow(prefixBytes + most);
+  let at = prefixBytes;
   let next = 0;
   const reader = new BinaryReader(heads);
   for (let from = 0; reader.pos < reader.len; from = reader.pos) {
@@ -85,7 +87,14 @@ function encodeList(
     at += data.length;
     giveBack(data);
   }
-  return bytes.subarray(0, at);
+  return { bytes: prefixed(bytes.subarray(0, at)), sent: () => letGo(bytes.buffer) };
+}
+
+/** Writes what stands before a message into the room that it has. */
+function prefixed(bytes: Buffer): Buffer {
+  bytes.writeUInt8(0, 0);
+  bytes.writeUInt32BE(bytes.length - prefixBytes, 1);
+  return bytes;
 }
 
 /** Most bytes of the number of a field, and of a length. */
@@ -140,9 +149,7 @@ export function bytesEncoding(schema: DescMessage): BytesEncoding | undefined {
   return {
     encode: (message) => bytesOf(message, 0),
     frame(message) {
-      const bytes = bytesOf(message, prefixBytes);
-      bytes.writeUInt8(0, 0);
-      bytes.writeUInt32BE(bytes.length - prefixBytes, 1);
+      const bytes = prefixed(bytesOf(message, prefixBytes));
       return { bytes, sent: () => free(bytesIn(message) ?? none) };
     },
   };
