@@ -70,13 +70,15 @@ export function openCertificates(authorities: Readonly<Record<string, ClientAuth
     const principal = principalBy(parseTemplate(settings.principal ?? `${authority}:{}`), name);
     if (!isPrincipal(principal) || isReserved(principal)) throw new Error('what it names can be no principal');
     const serial = serialOf(certificate.serialNumber);
+    // Whose number is denied between a client and its authority takes all below along.
+    const serials = chain.slice(0, -1).map(({ serialNumber }) => serialOf(serialNumber));
     return {
       kind: 'certificate',
       id: `${authority}/${serial}`,
       principal,
       groups: [],
       expiresAt: Math.min(...chain.map(({ validTo }) => Date.parse(validTo))),
-      stands: () => known.anchors.has(fingerprint) && !known.denied.get(authority)?.has(serial),
+      stands: () => known.anchors.has(fingerprint) && !serials.some((one) => known.denied.get(authority)?.has(one)),
     };
   }
 

@@ -102,7 +102,9 @@ function checkLifetime(
   { longest_lifetime, clock_tolerance }: IssuerConfig,
   edge: Edge,
 ): void {
-  const from = iat ?? edge.now() / 1_000;
+  const now = edge.now() / 1_000;
+  // What says that it begins later is good from now on all the same.
+  const from = Math.min(iat ?? now, now);
   if (exp - from <= longest_lifetime + clock_tolerance) return;
   throw unauthenticated(
     'TOKEN_LIVES_TOO_LONG',

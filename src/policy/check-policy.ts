@@ -1,5 +1,7 @@
 import { accessOf, type Bounds, covering, type Grant, isMeant, type Policy } from '../domain/access.js';
-import { quote } from '../domain/errors.js';
+import { isPrincipal } from '../domain/callers/principal.js';
+import { MemoirError, quote } from '../domain/errors.js';
+import { longestRepositoryName, repositoryNamePattern } from '../domain/repositories/repository-name.js';
 import { readPolicy } from './policy-file.js';
 
 /** A grant as it is told. */
@@ -38,6 +40,15 @@ function warningsOf(policy: Policy): readonly string[] {
   for (const name of Object.keys(policy.groups)) {
     if (!meant.has(`group:${name}`)) warnings.push(`no grant is to the group ${quote(name)}`);
   }
+  const named = new Set([...meant, ...Object.values(policy.groups).flat()]);
+  for (const name of named) if (!mayBe(policy, name)) warnings.push(`nobody can be ${quote(name)}, whom the policy names`);
+  for (const [group, members] of Object.entries(policy.groups)) {
+    for (const name of members) {
+      if (name === '*' || name.startsWith('group:')) {
+        warnings.push(`${quote(name)} in the group ${quote(group)} is a principal of that name, and nobody else`);
+      }
+    }
+  }
   for (const [i, grant] of policy.grants.entries()) {
     const before = policy.grants.find((other, j) => j !== i && covers(other, grant, j < i));
     if (before) warnings.push(`the grant ${grantText(grant)} gives nothing that ${grantText(before)} does not give`);
@@ -49,6 +60,11 @@ function warningsOf(policy: Policy): readonly string[] {
   }
   return warnings;
 }
+
+/** Whether a name of the policy may be anybody's: its groups' are, and principals' but that of the server itself. */
+const mayBe = ({ groups }: Policy, name: string): boolean =>
+  (name.startsWith('group:') && Object.hasOwn(groups, name.slice('group:'.length))) ||
+  (isPrincipal(name) && name !== 'memoir');
 
 /** Whether one grant gives all that another does; of two alike only the later one is told of. */
 function covers(one: Grant, other: Grant, isBefore: boolean): boolean {
@@ -72,12 +88,20 @@ export type ExplainedPolicy = {
 
 /**
  * What the policy in a file lets somebody do in a repository.
- * @throws Error naming the file and what is wrong in it
+ * @throws MemoirError INVALID_ARGUMENT BAD_PRINCIPAL or BAD_NAME if there can be no such principal or repository; Error naming the file and what is
+ * wrong in it
  */
 export function explainPolicy(
   path: string,
   { principal, repository, groups }: { principal: string; repository: string; groups: readonly string[] },
 ): ExplainedPolicy {
+  if (!isPrincipal(principal)) {
+    const what = `${quote(principal)} can be no principal: 1 to 256 printable ASCII characters without spaces`;
+    throw new MemoirError('INVALID_ARGUMENT', 'BAD_PRINCIPAL', what);
+  }
+  if (!repositoryNamePattern.test(repository) || repository.length > longestRepositoryName) {
+    throw new MemoirError('INVALID_ARGUMENT', 'BAD_NAME', `${quote(repository)} can be no name of a repository`);
+  }
   const policy = readPolicy(path);
   const access = accessOf(policy, principal, groups);
   const deeds: readonly (readonly [deed: string, may: boolean])[] = [

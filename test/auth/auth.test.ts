@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { createHmac } from 'node:crypto';
+import { createHmac, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { join } from 'node:path';
@@ -128,6 +128,11 @@ test.serial('what cannot be believed is UNAUTHENTICATED, each with its reason', 
     ['one whose subject is no text', await signed({ sub: ['ada'] as never }), 'WRONG_CLAIM'],
     ['one that lives too long', await signed({ exp: seconds() + 40 * 86_400 }), 'TOKEN_LIVES_TOO_LONG'],
     ['one that began long ago', await signed({ iat: seconds() - 40 * 86_400 }), 'TOKEN_LIVES_TOO_LONG'],
+    [
+      'one that lives too long and says that it begins later',
+      await signed({ iat: seconds() + 40 * 86_400, exp: seconds() + 41 * 86_400 }),
+      'TOKEN_LIVES_TOO_LONG',
+    ],
     ['one of another type', await signed({}, { typ: 'logout+jwt' }), 'WRONG_TOKEN_TYPE'],
     ['one of no type', await signed({}, { typ: undefined as never }), 'WRONG_TOKEN_TYPE'],
     ['one of an unknown issuer', await signed({ iss: 'https://evil.example.org' }), 'INVALID_TOKEN'],
@@ -135,6 +140,7 @@ test.serial('what cannot be believed is UNAUTHENTICATED, each with its reason', 
     ['one with a key that is not the issuer’s', { token: await other.sign() }, 'INVALID_TOKEN'],
     ['one with a key that nobody knows', { token: await unlisted.sign() }, 'INVALID_TOKEN'],
     ['one that was changed', { token: `${head}.${b64({ sub: 'root', aud: 'memoir' })}.${signature}` }, 'INVALID_TOKEN'],
+    ['one whose key is named by what is no text', await signed({}, { kid: 7 as never }), 'INVALID_TOKEN'],
     ['one with its signature cut off', { token: `${head}.${body}.` }, 'INVALID_TOKEN'],
     ['alg none', { token: `${b64({ alg: 'none', typ: 'JWT' })}.${body}.` }, 'INVALID_TOKEN'],
     ['alg None', { token: `${b64({ alg: 'None', typ: 'JWT' })}.${body}.` }, 'INVALID_TOKEN'],
@@ -208,7 +214,19 @@ function certifiedBelow(constraints: string) {
 
 test.serial('a certificate may be below another one, if that may sign', async (t) => {
   const certificate = certifiedBelow('CA:TRUE,pathlen:0');
-  t.is((await at.as({ certificate }).callers.whoAmI({})).principal, 'farm:worker/below');
+  const { callers } = at.as({ certificate });
+  t.is((await callers.whoAmI({})).principal, 'farm:worker/below');
+  // Denying the one between takes those below it along, also where they are connected.
+  const { serialNumber } = new X509Certificate(readFileSync(join(at.directory, 'between.pem')));
+  const told = () =>
+    callers
+      .whoAmI({})
+      .then(({ principal }) => principal)
+      .catch(({ reason }: CallError) => reason);
+  writeFileSync(at.files.denied, `${serialNumber}\n`);
+  await until('it is denied', async () => (await told()) === 'CERTIFICATE_REVOKED');
+  writeFileSync(at.files.denied, '');
+  await until('it is not any more', async () => (await told()) === 'farm:worker/below');
   const own = { key: certificate.key, certificate: readFileSync(join(at.directory, 'below.pem')) };
   const proofs = [certifiedBelow('CA:FALSE'), own];
   for (const proof of proofs) {

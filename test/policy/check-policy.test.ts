@@ -66,3 +66,31 @@ test('a policy is explained for one principal and repository', (t) => {
   // A principal is in no group by its name.
   t.deepEqual(explain('group:lab', 'genome/align').may, ['call on behalf of others']);
 });
+
+test('names that nobody can have are warned of, and not explained', (t) => {
+  const odd = join(dir, 'odd.toml');
+  const grant = (to: string, more = '') =>
+    `[[grants]]\nto = [${to}]\nroles = ["reader"]\nrepositories = ["a${more}"]\n`;
+  writeFileSync(
+    odd,
+    `[groups]\nall = ["group:few", "*", "ada lovelace"]\nfew = ["ada"]\n${grant('"group:all", "group:few"')}` +
+      grant('"memoir", "token: ci", "token:ci", "anonymous"', '/*'),
+  );
+  t.deepEqual(checkPolicy(odd).warnings, [
+    'nobody can be "memoir", whom the policy names',
+    'nobody can be "token: ci", whom the policy names',
+    'nobody can be "ada lovelace", whom the policy names',
+    '"group:few" in the group "all" is a principal of that name, and nobody else',
+    '"*" in the group "all" is a principal of that name, and nobody else',
+  ]);
+  const table = [
+    ['', 'a', /^"" can be no principal/],
+    ['ada lovelace', 'a', /^"ada lovelace" can be no principal/],
+    ['ada', '', /^"" can be no name of a repository/],
+    ['ada', 'a b', /^"a b" can be no name/],
+    ['ada', '../a', /^"\.\.\/a" can be no name/],
+  ] as const;
+  for (const [principal, repository, message] of table) {
+    t.throws(() => explainPolicy(odd, { principal, repository, groups: [] }), { message });
+  }
+});

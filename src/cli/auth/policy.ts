@@ -58,6 +58,7 @@ async function told<T>(work: () => T): Promise<T> {
   try {
     return work();
   } catch (error) {
+    if (error instanceof MemoirError) throw error;
     throw new MemoirError('INVALID_ARGUMENT', 'BAD_POLICY', messageOf(error), { cause: error });
   }
 }
