@@ -1,5 +1,14 @@
 import { AsnConvert } from '@peculiar/asn1-schema';
-import { Certificate, id_ce_subjectAltName, SubjectAlternativeName } from '@peculiar/asn1-x509';
+import {
+  BasicConstraints,
+  Certificate,
+  id_ce_basicConstraints,
+  id_ce_keyUsage,
+  id_ce_subjectAltName,
+  KeyUsage,
+  KeyUsageFlags,
+  SubjectAlternativeName,
+} from '@peculiar/asn1-x509';
 import type { ClientAuthority } from '../config/auth.js';
 
 /** Object identifier of a common name. */
@@ -8,6 +17,9 @@ const commonName = '2.5.4.3';
 /** A SPIFFE ID: trust domain, and path without empty parts and such that are made of dots. */
 const spiffe =
   /^spiffe:\/\/([a-z0-9._-]{1,255})\/((?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+)*)$/;
+
+/** Uses of a key that make an authority of who has it. */
+const signing = KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign;
 
 const hostName = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/;
 
@@ -28,7 +40,8 @@ export function clientName(
       'common name',
     );
   }
-  const extensions = (tbsCertificate.extensions ?? []).filter(({ extnID }) => extnID === id_ce_subjectAltName);
+  const withId = (id: string) => (tbsCertificate.extensions ?? []).filter(({ extnID }) => extnID === id);
+  const extensions = withId(id_ce_subjectAltName);
   if (extensions.length > 1) throw new Error('it has several extensions of alternative names');
   const names = extensions.flatMap(({ extnValue }) => [...AsnConvert.parse(extnValue, SubjectAlternativeName)]);
   if (san === 'dns') {
@@ -43,6 +56,11 @@ export function clientName(
     names.flatMap(({ uniformResourceIdentifier: uri }) => (uri === undefined ? [] : [uri])),
     'URI',
   );
+  // X509-SVID, section 5.2: what may sign others is nobody's identity.
+  const signs =
+    withId(id_ce_basicConstraints).some(({ extnValue }) => AsnConvert.parse(extnValue, BasicConstraints).cA) ||
+    withId(id_ce_keyUsage).some(({ extnValue }) => AsnConvert.parse(extnValue, KeyUsage).toNumber() & signing);
+  if (signs) throw new Error('it may sign others');
   const [, domain, path] = spiffe.exec(uri) ?? [];
   if (path === undefined) throw new Error('its URI is no SPIFFE ID');
   if (domain !== trust_domain) throw new Error('its URI is of another trust domain');

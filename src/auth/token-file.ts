@@ -1,9 +1,10 @@
 import { hash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
 import { isPrincipal, isReserved, principalBy, type Template } from '../domain/callers/principal.js';
 import { messageOf, quote } from '../domain/errors.js';
-import { writtenAside } from '../files/durable-file.js';
+import { type OpenAside, writtenAside } from '../files/durable-file.js';
 
 /** What tokens of a file begin with, so that they are known where they should not be. */
 export const tokenPrefix = 'memoir_';
@@ -107,15 +108,32 @@ export function principalOfToken(template: Template, { id, name }: TokenRecord):
   throw new Error(`the token ${quote(id)} would be of ${quote(principal)}, which can be no principal`);
 }
 
+/** How often a file that somebody else changes is looked at again, and after which pause in milliseconds. */
+const looks = 30;
+const betweenLooks = 100;
+
 /** Writes what a file becomes, while nobody else changes it. */
 async function change(path: string, made: () => readonly TokenRecord[]): Promise<void> {
   // The file aside is the lock: a second one cannot be made.
-  await writtenAside({ aside: `${path}.lock`, mode: 0o600 }, async (aside) => {
-    const text = `${JSON.stringify({ tokens: made() }, undefined, 2)}\n`;
-    await aside.file.writeFile(text);
-    // Whoever else may change it, as root may, leaves it to the server that reads it.
-    const before = statSync(path, { throwIfNoEntry: false });
-    if (before && process.geteuid?.() === 0) await aside.file.chown(before.uid, before.gid);
-    await aside.replace(path);
-  });
+  const lock = `${path}.lock`;
+  for (let left = looks; ; left--) {
+    try {
+      return await writtenAside({ aside: lock, mode: 0o600 }, (aside) => replaced(path, aside, made()));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      if (left === 0) {
+        const why = 'another process changes it, or was killed while it did: if none does, remove that';
+        throw new Error(`the file of tokens ${quote(path)} is locked by ${quote(lock)}: ${why}`, { cause: error });
+      }
+      await delay(betweenLooks);
+    }
+  }
+}
+
+async function replaced(path: string, { file, replace }: OpenAside, tokens: readonly TokenRecord[]): Promise<void> {
+  await file.writeFile(`${JSON.stringify({ tokens }, undefined, 2)}\n`);
+  // Whoever else may change it, as root may, leaves it to the server that reads it.
+  const before = statSync(path, { throwIfNoEntry: false });
+  if (before && process.geteuid?.() === 0) await file.chown(before.uid, before.gid);
+  await replace(path);
 }

@@ -41,7 +41,8 @@ function warningsOf(policy: Policy): readonly string[] {
     if (!meant.has(`group:${name}`)) warnings.push(`no grant is to the group ${quote(name)}`);
   }
   const named = new Set([...meant, ...Object.values(policy.groups).flat()]);
-  for (const name of named) if (!mayBe(policy, name)) warnings.push(`nobody can be ${quote(name)}, whom the policy names`);
+  for (const name of named)
+    if (!mayBe(policy, name)) warnings.push(`nobody can be ${quote(name)}, whom the policy names`);
   for (const [group, members] of Object.entries(policy.groups)) {
     for (const name of members) {
       if (name === '*' || name.startsWith('group:')) {

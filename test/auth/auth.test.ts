@@ -157,6 +157,11 @@ test.serial('what cannot be believed is UNAUTHENTICATED, each with its reason', 
       certified('URI:spiffe://farm.example.org/a,URI:spiffe://farm.example.org/b'),
       'INVALID_CERTIFICATE',
     ],
+    [
+      'one that may sign others by its key usage',
+      certified('URI:spiffe://farm.example.org/worker/7\nkeyUsage=digitalSignature,keyCertSign'),
+      'INVALID_CERTIFICATE',
+    ],
     ['one of no URI', certified('DNS:farm.example.org'), 'INVALID_CERTIFICATE'],
     ['one whose URI climbs', certified('URI:spiffe://farm.example.org/a/../b'), 'INVALID_CERTIFICATE'],
     ['one of no path', certified('URI:spiffe://farm.example.org/'), 'INVALID_CERTIFICATE'],
@@ -228,7 +233,13 @@ test.serial('a certificate may be below another one, if that may sign', async (t
   writeFileSync(at.files.denied, '');
   await until('it is not any more', async () => (await told()) === 'farm:worker/below');
   const own = { key: certificate.key, certificate: readFileSync(join(at.directory, 'below.pem')) };
-  const proofs = [certifiedBelow('CA:FALSE'), own];
+  // One that signs others is nobody's, although it has a name.
+  certifiedBelow('CA:TRUE,pathlen:0\nsubjectAltName=URI:spiffe://farm.example.org/worker/between');
+  const between = {
+    key: readFileSync(join(at.directory, 'between.key')),
+    certificate: readFileSync(join(at.directory, 'between.pem')),
+  };
+  const proofs = [certifiedBelow('CA:FALSE'), own, between];
   for (const proof of proofs) {
     const error = await failure(t, () => at.as({ certificate: proof }).callers.whoAmI({}));
     t.is(error.reason, 'INVALID_CERTIFICATE');
