@@ -22,6 +22,9 @@ import { openUploads } from './uploads.js';
 /** Most blobs that are being read, each with an open file. */
 const mostReadings = 256;
 
+/** How long an end waits for the disk to have what lies in journals, in milliseconds; the next start has the rest. */
+const settledFor = 2_000;
+
 /** A blob that is being read. */
 type Reading = {
   readonly name: BlobName;
@@ -256,6 +259,7 @@ async function open({ directory }: { readonly directory: string }) {
 
     async close() {
       await uploads.close();
+      await files.batches.settle(settledFor).catch(() => undefined);
       files.batches.close();
       for (const number of [...readings.keys()]) await done(number);
     },

@@ -153,6 +153,25 @@ test('a journal goes when its time has come, eldest first, and many batches of o
   files.batches.close();
 });
 
+test('an end waits so long for the disk and no longer, and what is left is settled by the next start', async (t) => {
+  const directory = scratch(t);
+  let now = 1_000_000;
+  // Each look at the clock takes a while.
+  const files = await opened(directory, () => now++);
+  const made = Array.from({ length: 200 }, () => blob(randomBytes(20)));
+  await putBlobs(files, made);
+  await files.batches.settle(50);
+  t.is(journals(directory).length, 1);
+  files.batches.close();
+  for (const one of made) damage(pathOf(directory, one), 'half');
+  now += 1_000_000;
+  const after = await opened(directory, () => now);
+  for (const one of made) t.true(after.has(one.name));
+  await after.batches.settle(50);
+  t.deepEqual(journals(directory), []);
+  after.batches.close();
+});
+
 test('what is removed after journals went does not come back, and a journal waits for files that are being made', async (t) => {
   const directory = scratch(t);
   const files = await opened(directory);

@@ -52,8 +52,8 @@ export type Batches = {
   keep(blobs: readonly Blob[]): Promise<() => void>;
   /** Lets journals go whose time has come. */
   tidy(): Promise<void>;
-  /** Lets all journals go: what is removed afterwards does not come back by a crash. */
-  settle(): Promise<void>;
+  /** Lets all journals go: what is removed afterwards does not come back by a crash. With `most` as many as go in so many milliseconds; the others stay for the next start. */
+  settle(most?: number): Promise<void>;
   close(): void;
 };
 
@@ -105,11 +105,11 @@ export async function openBatches(folder: string, places: Places, now: () => num
 
   /** One after the other, the eldest first. */
   let settling: Promise<void> = Promise.resolve();
-  function settleWhile(wanted: (journal: Journal) => boolean): Promise<void> {
+  function settleWhile(wanted: (journal: Journal) => boolean, inTime = () => true): Promise<void> {
     const work = async () => {
       for (let journal = sealed[0]; journal && wanted(journal); journal = sealed[0]) {
         await idle(journal);
-        await finish(journal, places);
+        if (!(await finish(journal, places, inTime))) return;
         closeSync(journal.file);
         rmSync(journal.path);
         sealed.shift();
@@ -145,9 +145,13 @@ export async function openBatches(folder: string, places: Places, now: () => num
       if (current && now() - current.begun > writtenFor) seal(current);
       await settleWhile((journal) => now() - (journal.sealed ?? 0) > keptFor);
     },
-    async settle() {
+    async settle(most = Number.POSITIVE_INFINITY) {
       if (current) seal(current);
-      await settleWhile(() => true);
+      const end = now() + most;
+      await settleWhile(
+        () => true,
+        () => now() <= end,
+      );
     },
     close() {
       for (const { file } of current ? [...sealed, current] : sealed) closeSync(file);
@@ -194,13 +198,14 @@ function isThere(path: string, bytes: Uint8Array): boolean {
   }
 }
 
-/** Has the disk keep the blobs of a journal as files of their own; those that are gone by now are gone. */
-async function finish({ file, size }: Journal, places: Places): Promise<void> {
+/** Has the disk keep the blobs of a journal as files of their own; those that are gone by now are gone. @returns whether it has all, which it does not once it is not in time */
+async function finish({ file, size }: Journal, places: Places, inTime: () => boolean): Promise<boolean> {
   const folders = new Map<string, string>();
   const left = upTo(file, size);
   await Promise.all(
     Array.from({ length: atOnce }, async () => {
       for (const { name, data } of left) {
+        if (!inTime()) return;
         folders.set(name.hash.slice(0, 2), name.hash);
         if (await kept(places.pathOf(name))) continue;
         // A disk says once that it could not keep something; what is read of it may be in memory alone.
@@ -211,6 +216,7 @@ async function finish({ file, size }: Journal, places: Places): Promise<void> {
     }),
   );
   await places.syncFolders(folders.values());
+  return inTime();
 }
 
 function* upTo(file: number, size: number) {

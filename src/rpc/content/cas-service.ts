@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import {
+  BatchReadBlobsResponse_ResponseSchema,
   BatchReadBlobsResponseSchema,
   BatchUpdateBlobsResponseSchema,
   Compressor_Value,
@@ -10,7 +11,7 @@ import {
   FindMissingBlobsResponseSchema,
   GetTreeResponseSchema,
 } from '../../../gen/build/bazel/remote/execution/v2/remote_execution_pb.js';
-import type { StatusSchema } from '../../../gen/google/rpc/status_pb.js';
+import { StatusSchema } from '../../../gen/google/rpc/status_pb.js';
 import { type BlobName, blobName } from '../../content/blob-name.js';
 import type { Blob } from '../../content/content.js';
 import { treePages } from '../../content/tree-pages.js';
@@ -23,6 +24,10 @@ import { checkAsked, type RawAccess } from './raw-access.js';
 const mostAsked = 100_000;
 
 type Status = MessageInitShape<typeof StatusSchema>;
+
+/** Of what went well. */
+const ok = create(StatusSchema, { code: status.OK });
+const none = new Uint8Array();
 
 /** build.bazel.remote.execution.v2.ContentAddressableStorage, for those who may have bytes by their address. */
 export function casService(
@@ -71,10 +76,9 @@ export function casService(
       return create(BatchUpdateBlobsResponseSchema, {
         responses: given.map((one) => {
           const error = one.error ?? errorOf.get(one);
-          const { requestId } = call.caller;
           return {
             ...(one.digest && { digest: one.digest }),
-            status: error ? statusOf(error, requestId) : { code: status.OK },
+            status: error ? create(StatusSchema, statusOf(error, call.caller.requestId)) : ok,
           };
         }),
       });
@@ -87,12 +91,16 @@ export function casService(
       const names = digests.map((digest, i) => blobName(`digests[${i}]`, digest));
       checkBatch(batchBytes, names);
       const found = await content.get(names);
+      const { requestId } = call.caller;
+      const $typeName = BatchReadBlobsResponse_ResponseSchema.typeName;
+      const compressor = Compressor_Value.IDENTITY;
+      // As they are: the library would copy each.
       const responses = digests.map((digest, i) => {
         const one = found[i] as Uint8Array | MemoirError;
-        if (one instanceof MemoirError) return { digest, status: statusOf(one, call.caller.requestId) };
-        return { digest, data: one, status: { code: status.OK } };
+        if (!(one instanceof MemoirError)) return { $typeName, digest, data: one, status: ok, compressor };
+        return { $typeName, digest, data: none, status: create(StatusSchema, statusOf(one, requestId)), compressor };
       });
-      return create(BatchReadBlobsResponseSchema, { responses });
+      return { $typeName: BatchReadBlobsResponseSchema.typeName, responses };
     },
 
     async *getTree({ instanceName, digestFunction, rootDigest, pageSize, pageToken }, call) {
