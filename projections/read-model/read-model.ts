@@ -3,7 +3,7 @@ import type { Generation } from '../../src/domain/generation.js';
 import { generationStream } from '../../src/domain/streams.js';
 import type { Trust } from '../../src/eventstore/signing/signing-state.js';
 import { type Follower, startFollower } from '../running/follower.js';
-import { openReadConnection, readTrouble } from '../running/read-connection.js';
+import { isUnreadable, openReadConnection, readTrouble } from '../running/read-connection.js';
 import type { BatchApplied } from '../running/thread.js';
 import { answerQueries } from './answers.js';
 import { backOffQueries } from './back-offs.js';
@@ -24,6 +24,9 @@ import { reuseQueries } from './reuse-index.js';
 import { savingQueries } from './savings/savings.js';
 import { tombstoneQueries } from './tombstones.js';
 import { workerQueries } from './workers.js';
+
+/** When a listener is told again that could not read the file, in milliseconds, unless something is told before. */
+const toldAgainAfter = 1_000;
 
 /** Is told of jobs that were queued. */
 export type QueueListener = (uuids?: readonly string[]) => void;
@@ -73,18 +76,39 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
   const queueListeners = new Set<QueueListener>();
   const exclusionListeners: (() => void)[] = [];
   const endListeners: (() => void)[] = [];
+  const missed: (() => void)[] = [];
+  let tellingMissed: NodeJS.Timeout | undefined;
 
   function tell(message: BatchApplied, nowLive: boolean): void {
     // What changed while the log's past was applied was told to nobody, so that everybody is told when that is over.
     const streams = nowLive ? [...listeners.keys()] : message.streams;
     const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);
     if (nowLive || message.excluded) told.push(...exclusionListeners);
-    for (const listener of told) listener();
-    if (nowLive || message.ended) for (const listener of endListeners) listener();
+    tellMissed();
+    for (const listener of told) tellOne(listener);
+    if (nowLive || message.ended) for (const listener of endListeners) tellOne(listener);
     const anyNumber = nowLive || message.released;
     if (anyNumber || message.queued.length > 0) {
-      for (const listener of [...queueListeners]) listener(anyNumber ? undefined : message.queued);
+      const queued = anyNumber ? undefined : message.queued;
+      for (const listener of [...queueListeners]) tellOne(() => listener(queued));
     }
+  }
+
+  /** A listener that cannot read the file, as one that is found damaged by that, is told again: nobody else waits for it. */
+  function tellOne(listener: () => void): void {
+    try {
+      listener();
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      missed.push(listener);
+      tellingMissed ??= setTimeout(tellMissed, toldAgainAfter).unref();
+    }
+  }
+
+  function tellMissed(): void {
+    clearTimeout(tellingMissed);
+    tellingMissed = undefined;
+    for (const listener of missed.splice(0)) tellOne(listener);
   }
 
   const kept = { storeUrl, path: readModelPath, keeps: 'read model', trust } as const;
@@ -124,6 +148,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
     onExclusion: (listener) => void exclusionListeners.push(listener),
     async close() {
       await follower.close();
+      clearTimeout(tellingMissed);
       connection.close();
     },
   };

@@ -35,6 +35,20 @@ export function readTrouble(name: string, onDamage: (why: string) => void): Trou
   };
 }
 
+/** Whether an error says that a file of projections cannot be read now: it is not the fault of who reads, and passes. */
+export function isUnreadable(error: unknown): boolean {
+  return error instanceof MemoirError && /^READ_MODEL_(UNAVAILABLE|CATCHING_UP)$/.test(error.reason);
+}
+
+/** Does what nobody waits for who could be told that a file cannot be read now; everybody is told when it can again. */
+export function ifReadable(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+  }
+}
+
 /** The same reads, whose errors become what `trouble` makes of them; `current` gives those of the connection that is open. */
 export function guarded<T extends Reads>(names: T, current: () => T, trouble: Trouble): T {
   const entries = Object.keys(names).map((name): [string, Read] => [

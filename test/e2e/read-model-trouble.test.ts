@@ -7,13 +7,14 @@ import {
   openSync,
   readSync,
   rmSync,
+  truncateSync,
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { equals } from '@bufbuild/protobuf';
 import Database from 'better-sqlite3';
-import { JobSchema } from '../../gen/memoir/jobs/v1/job_pb.js';
+import { JobSchema, JobState } from '../../gen/memoir/jobs/v1/job_pb.js';
 import { CallError } from '../../src/rpc/call-error.js';
 import { makeProject } from '../support/project.js';
 import { field, rawCall } from '../support/raw-call.js';
@@ -154,6 +155,28 @@ test('files that are damaged or removed under a server are made anew, and never 
   await server.restart();
   for (const path of files) t.true(existsSync(`${path}.damaged`));
   t.is((await server.as('ada').jobs.listJobs({})).jobs.length, right.length + 1);
+});
+
+test('a read model that is cut while jobs are queued and claims wait is made anew, and the server goes on', async (t) => {
+  const server = await startTestServer({ repositories: { project: project.repository.path } });
+  t.teardown(() => server.dispose());
+  const ada = server.as('ada');
+  for (let n = 0; n < 20; n++) await request(ada, { scriptParameters: { cut: n } });
+  const path = join(server.config.data_dir, 'read-model.sqlite');
+  // The thread that writes it has its pages in memory. What backs off is looked up whenever a job is queued, by nobody's call.
+  truncateSync(path, 8_192);
+  let n = 20;
+  await until('the read model is made anew', async () => {
+    await request(ada, { scriptParameters: { cut: n++ } }).catch((error: unknown) => {
+      if (!(error instanceof CallError && error.code === 14)) throw error;
+    });
+    return existsSync(`${path}.damaged`);
+  });
+  await until('health tells', () => serves(server));
+  const { job } = await server.as('w').worker.claimJob({ wait: { seconds: 5n } });
+  t.is(job?.state, JobState.RUNNING);
+  // A watch that looked meanwhile says so.
+  for (const { err } of server.errors.splice(0)) t.regex(err?.message ?? '', /the read model cannot be read now/);
 });
 
 test('what decisions keep in memory of a read model that was wrong goes when it is made anew', async (t) => {

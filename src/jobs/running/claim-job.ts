@@ -4,6 +4,7 @@ import { JobState } from '../../../gen/memoir/jobs/v1/job_pb.js';
 import { jobFromRow } from '../../../projections/read-model/jobs.js';
 import { claimantText, type QueuedRow } from '../../../projections/read-model/queue.js';
 import type { WorkerId } from '../../../projections/read-model/workers.js';
+import { ifReadable } from '../../../projections/running/read-connection.js';
 import { isSameClaim, usedToken } from '../../domain/attempt.js';
 import { MemoirError, quote } from '../../domain/errors.js';
 import type { JobRecord } from '../../domain/job.js';
@@ -89,7 +90,7 @@ export function jobClaims(context: JobsContext): Claims {
     if (!uuids) waiting.availableToAll();
     else announce(uuids);
   });
-  context.backOffs?.onPassed((uuids) => announce(uuids));
+  context.backOffs?.onPassed((uuids) => ifReadable(() => announce(uuids)));
   readModel.onEnded(lookForRoom);
   context.shares.onChange(() => waiting.availableToAll());
   context.reservations.onEnded(() => waiting.availableToAll());
@@ -98,7 +99,7 @@ export function jobClaims(context: JobsContext): Claims {
     const wanted = readModel.queue.requirementsOf(uuid);
     return !wanted || seen().some((worker) => claimantText(worker) !== claimant && couldRun(worker, wanted));
   });
-  others.onPassed((uuids) => announce(uuids));
+  others.onPassed((uuids) => ifReadable(() => announce(uuids)));
 
   const hasRoom = (place: QueuedRow) => !caps.reached(place);
 
