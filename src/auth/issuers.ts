@@ -1,4 +1,13 @@
-import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose';
+import {
+  type CryptoKey,
+  decodeJwt,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose';
 import type { Logger } from 'pino';
 import type { IssuerConfig } from '../config/auth.js';
 import { type Credential, unauthenticated } from '../domain/callers/credential.js';
@@ -65,29 +74,48 @@ async function verified(
   edge: Edge,
 ): Promise<{ readonly payload: JWTPayload; readonly state: string }> {
   let state = '';
+  const asked: JWTVerifyOptions = {
+    issuer: config.issuer,
+    audience: config.audience,
+    algorithms: config.algorithms,
+    clockTolerance: config.clock_tolerance,
+    requiredClaims: ['exp', 'sub', 'aud'],
+    currentDate: new Date(edge.now()),
+  };
+  const keyOf: JWTVerifyGetKey = async (header, parts) => {
+    const key = await keys.keyOf(header, parts);
+    state = keys.stateOf(kid);
+    return key;
+  };
   try {
-    const { payload, protectedHeader } = await jwtVerify(
-      token,
-      async (header, parts) => {
-        const key = await keys.keyOf(header, parts);
-        state = keys.stateOf(kid);
-        return key;
-      },
-      {
-        issuer: config.issuer,
-        audience: config.audience,
-        algorithms: config.algorithms,
-        clockTolerance: config.clock_tolerance,
-        requiredClaims: ['exp', 'sub', 'aud'],
-        currentDate: new Date(edge.now()),
-      },
-    );
+    const { payload, protectedHeader } = await jwtVerify(token, keyOf, asked).catch((error) => {
+      state = keys.stateOf(kid);
+      return byOneOf(error, (key) => jwtVerify(token, key, asked));
+    });
     checkType(protectedHeader.typ, config);
     checkLifetime(payload, config, edge);
     return { payload, state };
   } catch (error) {
     throw refusalOf(error);
   }
+}
+
+/** Most keys that are tried for a token which does not say by which it was signed. */
+const mostTried = 8;
+
+/** What one of several keys verifies, where a token names none; another error is thrown as it is. */
+async function byOneOf<T>(error: unknown, verify: (key: CryptoKey) => Promise<T>): Promise<T> {
+  if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+  let tried = 0;
+  for await (const key of error) {
+    try {
+      return await verify(key);
+    } catch (failure) {
+      tried += 1;
+      if (!(failure instanceof errors.JWSSignatureVerificationFailed) || tried === mostTried) throw failure;
+    }
+  }
+  throw error;
 }
 
 const typeOf = (text: string): string => text.toLowerCase().replace(/^application\//, '');

@@ -24,7 +24,7 @@ import { statusOn } from '../support/http2-call.js';
 import { failure } from '../support/refused.js';
 import { memoirServices } from '../support/services.js';
 import { until } from '../support/until.js';
-import { scene, testIssuer } from './scene.js';
+import { scene, type TestIssuer, testIssuer } from './scene.js';
 
 const everyService = [...memoirServices, ByteStream, Capabilities, ContentAddressableStorage];
 
@@ -566,6 +566,28 @@ test.serial('keys of a file are read again when it changes', async (t) => {
       .catch(() => undefined),
   );
   t.is(who.principal, 'corp:ada');
+  // While there are two, who names none is known by either, and by no other.
+  const unnamed = (issuer: TestIssuer, sub: string) => issuer.sign({ sub }, { kid: undefined as never });
+  for (const issuer of [at.issuers.corp, next]) {
+    t.is((await at.as({ token: await unnamed(issuer, 'eve') }).callers.whoAmI({})).principal, 'corp:eve');
+  }
+  const other = await testIssuer('https://id.example.org', 'ES256');
+  const forged = await unnamed(other, 'eve');
+  t.is((await failure(t, () => at.as({ token: forged }).callers.whoAmI({}))).reason, 'INVALID_TOKEN');
+  // The one that goes ends what it signed.
+  const stays = at.as({ token: await unnamed(next, 'bob') });
+  const ends = at.as({ token: await unnamed(at.issuers.corp, 'bob') });
+  for (const one of [stays, ends]) t.is((await one.callers.whoAmI({})).principal, 'corp:bob');
+  writeFileSync(at.files.keys, JSON.stringify({ keys: [next.jwk] }));
+  await until('it is gone', () =>
+    ends.callers.whoAmI({}).then(
+      () => undefined,
+      ({ reason }: CallError) => reason === 'INVALID_TOKEN',
+    ),
+  );
+  t.is((await stays.callers.whoAmI({})).principal, 'corp:bob');
+  writeFileSync(at.files.keys, JSON.stringify({ keys: [at.issuers.corp.jwk, next.jwk] }));
+  await until('it is there again', () => ends.callers.whoAmI({}).catch(() => undefined));
 });
 
 test.serial('a worker runs jobs by its certificate, over TLS alone', async (t) => {
