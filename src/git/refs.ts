@@ -61,6 +61,8 @@ export function openRefs(layout: Layout, now: () => number): Refs {
       if (!name.startsWith('refs/') || !isRefName(name)) continue;
       const named = id ?? readSound(name);
       if (named !== undefined) found.set(name, named);
+      // A broken file is what counts, not what was packed before.
+      else found.delete(name);
     }
     return [...found].map(([name, id]) => ({ name, id })).sort((a, b) => (a.name < b.name ? -1 : 1));
   }

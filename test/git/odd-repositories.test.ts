@@ -11,6 +11,7 @@ import { createPageCache } from '../../src/git/objects/paged-file.js';
 import { believedFor, openObjectReader } from '../../src/git/reader/object-reader.js';
 import { openRepositories } from '../../src/git/repositories.js';
 import { makeRepository, type TestRepository } from '../support/git-repository.js';
+import { until } from '../support/until.js';
 
 // Repositories that git gets along with although something about them is odd, and what it makes of them.
 
@@ -77,6 +78,79 @@ test('a malformed commit under one ref takes no search from the others', async (
   t.is(await repositories.resolve('r', 'bbb^{/needle}'), good);
   const error = await t.throwsAsync(repositories.resolve('r', 'aaa'), { instanceOf: MemoirError });
   t.is(error?.code, 'DATA_LOSS');
+});
+
+test('the youngest is found by dates as git reads them, however odd they are', async (t) => {
+  const repository = make(t);
+  const tree = repository.git('write-tree');
+  repository.commit({ file: '1' }, 'needle');
+  const who = 'A <a@example.com>';
+  const dates: Record<string, string> = {
+    'of more than 64 bits': 'committer A <a@example.com> 99999999999999999999 +0000\n\n',
+    'of 64 bits': 'committer A <a@example.com> 18446744073709551615 +0000\n\n',
+    'below zero': 'committer A <a@example.com> -5 +0000\n\n',
+    zero: 'committer A <a@example.com> 0 +0000\n\n',
+    none: 'committer A <a@example.com>\n\n',
+    'in a line that does not end': 'committer A <a@example.com> 1900000000 +0000',
+    'of nobody': '\n',
+  };
+  const repositories = await open(t, repository.path);
+  for (const [what, committer] of Object.entries(dates)) {
+    const content = `tree ${tree}\nauthor ${who} 1 +0000\n${committer}`;
+    const odd = writeCommit(repository, 'odd', `${content}${content.endsWith('\n\n') ? 'needle\n' : ''}`);
+    // What is before it is younger than all others but those of a wrong date.
+    const child = `tree ${tree}\nparent ${odd}\nauthor ${who} 1 +0000\ncommitter ${who} 1950000000 +0000\n\nchild\n`;
+    writeCommit(repository, 'child', child);
+    t.is(await repositories.resolve('r', ':/needle'), repository.git('rev-parse', ':/needle'), what);
+    t.is(await repositories.resolve('r', ':/!-child'), repository.git('rev-parse', ':/!-child'), what);
+  }
+});
+
+test('a history with a date that no commit-graph has room for is kept, and ranges in it are those of git', async (t) => {
+  const repository = make(t);
+  const tree = repository.git('write-tree');
+  const root = repository.commit({ file: '1' }, 'root');
+  const who = 'A <a@example.com>';
+  const late = `tree ${tree}\nparent ${root}\nauthor ${who} 1 +0000\ncommitter ${who} 99999999999999999999 +0000\n\nlate\n`;
+  const middle = writeCommit(repository, 'middle', late);
+  const after = `tree ${tree}\nparent ${middle}\nauthor ${who} 1 +0000\ncommitter ${who} 1700000000 +0000\n\nafter\n`;
+  const tip = writeCommit(repository, 'tip', after);
+  const directory = mkdtempSync(join(tmpdir(), 'memoir-kept-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const named = (refspec: string) => ({ refspec, field: 'f' });
+  for (const source of ['objects', 'kept']) {
+    const loads: object[] = [];
+    const info = (facts: object, message: string) => void (message === 'history loaded' && loads.push(facts));
+    const repositories = await openRepositories(
+      { r: { path: repository.path } },
+      { directory, log: { info, warn: (_: object, message: string) => t.fail(message) } },
+    );
+    const range = await repositories.range('r', { end: named(tip), minimum: named(root) });
+    t.true(
+      [root, middle, tip].every((id) => range.has(id)),
+      source,
+    );
+    t.is(range.size, 3);
+    t.is((await repositories.range('r', { end: named(tip), minimum: named(middle) })).size, 2, source);
+    await until('the history was loaded', () => loads.length > 0);
+    t.like(loads[0], { source });
+    await repositories.close();
+  }
+});
+
+test('a branch whose file is broken is none, though it was packed before', async (t) => {
+  const repository = make(t);
+  repository.commit({ file: '1' }, 'before');
+  repository.git('branch', 'broken');
+  repository.git('checkout', '--quiet', 'broken');
+  repository.commit({ file: '2' }, 'needle');
+  repository.git('checkout', '--quiet', 'main');
+  repository.git('pack-refs', '--all');
+  writeFileSync(join(repository.path, '.git/refs/heads/broken'), 'garbage\n');
+  const repositories = await open(t, repository.path);
+  t.throws(() => repository.git('rev-parse', '--verify', '--quiet', ':/needle'));
+  await t.throwsAsync(repositories.resolve('r', ':/needle'), { message: /finds no commit with such a message/ });
+  await t.throwsAsync(repositories.resolve('r', 'broken'), { message: /holds "garbage/ });
 });
 
 test('hashes in commits and tags may be written in capitals', async (t) => {

@@ -43,8 +43,9 @@ export function writeCommitGraph(objectDir: string, table: CommitTable, { levels
       const rest = [second ?? 0, ...more];
       for (const [i, parent] of rest.entries()) edges.push(i === rest.length - 1 ? inEdges + parent : parent);
     }
-    const date = table.dates[row] ?? 0;
-    const dateHigh = Math.floor(date / 2 ** 32) % 4;
+    // What the file has no room for of a date is made up for by the offset.
+    const date = (table.dates[row] ?? 0) % 2 ** 34;
+    const dateHigh = Math.floor(date / 2 ** 32);
     at = data.writeUInt32BE(Math.min(levels[row] ?? 0, highestLevel) * 4 + dateHigh, at);
     data.writeUInt32BE(date % 2 ** 32, at);
     const offset = (correctedDates[row] ?? 0) - date;

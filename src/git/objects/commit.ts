@@ -79,18 +79,26 @@ function parseDate(data: Buffer, start: number): number {
   if (!startsWith(data, start, authorWord)) return 0;
   const author = data.indexOf(lineEnd, start);
   if (author < 0 || !startsWith(data, author + 1, committerWord)) return 0;
-  const found = data.indexOf(lineEnd, author + 1);
-  const end = found < 0 ? data.length : found;
+  const end = data.indexOf(lineEnd, author + 1);
+  if (end < 0) return 0;
   let at = end - 1;
   while (at > author && data[at] !== 62) at--;
   at++;
   while (at < end && isSpace(data[at] ?? 0)) at++;
+  const isNegative = data[at] === minus;
+  if (isNegative) at++;
   let seconds = 0;
   for (let digit = (data[at] ?? 0) - 48; at < end && digit >= 0 && digit < 10; digit = (data[++at] ?? 0) - 48) {
     seconds = seconds * 10 + digit;
   }
-  return Number.isSafeInteger(seconds) ? seconds : 0;
+  // git counts without a sign, up to the largest number of 64 bits.
+  return (isNegative && seconds > 0) || seconds > latestDate ? latestDate : seconds;
 }
+
+const minus = 45;
+
+/** Stands for all later ones: exact in a number of JavaScript, and so is the date of the last of a history of as many commits as there can be. */
+const latestDate = 2 ** 52;
 
 const isSpace = (code: number) => code === 32 || (code >= 9 && code <= 13);
 
