@@ -211,23 +211,20 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
     place: (from: string, { hash }: BlobName): void => namedNow(from, pathOf(hash)),
 
     /**
-     * Writes a blob at once, whole as far as anybody in this process can see, in place of what is there. Nothing is synced: a crash may leave a part of it, or nothing.
-     * @throws the system's error; then it is not there, or what was there is
+     * Writes a blob at once, aside, and gives it its name, in place of what is there. Nothing is synced: a crash may leave a part of it, or nothing. To make files in one folder
+     * and move them costs less than to make them in many, where a file system looks for room anew in each.
+     * @throws the system's error; then what was there is there
      */
     replace({ name: { hash }, data }: Blob): void {
-      const path = pathOf(hash);
-      let [at, file] = [path, created(path)];
-      if (file === undefined) {
-        at = aside(randomUUID());
-        file = openSync(at, 'wx', 0o400);
-      }
+      const at = aside(randomUUID());
       try {
+        const file = openSync(at, 'wx', 0o400);
         try {
           for (let done = 0; done < data.length; ) done += writeSync(file, data, done);
         } finally {
           closeSync(file);
         }
-        if (at !== path) namedNow(at, path);
+        namedNow(at, pathOf(hash));
       } catch (error) {
         rmSync(at, { force: true });
         throw error;
@@ -271,16 +268,6 @@ function blobFiles({ directory, now, free = freeSpace }: BlobFilesOptions) {
       return removed;
     },
   };
-}
-
-/** Makes a file that is read alone from then on; undefined if something is there. */
-function created(path: string): number | undefined {
-  try {
-    return openSync(path, 'wx', 0o400);
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return undefined;
-    throw error;
-  }
 }
 
 /** Gives an open file to a hash from its beginning on, and how many bytes it has. `each` is called after every piece with its bytes. */
