@@ -100,6 +100,19 @@ test('who has no interest withdraws none, and several with names are told apart'
 
 test('what is finished is not joined, and only a repeat is still answered', (t) => {
   t.is(after(request(), joinOf(bob), start, complete, joinOf(bob)).told.at(-1), 'JOB_CHANGED');
+  // With a submit_id it was recorded, by another server, and is the answer: to be decided anew would be to answer twice.
+  const named = { ...bob, submitId: 'once' };
+  t.deepEqual(after(request(), joinOf(named), start, complete, joinOf(named)).told.slice(1), [
+    'JobJoined',
+    'JobStarted',
+    'JobCompleted',
+    '',
+  ]);
+  t.is(after(request(), joinOf(named), start, joinOf(named, { state: JobState.QUEUED })).told.at(-1), '');
+  t.is(
+    after(request(), joinOf(named), start, complete, joinOf({ ...named, principal: 'eve' })).told.at(-1),
+    'JOB_CHANGED',
+  );
   t.is(after(request(), start, joinOf({ ...bob }, { state: JobState.QUEUED })).told.at(-1), 'JOB_CHANGED');
   t.is(after(request(), start, joinOf({ ...bob }, { state: JobState.RUNNING })).told.at(-1), 'JobJoined');
   t.is(after(request(), joinOf({ ...bob, submitId: 'x' }), start, complete, leaveOf('bob')).told.at(-1), 'WRONG_STATE');

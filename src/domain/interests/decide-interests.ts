@@ -83,16 +83,18 @@ export function refusedMinima(
 }
 
 /**
- * What comes of the wish to be answered with an unfinished job: that it is joined; nothing if the wish stands already, ended before the job
- * did, or if as many want the job as may.
+ * What comes of the wish to be answered with an unfinished job: that it is joined; nothing if the wish stands already, was recorded by its submit_id
+ * before, whatever became of it and of the job, or if as many want the job as may.
  */
 export function join(wanted: Wanted, command: JoinCommand): readonly JobEvent[] | MemoirError {
   const { job, interests, attempt } = wanted;
   const { joined, state, raisesMinima } = command;
-  if (isFinished(job.state) || (state !== undefined && job.state !== state)) return changedMeanwhile(job);
   const own = { id: joined.submitId, principal: joined.principal };
-  const before = joined.submitId !== '' && interests.ended.some((one) => isSame(one, own));
-  if (before || isCovered(wanted, joined, raisesMinima) || isFull(interests)) return [];
+  const isOwn = (one: Parameters<typeof isSame>[0]) => isSame(one, own);
+  // What was recorded of this request is its answer, whatever became of the job since: another server may have carried the same request out.
+  if (joined.submitId !== '' && (interests.standing.some(isOwn) || interests.ended.some(isOwn))) return [];
+  if (isFinished(job.state) || (state !== undefined && job.state !== state)) return changedMeanwhile(job);
+  if (isCovered(wanted, joined, raisesMinima) || isFull(interests)) return [];
   const event: JobJoined = { ...joined };
   if (joined.priority > job.priority || interests.standing.length === 0) event.resultingPriority = joined.priority;
   if (!attempt && !isWithin(joined.minima, job.minima)) {
