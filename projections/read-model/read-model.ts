@@ -28,6 +28,16 @@ import { workerQueries } from './workers.js';
 /** When a listener is told again that could not read the file, in milliseconds, unless something is told before. */
 const toldAgainAfter = 1_000;
 
+/** What a batch of events may have changed. */
+export type Touched = {
+  /** Whether anything may have changed; then the rest says nothing. */
+  readonly any: boolean;
+  /** Streams with new events, without answers of reuse. */
+  readonly streams: readonly string[];
+  /** Digests of the computations that new jobs were requested of. */
+  readonly computations: readonly string[];
+};
+
 /** Is told of jobs that were queued. */
 export type QueueListener = (uuids?: readonly string[]) => void;
 
@@ -62,6 +72,11 @@ export type ReadModel = Follower & {
   onQueued(listener: QueueListener): () => void;
   /** Calls `listener` after fewer jobs of somebody run than before. */
   onEnded(listener: () => void): void;
+  /**
+   * Calls `listener` with what a batch may have changed, before anybody else is told that it can be read: what was read before, and is of nothing that
+   * was told since, is as of the position that the read model is at.
+   */
+  onTouched(listener: (touched: Touched) => void): void;
   /** Calls `listener` after exclusions were ordered or lifted. */
   onExclusion(listener: () => void): void;
 };
@@ -78,10 +93,18 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
   const endListeners: (() => void)[] = [];
   const missed: (() => void)[] = [];
   let tellingMissed: NodeJS.Timeout | undefined;
+  const touchedListeners: ((touched: Touched) => void)[] = [];
+
+  function touch(touched: Touched): void {
+    for (const listener of touchedListeners) listener(touched);
+  }
 
   function tell(message: BatchApplied, nowLive: boolean): void {
+    // While the log's past is applied it is not told what changes.
+    const { streams: changed, computations } = message;
+    touch({ any: nowLive || !message.live, streams: changed, computations });
     // What changed while the log's past was applied was told to nobody, so that everybody is told when that is over.
-    const streams = nowLive ? [...listeners.keys()] : message.streams;
+    const streams = nowLive ? [...listeners.keys()] : changed;
     const told = streams.flatMap((stream) => [...(listeners.get(stream) ?? [])]);
     if (nowLive || message.excluded) told.push(...exclusionListeners);
     tellMissed();
@@ -120,6 +143,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
     () => follower.progress().live,
   );
   follower.onRemade(connection.renew);
+  follower.onRemade(() => touch({ any: true, streams: [], computations: [] }));
 
   const { generations, ...reads } = connection.reads;
   // It is asked for with every token.
@@ -145,6 +169,7 @@ export async function openReadModel(storeUrl: string, readModelPath: string, tru
       return () => void queueListeners.delete(own);
     },
     onEnded: (listener) => void endListeners.push(listener),
+    onTouched: (listener) => void touchedListeners.push(listener),
     onExclusion: (listener) => void exclusionListeners.push(listener),
     async close() {
       await follower.close();

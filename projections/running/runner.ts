@@ -15,6 +15,8 @@ export type Applied = {
   readonly live: boolean;
   /** The events, which may have been seen before by some projections. */
   readonly events: readonly RecordedEvent[];
+  /** Digests of the computations that jobs were requested of, as far as a projection was told of them. */
+  readonly computations: readonly string[];
 };
 
 /** An event that changes nothing, and why. */
@@ -86,12 +88,12 @@ export async function runProjections(
     ...(onDoubt && { onDoubt }),
   };
   for await (const batch of log.subscribeAll(from, following)) {
-    if (batch.events.length > 0) apply(batch);
+    const computations = batch.events.length > 0 ? apply(batch) : [];
     if (batch.live && !indexed) {
       for (const { indexes } of projections) if (indexes) db.exec(indexes);
       indexed = true;
     }
-    options.onApplied?.(batch);
+    options.onApplied?.({ ...batch, computations });
     const resting = batch.live ? rest?.(batch.events.length) : undefined;
     if (resting) await resting;
   }
@@ -102,9 +104,10 @@ function applier(
   running: readonly Running[],
   note: (recorded: RecordedEvent) => void,
   onPassedOver: RunnerOptions['onPassedOver'],
-): (batch: Batch) => void {
+): (batch: Batch) => readonly string[] {
   const save = db.prepare('UPDATE projection SET position = ?, event_id = ? WHERE name = ?');
   let passedOver: PassedOver[] = [];
+  let computations = new Set<string>();
   const unread = sparingly(whyForeign, foreignEnvelope);
   /** Which of the projections an event of a type concerns. */
   const handling = remembering(
@@ -117,6 +120,7 @@ function applier(
   );
   const all = db.transaction((batch: Batch) => {
     passedOver = [];
+    computations = new Set();
     const first = Math.min(...running.map(({ position }) => position));
     for (const recorded of batch.events) {
       let found: Judged | undefined;
@@ -126,6 +130,7 @@ function applier(
         found ??= judged(recorded);
         // What no Memoir wrote, or is malformed, changes nothing.
         if (!found.event) break;
+        if (found.event.$typeName === 'memoir.events.v1.JobRequested') computations.add(found.event.computationDigest);
         handler(found.event, recorded);
       }
       if (!onPassedOver || recorded.position <= first) continue;
@@ -147,6 +152,7 @@ function applier(
     all.immediate(batch);
     if (passedOver.length > 0) onPassedOver?.(passedOver);
     for (const one of running) one.position = Math.max(one.position, batch.position);
+    return [...computations];
   };
 }
 

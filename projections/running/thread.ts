@@ -75,6 +75,8 @@ export type BatchApplied = {
   readonly live: boolean;
   /** Streams that the batch changed, without the answers of reuse; empty while the log's past is applied. */
   readonly streams: readonly string[];
+  /** Digests of the computations that the batch has new jobs of; empty while the log's past is applied. */
+  readonly computations: readonly string[];
   /** Uuids of the jobs that the batch queued, or may have given to more workers; empty while the log's past is applied. */
   readonly queued: readonly string[];
   /** Whether the batch let queued jobs be given out that were not before. */
@@ -163,13 +165,14 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
     let file: KeptFile | undefined;
     let checks: NodeJS.Timeout | undefined;
 
-    function report({ events, position, live }: Applied): void {
+    function report({ events, position, live, computations }: Applied): void {
       const streams = new Set<string>();
       const queued = new Set<string>();
       let released = false;
       let ended = false;
       let excluded = false;
-      if (caughtUp) {
+      const following = caughtUp;
+      if (following) {
         for (const { stream, type } of events) {
           if (type !== 'JobReused') streams.add(stream);
           if (queueing.has(type)) queued.add(uuidOfJobStream(stream));
@@ -184,6 +187,7 @@ function open({ storeUrl, path, keeps, trust }: Kept) {
         position,
         live: caughtUp,
         streams: [...streams],
+        computations: following ? computations : [],
         queued: [...queued],
         released,
         ended,

@@ -90,7 +90,9 @@ export type DecidingContext = Pick<
   | 'unhashed'
 > & {
   readonly store: Pick<EventStore, 'exclusive' | 'end'>;
-  readonly readModel: Pick<ReadModel, 'candidates' | 'content' | 'givers'>;
+  /** Where it tells what changes, candidates may be kept. */
+  readonly readModel: Pick<ReadModel, 'candidates' | 'content' | 'givers'> &
+    Partial<Pick<ReadModel, 'position' | 'onTouched'>>;
   readonly lists: Pick<JobLists, 'candidates' | 'values'>;
   readonly streams: Pick<JobStreams, 'current' | 'unread' | 'load'>;
   readonly written: Pick<OwnWrites, 'pending' | 'seen' | 'catchUp' | 'onNote' | 'onRemade' | 'noted'>;

@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache';
 import type { JobRequested } from '../../gen/memoir/events/v1/events_pb.js';
+import type { ReadModel } from '../../projections/read-model/read-model.js';
 import type { Command } from '../domain/commands.js';
 import { MemoirError } from '../domain/errors.js';
 import type { JobEvent } from '../domain/events.js';
 import { evolve } from '../domain/evolve.js';
 import { decide, type JobRecord } from '../domain/job.js';
 import { addressesOf } from '../domain/outputs/addresses.js';
-import { jobStream } from '../domain/streams.js';
+import { jobStream, uuidOfJobStream } from '../domain/streams.js';
 import type { Edge } from '../edge.js';
 import { type EventStore, type NewEvent, type Position, StreamDeleted } from '../eventstore/port.js';
 import type { Caller } from './caller.js';
@@ -15,6 +16,7 @@ import { eventOfCall } from './event-of-call.js';
 import { keyedLock } from './keyed-lock.js';
 import type { LogEnd } from './log-end.js';
 import { type OwnWrites, outputKey } from './own-writes.js';
+import type { DamagedJobs } from './reading/damaged-jobs.js';
 import { evolveRecorded, isJobDamaged, jobDamaged } from './reading/evolve-recorded.js';
 import { type JobFacts, permitted, readable, uuidFor } from './reading/permit.js';
 
@@ -39,6 +41,8 @@ export type Executed = {
   /** What was recorded. */
   readonly events: readonly JobEvent[];
 };
+
+const ofJobs = jobStream('');
 
 /** Jobs as their streams tell them, never older than the log. */
 export type JobStreams = {
@@ -80,15 +84,21 @@ export type Unread = { readonly record: JobRecord; readonly within: number };
 /** What tells of jobs that are remembered without a read of their streams. */
 export type UnreadContext = {
   readonly logEnd: LogEnd;
-  readonly readModel: { readonly jobs: { revision(uuid: string): number | undefined } };
-  readonly damaged: { has(uuid: string): boolean };
+  readonly readModel: Pick<ReadModel, 'onTouched'> & {
+    readonly jobs: Pick<ReadModel['jobs'], 'revision'>;
+    readonly tombstones: Pick<ReadModel['tombstones'], 'has'>;
+  };
+  /** Those that this process found. */
+  readonly damaged: Pick<DamagedJobs, 'noted'>;
 };
 
 type Known = {
   readonly record: JobRecord;
   readonly bytes: number;
   /** When its stream was last looked at, by a clock of milliseconds. */
-  readonly looked: number;
+  looked: number;
+  /** Between which changes of everything it was found as new as the read model, which told of no event of the job since; absent if it is to be compared. */
+  asNewIn?: number | undefined;
 };
 
 /**
@@ -166,19 +176,38 @@ export function openJobStreams(
     const now = edge.monotonic();
     if (now - one.looked < lookAgainAfter || now - lastLook < betweenLooks) return;
     lastLook = now;
-    known.set(uuid, { ...one, looked: now });
+    one.looked = now;
     load(uuid).catch(() => undefined);
   }
 
+  /** How often anything may have changed, so that all is to be compared again. */
+  let changes = 0;
+  lately?.readModel.onTouched(({ any, streams }) => {
+    if (any) changes++;
+    for (const stream of streams) {
+      const one = stream.startsWith(ofJobs) ? known.peek(uuidOfJobStream(stream)) : undefined;
+      if (one) one.asNewIn = undefined;
+    }
+  });
+
+  /**
+   * Whether what is remembered of a job is as new as what the read model has, which is what the log told up to its position, and the log does not say that
+   * the stream was deleted for good.
+   */
+  function isAsNew(uuid: string, one: Known, { jobs, tombstones }: UnreadContext['readModel']): boolean {
+    if (one.asNewIn === changes) return true;
+    const revision = jobs.revision(uuid);
+    if (revision === undefined || one.record.job.revision < revision || tombstones.has(uuid)) return false;
+    one.asNewIn = changes;
+    return true;
+  }
+
   function unread(uuid: string, position: Position): Unread | undefined {
-    if (!lately?.logEnd.isBefore(position) || lately.damaged.has(uuid)) return undefined;
+    if (!lately?.logEnd.isBefore(position) || lately.damaged.noted(uuid)) return undefined;
     const one = known.get(uuid);
     if (!one) return undefined;
     lookAgain(uuid, one);
-    // What the read model has is what the log told up to `position`, or more; what is remembered must be as new.
-    const revision = lately.readModel.jobs.revision(uuid);
-    if (revision === undefined || one.record.job.revision < revision) return undefined;
-    return { record: one.record, within: lately.logEnd.within };
+    return isAsNew(uuid, one, lately.readModel) ? { record: one.record, within: lately.logEnd.within } : undefined;
   }
 
   async function append(

@@ -21,7 +21,7 @@ import type { DecidingContent } from '../ports/content.js';
 import type { DecidingExclusions, Questioned } from '../ports/exclusions.js';
 import { isJobDamaged } from '../reading/evolve-recorded.js';
 import { knowingOf, readersOf } from '../reading/readers.js';
-import { cachedCandidates } from './cached-candidates.js';
+import { cachedCandidates } from './candidates/cached-candidates.js';
 import type { Basis, FreshCandidate } from './decision-basis.js';
 import type { ResolvedFilters } from './filter-sets.js';
 import { lackedInputs } from './inputs.js';

@@ -14,6 +14,8 @@ const longestLook = 500;
 export type DamagedJobs = {
   /** Takes note of one that was found so. */
   note(uuid: string): void;
+  /** Whether a job was found damaged before by this process. */
+  noted(uuid: string): boolean;
   /** Whether a job was found damaged before, or the log says that its stream was deleted for good. */
   has(uuid: string): boolean;
   /** The same, after a look at how its stream begins, if the store answers soon. */
@@ -39,6 +41,7 @@ export function damagedJobs(
 
   return {
     note: (uuid) => void found.set(uuid, true),
+    noted: (uuid) => found.has(uuid),
     has,
     async look(uuid) {
       if (store.exclusive || has(uuid)) return has(uuid);

@@ -1,25 +1,15 @@
 import { LRUCache } from 'lru-cache';
-import type { CandidateFacts } from '../../domain/reuse.js';
-import type { Position } from '../../eventstore/port.js';
-import type { DecidingContext } from '../context.js';
-import { contentKey } from '../own-writes.js';
+import type { DecidingContext } from '../../context.js';
+import { contentKey } from '../../own-writes.js';
+import { followedCandidates, type Runs } from './followed-candidates.js';
 
 /** How many candidates are kept. */
 const kept = 100_000;
 
-/** The jobs of a computation. */
-export type Runs = {
-  /** Oldest first. */
-  readonly candidates: readonly CandidateFacts[];
-  /** Number of the last of them, or of an earlier one; 0 if there is none. */
-  readonly lastRun: number;
-  /** Both are those of the log up to here. */
-  readonly position: Position;
-};
-
 /**
  * The jobs of a computation as the reuse index has them. Where nobody else writes the store they are kept until this process
- * changes one of them: a computation that is asked for again and again is then answered from memory.
+ * changes one of them: a computation that is asked for again and again is then answered from memory. Elsewhere they are until the read model tells of a
+ * change, by whomever; where it tells nothing they are read.
  */
 export function cachedCandidates({
   store,
@@ -27,7 +17,10 @@ export function cachedCandidates({
   written,
 }: Pick<DecidingContext, 'store' | 'readModel' | 'written'>): (computationDigest: string) => Runs {
   const read = (computationDigest: string): Runs => readModel.candidates.runs(computationDigest);
-  if (!store.exclusive) return read;
+  const { position, onTouched } = readModel;
+  if (!store.exclusive) {
+    return position && onTouched ? followedCandidates({ ...readModel, position, onTouched }) : read;
+  }
   const cache = new LRUCache<string, Runs>({
     maxSize: kept,
     sizeCalculation: ({ candidates }) => candidates.length + 1,
